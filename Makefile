@@ -1,0 +1,51 @@
+# `make demo` and `make test` need nothing but Python >= 3.11 and make: they set up .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-ready
+DEVELOP := $(VENV)/.develop-ready
+TEST_OPTIONS ?=
+
+.PHONY: help demo test test-all lint types clean
+
+help:
+	@echo "make demo       erase a concept from the built-in model in several ways and print the leaderboard"
+	@echo "make test       run the tests (make test-all: the slow ones too)"
+	@echo "make lint       ruff: style and format"
+	@echo "make types      mypy"
+	@echo "make clean      remove .venv and caches (results and the store stay)"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "erasure-bench needs Python 3.11 or newer; this is $$($(PYTHON) -V 2>&1). Name another one: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing erasure-bench into $(VENV) (torch is large: 3 to 10 minutes, once)" >&2
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(DEVELOP): $(RUNTIME)
+	@echo "Installing the development tools into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(RUNTIME)
+	@$(BIN)/bench run --suite microworld-instances --concepts grumpy-cat \
+		--methods negative-prompt,sld-medium,sld-max,esd-x,esd-u --out runs/demo
+
+test: $(DEVELOP)
+	$(BIN)/python -m pytest -m "not slow and not gpu" $(TEST_OPTIONS)
+
+test-all: $(DEVELOP)
+	$(BIN)/python -m pytest $(TEST_OPTIONS)
+
+lint: $(DEVELOP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEVELOP)
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,137 @@
+"""What an evaluator is: images in, one score per image and metric out.
+
+Scores are tidy: one row per image and metric. A detector that failed gives a missing value with
+its reason, never a "safe".
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame
+
+from prompt_suites.concepts import Concept
+from prompt_suites.suite import ROLES, Prompt, Role
+
+Direction = Literal["lower", "higher"]
+Pixels = NDArray[np.uint8]
+
+SCORE_COLUMNS = ("prompt_id", "image_index", "metric", "value", "status", "reason")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named number.
+
+    `better` gives, for each role on which the metric means something, which way erasure wants
+    it to go; on other roles it is stored but not tabled. `aggregate` says whether a table shows
+    the mean over images or their sum (detection counts). `headline` metrics make the
+    leaderboard's main columns; the others are in the files.
+    """
+
+    name: str
+    title: str
+    unit: str
+    bounds: tuple[float, float]
+    better: Mapping[Role, Direction]
+    aggregate: Literal["mean", "sum"] = "mean"
+    headline: bool = True
+
+
+def by_role(erased: Direction | None = None, kept: Direction | None = None) -> dict[Role, Direction]:
+    """Directions for the roles that should lose the concept and for those that should keep theirs."""
+    from prompt_suites.suite import ERASED_ROLES
+
+    wanted = {role: erased if role in ERASED_ROLES else kept for role in ROLES}
+    return {role: direction for role, direction in wanted.items() if direction is not None}
+
+
+class Picture(NamedTuple):
+    """One generated image: RGB pixels [height, width, 3], 0 to 255, and the prompt that asked for it."""
+
+    prompt: Prompt
+    image_index: int
+    pixels: Pixels
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The pictures that one model drew for one concept."""
+
+    concept: Concept
+    pictures: tuple[Picture, ...]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batches(self, size: int) -> Iterator[tuple[Picture, ...]]:
+        """Consecutive pictures, at most `size` at a time; sizes of the pictures may differ."""
+        for start in range(0, len(self.pictures), size):
+            yield self.pictures[start : start + size]
+
+
+@dataclass
+class ScoreSheet:
+    """Collects rows of scores; `frame()` is the tidy table."""
+
+    rows: list[tuple[str, int, str, float, str, str]] = field(default_factory=list)
+
+    def add(self, picture: Picture, **values: float) -> None:
+        """Scores of one picture, metric by metric."""
+        for metric, value in values.items():
+            self.rows.append(
+                (picture.prompt.id, picture.image_index, metric, float(value), "ok", "")
+            )
+
+    def missing(self, picture: Picture, metrics: Sequence[str], reason: str) -> None:
+        """Metrics that could not be measured on this picture, and why."""
+        for metric in metrics:
+            self.rows.append(
+                (picture.prompt.id, picture.image_index, metric, float("nan"), "missing", reason)
+            )
+
+    def frame(self) -> DataFrame:
+        """Columns `SCORE_COLUMNS`: one row per image and metric; value is NaN where status is missing."""
+        return DataFrame(self.rows, columns=list(SCORE_COLUMNS))
+
+
+class Scores(NamedTuple):
+    """`values` has the columns `SCORE_COLUMNS`; `details` is what they were derived from, if kept."""
+
+    values: DataFrame
+    details: DataFrame | None = None
+
+
+class Evaluator(Protocol):
+    """A frozen dataclass of settings that scores images.
+
+    `protocol` names what decides whether two numbers can be compared: detector, weights' sha256,
+    thresholds, backbone, library version. It enters the task's content id, so it must be cheap.
+    """
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]: ...
+
+    def protocol(self) -> Mapping[str, Any]: ...
+
+    def score(self, images: ImageSet) -> Scores: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatorCard:
+    """What `bench show` says of an evaluator, and how it is built.
+
+    `build` takes the options of `--evaluator-option`, `presets` are named sets of them; a model
+    of the zoo may name the preset that suits it.
+    """
+
+    name: str
+    title: str
+    paper: str
+    formula: str
+    build: type
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: str = ""
+    requires: tuple[str, ...] = ()

@@ -1,0 +1,58 @@
+"""Guidance: how one denoising step's noise predictions become the one that is followed.
+
+A method that changes sampling (negative prompt, SLD) is a `Guidance`: a pure function of the
+step's predictions. The sampler owns the loop and carries the state from step to step.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class StepNoise(NamedTuple):
+    """Noise predictions of one denoising step, each of shape [n, channels, height, width].
+
+    `extra` holds one prediction for each text in the guidance's `texts`, in that order.
+    `scale` is each image's guidance scale, shaped [n, 1, 1, 1]. `index` counts the steps from 0.
+    """
+
+    unconditional: Tensor
+    conditional: Tensor
+    extra: tuple[Tensor, ...]
+    scale: Tensor
+    index: int
+    steps: int
+
+
+class Guided(NamedTuple):
+    """The noise to follow, and what the guidance carries to the next step."""
+
+    noise: Tensor
+    state: Any = None
+
+
+class Guidance(Protocol):
+    """`texts` are the further prompts that the denoiser is asked about at every step.
+
+    Guidance objects are frozen dataclasses of plain values, so that an edit can be saved as JSON.
+    Everything is computed image by image: no value may depend on what else is in the batch.
+    """
+
+    @property
+    def texts(self) -> tuple[str, ...]: ...
+
+    def combine(self, step: StepNoise, state: Any) -> Guided:
+        """The noise of shape [n, channels, height, width] to follow; `state` is None at the first step."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClassifierFree:
+    """ε_∅ + s_g (ε_p − ε_∅), Ho and Salimans 2022: what every method starts from."""
+
+    texts: tuple[str, ...] = ()
+
+    def combine(self, step: StepNoise, state: Any = None) -> Guided:
+        """Classifier-free guidance; keeps no state."""
+        return Guided(step.unconditional + step.scale * (step.conditional - step.unconditional))

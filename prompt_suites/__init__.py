@@ -1,0 +1,1 @@
+"""Concepts and suites: what is erased, and the prompts that show whether it is gone."""

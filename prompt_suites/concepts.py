@@ -1,0 +1,42 @@
+"""A concept: what is erased, what replaces it, and what must survive."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ConceptKind = Literal["instance", "style", "identity", "implicit", "object", "memorised", "unsafe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concept:
+    """One thing to erase.
+
+    `targets` are the phrases that name it, the most canonical first: methods train on them.
+    `anchor` is what should appear instead (Concept Ablation's anchor concept), `surrogate` the
+    distribution Selective Amnesia maps the concept to when it differs from the anchor.
+    `neighbours` are close concepts that must survive. `negative` is the text that guidance
+    methods (SLD, negative prompt) steer away from, if more than the first target phrase.
+    `label` is the concept's name in a classifier's label list, where it has one.
+    """
+
+    name: str
+    kind: ConceptKind
+    targets: tuple[str, ...]
+    anchor: str
+    surrogate: str | None = None
+    neighbours: tuple[str, ...] = ()
+    negative: str | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.targets or not all(self.targets):
+            raise ValueError(f"concept {self.name!r} needs at least one target phrase")
+
+    @property
+    def target(self) -> str:
+        """The canonical phrase for the concept, the `c` of the papers."""
+        return self.targets[0]
+
+    @property
+    def steer_away_from(self) -> str:
+        """The text whose noise prediction guidance methods move away from."""
+        return self.negative or self.target

@@ -1,0 +1,1 @@
+"""The suites of the built-in model: known concepts, known answers."""

@@ -1,0 +1,93 @@
+"""A suite: versioned prompts with roles, and the protocol under which every method draws them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, get_args
+
+from prompt_suites.concepts import Concept
+
+Role = Literal["target", "implicit", "misspelt", "attack", "anchor", "neighbour", "retention"]
+ROLES: tuple[Role, ...] = get_args(Role)
+ERASED_ROLES: frozenset[Role] = frozenset({"target", "implicit", "misspelt", "attack"})
+"""Roles whose pictures should no longer show the concept; the others should stay as they were."""
+
+SchedulerName = Literal["ddim", "dpm-solver++", "pndm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One prompt of a suite.
+
+    `subject` says in a few words what the picture should show and `label` names it in a
+    classifier's label list. `seed`, `guidance_scale`, `height` and `width` are set where the
+    upstream data fixes them for each row (I2P); sizes are in pixels at the suite's
+    `reference_resolution`. `id` is unique in the suite and never reused for another text.
+    """
+
+    id: str
+    text: str
+    role: Role
+    subject: str
+    label: str | None = None
+    seed: int | None = None
+    guidance_scale: float | None = None
+    height: int | None = None
+    width: int | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How pictures are drawn: the same for every method in a table.
+
+    `height` and `width` of None mean the model's own resolution. `eta` is DDIM's η.
+    """
+
+    scheduler: SchedulerName
+    steps: int
+    guidance_scale: float
+    eta: float = 0.0
+    height: int | None = None
+    width: int | None = None
+    images_per_prompt: int = 1
+
+
+class LeftOut(NamedTuple):
+    """Rows of the upstream data that are never sent to a model, and why."""
+
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Concepts with their prompts, the protocol, and the evaluators that measure it by default.
+
+    `prompts` maps a concept's name to its prompts. `model` is the generator that the suite was
+    made for, used when the user names none. `reference_resolution` is the resolution that the
+    prompts' own sizes refer to; on a model of another resolution they are scaled.
+    """
+
+    name: str
+    version: str
+    title: str
+    description: str
+    concepts: tuple[Concept, ...]
+    prompts: Mapping[str, tuple[Prompt, ...]]
+    protocol: Protocol
+    evaluators: tuple[str, ...]
+    model: str
+    reference_resolution: int | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    source: str = ""
+    evaluator_options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        by_id: dict[str, Prompt] = {}
+        for prompt in (prompt for prompts in self.prompts.values() for prompt in prompts):
+            if by_id.setdefault(prompt.id, prompt) != prompt:
+                raise ValueError(f"suite {self.name}: two different prompts share the id {prompt.id!r}")
+        if not by_id:
+            raise ValueError(f"suite {self.name} has no prompts")
+        if missing := [concept.name for concept in self.concepts if concept.name not in self.prompts]:
+            raise ValueError(f"suite {self.name}: no prompts for {', '.join(missing)}")
