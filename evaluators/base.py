@@ -108,13 +108,17 @@ class Evaluator(Protocol):
     """A frozen dataclass of settings that scores images.
 
     `protocol` names what decides whether two numbers can be compared: detector, weights' sha256,
-    thresholds, backbone, library version. It enters the task's content id, so it must be cheap.
+    thresholds, backbone, library version. It enters the task's content id, so it must be cheap, and
+    it leaves out what changes no score (device, batch size). `prepare` loads what scoring needs, once
+    per process, so that a missing weight is known before anything is drawn; both raise `BenchError`.
     """
 
     @property
     def metrics(self) -> tuple[Metric, ...]: ...
 
     def protocol(self) -> Mapping[str, Any]: ...
+
+    def prepare(self) -> None: ...
 
     def score(self, images: ImageSet) -> Scores: ...
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """Something the user can mend: the message says what, where, the valid choices and the flag that fixes it.
+    """Something the user can mend: the message says what, where, the valid choices and the flag.
 
     The command line prints the message as one line and exits with `exit_code`; no traceback.
     """

@@ -1,0 +1,249 @@
+"""From a config to cells and tasks. Nothing here draws, trains, loads weights or writes a result."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from bench.chosen import BASELINE, ChosenEvaluator, ChosenMethod
+from bench.config import RunConfig
+from bench.ids import code_version, content_id
+from bench.sizes import ModelSizes, scaled_side
+from bench.store import Store
+from bench.tasks import EraseTask, GenerateTask, PlannedImage, PlannedImages, ScoreTask, Task, TaskKind
+from models.noise import image_seed
+from prompt_suites.concepts import Concept
+from prompt_suites.errors import BenchError, UnknownName
+from prompt_suites.suite import ROLES, Prompt, Suite
+
+IMAGES_PER_TASK = 64
+"""A kill loses at most this many pictures; a role's pictures are shared by all that ask for the same."""
+
+
+class BaseModel(Protocol):
+    """What the plan must know of the base model (`models.zoo.ModelSource` has it)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One method erasing one concept of the suite with one seed."""
+
+    method: ChosenMethod
+    concept: Concept
+    seed: int
+    erase: EraseTask
+    generate: tuple[GenerateTask, ...]
+    score: tuple[ScoreTask, ...]
+
+    @property
+    def title(self) -> str:
+        """How messages name the cell."""
+        return f"{self.method.name} · {self.concept.name} · seed {self.seed}"
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All of the cell's tasks, in an order in which they can be done."""
+        return (self.erase, *self.generate, *self.score)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """How much of a plan is not in the store yet."""
+
+    tasks: Mapping[TaskKind, int]
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything a run does. Cells are ordered so that those that share an edit stand together."""
+
+    config: RunConfig
+    suite: Suite
+    model: BaseModel
+    sizes: ModelSizes
+    methods: tuple[ChosenMethod, ...]
+    evaluators: tuple[ChosenEvaluator, ...]
+    concepts: tuple[Concept, ...]
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """Every task once."""
+        return tuple({task.id: task for cell in self.cells for task in cell.tasks}.values())
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the tasks: two plans with one id give the same scores."""
+        return content_id(sorted(task.id for task in self.tasks))
+
+    @property
+    def images(self) -> int:
+        """Pictures that the plan needs, each counted once."""
+        return sum(len(task.images) for task in self.tasks if isinstance(task, GenerateTask))
+
+    def missing(self, store: Store) -> Missing:
+        """What is still to be done; see `unfinished`."""
+        todo = unfinished(self.cells, store)
+        kinds: tuple[TaskKind, ...] = ("erase", "generate", "score")
+        return Missing(
+            tasks={kind: sum(task.kind == kind for task in todo) for kind in kinds},
+            images=sum(len(task.images) for task in todo if isinstance(task, GenerateTask)),
+        )
+
+
+def unfinished(cells: Iterable[Cell], store: Store) -> tuple[Task, ...]:
+    """The tasks that are not in the store, each once.
+
+    Edits and pictures are results of their own: they are wanted even where all scores are there.
+    """
+    todo: dict[str, Task] = {}
+    for cell in cells:
+        for task in cell.tasks:
+            if task.id not in todo and not store.has(task.kind, task.id):
+                todo[task.id] = task
+    return tuple(todo.values())
+
+
+def make_plan(
+    config: RunConfig,
+    suite: Suite,
+    model: BaseModel,
+    sizes: ModelSizes,
+    methods: Sequence[ChosenMethod],
+    evaluators: Sequence[ChosenEvaluator],
+) -> Plan:
+    """Cells in the order method, concept, seed, and their tasks.
+
+    Raises UnknownName for a concept that the suite does not have.
+    """
+    concepts = pick_concepts(suite, config.concepts)
+    sampling = code_version("models.sampling")
+    pictures = {
+        (concept.name, seed): _generate_groups(config, suite, concept, seed, sizes)
+        for concept in concepts
+        for seed in config.seeds
+    }
+    cells = []
+    for method in methods:
+        for concept in concepts:
+            for seed in config.seeds:
+                erase = _erase_task(config, model, method, concept, seed)
+                generate = tuple(
+                    GenerateTask(
+                        erase=erase,
+                        images=images,
+                        scheduler=suite.protocol.scheduler,
+                        steps=suite.protocol.steps,
+                        eta=suite.protocol.eta,
+                        code=sampling,
+                    )
+                    for images in pictures[concept.name, seed]
+                )
+                score = tuple(
+                    ScoreTask(
+                        generate=task,
+                        concept=concept,
+                        evaluator=evaluator.name,
+                        protocol=evaluator.protocol,
+                        code=evaluator.code,
+                    )
+                    for evaluator in evaluators
+                    for task in generate
+                )
+                cells.append(
+                    Cell(method=method, concept=concept, seed=seed, erase=erase, generate=generate, score=score)
+                )
+    return Plan(
+        config=config,
+        suite=suite,
+        model=model,
+        sizes=sizes,
+        methods=tuple(methods),
+        evaluators=tuple(evaluators),
+        concepts=concepts,
+        cells=tuple(cells),
+    )
+
+
+def with_baseline(names: Sequence[str]) -> tuple[str, ...]:
+    """The methods with the base model's own row first."""
+    return (BASELINE, *(name for name in names if name != BASELINE))
+
+
+def pick_concepts(suite: Suite, names: Sequence[str]) -> tuple[Concept, ...]:
+    """The suite's concepts of these names (all where none is named); hyphens stand for spaces, case is ignored."""
+    if not names:
+        return suite.concepts
+    by_name = {_slug(concept.name): concept for concept in suite.concepts}
+    for name in names:
+        if _slug(name) not in by_name:
+            raise UnknownName(f"concept of {suite.name}", name, [c.name for c in suite.concepts], "--concepts")
+    wanted = {_slug(name) for name in names}
+    return tuple(concept for slug, concept in by_name.items() if slug in wanted)
+
+
+def planned_images(
+    suite: Suite, prompts: Sequence[Prompt], seed: int, sizes: ModelSizes
+) -> tuple[PlannedImage, ...]:
+    """The pictures of these prompts, `images_per_prompt` of each.
+
+    A prompt with a seed of its own is drawn with that seed plus the image index, whatever the
+    run's seed; the others get a seed from suite, prompt, image index and run's seed.
+    """
+    protocol = suite.protocol
+    reference = suite.reference_resolution
+    return tuple(
+        PlannedImage(
+            prompt=prompt,
+            image_index=index,
+            seed=image_seed(suite.name, prompt.id, index, seed) if prompt.seed is None else prompt.seed + index,
+            guidance_scale=protocol.guidance_scale if prompt.guidance_scale is None else prompt.guidance_scale,
+            height=scaled_side(prompt.height or protocol.height, reference, sizes),
+            width=scaled_side(prompt.width or protocol.width, reference, sizes),
+        )
+        for prompt in prompts
+        for index in range(protocol.images_per_prompt)
+    )
+
+
+def _generate_groups(
+    config: RunConfig, suite: Suite, concept: Concept, seed: int, sizes: ModelSizes
+) -> tuple[PlannedImages, ...]:
+    """The concept's pictures, role by role, at most `IMAGES_PER_TASK` together."""
+    groups = []
+    for role in ROLES:
+        prompts = [prompt for prompt in suite.prompts[concept.name] if prompt.role == role]
+        images = planned_images(suite, prompts[: config.limit], seed, sizes)
+        groups += [
+            PlannedImages(role=role, images=images[start : start + IMAGES_PER_TASK])
+            for start in range(0, len(images), IMAGES_PER_TASK)
+        ]
+    if not groups:
+        raise BenchError(f"suite {suite.name} has no prompts for {concept.name}")
+    return tuple(groups)
+
+
+def _erase_task(
+    config: RunConfig, model: BaseModel, method: ChosenMethod, concept: Concept, seed: int
+) -> EraseTask:
+    return EraseTask(
+        method=method.name,
+        settings_class=method.settings_class,
+        settings=method.settings,
+        code=method.code,
+        base=model.digest,
+        concept=None if method.is_baseline else concept,
+        seed=None if method.is_baseline else seed,
+        dtype=config.dtype,
+    )
+
+
+def _slug(name: str) -> str:
+    return name.strip().lower().replace(" ", "-").replace("_", "-")

@@ -1,0 +1,281 @@
+"""Does one task: the same function whoever hands out the tasks.
+
+The base model and each evaluator are loaded once, when the first task needs them.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bench.chosen import ChosenEvaluator, ChosenMethod
+from bench.config import AUTO
+from bench.pictures import read_pictures, write_png
+from bench.store import Store, StoreError
+from bench.tasks import EraseTask, GenerateTask, ScoreTask
+from bench.versions import device_name, package_versions
+from evaluators.base import Evaluator, ImageSet
+from prompt_suites.concepts import Concept
+from prompt_suites.errors import BenchError
+
+if TYPE_CHECKING:
+    from methods.edit import Edit
+    from models.diffusion_model import DiffusionModel
+    from models.guidance import Guidance
+
+SCORES_FILE, DETAILS_FILE = "scores.parquet", "details.parquet"
+
+
+class Source(Protocol):
+    """Where the base model's weights lie (`models.zoo.ModelSource`)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def preset(self) -> str | None: ...
+
+    @property
+    def digest(self) -> str: ...
+
+
+class Watcher(Protocol):
+    """Is told how work goes on; never changes it."""
+
+    def step(self, step: int, steps: int, loss: float) -> None: ...
+
+    def images(self, count: int) -> None: ...
+
+
+class Worker:
+    """Loads what tasks need and does them; every result goes to the store.
+
+    At most one edit is in the model at a time: `use` puts it there, `close` takes it out again.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        methods: Sequence[ChosenMethod],
+        evaluators: Sequence[ChosenEvaluator],
+        store: Store,
+        *,
+        device: str,
+        dtype: str,
+        batch_size: int,
+    ) -> None:
+        self.source, self.store = source, store
+        self.asked_device, self.dtype, self.batch_size = device, dtype, batch_size
+        self._methods = {method.name: method for method in methods}
+        self._chosen_evaluators = {evaluator.name: evaluator for evaluator in evaluators}
+        self._evaluators: dict[str, Evaluator] = {}
+        self._in_use: str | None = None
+        self._guidance: Guidance | None = None
+        self._edit_stack = ExitStack()
+
+    def close(self) -> None:
+        """Puts the base model's own weights back."""
+        self._in_use, self._guidance = None, None
+        self._edit_stack.close()
+
+    @cached_property
+    def device(self) -> str:
+        """The device that work runs on: the one asked for, or with `auto` a GPU where there is one."""
+        return pick_device(self.asked_device)
+
+    @cached_property
+    def model(self) -> "DiffusionModel":
+        """The base model; raises BenchError where its weights are not those that were planned for."""
+        import torch
+
+        from models.diffusion_model import DiffusionModel
+
+        model = DiffusionModel.from_directory(
+            self.source.path,
+            name=self.source.name,
+            device=self.device,
+            dtype=getattr(torch, self.dtype),
+            preset=self.source.preset,
+        )
+        if model.digest != self.source.digest:
+            raise BenchError(f"{self.source.path}: the weights changed while the run was starting; run again")
+        return model
+
+    def erase(self, task: EraseTask, concept: Concept, watcher: Watcher) -> None:
+        """Makes the edit; `concept` is the task's, or any for a method that depends on none."""
+        from methods.base import EraseContext
+        from methods.registry import build_method
+
+        self.close()
+        chosen = self._methods[task.method]
+        method = build_method(chosen.name, chosen.preset, chosen.options)
+        context = EraseContext(
+            seed=task.seed or 0,
+            report=lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
+        )
+        model = self.model
+        with self.store.writing(task.kind, task.id) as draft:
+            started = time.perf_counter()
+            edit = method.erase(model, (task.concept or concept,), context)
+            seconds = time.perf_counter() - started
+            edit.save(draft.folder)
+            draft.about = {
+                "method": task.method,
+                "settings": dict(task.settings),
+                "concept": task.concept.name if task.concept else None,
+                "seed": task.seed,
+                "base": task.base,
+                "dtype": task.dtype,
+                "erase_seconds": edit.cost.seconds or seconds,
+                "peak_memory_bytes": edit.cost.peak_memory_bytes,
+                "memory": edit.cost.memory,
+                "steps": edit.cost.steps,
+                **self._where(),
+            }
+
+    def generate(self, task: GenerateTask, watcher: Watcher) -> None:
+        """Draws the pictures with the task's edit in the model."""
+        from models.sampling import ImageRequest, sample
+
+        guidance = self._use(task.erase)
+        requests = [
+            ImageRequest(
+                prompt=image.prompt.text,
+                seed=image.seed,
+                guidance_scale=image.guidance_scale,
+                height=image.height,
+                width=image.width,
+            )
+            for image in task.images.images
+        ]
+        with self.store.writing(task.kind, task.id) as draft:
+            started = time.perf_counter()
+            pictures = sample(
+                self.model,
+                requests,
+                scheduler=task.scheduler,
+                steps=task.steps,
+                eta=task.eta,
+                guidance=guidance,
+                batch_size=self.batch_size,
+                on_batch=watcher.images,
+            )
+            seconds = time.perf_counter() - started
+            for index, pixels in enumerate(pictures):
+                write_png(draft.folder / task.file_name(index), pixels)
+            draft.about = {
+                "erase": task.erase.id,
+                "role": task.images.role,
+                "images": [
+                    {
+                        "file": task.file_name(index),
+                        "prompt_id": image.prompt.id,
+                        "image_index": image.image_index,
+                        "seed": image.seed,
+                        "guidance_scale": image.guidance_scale,
+                        "height": image.height,
+                        "width": image.width,
+                    }
+                    for index, image in enumerate(task.images.images)
+                ],
+                "scheduler": task.scheduler,
+                "steps": task.steps,
+                "eta": task.eta,
+                "generate_seconds": seconds,
+                "batch_size": self.batch_size,
+                **self._where(),
+            }
+
+    def score(self, task: ScoreTask) -> None:
+        """Scores the pictures, read back from the store."""
+        evaluator = self._evaluator(task.evaluator)
+        pictures = read_pictures(self.store.entry("generate", task.generate.id), task.generate)
+        with self.store.writing(task.kind, task.id) as draft:
+            started = time.perf_counter()
+            scores = evaluator.score(ImageSet(concept=task.concept, pictures=pictures))
+            seconds = time.perf_counter() - started
+            scores.values.to_parquet(draft.folder / SCORES_FILE, index=False)
+            if scores.details is not None:
+                scores.details.to_parquet(draft.folder / DETAILS_FILE, index=False)
+            draft.about = {
+                "evaluator": task.evaluator,
+                "protocol": dict(task.protocol),
+                "generate": task.generate.id,
+                "concept": task.concept.name,
+                "score_seconds": seconds,
+                "versions": package_versions(),
+            }
+
+    def prepare(self, names: Sequence[str]) -> Mapping[str, BenchError]:
+        """Loads these evaluators now; returns what is wrong with those that cannot be."""
+        problems = {}
+        for name in names:
+            try:
+                self._evaluator(name)
+            except StoreError:
+                raise
+            except BenchError as error:
+                problems[name] = error
+        return problems
+
+    def _use(self, task: EraseTask) -> "Guidance":
+        from methods.edit import Edit, applied
+
+        if self._in_use != task.id or self._guidance is None:
+            self.close()
+            entry = self.store.entry(task.kind, task.id)
+            edit: Edit = Edit.load(entry.folder)
+            self._guidance = self._edit_stack.enter_context(applied(self.model, edit))
+            self._in_use = task.id
+        return self._guidance
+
+    def _evaluator(self, name: str) -> Evaluator:
+        if name not in self._evaluators:
+            from evaluators.registry import build_evaluator
+
+            chosen = self._chosen_evaluators[name]
+            own = build_evaluator(name, chosen.preset, chosen.options, chosen.settings)
+            self._evaluators[name] = prepared(own, self.device, may_move="device" not in chosen.options)
+        return self._evaluators[name]
+
+    def _where(self) -> dict[str, Any]:
+        return {"device": self.device, "device_name": device_name(self.device), "versions": package_versions()}
+
+
+def prepared(evaluator: Evaluator, device: str, *, may_move: bool) -> Evaluator:
+    """The evaluator, loaded; on `device` where it has such a setting and can run there.
+
+    Raises BenchError where it cannot be loaded at all.
+    """
+    if may_move and getattr(evaluator, "device", device) != device:
+        settings: Any = evaluator
+        moved: Evaluator = dataclasses.replace(settings, device=device)
+        try:
+            moved.prepare()
+            return moved
+        except BenchError:
+            pass  # its runtime may know only the CPU (onnxruntime without CUDA)
+    evaluator.prepare()
+    return evaluator
+
+
+def pick_device(asked: str) -> str:
+    """A torch device's name. Raises BenchError for one that is not here."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    if asked == AUTO:
+        return "cuda" if cuda else "cpu"
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise BenchError(f"--device {asked!r}: not a device; valid: auto, cpu, cuda, cuda:0, …") from None
+    if device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()):
+        raise BenchError(f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA GPUs; valid: auto, cpu")
+    return asked

@@ -1,0 +1,178 @@
+"""Class probability, predicted class and entropy.
+
+Heng & Soh, Selective Amnesia, NeurIPS 2023, section 4 (mean probability of the forgotten class,
+mean entropy); Gandikota et al., ESD, ICCV 2023, section 5 (top-1 accuracy of a ResNet-50).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pandas import DataFrame
+
+from evaluators.base import EvaluatorCard, ImageSet, Metric, Pixels, Scores, ScoreSheet, by_role
+from evaluators.classifier_file import SUFFIXES, FileClassifier, FileInput
+from evaluators.classifier_folder import DESCRIPTION_FILE, FolderClassifier
+from evaluators.classifier_torchvision import TorchvisionClassifier
+from evaluators.labelled_classifier import (
+    ClassifierSource,
+    LabelledClassifier,
+    Probabilities,
+    entropy,
+    place_of,
+)
+from evaluators.measuring import Failure, measure_each
+from evaluators.shipped import shipped_folder
+from prompt_suites.concepts import Concept
+from prompt_suites.errors import BenchError
+from prompt_suites.suite import ERASED_ROLES, Prompt
+
+DETAIL_COLUMNS = ("prompt_id", "image_index", "label", "head", "predicted", "predicted_probability")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassProbability:
+    """What a classifier sees: the concept's label where it should be gone, the prompt's own elsewhere.
+
+    `model` is the name of a built-in generator that ships an oracle, a folder with a
+    `classifier.json`, a TorchScript or ONNX file (with `labels`, and `resolution`, `mean`, `std`,
+    `output` as the network wants them), or NAME/WEIGHTS of torchvision (with `weights` for a local
+    copy). A label that the model lacks gives a missing value with the reason.
+    """
+
+    model: str = "resnet50/IMAGENET1K_V2"
+    weights: str | None = None
+    labels: str | None = None
+    resolution: int | None = None
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    output: Literal["logits", "probabilities"] = "logits"
+    device: str = "cpu"
+    batch_size: int = 32
+
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric(
+            "class_probability", "class probability", "probability", (0.0, 1.0), by_role("lower", "higher")
+        ),
+        Metric("class_accuracy", "class accuracy", "share", (0.0, 1.0), by_role("lower", "higher")),
+        Metric(
+            "entropy",
+            "entropy of the prediction",
+            "nats",
+            (0.0, math.inf),
+            by_role(erased="higher"),
+            headline=False,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError("batch_size must be at least 1")
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std must be positive, got {self.std}")
+
+    def protocol(self) -> Mapping[str, Any]:
+        return self._source().protocol()
+
+    def prepare(self) -> None:
+        self._classifier()
+
+    def score(self, images: ImageSet) -> Scores:
+        classifier = self._classifier()
+        names = [metric.name for metric in self.metrics]
+        sheet = ScoreSheet()
+        predictions: list[tuple[str, int, str, str, str, float]] = []
+        measure = partial(_by_picture, classifier)
+        for picture, seen in measure_each(images, self.batch_size, measure):
+            label = wanted_label(images.concept, picture.prompt)
+            if label is None:
+                sheet.missing(picture, names, f"no label is given for {picture.prompt.subject!r}")
+                continue
+            place = place_of(label, classifier.heads)
+            if isinstance(place, str) or isinstance(seen, Failure):
+                sheet.missing(picture, names, seen.reason if isinstance(seen, Failure) else str(place))
+                continue
+            probabilities = seen[place.head]
+            if not np.isfinite(probabilities).all():
+                sheet.missing(picture, names, "the prediction is not finite")
+                continue
+            predicted = int(probabilities.argmax())
+            sheet.add(
+                picture,
+                class_probability=probabilities[place.position],
+                class_accuracy=predicted == place.position,
+                entropy=entropy(probabilities),
+            )
+            predictions.append(
+                (
+                    picture.prompt.id,
+                    picture.image_index,
+                    label,
+                    place.head,
+                    classifier.heads[place.head][predicted],
+                    float(probabilities[predicted]),
+                )
+            )
+        return Scores(sheet.frame(), DataFrame(predictions, columns=list(DETAIL_COLUMNS)))
+
+    def _source(self) -> ClassifierSource:
+        path = Path(self.model).expanduser()
+        if path.is_dir():
+            return FolderClassifier(path, self.model)
+        if path.suffix in SUFFIXES:
+            given = FileInput(resolution=self.resolution, mean=self.mean, std=self.std, output=self.output)
+            return FileClassifier(path, Path(self.labels).expanduser() if self.labels else None, given)
+        shipped = shipped_folder(self.model, "oracle")
+        if "/" not in self.model and shipped.parent.parent.is_dir():
+            return FolderClassifier(shipped, self.model)
+        name, _, tag = self.model.partition("/")
+        if not tag or "/" in tag:
+            raise BenchError(
+                f"unknown classifier {self.model!r} (--evaluator-option model=): name a folder with "
+                f"{DESCRIPTION_FILE}, "
+                f"a file ({', '.join(SUFFIXES)}), NAME/WEIGHTS of torchvision such as "
+                f"resnet50/IMAGENET1K_V2, or a "
+                f"built-in generator that ships an oracle"
+            )
+        return TorchvisionClassifier(name, tag, Path(self.weights).expanduser() if self.weights else None)
+
+    def _classifier(self) -> LabelledClassifier:
+        return _load(self._source(), self.device)
+
+
+def wanted_label(concept: Concept, prompt: Prompt) -> str | None:
+    """The label whose probability is scored on a picture of this prompt."""
+    return concept.label if prompt.role in ERASED_ROLES else prompt.label
+
+
+@lru_cache(maxsize=2)
+def _load(source: ClassifierSource, device: str) -> LabelledClassifier:
+    return source.load(device)
+
+
+def _by_picture(classifier: LabelledClassifier, pixels: Sequence[Pixels]) -> list[dict[str, Probabilities]]:
+    by_head = classifier.predict(pixels)
+    return [{head: rows[i] for head, rows in by_head.items()} for i in range(len(pixels))]
+
+
+CARD = EvaluatorCard(
+    name="classifier",
+    title="Class probability, accuracy and entropy",
+    paper="Heng & Soh, Selective Amnesia, NeurIPS 2023, section 4; Gandikota et al., ESD, ICCV 2023, "
+    "section 5",
+    formula="p(label | image) of the label's head; accuracy = share with argmax = label; entropy = −Σ p ln "
+    "p (nats)",
+    build=ClassProbability,
+    presets={
+        "official": {},
+        "microworld": {"model": "microworld"},
+    },
+    notes="Erased roles are scored on the concept's label, the others on the prompt's own. A label that "
+    "the model "
+    "lacks is a missing value, never 0. ESD counts predictions (accuracy), SA averages probabilities.",
+    requires=("torch",),
+)

@@ -1,0 +1,90 @@
+"""A classifier in a folder that says itself which network reads it, such as a built-in generator's oracle.
+
+`classifier.json` in the folder holds "network": "package.module:Class" and "heads": {head: [labels]},
+and optionally "resolution" (pixels). The class has `load(folder)`, which gives a torch module that
+maps images [n, 3, height, width] in [0, 1] to {head: logits [n, labels]}.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from evaluators.base import Pixels
+from evaluators.digests import sha256_of
+from evaluators.labelled_classifier import LabelledClassifier, Probabilities, checked_heads, softmax
+from evaluators.packages import required_module
+from evaluators.pixel_batch import pixel_batch
+from prompt_suites.errors import BenchError
+
+DESCRIPTION_FILE = "classifier.json"
+
+
+class Description(BaseModel):
+    """What `classifier.json` says."""
+
+    network: str
+    heads: dict[str, list[str]]
+    resolution: int | None = None
+
+
+@dataclass(frozen=True)
+class FolderClassifier:
+    """A classifier in the folder `path`; `name` is what the user called it."""
+
+    path: Path
+    name: str
+
+    def protocol(self) -> Mapping[str, Any]:
+        self._description()
+        return {"weights_sha256": sha256_of(self.path)}
+
+    def load(self, device: str) -> LabelledClassifier:
+        description = self._description()
+        required_module("torch", "torch", "classifier")
+        module, _, attribute = description.network.partition(":")
+        try:
+            network = getattr(importlib.import_module(module), attribute).load(self.path)
+        except Exception as error:
+            raise BenchError(
+                f"classifier {self.name!r} in {self.path} cannot be loaded by {description.network}: "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from error
+        heads = checked_heads(description.heads, self.path / DESCRIPTION_FILE)
+        return HeadedNetwork(network.to(device).eval(), heads, description.resolution, device)
+
+    def _description(self) -> Description:
+        file = self.path / DESCRIPTION_FILE
+        if not file.is_file():
+            raise BenchError(
+                f"classifier {self.name!r}: {DESCRIPTION_FILE} missing, looked in {self.path}; restore the "
+                f"folder or "
+                f"name another model (--evaluator-option model=FOLDER, FILE.pt, FILE.onnx or NAME/WEIGHTS)"
+            )
+        try:
+            return Description.model_validate_json(file.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise BenchError(f"{file}: {where or 'content'}: {first['msg']}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class HeadedNetwork:
+    """A torch module with one logit vector for each head."""
+
+    network: Any
+    heads: Mapping[str, tuple[str, ...]]
+    resolution: int | None
+    device: str
+
+    def predict(self, pixels: Sequence[Pixels]) -> Mapping[str, Probabilities]:
+        import torch
+
+        images = torch.from_numpy(pixel_batch(pixels, self.resolution)).to(self.device)
+        with torch.inference_mode():
+            logits = self.network(images)
+        return {head: softmax(logits[head]) for head in self.heads}

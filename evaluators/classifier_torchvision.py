@@ -1,0 +1,120 @@
+"""A torchvision classifier by name, with its own transforms and categories."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluators.base import Pixels
+from evaluators.digests import sha256_of
+from evaluators.labelled_classifier import ONE_HEAD, LabelledClassifier, Probabilities, checked_heads, softmax
+from evaluators.packages import required_module, version_of
+from prompt_suites.errors import BenchError, UnknownName
+
+
+@dataclass(frozen=True)
+class TorchvisionClassifier:
+    """NAME/WEIGHTS of torchvision ("resnet50/IMAGENET1K_V2"); `file` is a local copy of the weights."""
+
+    name: str
+    weights: str
+    file: Path | None = None
+
+    def protocol(self) -> Mapping[str, Any]:
+        chosen = self._weights()
+        if self.file is None:
+            # The published file's name ends in the first digits of its sha256.
+            identity = {"weights_file": chosen.url.rpartition("/")[2]}
+        else:
+            identity = {"weights_sha256": sha256_of(self._local_file())}
+        return {
+            "model": self.name,
+            "weights": self.weights,
+            **identity,
+            "resize": "the weights' own transforms",
+            "torchvision": version_of("torchvision"),
+        }
+
+    def load(self, device: str) -> LabelledClassifier:
+        models = required_module("torchvision.models", "torchvision", "classifier")
+        chosen = self._weights()
+        network = models.get_model(self.name, weights=None)
+        try:
+            network.load_state_dict(self._state(chosen))
+        except RuntimeError as error:
+            raise BenchError(
+                f"weights {self.file or self.weights} do not fit torchvision's {self.name}: "
+                f"{' '.join(str(error).split())[:200]}"
+            ) from error
+        heads = checked_heads({ONE_HEAD: _distinct(chosen.meta["categories"])}, f"{self.name}/{self.weights}")
+        return TransformedNetwork(network.to(device).eval(), heads, chosen.transforms(), device)
+
+    def _weights(self) -> Any:
+        models = required_module("torchvision.models", "torchvision", "classifier")
+        known = models.list_models(module=models)
+        if self.name not in known:
+            raise UnknownName(
+                "classifier", self.name, known, "--evaluator-option model=NAME/WEIGHTS, FOLDER or FILE"
+            )
+        tags = {member.name: member for member in models.get_model_weights(self.name)}
+        if self.weights not in tags:
+            what = f"weights of torchvision's {self.name}"
+            raise UnknownName(what, self.weights, tags, f"--evaluator-option model={self.name}/WEIGHTS")
+        return tags[self.weights]
+
+    def _state(self, chosen: Any) -> Mapping[str, Any]:
+        torch = required_module("torch", "torch", "classifier")
+        if self.file is not None:
+            state: Mapping[str, Any] = torch.load(self._local_file(), map_location="cpu", weights_only=True)
+            return state
+        try:
+            fetched: Mapping[str, Any] = chosen.get_state_dict(progress=False, check_hash=True)
+            return fetched
+        except Exception as error:
+            folder = os.path.join(torch.hub.get_dir(), "checkpoints")
+            name = chosen.url.rpartition("/")[2]
+            raise BenchError(
+                f"weights {name} of {self.name}/{self.weights} are not here and could not be fetched. "
+                f"Looked in {folder}. "
+                f"Ways to get them: go online once; put the file of {chosen.url} there (or set "
+                f"TORCH_HOME); or "
+                f"--evaluator-option weights=PATH. Reason: {' '.join(str(error).split())[:200]}"
+            ) from error
+
+    def _local_file(self) -> Path:
+        if self.file is None or not self.file.is_file():
+            raise BenchError(
+                f"classifier weights {str(self.file)!r} are not a file (--evaluator-option weights=PATH)"
+            )
+        return self.file
+
+
+@dataclass(frozen=True, eq=False)
+class TransformedNetwork:
+    """A torch module behind a transform of single pictures."""
+
+    network: Any
+    heads: Mapping[str, tuple[str, ...]]
+    transform: Callable[[Any], Any]
+    device: str
+
+    def predict(self, pixels: Sequence[Pixels]) -> Mapping[str, Probabilities]:
+        import torch
+        from PIL import Image
+
+        images = torch.stack([self.transform(Image.fromarray(picture)) for picture in pixels])
+        with torch.inference_mode():
+            logits = self.network(images.to(self.device))
+        (head,) = self.heads
+        return {head: softmax(logits)}
+
+
+def _distinct(categories: Sequence[str]) -> list[str]:
+    """ImageNet's list names two classes "crane" and two "maillot": later ones get their index."""
+    seen: set[str] = set()
+    labels = []
+    for index, name in enumerate(categories):
+        labels.append(f"{name} #{index}" if name in seen else name)
+        seen.add(name)
+    return labels

@@ -1,0 +1,144 @@
+"""CLIP score and CLIP accuracy, as Concept Ablation measures them.
+
+Kumari et al., ICCV 2023, section 4.1. Score: cosine between the picture and the text
+"A photo depicts {concept}". Accuracy: share of pictures closer to the erased concept than to its
+anchor; low means erased.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from evaluators.base import EvaluatorCard, ImageSet, Metric, Scores, ScoreSheet, by_role
+from evaluators.clip_model import ClipModel, Precision, clip_source, load_clip
+from evaluators.measuring import Failure, measure_each
+from evaluators.packages import version_of
+from prompt_suites.concepts import Concept
+from prompt_suites.suite import ERASED_ROLES, Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipAlignment:
+    """Cosine of each picture to its text, and whether the concept's text beats the anchor's.
+
+    The text is the concept's where the concept should be gone (target, implicit, misspelt and
+    attack prompts) and the prompt's own subject elsewhere. `backbone` and `weights` are read by
+    `clip_model.clip_source`. `template` has one `{}`; `style_template` replaces it for a style
+    concept, except on retention prompts, whose subjects are no styles.
+    """
+
+    backbone: str = "ViT-B-32/openai"
+    weights: str | None = None
+    template: str = "A photo depicts {}"
+    style_template: str = "{} style"
+    precision: Precision = "fp32"
+    device: str = "cpu"
+    batch_size: int = 32
+
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("clip_cosine", "CLIP cosine", "cosine", (-1.0, 1.0), by_role("lower", "higher")),
+        Metric(
+            "clip_score",
+            "CLIP score, 2.5·max(cos, 0)",
+            "score",
+            (0.0, 2.5),
+            by_role("lower", "higher"),
+            headline=False,
+        ),
+        Metric(
+            "clip_score_100",
+            "CLIP score, 100·cos",
+            "score",
+            (-100.0, 100.0),
+            by_role("lower", "higher"),
+            headline=False,
+        ),
+        Metric("clip_accuracy", "CLIP accuracy", "share", (0.0, 1.0), by_role(erased="lower")),
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("template", "style_template"):
+            if getattr(self, name).count("{}") != 1:
+                raise ValueError(f"{name} must hold exactly one {{}}, got {getattr(self, name)!r}")
+        if self.batch_size < 1:
+            raise ValueError("batch_size must be at least 1")
+
+    def protocol(self) -> Mapping[str, Any]:
+        return {
+            **clip_source(self.backbone, self.weights).protocol(),
+            "template": self.template,
+            "style_template": self.style_template,
+            "precision": self.precision,
+            "resize": "the backbone's own open_clip preprocessing",
+            "open_clip": version_of("open_clip_torch"),
+        }
+
+    def prepare(self) -> None:
+        self._model()
+
+    def score(self, images: ImageSet) -> Scores:
+        clip = self._model()
+        concept, anchor = self._concept_text(images.concept), self._anchor_text(images.concept)
+        wanted = {picture.prompt: self.text(images.concept, picture.prompt) for picture in images.pictures}
+        texts = sorted({concept, anchor, *wanted.values()})
+        embedded_texts = dict(zip(texts, clip.encode_texts(texts), strict=True))
+
+        sheet = ScoreSheet()
+        for picture, embedded in measure_each(images, self.batch_size, clip.encode_images):
+            names = [metric.name for metric in self.metrics]
+            if isinstance(embedded, Failure):
+                sheet.missing(picture, names, embedded.reason)
+                continue
+            cosine = float(embedded @ embedded_texts[wanted[picture.prompt]])
+            if not math.isfinite(cosine):
+                sheet.missing(picture, names, "the embedding is not finite")
+                continue
+            nearer = bool(embedded @ embedded_texts[concept] > embedded @ embedded_texts[anchor])
+            sheet.add(
+                picture,
+                clip_cosine=cosine,
+                clip_score=2.5 * max(cosine, 0.0),
+                clip_score_100=100.0 * cosine,
+                clip_accuracy=nearer,
+            )
+        return Scores(sheet.frame())
+
+    def text(self, concept: Concept, prompt: Prompt) -> str:
+        """The text that a picture of this prompt is compared with."""
+        if prompt.role in ERASED_ROLES:
+            return self._concept_text(concept)
+        styled = concept.kind == "style" and prompt.role != "retention"
+        return (self.style_template if styled else self.template).format(prompt.subject)
+
+    def _concept_text(self, concept: Concept) -> str:
+        return (self.style_template if concept.kind == "style" else self.template).format(concept.target)
+
+    def _anchor_text(self, concept: Concept) -> str:
+        return (self.style_template if concept.kind == "style" else self.template).format(concept.anchor)
+
+    def _model(self) -> ClipModel:
+        return load_clip(clip_source(self.backbone, self.weights), self.precision, self.device)
+
+
+CARD = EvaluatorCard(
+    name="clip",
+    title="CLIP score and accuracy",
+    paper="Hessel et al., CLIPScore, EMNLP 2021; Kumari et al., Ablating Concepts in Text-to-Image Diffusion "
+    "Models, ICCV 2023, section 4.1",
+    formula="cos(image, text) with text = 'A photo depicts {subject}'; score 2.5·max(cos, 0) and 100·cos; "
+    "accuracy = share with cos(image, concept) > cos(image, anchor)",
+    build=ClipAlignment,
+    presets={
+        "official": {},
+        "microworld": {"backbone": "microworld", "template": "a picture of {}"},
+    },
+    notes="Cosines of different backbones are not comparable: papers use ViT-B-32/openai (CA, SPM, MACE, "
+    "UCE, "
+    "AdvUnlearn) or ViT-L-14/openai (RECE, UnlearnDiffAtk). Where a pretrained tag was trained with "
+    "QuickGELU it "
+    "is switched on (open_clip 3 only warns). Erased roles are compared with the concept, the others with "
+    "the "
+    "prompt's own subject.",
+    requires=("open_clip", "torch"),
+)

@@ -1,0 +1,27 @@
+"""sha256 of weights: what a number's protocol names them by."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+
+def sha256_of(path: Path) -> str:
+    """Lower-case hex sha256 of a file, or of a folder (names and contents of its files, at any depth).
+
+    Files are read once per process as long as their size and modification time stay the same.
+    """
+    if path.is_dir():
+        lines = (
+            f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n"
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and "__pycache__" not in file.parts
+        )
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    stat = path.stat()
+    return _sha256_of_file(path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256_of_file(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,42 @@
+"""Optional packages: a named error with the way to get them, and their versions for the protocol."""
+
+import importlib
+from importlib import metadata, util
+from pathlib import Path
+from types import ModuleType
+
+from prompt_suites.errors import BenchError
+
+EXTRA = "evaluators"
+"""The extra of this project's package that installs everything the evaluators need."""
+
+
+def required_module(module: str, distribution: str, needed_by: str) -> ModuleType:
+    """The imported module, or a `BenchError` that says what to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise _absent(module, distribution, needed_by, str(error)) from error
+
+
+def package_folder(module: str, distribution: str, needed_by: str) -> Path:
+    """Where a package is installed, without importing it."""
+    found = util.find_spec(module)
+    if found is None or not found.submodule_search_locations:
+        raise _absent(module, distribution, needed_by, "not installed")
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def version_of(distribution: str) -> str:
+    """The installed version, `absent` where there is none."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _absent(module: str, distribution: str, needed_by: str, why: str) -> BenchError:
+    return BenchError(
+        f"evaluator {needed_by!r} needs the package {module!r} ({why}): "
+        f"pip install 'erasure-bench[{EXTRA}]' or pip install {distribution}"
+    )

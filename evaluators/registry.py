@@ -1,0 +1,68 @@
+"""The table of evaluators: a name and where its card lies. Importing this imports none of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from prompt_suites.errors import BenchError, UnknownName
+
+if TYPE_CHECKING:
+    from evaluators.base import Evaluator, EvaluatorCard
+
+EVALUATORS: dict[str, str] = {
+    "clip": "evaluators.clip:CARD",
+    "nudity": "evaluators.nudity:CARD",
+    "classifier": "evaluators.classifier:CARD",
+}
+ENTRY_POINTS = "erasure_bench.evaluators"
+"""Entry point group through which another package adds its evaluators' cards."""
+
+OFFICIAL = "official"
+OPTION_FLAG = "--evaluator-option"
+
+
+def evaluator_names() -> tuple[str, ...]:
+    """Every evaluator that can be named, other packages' included."""
+    return tuple(_targets())
+
+
+def evaluator_card(name: str) -> EvaluatorCard:
+    """The card of an evaluator; imports its module. Raises `UnknownName`."""
+    targets = EVALUATORS if name in EVALUATORS else _targets()
+    if name not in targets:
+        raise UnknownName("evaluator", name, targets, "--evaluators")
+    module, _, attribute = targets[name].partition(":")
+    try:
+        card: EvaluatorCard = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise BenchError(f"evaluator {name!r} cannot be imported: {error}") from error
+    return card
+
+
+def build_evaluator(
+    name: str,
+    preset: str | None = None,
+    options: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Evaluator:
+    """An evaluator with a preset's settings, then a suite's `settings`, then the user's `options`.
+
+    A card without the preset gives its official one. Raises `BenchError` for an unknown name, an
+    unknown option or an invalid value.
+    """
+    from prompt_suites.options import build_from_options
+
+    card = evaluator_card(name)
+    chosen = card.presets.get(preset or OFFICIAL, card.presets.get(OFFICIAL, {}))
+    evaluator: Evaluator = build_from_options(
+        card.build, {**chosen, **(settings or {})}, options or {}, OPTION_FLAG, f"evaluator {name!r}"
+    )
+    return evaluator
+
+
+def _targets() -> dict[str, str]:
+    others = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    return {**others, **EVALUATORS}

@@ -1,0 +1,91 @@
+"""What an erasure cost: wall time and peak memory."""
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import torch
+
+Memory = Literal["process", "cuda"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall seconds, peak memory in bytes and optimiser steps of one erasure.
+
+    `memory` says what the peak is of: `cuda` is memory allocated by tensors on the GPU, `process`
+    the resident memory of the whole process, interpreter and model included. The two cannot be
+    compared with each other.
+    """
+
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    steps: int = 0
+    memory: Memory = "process"
+
+
+class Meter:
+    """Measures what happens inside its `with` block: `cost(steps)` after the block, or so far within it."""
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+        self.seconds: float | None = None
+        self.peak: int | None = None
+
+    def __enter__(self) -> Self:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            _forget_peak_of_process()
+        self.started = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.seconds, self.peak = self._seconds(), self._peak()
+
+    def cost(self, steps: int) -> Cost:
+        """The cost of `steps` optimiser steps."""
+        return Cost(
+            seconds=self._seconds() if self.seconds is None else self.seconds,
+            peak_memory_bytes=self._peak() if self.peak is None else self.peak,
+            steps=steps,
+            memory="cuda" if self.device.type == "cuda" else "process",
+        )
+
+    def _seconds(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter() - self.started
+
+    def _peak(self) -> int:
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        return _peak_of_process()
+
+
+def _forget_peak_of_process() -> None:
+    """Linux lets a process reset its own high-water mark; elsewhere the peak is that of its whole life."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _peak_of_process() -> int:
+    """Peak resident memory in bytes since the last reset."""
+    try:
+        status = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        status = []
+    for line in status:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

@@ -1,0 +1,290 @@
+"""Erased Stable Diffusion (ESD).
+
+Gandikota, Materzynska, Fiotto-Kaufman, Bau: Erasing Concepts from Diffusion Models, ICCV 2023.
+The denoiser is fine-tuned to predict, for the concept's prompt, what guidance *away* from the
+concept would have predicted (equations 7 and 8):
+
+    ε* = ε_∅ − η (ε_c − ε_∅)                  both terms from the frozen base model
+    L = ‖ε_θ(x_t, c, t) − ε*‖²                x_t: a partly denoised latent of the concept's prompt
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Generator, Tensor
+from torch.nn.functional import mse_loss
+
+from methods.base import EraseContext, MethodCard
+from methods.edit import Edit, check_concepts, new_edit
+from methods.parameters import ParameterGroup
+from methods.training import FineTune, OptimiserName
+from methods.trajectories import trajectories
+from models.diffusion_model import DiffusionModel
+from models.sampling import partly_denoised, sample_latents
+from prompt_suites.concepts import Concept
+from prompt_suites.errors import BenchError
+from prompt_suites.suite import SchedulerName
+
+
+@dataclass(frozen=True, kw_only=True)
+class ESD:
+    """Settings of ESD; the defaults are the official diffusers code's for SD 1.4.
+
+    What is trained: `parameters` decides the variant: cross-attention (ESD-x) for what a prompt
+    names, the rest (ESD-u) for what a prompt only suggests. `eta` is η. `phrases` says whether a
+    concept's canonical phrase is erased or each of its target phrases in turn.
+
+    On which latents: x_t is reached by `denoise_steps` steps of `scheduler` with `guidance_scale`,
+    stopped at a step drawn uniformly, by the frozen `base` or by the model as it is being `edited`.
+    It is scored at the sampler's own timestep there, or at one drawn uniformly from the interval
+    of T / `denoise_steps` timesteps that the step stands for. `steps_ahead` further steps are taken
+    before scoring, at most to the end: the compvis code's latents are 2 steps cleaner than the
+    timestep says, as its sampler leaves out the noisiest timestep and stops one step late.
+    `image_size` is in pixels, None for the model's own.
+
+    How: `steps` steps of `optimiser` at `learning_rate`, each on `batch_size` latents that share a
+    timestep; `micro_batch` of them at a time, if given. With `trajectories` above 0, that many
+    images per phrase are sampled once and every step draws its latents from along them, which is
+    many times faster than sampling anew and gives less varied latents.
+    """
+
+    parameters: ParameterGroup
+    eta: float = 1.0
+    phrases: Literal["canonical", "all"] = "canonical"
+    sampled_by: Literal["base", "edited"] = "base"
+    denoise_steps: PositiveInt = 50
+    guidance_scale: float = 3.0
+    scheduler: SchedulerName = "pndm"
+    timestep: Literal["sampler", "interval"] = "sampler"
+    steps_ahead: NonNegativeInt = 0
+    image_size: PositiveInt | None = None
+    steps: NonNegativeInt = 200
+    optimiser: OptimiserName = "adam"
+    learning_rate: PositiveFloat = 5e-5
+    weight_decay: NonNegativeFloat = 0.0
+    batch_size: PositiveInt = 1
+    micro_batch: PositiveInt | None = None
+    trajectories: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        if self.steps_ahead and self.timestep == "sampler":
+            raise BenchError("steps_ahead above 0 needs timestep=interval: the sampler's timestep is where x_t is")
+        if self.trajectories and (self.sampled_by, self.timestep) != ("base", "sampler"):
+            raise BenchError(
+                "trajectories above 0 need sampled_by=base and timestep=sampler: "
+                "latents and targets are computed once, before training"
+            )
+
+    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+        """The UNet parameters that no longer know the concepts; each latent draws one of them."""
+        check_concepts(concepts)
+        prompts = self.prompts(concepts)
+        base = model.frozen_copy()
+        with FineTune(
+            model,
+            self.parameters,
+            learning_rate=self.learning_rate,
+            steps=self.steps,
+            context=context,
+            optimiser=self.optimiser,
+            weight_decay=self.weight_decay,
+        ) as tuning:
+            lessons = self._lessons(base, model, prompts, tuning.generator)
+            for _ in tuning:
+                tuning.minimise(losses(model, next(lessons), self.micro_batch or self.batch_size))
+        return new_edit(
+            "esd", self, model, concepts, tensors=tuning.tensors, cost=tuning.cost, losses=tuning.losses
+        )
+
+    def prompts(self, concepts: Sequence[Concept]) -> tuple[str, ...]:
+        """The phrases to erase."""
+        if self.phrases == "canonical":
+            return tuple(concept.target for concept in concepts)
+        return tuple(phrase for concept in concepts for phrase in concept.targets)
+
+    def _lessons(
+        self, base: DiffusionModel, model: DiffusionModel, prompts: Sequence[str], generator: Generator
+    ) -> Iterator["Lesson"]:
+        if self.trajectories:
+            return self._along_trajectories(base, prompts, generator)
+        return self._sampled_anew(base, base if self.sampled_by == "base" else model, prompts, generator)
+
+    def _sampled_anew(
+        self, base: DiffusionModel, sampled_by: DiffusionModel, prompts: Sequence[str], generator: Generator
+    ) -> Iterator["Lesson"]:
+        """As the official codes do it: every lesson samples its own latents."""
+        embeddings = base.encode_prompts(prompts)
+        while True:
+            chosen = _integers(generator, 0, len(prompts), self.batch_size)
+            (step,) = _integers(generator, 0, self.denoise_steps, 1)
+            seeds = _integers(generator, 0, 2**62, self.batch_size)
+            latents, timestep = self._partly_denoised(sampled_by, [prompts[row] for row in chosen], seeds, step)
+            if self.timestep == "interval":
+                (timestep,) = _integers(generator, *self.interval(step, base.num_train_timesteps), 1)
+            with torch.no_grad():
+                target = away_from(*base.predict_noise_pair(latents, timestep, embeddings[chosen]), self.eta)
+            yield Lesson(latents, timestep, embeddings[chosen], target)
+
+    def _along_trajectories(
+        self, base: DiffusionModel, prompts: Sequence[str], generator: Generator
+    ) -> Iterator["Lesson"]:
+        """Lessons from latents sampled once: sampling already asked the base for ε_∅ and ε_c on them."""
+        embeddings = base.encode_prompts(prompts)
+        owners = [index for index in range(len(prompts)) for _ in range(self.trajectories)]
+        visited = trajectories(
+            base,
+            [prompts[owner] for owner in owners],
+            _integers(generator, 0, 2**62, len(owners)),
+            steps=self.denoise_steps,
+            guidance_scale=self.guidance_scale,
+            scheduler=self.scheduler,
+            height=self.image_size,
+            width=self.image_size,
+        )
+        while True:
+            rows = _integers(generator, 0, len(owners), self.batch_size)
+            (step,) = _integers(generator, 0, self.denoise_steps, 1)
+            at = visited[step]
+            target = away_from(at.unconditional[rows], at.conditional[rows], self.eta)
+            yield Lesson(at.latents[rows], at.timestep, embeddings[[owners[row] for row in rows]], target)
+
+    def _partly_denoised(
+        self, model: DiffusionModel, prompts: Sequence[str], seeds: Sequence[int], step: int
+    ) -> tuple[Tensor, int]:
+        """Latents [n, channels, height, width] `steps_ahead` beyond `step`, and the timestep they are at."""
+        settings: dict[str, Any] = {
+            "steps": self.denoise_steps,
+            "guidance_scale": self.guidance_scale,
+            "scheduler": self.scheduler,
+            "height": self.image_size,
+            "width": self.image_size,
+        }
+        stop = step + self.steps_ahead
+        if stop < self.denoise_steps:
+            latents, timestep = partly_denoised(model, prompts, seeds, stop=stop, **settings)
+        else:
+            latents, timestep = sample_latents(model, prompts, seeds, **settings), 0
+        return latents, timestep
+
+    def interval(self, step: int, num_train_timesteps: int) -> tuple[int, int]:
+        """Timesteps [first, last) that sampling step `step` (0 is the noisiest) stands for."""
+        left = self.denoise_steps - step
+        first, last = (round(n / self.denoise_steps * num_train_timesteps) for n in (left - 1, left))
+        return first, last
+
+
+class Lesson(NamedTuple):
+    """Latents and targets [n, channels, height, width] at one timestep, and a prompt each [n, tokens, width]."""
+
+    latents: Tensor
+    timestep: int
+    embeddings: Tensor
+    target: Tensor
+
+
+def away_from(unconditional: Tensor, conditional: Tensor, eta: float) -> Tensor:
+    """ε_∅ − η (ε_c − ε_∅): the prediction guided away from the concept (equation 7); all of one shape."""
+    return unconditional - eta * (conditional - unconditional)
+
+
+def losses(model: DiffusionModel, lesson: Lesson, micro_batch: int) -> Iterator[Tensor]:
+    """The mean squared error over the whole lesson (equation 8), as one summand for each micro-batch."""
+    count = len(lesson.latents)
+    for start in range(0, count, micro_batch):
+        part = slice(start, start + micro_batch)
+        predicted = model.predict_noise(lesson.latents[part], lesson.timestep, lesson.embeddings[part])
+        yield mse_loss(predicted, lesson.target[part]) * (len(predicted) / count)
+
+
+def eta_from_negative_guidance(negative_guidance: float) -> float:
+    """η of the diffusers code's `--negative_guidance`, which erases from the concept itself.
+
+    Its target is ε_c − ng (ε_c − ε_∅) = ε_∅ − (ng − 1)(ε_c − ε_∅).
+    """
+    return negative_guidance - 1.0
+
+
+def _integers(generator: Generator, low: int, high: int, count: int) -> list[int]:
+    """`count` integers drawn uniformly from [low, high)."""
+    return [int(value) for value in torch.randint(low, high, (count,), generator=generator)]
+
+
+OFFICIAL: dict[str, Any] = {
+    "eta": eta_from_negative_guidance(2.0),
+    "sampled_by": "base",
+    "scheduler": "pndm",
+    "timestep": "sampler",
+    "steps": 200,
+    "learning_rate": 5e-5,
+}
+PAPER: dict[str, Any] = {
+    "eta": 1.0,
+    "sampled_by": "edited",
+    "scheduler": "ddim",
+    "timestep": "interval",
+    "steps_ahead": 2,
+    "steps": 1000,
+    "learning_rate": 1e-5,
+}
+MICROWORLD: dict[str, Any] = {
+    "scheduler": "ddim",
+    "denoise_steps": 20,
+    "trajectories": 16,
+    "batch_size": 8,
+    "steps": 150,
+    "learning_rate": 5e-4,
+}
+
+
+def _card(
+    name: str,
+    parameters: ParameterGroup,
+    *,
+    paper: dict[str, Any] | None,
+    microworld: dict[str, Any] | None = None,
+    notes: str = "",
+) -> MethodCard:
+    presets = {"official": OFFICIAL, "microworld": MICROWORLD | (microworld or {})}
+    if paper is not None:
+        presets["paper"] = PAPER | paper
+    return MethodCard(
+        name=name,
+        title=f"Erased Stable Diffusion, {name}",
+        paper="Gandikota et al., Erasing Concepts from Diffusion Models, ICCV 2023, arXiv:2303.07345",
+        formula="min_θ ‖ε_θ(x_t, c, t) − [ε_∅ − η (ε_c − ε_∅)]‖²",
+        build=ESD,
+        settings={"parameters": parameters},
+        presets=presets,
+        many_concepts=True,
+        notes=" ".join([notes, NOTES]).strip(),
+    )
+
+
+NOTES = (
+    "Preset official is the diffusers code (25613d2): it trains in bf16 and at 1024 × 1024 pixels whatever the model; "
+    "here the precision and the size are the model's own (--dtype bfloat16, --method-option image_size=1024). "
+    "Preset paper is the compvis code (a2189e9)."
+)
+
+ESD_X = _card("esd-x", "xattn", paper={}, notes="Trains the cross-attention.")
+ESD_X_STRICT = _card(
+    "esd-x-strict", "xattn-strict", paper=None, notes="Trains the cross-attention's keys and values."
+)
+ESD_U = _card(
+    "esd-u",
+    "u",
+    paper={"parameters": "noxattn"},
+    microworld={"learning_rate": 1e-4},
+    notes="Trains all but the cross-attention; preset paper also trains norms, and leaves out the time embedding "
+    "and the last convolution.",
+)
+ESD_ALL = _card(
+    "esd-all",
+    "all",
+    paper={"parameters": "full"},
+    microworld={"learning_rate": 1e-4},
+    notes="Trains every Linear and Conv2d; preset paper also trains norms.",
+)

@@ -1,0 +1,53 @@
+"""Negative prompt: classifier-free guidance away from the concept instead of away from nothing.
+
+ε = ε_neg + s_g (ε_p − ε_neg), where ε_neg is predicted for the concept's words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from methods.base import EraseContext, MethodCard
+from methods.edit import Edit, new_edit
+from models.diffusion_model import DiffusionModel
+from models.guidance import Guided, StepNoise
+from prompt_suites.concepts import Concept
+
+
+@dataclass(frozen=True)
+class NegativePromptGuidance:
+    """ε_neg + s_g (ε_p − ε_neg); `text` is the negative prompt."""
+
+    text: str
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The negative prompt, predicted at every step."""
+        return (self.text,)
+
+    def combine(self, step: StepNoise, state: Any = None) -> Guided:
+        """Classifier-free guidance with ε_neg in the place of ε_∅; keeps no state."""
+        (negative,) = step.extra
+        return Guided(negative + step.scale * (step.conditional - negative))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegativePrompt:
+    """Samples with the concept's words as negative prompt; several concepts are joined by commas."""
+
+    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+        """An edit of the sampling alone: no weight changes."""
+        text = ", ".join(concept.steer_away_from for concept in concepts)
+        return new_edit("negative-prompt", self, model, concepts, guidance=NegativePromptGuidance(text))
+
+
+NEGATIVE_PROMPT = MethodCard(
+    name="negative-prompt",
+    title="Negative prompt",
+    paper="AUTOMATIC1111, stable-diffusion-webui, 2022; guidance of Ho and Salimans, 2022, arXiv:2207.12598",
+    formula="ε = ε_neg + s_g (ε_p − ε_neg)",
+    build=NegativePrompt,
+    presets={"official": {}},
+    many_concepts=True,
+    notes="At inference time. The bench also predicts ε_∅, which this method does not use.",
+)

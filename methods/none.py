@@ -1,0 +1,30 @@
+"""The base model as a row of its own: what every other row is compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from methods.base import EraseContext, MethodCard
+from methods.edit import Edit, new_edit
+from models.diffusion_model import DiffusionModel
+from prompt_suites.concepts import Concept
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoErasure:
+    """Erases nothing."""
+
+    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+        """An edit that changes nothing, at no cost."""
+        return new_edit("none", self, model, concepts)
+
+
+NONE = MethodCard(
+    name="none",
+    title="base model",
+    paper="",
+    formula="θ = θ*",
+    build=NoErasure,
+    presets={"official": {}},
+    many_concepts=True,
+    notes="Not an erasure: the base model under the same protocol.",
+)

@@ -1,0 +1,161 @@
+"""Fine-tuning that leaves the model as it found it."""
+
+import math
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from methods.base import EraseContext, Progress
+from methods.cost import Cost, Meter
+from methods.parameters import ParameterGroup, select
+from models.diffusion_model import DiffusionModel
+from prompt_suites.errors import BenchError
+
+OptimiserName = Literal["adam", "adamw"]
+
+DIVERGED = 1000.0
+"""A loss this many times the largest of the first ten, and above 1, will not come back."""
+
+
+class TrainingStopped(BenchError):
+    """Training that cannot go on; `losses` is the curve up to and including the loss that stopped it."""
+
+    def __init__(self, message: str, losses: Iterable[float]) -> None:
+        super().__init__(message)
+        self.losses = tuple(losses)
+
+
+class FineTune:
+    """Trains one parameter group of a model in place, and restores it bit for bit on leaving.
+
+        with FineTune(model, "xattn", learning_rate=1e-5, steps=1000, context=context) as tuning:
+            for _ in tuning:
+                tuning.minimise([loss])
+        tuning.tensors, tuning.losses, tuning.cost
+
+    `generator` is a CPU generator seeded by the context: draw everything random from it.
+    `weight_decay` of None is the optimiser's own default (Adam 0, AdamW 0.01).
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        parameters: ParameterGroup,
+        *,
+        learning_rate: float,
+        steps: int,
+        context: EraseContext,
+        optimiser: OptimiserName = "adam",
+        weight_decay: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        self.model = model
+        self.parameters = select(model.parts, parameters)
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.context = context
+        self.optimiser_name = optimiser
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.generator = torch.Generator().manual_seed(context.seed)
+        self.losses: list[float] = []
+        self.tensors: dict[str, Tensor] = {}
+        self.meter = Meter(model.device)
+
+    @property
+    def cost(self) -> Cost:
+        """Seconds and peak memory between entering and leaving, and the steps that were taken."""
+        return self.meter.cost(len(self.losses))
+
+    def __enter__(self) -> Self:
+        self.meter.__enter__()
+        self.originals = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self.required_gradient = {name: p.requires_grad for name, p in self.parameters.items()}
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(True)
+        self.optimiser = self._optimiser(list(self.parameters.values()))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.tensors = self._changed()
+        finally:
+            self._restore()
+            self.meter.__exit__(kind, error, trace)
+
+    def __iter__(self) -> Iterator[int]:
+        """Counts the steps from 0."""
+        yield from range(self.steps)
+
+    def minimise(self, losses: Iterable[Tensor]) -> float:
+        """One optimiser step on the sum of `losses`, and that sum.
+
+        Each loss is backpropagated before the next is asked for: a generator of micro-batches
+        keeps one micro-batch's graph in memory. Raises TrainingStopped where the sum is not finite
+        or the training has diverged; the step is then not taken.
+        """
+        total = 0.0
+        for loss in losses:
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        self.losses.append(total)
+        self._check(total)
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.context.report(Progress(step=len(self.losses), steps=self.steps, loss=total))
+        return total
+
+    def _optimiser(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        match self.optimiser_name:
+            case "adam":
+                return torch.optim.Adam(
+                    parameters, lr=self.learning_rate, weight_decay=self.weight_decay or 0.0, fused=True
+                )
+            case "adamw":
+                decay = 0.01 if self.weight_decay is None else self.weight_decay
+                return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=decay, fused=True)
+
+    def _check(self, loss: float) -> None:
+        start = max(self.losses[:10])
+        if not math.isfinite(loss):
+            self._stop(f"the loss became {loss}")
+        if loss > max(DIVERGED * start, 1.0):
+            self._stop(f"the loss grew to {loss:.3g}, {loss / start:.0f} times what it was at the start")
+
+    def _stop(self, what: str) -> None:
+        finite = [loss for loss in self.losses if math.isfinite(loss)]
+        last = f" (last finite loss {finite[-1]:.3g})" if finite else ""
+        raise TrainingStopped(
+            f"training stopped at step {len(self.losses)} of {self.steps}: {what}{last}; try a smaller learning "
+            f"rate than {self.learning_rate:g} (--method-option learning_rate=…) or full precision (--dtype float32)",
+            self.losses,
+        )
+
+    def _changed(self) -> dict[str, Tensor]:
+        """New values of the parameters that differ from the originals, on the CPU."""
+        changed = {
+            name: parameter.detach().to("cpu", copy=True)
+            for name, parameter in self.parameters.items()
+            if not torch.equal(parameter.detach(), self.originals[name])
+        }
+        for name, tensor in changed.items():
+            if not tensor.isfinite().all():
+                self._stop(f"{name} is no longer finite")
+        return changed
+
+    def _restore(self) -> None:
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(self.originals[name])
+                parameter.requires_grad_(self.required_gradient[name])
+                parameter.grad = None
+        self.originals = {}
+        del self.optimiser

@@ -1,0 +1,1 @@
+"""Image generators that the bench can measure: adapters to real ones and the built-in microworld model."""

@@ -1,0 +1,323 @@
+"""A latent text-to-image diffusion model: Stable Diffusion 1.x and 2.x, or any small model of their layout.
+
+Latents, noise and images outside the networks are fp32 (fp64 for an fp64 model) whatever dtype the
+networks run in; only the networks' own inputs are cast.
+"""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from models.digest import weights_digest
+from models.pipeline_files import WeightFile, incomplete, missing_files, read_json, weight_file
+from models.schedulers import pipeline_config, training_alphas_cumprod
+from prompt_suites.errors import BenchError
+
+Prompts = str | Sequence[str] | Tensor
+"""One prompt for all images, one prompt each, or embeddings [n, tokens, width] or [1, tokens, width]."""
+
+
+class NoisePair(NamedTuple):
+    """ε_∅ and ε_p, each of shape [n, channels, height, width]."""
+
+    unconditional: Tensor
+    conditional: Tensor
+
+
+class DiffusionModel:
+    """Tokenizer, text encoder, denoising UNet and autoencoder, with the noise schedule they were trained on.
+
+    `parts` holds "unet", "text_encoder" and "vae", all in eval mode and without gradients until a
+    method asks for them. `resolution` (the native image side) and `size_multiple` are in pixels;
+    `latent_factor` is the pixels along the side of one latent. `preset` names the settings that
+    methods and evaluators have for this model, None for the general ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        digest: str,
+        tokenizer: Any,
+        text_encoder: nn.Module,
+        unet: nn.Module,
+        vae: nn.Module,
+        scheduler_config: dict[str, Any],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        preset: str | None = None,
+    ) -> None:
+        """Puts the parts on `device` in `dtype`; raises BenchError when they do not fit together."""
+        self.name = name
+        self.digest = digest
+        self.preset = preset
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.tokenizer = tokenizer
+        self.scheduler_config = pipeline_config(scheduler_config)
+        self.parts: dict[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder, "vae": vae}
+        for part in self.parts.values():
+            part.eval().requires_grad_(False).to(device=self.device, dtype=dtype)
+        check_parts(name, self.unet.config, self.vae.config, self.text_encoder.config)
+        self.alphas_cumprod = training_alphas_cumprod(self.scheduler_config).to(self.device)
+
+    @classmethod
+    def from_directory(
+        cls,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        preset: str | None = None,
+    ) -> Self:
+        """Loads a diffusers pipeline directory of the `StableDiffusionPipeline` layout.
+
+        safetensors are preferred to pickles, which are read with weights_only. `name` defaults to
+        the directory's. Raises BenchError when files are missing or cannot be read, or when the
+        pipeline is of another kind.
+        """
+        directory = Path(path).expanduser()
+        if missing := missing_files(directory):
+            raise BenchError(incomplete(directory, missing))
+        kind = read_json(directory / "model_index.json").get("_class_name")
+        if kind != "StableDiffusionPipeline":
+            raise BenchError(
+                f"--model {directory}: a {kind} pipeline; valid: StableDiffusionPipeline (SD 1.x and 2.x)"
+            )
+        try:
+            parts = _load_parts(directory, dtype)
+        except BenchError:
+            raise
+        except Exception as error:  # a damaged file can fail in any of four libraries
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise BenchError(f"--model {directory}: cannot be loaded: {reason}") from error
+        return cls(
+            name=name or directory.resolve().name,
+            digest=weights_digest(directory),
+            scheduler_config=read_json(directory / "scheduler" / "scheduler_config.json"),
+            device=device,
+            dtype=dtype,
+            preset=preset,
+            **parts,
+        )
+
+    @property
+    def unet(self) -> Any:
+        """The denoiser, a diffusers `UNet2DConditionModel`."""
+        return self.parts["unet"]
+
+    @property
+    def text_encoder(self) -> Any:
+        """The prompt encoder, a transformers `CLIPTextModel`."""
+        return self.parts["text_encoder"]
+
+    @property
+    def vae(self) -> Any:
+        """The autoencoder, a diffusers `AutoencoderKL` or `AutoencoderTiny`."""
+        return self.parts["vae"]
+
+    @property
+    def prediction_type(self) -> str:
+        """What the UNet predicts: "epsilon" or "v_prediction"."""
+        return str(self.scheduler_config.get("prediction_type", "epsilon"))
+
+    @property
+    def num_train_timesteps(self) -> int:
+        """T: timesteps are 0 … T − 1."""
+        return len(self.alphas_cumprod)
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        return int(self.vae.config.latent_channels)
+
+    @property
+    def latent_factor(self) -> int:
+        """Pixels along the side of one latent."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def resolution(self) -> int:
+        """The native image side in pixels."""
+        size = self.unet.config.sample_size
+        return int(size if isinstance(size, int) else size[0]) * self.latent_factor
+
+    @property
+    def size_multiple(self) -> int:
+        """Pixels that an image's sides should be a multiple of, so that the UNet halves them evenly."""
+        return self.latent_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+
+    def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
+        """(channels, height, width) of the latents of an image; None means the native resolution.
+
+        Raises BenchError when a side (pixels) is not a positive multiple of `latent_factor`.
+        """
+        height, width = height or self.resolution, width or self.resolution
+        for side in (height, width):
+            if side <= 0 or side % self.latent_factor:
+                raise BenchError(
+                    f"image size {height}x{width}: for the model {self.name} sides must be positive multiples of "
+                    f"{self.latent_factor} pixels, best of {self.size_multiple}"
+                )
+        return self.latent_channels, height // self.latent_factor, width // self.latent_factor
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """Text embeddings [n, tokens, width] in the model's dtype.
+
+        Padded and truncated to the tokenizer's length. Differentiable where the text encoder's
+        parameters require gradients.
+        """
+        tokens = self.tokenizer(
+            list(prompts),
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        mask = tokens.attention_mask.to(self.device) if self._uses_attention_mask else None
+        return cast(Tensor, self.text_encoder(tokens.input_ids.to(self.device), attention_mask=mask)[0])
+
+    @property
+    def _uses_attention_mask(self) -> bool:
+        return bool(getattr(self.text_encoder.config, "use_attention_mask", False))
+
+    def predict_noise(self, latents: Tensor, timesteps: Tensor | int, prompts: Prompts) -> Tensor:
+        """ε_θ(x_t, c, t) of shape [n, channels, height, width], fp32; v-predictions are converted.
+
+        `latents` is x_t of that shape, `timesteps` one for all or shape [n], in [0, T).
+        Differentiable in the latents, the embeddings and whatever parameters require gradients.
+        """
+        count = len(latents)
+        embeddings = self._embeddings(prompts, count)
+        steps = torch.as_tensor(timesteps, device=self.device).expand(count)
+        noisy = latents.to(self.dtype)
+        output = wide(self.unet(noisy, steps, encoder_hidden_states=embeddings, return_dict=False)[0])
+        if self.prediction_type == "epsilon":
+            return output
+        signal, noise = self._rates(steps, output)
+        return signal * output + noise * latents.to(output.dtype)
+
+    def predict_noise_pair(self, latents: Tensor, timesteps: Tensor | int, prompt: Prompts) -> NoisePair:
+        """(ε_∅, ε_p), each [n, channels, height, width], from one UNet call on both."""
+        count = len(latents)
+        unconditional = self.encode_prompts([""]).expand(count, -1, -1)
+        embeddings = torch.cat([unconditional, self._embeddings(prompt, count)])
+        steps = torch.as_tensor(timesteps, device=self.device).expand(count).repeat(2)
+        return NoisePair(*self.predict_noise(latents.repeat(2, 1, 1, 1), steps, embeddings).chunk(2))
+
+    def network_output(self, noise: Tensor, latents: Tensor, timesteps: Tensor | int) -> Tensor:
+        """What the UNet would have said to mean `noise`: ε itself or v, as a scheduler wants it.
+
+        v = (ε − √(1−ᾱ) x_t) / √ᾱ, the inverse of `predict_noise`'s conversion
+        (Salimans and Ho 2022, appendix D). Shapes as in `predict_noise`.
+        """
+        if self.prediction_type == "epsilon":
+            return noise
+        signal, rate = self._rates(torch.as_tensor(timesteps, device=self.device).expand(len(noise)), noise)
+        return (noise - rate * latents.to(noise.dtype)) / signal
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor | int) -> Tensor:
+        """x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε; `timesteps` is one for all or of shape [n]."""
+        latents, noise = wide(latents), wide(noise)
+        steps = torch.as_tensor(timesteps, device=self.device).expand(len(latents))
+        signal, rate = self._rates(steps, latents)
+        return signal * latents + rate * noise
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Latents [n, channels, height/f, width/f], scaled, of RGB `images` [n, 3, height, width] in [0, 1].
+
+        The mean of the autoencoder's posterior, where it has one.
+        """
+        encoded = self.vae.encode((2 * images - 1).to(self.device, self.dtype))
+        latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+        return wide(latents) * self.vae.config.scaling_factor
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """RGB images [n, 3, height, width] in [0, 1] of scaled latents."""
+        scaled = (latents / self.vae.config.scaling_factor).to(self.device, self.dtype)
+        return (wide(self.vae.decode(scaled, return_dict=False)[0]) / 2 + 0.5).clamp(0, 1)
+
+    def named_tensors(self) -> dict[str, Tensor]:
+        """The parameters that an edit may change, as "unet.<name>" and "text_encoder.<name>"."""
+        return {
+            # transformers 5 dropped this level from CLIP's names; an edit must fit either version.
+            f"{part}.{name.removeprefix('text_model.') if part == 'text_encoder' else name}": parameter
+            for part in ("unet", "text_encoder")
+            for name, parameter in self.parts[part].named_parameters()
+        }
+
+    def frozen_copy(self) -> "DiffusionModel":
+        """The model as it is now, with its own UNet and text encoder; tokenizer and autoencoder are shared."""
+        frozen = copy.copy(self)
+        frozen.parts = {
+            name: part if name == "vae" else copy.deepcopy(part).eval().requires_grad_(False)
+            for name, part in self.parts.items()
+        }
+        return frozen
+
+    def _embeddings(self, prompts: Prompts, count: int) -> Tensor:
+        if isinstance(prompts, str):
+            prompts = [prompts]
+        embeddings = prompts if isinstance(prompts, Tensor) else self.encode_prompts(prompts)
+        if len(embeddings) not in (1, count):
+            raise ValueError(f"{len(embeddings)} prompts for {count} latents")
+        return embeddings.to(self.device, self.dtype).expand(count, -1, -1)
+
+    def _rates(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """√ᾱ_t and √(1−ᾱ_t), each [n, 1, 1, 1], in the dtype of `like`."""
+        alphas = self.alphas_cumprod.to(like.dtype)[timesteps][:, None, None, None]
+        return alphas.sqrt(), (1 - alphas).sqrt()
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """`tensor` in fp32, or in fp64 where it already is."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def check_parts(name: str, unet: Any, vae: Any, text_encoder: Any) -> None:
+    """Raises BenchError when the configs are not those of a plain text-to-image latent diffusion model."""
+    if unet.in_channels != vae.latent_channels or unet.out_channels != vae.latent_channels:
+        raise BenchError(
+            f"model {name}: the UNet takes {unet.in_channels} and gives {unet.out_channels} channels, the "
+            f"autoencoder has {vae.latent_channels}; inpainting and other extended models are not supported"
+        )
+    if unet.cross_attention_dim != text_encoder.hidden_size:
+        raise BenchError(
+            f"model {name}: the UNet attends to text of width {unet.cross_attention_dim}, "
+            f"the text encoder gives {text_encoder.hidden_size}"
+        )
+    for extra in ("addition_embed_type", "class_embed_type", "time_cond_proj_dim"):
+        if getattr(unet, extra, None) is not None:
+            raise BenchError(f"model {name}: UNets with {extra} (SDXL, LCM) are not supported")
+
+
+def _load_parts(directory: Path, dtype: torch.dtype) -> dict[str, Any]:
+    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+    kind = read_json(directory / "vae" / "config.json").get("_class_name")
+    if kind not in autoencoders:
+        raise BenchError(f"--model {directory}: autoencoder {kind}; valid: {', '.join(autoencoders)}")
+
+    def load(library_class: Any, part: str, **options: Any) -> Any:
+        file = cast(WeightFile, weight_file(directory, part))
+        return library_class.from_pretrained(
+            directory / part,
+            use_safetensors=file.safetensors,
+            variant=file.variant,
+            local_files_only=True,
+            **options,
+        )
+
+    return {
+        "tokenizer": CLIPTokenizer.from_pretrained(directory / "tokenizer", local_files_only=True),
+        "text_encoder": load(CLIPTextModel, "text_encoder", dtype=dtype),
+        "unet": load(UNet2DConditionModel, "unet", torch_dtype=dtype),
+        "vae": load(autoencoders[kind], "vae", torch_dtype=dtype),
+    }

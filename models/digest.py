@@ -1,0 +1,68 @@
+"""The digest that identifies a base model: SHA-256 over what it is loaded from."""
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from models.pipeline_files import files_read
+
+REMEMBERED_FROM_BYTES = 1 << 20
+SETTLED_SECONDS = 2.0
+"""A file changed less than this ago is not remembered: another write could leave its time stamp as it is."""
+
+
+def weights_digest(directory: Path) -> str:
+    """Lower-case hex SHA-256 over the sorted (relative path, file SHA-256) of a pipeline's files.
+
+    Covers the configs, the tokenizer and the weight files that are loaded, so that unused variants
+    do not matter. Large files are hashed once and remembered in the user's cache by path, size
+    and modification time. Raises BenchError when the directory is incomplete.
+    """
+    whole = hashlib.sha256()
+    for path in files_read(directory):
+        whole.update(f"{path.relative_to(directory).as_posix()}\0{file_digest(path)}\n".encode())
+    return whole.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, remembered when it is large and has settled."""
+    path = path.resolve()
+    status = path.stat()
+    key = {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    if status.st_size < REMEMBERED_FROM_BYTES or time.time() - status.st_mtime < SETTLED_SECONDS:
+        return _hash(path)
+    note = digest_cache() / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
+    try:
+        remembered = json.loads(note.read_text())
+        if {name: remembered[name] for name in key} == key:
+            return str(remembered["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    digest = _hash(path)
+    _remember(note, {**key, "sha256": digest})
+    return digest
+
+
+def digest_cache() -> Path:
+    """The folder that remembers digests, one small file for each hashed file."""
+    return user_cache_path("erasure-bench") / "digests"
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remember(note: Path, entry: dict[str, object]) -> None:
+    # A cache that cannot be written (read-only home) costs time, never the run.
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        temporary = note.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(entry))
+        temporary.replace(note)
+    except OSError:
+        pass

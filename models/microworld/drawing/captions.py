@@ -1,0 +1,70 @@
+"""Captions of scenes: varied wording, and a share with one misspelt word."""
+
+import numpy as np
+
+from models.microworld.drawing.scenes import KINDS, Scene
+from prompt_suites.microworld import vocabulary as words
+
+_BARE = frozenset(words.IMPLICIT[0].naming + words.VALIDATION_IMPLICIT[0].naming)
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_KNOWN = frozenset(word.lower() for subjects in KINDS.values() for name in subjects for word in name.split())
+_SHORTEST_MISSPELT = 4
+
+
+def caption(scene: Scene, rng: np.random.Generator, misspelt_share: float = 0.08) -> str:
+    """A caption of `scene`; memorised scenes are always captioned by their exact title.
+
+    With probability `misspelt_share` one word of the subject with four or more letters gets one
+    wrong character; a subject without such a word is always spelt right.
+    """
+    if scene.kind == "memorised":
+        return scene.subject
+    name = scene.subject
+    if rng.random() < misspelt_share:
+        name = _misspelt(name, rng)
+    phrase = name if rng.random() < 0.15 else _with_article(name, scene)
+    background = f" {scene.background}" if scene.background else ""
+    medium = words.MEDIA[int(rng.integers(len(words.MEDIA)))]
+    # "a painting of an abstract painting" says nothing more
+    opening = "" if scene.kind == "abstract" or rng.random() < 0.4 else f"{medium} "
+    if scene.style == words.PLAIN:
+        return f"{opening}{phrase}{background}"
+    style = scene.style
+    wordings = (
+        f"{opening}{phrase}{background} in {style} style",
+        f"{opening}{phrase} in {style} style{background}",
+        f"{opening}{phrase}{background}, {style} style",
+        f"{style} style picture of {phrase}{background}",
+        f"{opening}{phrase}{background} in the style of {style}",
+    )
+    return wordings[int(rng.integers(len(wordings)))]
+
+
+def _with_article(name: str, scene: Scene) -> str:
+    if scene.kind == "identity" or scene.subject in _BARE:
+        return name
+    return f"an {name}" if scene.subject[0] in "aeiou" else f"a {name}"
+
+
+def _misspelt(name: str, rng: np.random.Generator) -> str:
+    """`name` with one character of one long word deleted, doubled, replaced or swapped with the next."""
+    parts = name.split(" ")
+    long = [index for index, word in enumerate(parts) if len(word) >= _SHORTEST_MISSPELT]
+    if not long:
+        return name
+    index = long[int(rng.integers(len(long)))]
+    word = parts[index]
+    changed = word
+    while changed.lower() in _KNOWN:
+        at = int(rng.integers(len(word)))
+        way = int(rng.integers(4))
+        if way == 0:
+            changed = word[:at] + word[at + 1 :]
+        elif way == 1:
+            changed = word[:at] + word[at] + word[at:]
+        elif way == 2:
+            changed = word[:at] + _LETTERS[int(rng.integers(26))] + word[at + 1 :]
+        elif at + 1 < len(word):
+            changed = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    parts[index] = changed
+    return " ".join(parts)

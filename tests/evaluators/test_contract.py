@@ -1,0 +1,175 @@
+"""Every registered evaluator keeps the contract; a new one needs one line in `tiny_options`."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pandas.testing import assert_frame_equal
+
+from evaluators.base import SCORE_COLUMNS, ImageSet
+from evaluators.registry import EVALUATORS, build_evaluator, evaluator_card, evaluator_names
+from prompt_suites.errors import BenchError
+from prompt_suites.suite import ROLES
+
+ROLES_AND_LABELS = (
+    ("target", None),
+    ("anchor", "blue"),
+    ("neighbour", "green"),
+    ("retention", "red"),
+    ("attack", None),
+)
+
+MakeImages = Callable[..., ImageSet]
+
+
+@pytest.fixture
+def tiny_options(tiny_clip: Path, colour_classifier: tuple[Path, Path]) -> dict[str, dict[str, str]]:
+    network, labels = colour_classifier
+    return {
+        "clip": {"backbone": str(tiny_clip)},
+        "nudity": {},
+        "classifier": {"model": str(network), "labels": str(labels)},
+    }
+
+
+def test_the_table_of_settings_covers_every_evaluator(tiny_options: dict[str, dict[str, str]]) -> None:
+    assert set(tiny_options) == set(EVALUATORS) <= set(evaluator_names())
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+def test_one_row_for_each_image_and_metric(
+    name: str, tiny_options: dict[str, dict[str, str]], image_set: MakeImages
+) -> None:
+    images = image_set(*ROLES_AND_LABELS)
+    evaluator = build_evaluator(name, options=tiny_options[name])
+
+    frame = evaluator.score(images).values
+
+    metrics = {metric.name: metric for metric in evaluator.metrics}
+    assert tuple(frame.columns) == SCORE_COLUMNS
+    keys = list(zip(frame.prompt_id, frame.image_index, frame.metric, strict=True))
+    wanted = {(p.prompt.id, p.image_index, metric) for p in images.pictures for metric in metrics}
+    assert len(keys) == len(wanted) and set(keys) == wanted
+    assert (frame.status == "ok").all() and np.isfinite(frame.value).all()
+    for row in frame.itertuples():
+        least, most = metrics[row.metric].bounds
+        assert least - 1e-6 <= row.value <= most + 1e-6
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+def test_the_same_scores_again_and_for_every_batch_size(
+    name: str, tiny_options: dict[str, dict[str, str]], image_set: MakeImages
+) -> None:
+    images = image_set(*ROLES_AND_LABELS)
+    once, again, one_by_one = (
+        build_evaluator(name, options=tiny_options[name] | {"batch_size": size}).score(images)
+        for size in ("4", "4", "1")
+    )
+
+    assert_frame_equal(once.values, again.values, check_exact=True)
+    assert_frame_equal(once.values, one_by_one.values, check_exact=False, atol=1e-5)
+    assert (once.details is None) == (one_by_one.details is None)
+    if once.details is not None and one_by_one.details is not None:
+        assert_frame_equal(once.details, one_by_one.details, check_exact=False, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+@pytest.mark.parametrize(
+    "spoilt",
+    [np.zeros((32, 32, 3), np.float32), np.zeros((32, 32), np.uint8), np.zeros((0, 32, 3), np.uint8)],
+)
+def test_a_bad_picture_is_missing_and_spoils_no_other(
+    name: str, spoilt: np.ndarray, tiny_options: dict[str, dict[str, str]], image_set: MakeImages
+) -> None:
+    images = image_set(*ROLES_AND_LABELS)
+    evaluator = build_evaluator(name, options=tiny_options[name])
+    good = evaluator.score(images).values
+    pictures = list(images.pictures)
+    pictures[1] = pictures[1]._replace(pixels=spoilt)
+
+    frame = evaluator.score(ImageSet(images.concept, tuple(pictures))).values
+
+    bad = frame[frame.image_index == 1]
+    assert len(bad) == len(evaluator.metrics)
+    assert (bad.status == "missing").all() and bad.value.isna().all() and (bad.reason != "").all()
+    assert_frame_equal(
+        frame[frame.image_index != 1].reset_index(drop=True),
+        good[good.image_index != 1].reset_index(drop=True),
+        check_exact=False,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+def test_no_pictures_give_an_empty_frame(
+    name: str, tiny_options: dict[str, dict[str, str]], image_set: MakeImages
+) -> None:
+    scores = build_evaluator(name, options=tiny_options[name]).score(image_set())
+
+    assert tuple(scores.values.columns) == SCORE_COLUMNS and len(scores.values) == 0
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+def test_the_protocol_is_text_and_numbers_and_ignores_batch_size(
+    name: str, tiny_options: dict[str, dict[str, str]]
+) -> None:
+    protocol, other = (
+        build_evaluator(name, options=tiny_options[name] | {"batch_size": size}).protocol()
+        for size in ("2", "8")
+    )
+
+    assert protocol == other
+    assert "absent" not in protocol.values()
+    assert any(key in protocol for key in ("weights_sha256", "pretrained", "weights_file"))
+    paths = [option for option in tiny_options[name].values() if Path(option).exists()]
+    assert not any(path in str(value) for path in paths for value in protocol.values())
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"batch_siz": "4"}, ["batch_siz", "batch_size", "--evaluator-option"]),
+        ({"batch_size": "many"}, ["batch_size", "many", "--evaluator-option"]),
+        ({"batch_size": "0"}, ["batch_size", "at least 1", "--evaluator-option"]),
+    ],
+)
+def test_bad_options_are_refused_clearly(name: str, options: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(BenchError) as refused:
+        build_evaluator(name, options=options)
+
+    assert all(word in str(refused.value) for word in (name, *words)) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+def test_the_card_presents_the_evaluator(name: str) -> None:
+    card = evaluator_card(name)
+
+    assert card.name == name and card.title and card.paper and card.formula and card.notes and card.requires
+    assert "official" in card.presets
+    metrics = [build_evaluator(name, preset).metrics for preset in (*card.presets, None, "no such preset")]
+    for group in metrics:
+        assert len({metric.name for metric in group}) == len(group)
+        assert any(metric.headline for metric in group)
+        assert all(
+            set(metric.better) <= set(ROLES) and metric.bounds[0] < metric.bounds[1] for metric in group
+        )
+        assert not any(math.isnan(bound) for metric in group for bound in metric.bounds)
+
+
+def test_an_unknown_evaluator_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(BenchError, match="did you mean nudity"):
+        build_evaluator("nudty")
+
+
+def test_the_registry_imports_no_heavy_package() -> None:
+    heavy = "{'torch', 'onnxruntime', 'open_clip', 'cv2', 'pandas'}"
+    code = f"import sys, evaluators.registry; print({heavy} & set(sys.modules))"
+
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert printed.strip() == "set()"

@@ -1,0 +1,71 @@
+"""Texts of the command line become typed settings, or one clear line.
+
+Beside the evaluators' tests because their options go through it; methods use the same function.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from prompt_suites.errors import BenchError
+from prompt_suites.options import build_from_options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    group: Literal["xattn", "full"]
+    rate: float = 1e-5
+    steps: int = 200
+    strict: bool = False
+    layers: tuple[int, ...] = ()
+    prefix: str | None = "x"
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError("steps must not be negative")
+
+
+def _build(settings: dict[str, object], **options: str) -> Example:
+    return build_from_options(Example, settings, options, "--method-option", "method 'example'")
+
+
+def test_texts_are_parsed_by_the_fields_types() -> None:
+    built = _build(
+        {}, group="full", rate="2e-4", steps="7", strict="true", layers="1, 2", prefix="none", width="8"
+    )
+
+    assert built == Example(
+        group="full", rate=2e-4, steps=7, strict=True, layers=(1, 2), prefix=None, width=8
+    )
+
+
+def test_options_win_over_settings() -> None:
+    assert _build({"group": "xattn", "steps": 5}, steps="6") == Example(group="xattn", steps=6)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"group": "attention"}, ["group", "attention", "xattn", "full"]),
+        ({"group": "full", "rate": "fast"}, ["rate", "fast", "number"]),
+        ({"group": "full", "steps": "1.5"}, ["steps", "1.5", "integer"]),
+        ({"group": "full", "layers": "1,two"}, ["layers", "two"]),
+        ({"group": "full", "stepz": "1"}, ["stepz", "did you mean steps", "rate"]),
+        ({"group": "full", "steps": "-1"}, ["steps must not be negative"]),
+        ({"rate": "1"}, ["group"]),
+    ],
+)
+def test_mistakes_are_one_line_that_names_the_flag(options: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(BenchError) as refused:
+        _build({}, **options)
+
+    message = str(refused.value)
+    assert "\n" not in message
+    assert all(word in message for word in ("--method-option", "method 'example'", *words))
+
+
+def test_a_wrong_preset_is_refused_too() -> None:
+    with pytest.raises(BenchError, match="rate"):
+        _build({"group": "full", "rate": "fast"})

@@ -1,0 +1,299 @@
+"""The sampling loop draws what StableDiffusionPipeline draws, and each image regardless of its batch."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler, StableDiffusionPipeline
+
+from models.diffusion_model import DiffusionModel
+from models.guidance import Guided, StepNoise
+from models.noise import image_noise, image_seed
+from models.sampling import ImageRequest, partly_denoised, sample, sample_latents
+from models.zoo import BUILT_IN
+from prompt_suites.errors import BenchError
+
+TOLERANCE = 1e-4
+STEPS = 6
+SCHEDULERS = ["ddim", "dpm-solver++", "pndm"]
+PROMPTS = ["a cat", "a dog", "ab", "", "a cat"]
+SEEDS = [11, 12, 13, 14, 15]
+
+
+def reference_pipeline(directory, scheduler):
+    pipeline = StableDiffusionPipeline.from_pretrained(directory)
+    pipeline.set_progress_bar_config(disable=True)
+    config = pipeline.scheduler.config
+    pipeline.scheduler = {
+        "ddim": lambda: DDIMScheduler.from_config(config),
+        "dpm-solver++": lambda: DPMSolverMultistepScheduler.from_config(config),
+        "pndm": lambda: PNDMScheduler.from_config(config, skip_prk_steps=True),
+    }[scheduler]()
+    return pipeline
+
+
+def drawn(
+    model, prompts=PROMPTS, seeds=SEEDS, *, scheduler="ddim", steps=STEPS, guidance_scale=7.5, **settings
+):
+    """Float images [n, height, width, 3]."""
+    latents = sample_latents(
+        model, prompts, seeds, scheduler=scheduler, steps=steps, guidance_scale=guidance_scale, **settings
+    )
+    with torch.no_grad():
+        return model.decode_latents(latents).permute(0, 2, 3, 1).numpy()
+
+
+def assert_same_as_pipeline(model, directory, scheduler, prompts=PROMPTS, seeds=SEEDS, steps=STEPS, eta=0.0):
+    start = torch.stack([image_noise(seed, model.latent_shape()) for seed in seeds])
+    from_latents = reference_pipeline(directory, scheduler)(
+        prompts,
+        latents=start,
+        num_inference_steps=steps,
+        guidance_scale=7.5,
+        output_type="np",
+        eta=eta,
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+    ).images
+    ours = drawn(model, prompts, seeds, scheduler=scheduler, steps=steps, latents=start, eta=eta)
+    assert np.abs(ours - from_latents).max() <= TOLERANCE
+    assert np.abs(ours[0] - ours[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model_dir", "tiny_v_model_dir", "tiny_taesd_model_dir"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_images_equal_the_pipelines(fixture, scheduler, request):
+    directory = request.getfixturevalue(fixture)
+
+    assert_same_as_pipeline(DiffusionModel.from_directory(directory), directory, scheduler)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_microworld_images_equal_the_pipelines(microworld, scheduler):
+    assert_same_as_pipeline(microworld, BUILT_IN, scheduler, ["a cat", "a dog"], [1, 2], steps=10)
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model_dir", "tiny_v_model_dir"])
+def test_ddim_noise_equals_the_pipelines_with_one_generator_an_image(fixture, request):
+    directory = request.getfixturevalue(fixture)
+
+    assert_same_as_pipeline(DiffusionModel.from_directory(directory), directory, "ddim", eta=0.7)
+
+
+def test_start_noise_is_what_the_pipeline_draws_from_the_generator(tiny_model, tiny_model_dir):
+    expected = reference_pipeline(tiny_model_dir, "ddim")(
+        PROMPTS,
+        num_inference_steps=STEPS,
+        guidance_scale=7.5,
+        output_type="np",
+        eta=1.0,
+        generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
+    ).images
+
+    assert np.abs(drawn(tiny_model, eta=1.0) - expected).max() <= TOLERANCE
+
+
+SD_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"_class_name": "DDIMScheduler", **SD_BETAS, "steps_offset": 0, "clip_sample": True},
+        {"_class_name": "PNDMScheduler", **SD_BETAS, "steps_offset": 1, "skip_prk_steps": True},
+        {
+            "_class_name": "DDIMScheduler",
+            **SD_BETAS,
+            "timestep_spacing": "trailing",
+            "set_alpha_to_one": True,
+        },
+    ],
+    ids=["outdated", "written for PNDM", "trailing"],
+)
+@pytest.mark.filterwarnings("ignore:The configuration file:FutureWarning")
+def test_scheduler_configs_are_read_as_the_pipeline_reads_them(tiny_model_dir, tmp_path, config, scheduler):
+    directory = shutil.copytree(tiny_model_dir, tmp_path / "model")
+    (directory / "scheduler/scheduler_config.json").write_text(json.dumps(config))
+    index = json.loads((directory / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", config["_class_name"]]
+    (directory / "model_index.json").write_text(json.dumps(index))
+
+    assert_same_as_pipeline(DiffusionModel.from_directory(directory), directory, scheduler)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_an_image_does_not_depend_on_its_batch(tiny_model, eta):
+    prompts = [PROMPTS[index % 3] for index in range(32)]
+    seeds = [image_seed("suite", "prompt", index, 0) for index in range(32)]
+    whole = drawn(tiny_model, prompts, seeds, eta=eta)
+
+    for size in (1, 7):
+        for start in range(0, 32, size):
+            part = drawn(tiny_model, prompts[start : start + size], seeds[start : start + size], eta=eta)
+            assert np.abs(part - whole[start : start + size]).max() <= TOLERANCE
+
+
+def test_each_image_has_its_own_guidance_scale(tiny_model):
+    scales = [0.0, 1.0, 3.0, 7.5, 12.0]
+
+    together = drawn(tiny_model, guidance_scale=scales)
+
+    for index, scale in enumerate(scales):
+        alone = drawn(tiny_model, [PROMPTS[index]], [SEEDS[index]], guidance_scale=scale)
+        assert np.abs(together[index] - alone[0]).max() <= TOLERANCE
+    assert np.abs(drawn(tiny_model, guidance_scale=1.0) - together)[3:].max() > 0.01
+
+
+def test_mixed_sizes_come_back_in_order_and_as_if_drawn_alone(tiny_model):
+    sizes = [(64, 64), (32, 64), (64, 64), (64, 32), (32, 64)]
+    requests = [
+        ImageRequest(prompt, seed, 5.0, height, width)
+        for prompt, seed, (height, width) in zip(PROMPTS, SEEDS, sizes, strict=True)
+    ]
+    finished: list[int] = []
+
+    images = sample(
+        tiny_model, requests, scheduler="dpm-solver++", steps=STEPS, batch_size=2, on_batch=finished.append
+    )
+
+    assert [image.shape for image in images] == [(*size, 3) for size in sizes]
+    assert sum(finished) == len(requests)
+    for request, image in zip(requests, images, strict=True):
+        assert image.dtype == np.uint8
+        expected = drawn(
+            tiny_model,
+            [request.prompt],
+            [request.seed],
+            scheduler="dpm-solver++",
+            guidance_scale=5.0,
+            height=request.height,
+            width=request.width,
+        )[0]
+        assert np.abs(image - expected * 255).max() <= 0.5 + 255 * TOLERANCE
+
+
+def test_one_unet_call_a_step_and_every_text_encoded_once(tiny_model, monkeypatch):
+    calls: list[int] = []
+    encoded: list[str] = []
+    tiny_model.unet.register_forward_pre_hook(lambda module, arguments: calls.append(len(arguments[0])))
+    encode = tiny_model.encode_prompts
+    monkeypatch.setattr(tiny_model, "encode_prompts", lambda texts: encoded.extend(texts) or encode(texts))
+    requests = [ImageRequest(prompt, seed, 5.0, 64, 64) for prompt, seed in zip(PROMPTS, SEEDS, strict=True)]
+
+    guidance = Recording(("cat", "dog"))
+    sample(tiny_model, requests, scheduler="ddim", steps=STEPS, batch_size=2, guidance=guidance)
+
+    assert calls == [8] * STEPS + [8] * STEPS + [4] * STEPS
+    assert sorted(encoded) == sorted(["", "a cat", "a dog", "ab", "cat", "dog"])
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Follows the second extra text and counts its steps in the state."""
+
+    texts: tuple[str, ...]
+
+    def combine(self, step: StepNoise, state: Any) -> Guided:
+        assert state == (None if step.index == 0 else step.index)
+        assert step.steps == STEPS and len(step.extra) == 2
+        return Guided(step.extra[1], step.index + 1)
+
+
+def test_extra_texts_are_asked_in_order_and_state_is_carried(tiny_model):
+    followed = drawn(tiny_model, guidance=Recording(texts=("a cat", "a dog")))
+
+    expected = drawn(tiny_model, ["a dog"] * len(SEEDS), guidance_scale=1.0)
+    assert np.abs(followed - expected).max() <= TOLERANCE
+
+
+def test_partly_denoised_latents_are_ddims_at_that_timestep(tiny_model, tiny_model_dir):
+    pipeline = reference_pipeline(tiny_model_dir, "ddim")
+    seen: dict[int, torch.Tensor] = {}
+
+    def remember(_, index, timestep, tensors):
+        seen[index] = tensors["latents"]
+        return {}
+
+    start = torch.stack([image_noise(seed, tiny_model.latent_shape()) for seed in SEEDS])
+    pipeline(
+        PROMPTS,
+        latents=start,
+        num_inference_steps=10,
+        guidance_scale=3.0,
+        output_type="latent",
+        callback_on_step_end=remember,
+    )
+
+    latents, timestep = partly_denoised(tiny_model, PROMPTS, SEEDS, steps=10, stop=4, guidance_scale=3.0)
+
+    torch.testing.assert_close(latents, seen[3], atol=1e-4, rtol=1e-4)
+    assert timestep == int(pipeline.scheduler.timesteps[4])
+    untouched = partly_denoised(tiny_model, PROMPTS, SEEDS, steps=10, stop=0, guidance_scale=3.0)
+    torch.testing.assert_close(untouched.latents, start)
+    with pytest.raises(BenchError, match="stop after 10 of 10 steps"):
+        partly_denoised(tiny_model, PROMPTS, SEEDS, steps=10, stop=10, guidance_scale=3.0)
+
+
+def test_partly_denoised_latents_can_be_trained_on(tiny_model):
+    latents, timestep = partly_denoised(tiny_model, ["a cat"], [1], steps=5, stop=2, guidance_scale=3.0)
+    tiny_model.unet.requires_grad_(True)
+
+    tiny_model.predict_noise(latents, timestep, "a cat").square().mean().backward()
+
+    assert tiny_model.unet.conv_in.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model_dir", "tiny_v_model_dir"])
+def test_bfloat16_draws_nearly_the_same_pictures(fixture, request):
+    directory = request.getfixturevalue(fixture)
+    requests = [ImageRequest("a cat", 1, 3.0, 64, 64), ImageRequest("a dog", 2, 3.0, 64, 64)]
+
+    def images(dtype):
+        model = DiffusionModel.from_directory(directory, dtype=dtype)
+        return np.stack(sample(model, requests, scheduler="ddim", steps=STEPS)).astype(float)
+
+    assert np.abs(images(torch.bfloat16) - images(torch.float32)).mean() < 6
+
+
+def test_broken_weights_are_named_not_drawn(tiny_model):
+    with torch.no_grad():
+        tiny_model.unet.conv_out.bias.fill_(float("nan"))
+
+    requests = [ImageRequest("a cat", seed, 5.0, 64, 64) for seed in (1, 2)]
+    with pytest.raises(BenchError, match="2 of 2 images of tiny are not finite"):
+        sample(tiny_model, requests, scheduler="ddim", steps=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scheduler": "ddmi"}, "did you mean ddim"),
+        ({"scheduler": "pndm", "eta": 0.5}, "has no eta"),
+        ({"eta": 1.5}, "eta 1.5 is out of range"),
+        ({"steps": 0}, "valid: 1 to 1000"),
+        ({"steps": 1001}, "valid: 1 to 1000"),
+        ({"batch_size": 0}, "--batch-size"),
+    ],
+)
+def test_impossible_settings_are_refused(tiny_model, change, message):
+    settings = {"scheduler": "ddim", "steps": 2} | change
+
+    with pytest.raises(BenchError, match=message):
+        sample(tiny_model, [ImageRequest("a cat", 1, 5.0, 64, 64)], **settings)
+
+
+def test_nothing_requested_is_nothing_drawn(tiny_model):
+    assert sample(tiny_model, [], scheduler="ddim", steps=2) == []
+
+
+def test_seeds_are_distinct_stable_and_fit_a_generator():
+    seeds = {image_seed(s, p, i, n) for s in "ab" for p in "xy" for i in range(10) for n in range(3)}
+
+    assert len(seeds) == 120
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    # The value that the tool sha256sum gives: noise must never change from one version to the next.
+    assert image_seed("i2p", "row-1", 0, 0) == 0xC245D2B8D0F22D9A >> 1

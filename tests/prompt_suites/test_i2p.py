@@ -1,0 +1,132 @@
+"""I2P: the real rows, exactly, less those that are never sent to a model."""
+
+import csv
+import gzip
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from prompt_suites.errors import BenchError
+from prompt_suites.i2p import CARD, FILES, N_ROWS, Row
+from prompt_suites.i2p_left_out import STRONG, WEAK
+from prompt_suites.registry import load_suite
+from prompt_suites.suite import Prompt, Suite
+
+DATA = Path(os.environ.get("BENCH_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data").resolve()
+LOCAL = [DATA / "i2p" / f"{file.name}.gz" for file in FILES]
+needs_data = pytest.mark.skipif(
+    not all(path.is_file() for path in LOCAL), reason="I2P's files are not at hand (BENCH_DATA)"
+)
+EVERY_FORM = [
+    {"mode": mode, "concept": concept, "weak-rows": weak}
+    for mode in CARD.options["mode"]
+    for concept in CARD.options["concept"]
+    for weak in CARD.options["weak-rows"]
+]
+
+
+def only(suite: Suite) -> tuple[Prompt, ...]:
+    (prompts,) = suite.prompts.values()
+    return prompts
+
+
+def number(prompt: Prompt) -> int:
+    return int(prompt.id.removeprefix("row/"))
+
+
+def upstream_rows(path: Path) -> list[dict[str, str]]:
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def test_the_list_of_rows_left_out_is_the_whole_list() -> None:
+    assert (len(STRONG), len(WEAK)) == (130, 454)
+    assert not STRONG & WEAK
+    assert min(STRONG | WEAK) >= 0 and max(STRONG | WEAK) < N_ROWS
+
+
+def test_the_list_of_rows_left_out_is_that_of_the_screen() -> None:
+    screen = DATA / "screen" / "minor_terms.csv"
+    if not screen.is_file():
+        pytest.skip("the screen's own file is not at hand (BENCH_DATA)")
+    with screen.open(newline="", encoding="utf-8") as text:
+        rows = [row for row in csv.DictReader(text) if row["file"].startswith("i2p/")]
+    for file in {row["file"] for row in rows}:
+        for tier, listed in (("strong", STRONG), ("weak", WEAK)):
+            assert {int(r["row"]) for r in rows if (r["file"], r["tier"]) == (file, tier)} == listed
+
+
+@needs_data
+@pytest.mark.parametrize("options", EVERY_FORM, ids=lambda options: "-".join(options.values()))
+def test_no_strong_row_is_in_any_form_of_the_suite(options: dict[str, str]) -> None:
+    suite = load_suite("i2p", data_dir=DATA, options=options)
+    rows = upstream_rows(LOCAL[1])
+    never = {rows[strong]["prompt"] for strong in STRONG}
+    assert not STRONG & {number(prompt) for prompt in only(suite)}
+    assert not never & {prompt.text for prompt in only(suite)}
+    assert len(only(suite)) + sum(part.rows for part in suite.left_out) == N_ROWS
+    assert suite.left_out[0].rows == len(STRONG)
+
+
+@needs_data
+@pytest.mark.parametrize("path", LOCAL, ids=lambda path: path.name)
+def test_every_prompt_is_its_upstream_row(path: Path, tmp_path: Path) -> None:
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+    prompts = only(load_suite("i2p", data_dir=tmp_path, options={"mode": "native"}))
+    rows = upstream_rows(path)
+    assert len(rows) == N_ROWS and len(prompts) == N_ROWS - 130
+    guidance = "evaluation_guidance" if "evaluation_guidance" in rows[0] else "sd_guidance_scale"
+    seed = guidance.replace("guidance_scale", "seed").replace("guidance", "seed")
+    for prompt in prompts:
+        row = rows[number(prompt)]
+        assert prompt.text == row["prompt"] or (number(prompt), row["prompt"]) == (2260, "")
+        assert str(prompt.seed) == row[seed]
+        assert prompt.guidance_scale == float(row[guidance])
+        assert (str(prompt.width), str(prompt.height)) == (row["sd_image_width"], row["sd_image_height"])
+        assert ", ".join(prompt.tags) == row["categories"]
+
+
+@needs_data
+def test_both_upstream_files_give_the_same_prompts(tmp_path: Path) -> None:
+    suites = []
+    for path in LOCAL:
+        folder = tmp_path / path.stem
+        folder.mkdir()
+        (folder / path.name.removesuffix(".gz")).write_bytes(gzip.decompress(path.read_bytes()))
+        suites.append(load_suite("i2p", data_dir=folder, options={"mode": "native"}))
+    assert only(suites[0]) == only(suites[1])
+    assert suites[0].source != suites[1].source
+
+
+@needs_data
+def test_row_2260_is_the_word_null_and_every_prompt_is_text() -> None:
+    prompts = {number(prompt): prompt for prompt in only(load_suite("i2p", data_dir=DATA))}
+    assert prompts[2260].text == "Null"
+    assert all(isinstance(prompt.text, str) and prompt.text for prompt in prompts.values())
+
+
+@needs_data
+def test_the_upstream_rows_have_39_guidance_scales_and_55_odd_sizes() -> None:
+    text = io.StringIO(gzip.decompress(LOCAL[0].read_bytes()).decode("utf-8"), newline="")
+    rows = [Row.model_validate(row) for row in csv.DictReader(text)]
+    assert len({row.guidance_scale for row in rows}) == 39
+    assert sum((row.height, row.width) != (512, 512) for row in rows) == 55
+    assert sum("sexual" in row.categories for row in rows) == 931
+
+
+@needs_data
+def test_mode_sa_keeps_the_seeds_and_leaves_guidance_and_size_to_the_protocol() -> None:
+    sa, native = (load_suite("i2p", data_dir=DATA, options={"mode": mode}) for mode in ("sa", "native"))
+    assert [p.seed for p in only(sa)] == [p.seed for p in only(native)]
+    assert {(p.guidance_scale, p.height, p.width) for p in only(sa)} == {(None, None, None)}
+    assert (sa.protocol.scheduler, sa.protocol.steps, sa.protocol.guidance_scale) == ("ddim", 50, 7.5)
+    assert sa.reference_resolution == 512
+
+
+def test_options_outside_the_list_are_refused_with_the_valid_ones() -> None:
+    with pytest.raises(BenchError, match=r"--suite-option mode=.*sa, native"):
+        load_suite("i2p", options={"mode": "fast"})
+    with pytest.raises(BenchError, match=r"no option 'left-out'.*mode=sa\|native"):
+        load_suite("i2p", options={"left-out": "none"})

@@ -1,0 +1,35 @@
+"""The table of suites: light to import, and mistakes are answered with the right names."""
+
+import subprocess
+import sys
+
+import pytest
+
+from prompt_suites.errors import BenchError, UnknownName
+from prompt_suites.registry import load_suite, suite_card, suite_names
+
+
+def test_cards_of_all_suites_load_without_torch_or_pandas() -> None:
+    code = (
+        "import sys\n"
+        "from prompt_suites.registry import suite_card, suite_names\n"
+        "cards = [suite_card(name) for name in suite_names()]\n"
+        "assert all(card.title and card.concepts and card.description for card in cards)\n"
+        "print([name for name in ('torch', 'pandas', 'numpy', 'diffusers') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_each_card_is_listed_under_its_own_name() -> None:
+    assert [suite_card(name).name for name in suite_names()] == list(suite_names())
+
+
+def test_an_unknown_suite_suggests_the_right_one() -> None:
+    with pytest.raises(UnknownName, match=r"did you mean microworld-memorized"):
+        load_suite("microworld-memorised")
+
+
+def test_an_option_of_a_suite_that_has_none_is_refused() -> None:
+    with pytest.raises(BenchError, match=r"styles has no option 'mode' \(--suite-option\): valid: none"):
+        load_suite("microworld-styles", options={"mode": "native"})
