@@ -5,7 +5,8 @@ networks run in; only the networks' own inputs are cast.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
@@ -61,7 +62,9 @@ class DiffusionModel:
         self.scheduler_config = pipeline_config(scheduler_config)
         self.parts: dict[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder, "vae": vae}
         for part in self.parts.values():
-            part.eval().requires_grad_(False).to(device=self.device, dtype=dtype)
+            part.eval().requires_grad_(False).to(self.device)
+            if any(parameter.dtype != dtype for parameter in part.parameters()):
+                part.to(dtype)
         check_parts(name, self.unet.config, self.vae.config, self.text_encoder.config)
         self.alphas_cumprod = training_alphas_cumprod(self.scheduler_config).to(self.device)
 
@@ -161,8 +164,8 @@ class DiffusionModel:
         for side in (height, width):
             if side <= 0 or side % self.latent_factor:
                 raise BenchError(
-                    f"image size {height}x{width}: for the model {self.name} sides must be positive multiples of "
-                    f"{self.latent_factor} pixels, best of {self.size_multiple}"
+                    f"image size {height}x{width} for the model {self.name}: sides must be multiples "
+                    f"of {self.latent_factor} pixels, best of {self.size_multiple}"
                 )
         return self.latent_channels, height // self.latent_factor, width // self.latent_factor
 
@@ -252,7 +255,7 @@ class DiffusionModel:
         }
 
     def frozen_copy(self) -> "DiffusionModel":
-        """The model as it is now, with its own UNet and text encoder; tokenizer and autoencoder are shared."""
+        """The model as it is now, with its own UNet and text encoder; tokenizer and autoencoder shared."""
         frozen = copy.copy(self)
         frozen.parts = {
             name: part if name == "vae" else copy.deepcopy(part).eval().requires_grad_(False)
@@ -315,9 +318,24 @@ def _load_parts(directory: Path, dtype: torch.dtype) -> dict[str, Any]:
             **options,
         )
 
-    return {
-        "tokenizer": CLIPTokenizer.from_pretrained(directory / "tokenizer", local_files_only=True),
-        "text_encoder": load(CLIPTextModel, "text_encoder", dtype=dtype),
-        "unet": load(UNet2DConditionModel, "unet", torch_dtype=dtype),
-        "vae": load(autoencoders[kind], "vae", torch_dtype=dtype),
-    }
+    with _quiet_loading():
+        return {
+            "tokenizer": CLIPTokenizer.from_pretrained(directory / "tokenizer", local_files_only=True),
+            "text_encoder": load(CLIPTextModel, "text_encoder", dtype=dtype),
+            "unet": load(UNet2DConditionModel, "unet", torch_dtype=dtype),
+            "vae": load(autoencoders[kind], "vae", torch_dtype=dtype),
+        }
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Without transformers' progress bar: the weights are there already, and stderr is the bench's."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor
 
 
-class StepNoise(NamedTuple):
+@dataclass(frozen=True)
+class StepNoise:
     """Noise predictions of one denoising step, each of shape [n, channels, height, width].
 
     `extra` holds one prediction for each text in the guidance's `texts`, in that order.

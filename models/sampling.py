@@ -214,14 +214,16 @@ def _one_batch(
     latents: Tensor | None,
     **settings: Any,
 ) -> PartlyDenoised:
-    one_scale = isinstance(guidance_scale, int | float)
-    scales = [guidance_scale] * len(prompts) if one_scale else list(guidance_scale)
-    if not prompts or not len(prompts) == len(seeds) == len(scales):
-        raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds, {len(scales)} guidance scales")
+    if isinstance(guidance_scale, int | float):
+        guidance_scale = [guidance_scale] * len(prompts)
+    if not prompts or not len(prompts) == len(seeds) == len(guidance_scale):
+        raise ValueError(f"{len(prompts)} prompts, {len(seeds)} seeds, {len(guidance_scale)} guidance scales")
     texts = PromptCache(model, prompts)
     shape = model.latent_shape(height, width) if latents is None else tuple(latents.shape[1:])
     generators = [image_generator(seed) for seed in seeds]
-    result = _denoise(model, texts, prompts, generators, scales, shape=shape, start=latents, **settings)
+    result = _denoise(
+        model, texts, prompts, generators, guidance_scale, shape=shape, start=latents, **settings
+    )
     # Tensors made in inference mode cannot take part in training; a copy made outside it can.
     return PartlyDenoised(result.latents.clone(), result.timestep)
 

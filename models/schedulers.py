@@ -43,6 +43,9 @@ second-order multistep DPM-Solver++ (Lu et al. 2022), PNDM without Runge-Kutta s
 def pipeline_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A scheduler config as `StableDiffusionPipeline` reads it: steps_offset 1, samples not clipped.
 
+    Latents are no pixels, so clipping them is always a mistake of an old config; diffusers undoes it
+    only where the pipeline's own scheduler is kept.
+
     Raises BenchError for what the sampling loop cannot follow: a model that predicts the sample
     itself, or a schedule with zero terminal signal-to-noise ratio, where ε says nothing at t = T.
     """

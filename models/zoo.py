@@ -268,10 +268,9 @@ def _not_found(entry: ZooEntry, missing: list[str], looked: list[str], reason: s
 
     revision = f" --revision {entry.revision}" if entry.revision else ""
     copies = dict.fromkeys((f"$BENCH_MODELS/{entry.name}", f"$BENCH_MODELS/{entry.repo_id}"))
-    command = (
-        f"hf download {entry.repo_id}{revision} --include '*.json' 'tokenizer/*' "
-        f"'text_encoder/model.safetensors' 'unet/diffusion_pytorch_model.safetensors' 'vae/diffusion_pytorch_model.safetensors'"
-    )
+    weights = ("text_encoder/model.safetensors", "*/diffusion_pytorch_model.safetensors")
+    includes = " ".join(f"--include '{pattern}'" for pattern in ("*.json", "tokenizer/*", *weights))
+    command = f"hf download {entry.repo_id}{revision} {includes}"
     return (
         f"model {entry.name!r}: missing {', '.join(missing)}; looked in {', '.join(looked)} and at "
         f"{constants.ENDPOINT} ({reason}); to get it: `{command}`, put a copy at "

@@ -45,12 +45,12 @@ def train_autoencoder(
 ) -> None:
     """Train from the checkpoint in `folder`, if any, and save the model there when the schedule is done."""
     torch.manual_seed(seed)
-    model = build_autoencoder(settings)
+    model = build_autoencoder(settings).to(memory_format=torch.channels_last)
     trainer = Trainer(model, settings.schedule, folder / "checkpoint.pt", seed, "autoencoder")
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(pictures.pixels), (settings.schedule.batch,), generator=generator)
-        images = pictures.images(chosen) * 2 - 1
+        images = (pictures.images(chosen) * 2 - 1).contiguous(memory_format=torch.channels_last)
         latents = model.encoder(images)
         noise = torch.randn(latents.shape, generator=generator)
         decoded = model.decoder(latents + settings.latent_noise * noise)

@@ -44,7 +44,7 @@ class AutoencoderSettings:
     decoder_blocks: tuple[int, int, int, int] = (2, 2, 1, 1)
     latent_noise: float = 0.08
     """Noise added to the latents in training, in units of their deviation: a smoother decoder."""
-    schedule: Schedule = Schedule(steps=1_600, batch=32, lr=2e-3)
+    schedule: Schedule = Schedule(steps=1_500, batch=32, lr=2e-3)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,12 +104,18 @@ SD_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_l
     "config",
     [
         {"_class_name": "DDIMScheduler", **SD_BETAS, "steps_offset": 0, "clip_sample": True},
-        {"_class_name": "PNDMScheduler", **SD_BETAS, "steps_offset": 1, "skip_prk_steps": True},
+        {
+            "_class_name": "PNDMScheduler",
+            **SD_BETAS,
+            "steps_offset": 1,
+            "skip_prk_steps": True,
+            "clip_sample": False,
+        },
         {
             "_class_name": "DDIMScheduler",
             **SD_BETAS,
             "timestep_spacing": "trailing",
-            "set_alpha_to_one": True,
+            "clip_sample": False,
         },
     ],
     ids=["outdated", "written for PNDM", "trailing"],

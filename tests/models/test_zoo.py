@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 import torch
 
