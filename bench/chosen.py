@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from bench.atomic import write_text
 from bench.config import Options
 from bench.ids import code_version, content_id, plain
 from evaluators.base import Metric
-from methods.registry import METHODS, build_method, methods
+from evaluators.registry import build_evaluator, evaluator_card
+from methods.registry import METHODS, build_method, method_card, methods
 from prompt_suites.errors import UnknownName
 
 BASELINE = next(iter(METHODS))
@@ -25,13 +27,17 @@ BASELINE = next(iter(METHODS))
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenMethod:
-    """A method as one run uses it. `options` are the user's, as text; `settings` what came of them."""
+    """A method as one run uses it. `options` are the user's, as text; `settings` what came of them.
+
+    `presets` are the names that its card offers.
+    """
 
     name: str
     preset: str
     options: Options
     settings_class: str
     settings: Mapping[str, Any]
+    presets: tuple[str, ...]
     code: str
 
     @property
@@ -71,6 +77,7 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
         remembered = {
             "settings_class": f"{type(method).__module__}:{type(method).__qualname__}",
             "settings": _settings(method),
+            "presets": list(method_card(name).presets),
         }
         with suppress(OSError):  # a store that cannot be written is reported where it matters
             write_text(note, json.dumps(remembered))
@@ -80,16 +87,20 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
         options=dict(options),
         settings_class=remembered["settings_class"],
         settings=remembered["settings"],
+        presets=tuple(remembered["presets"]),
         code=code,
     )
+
+
+def missing_packages(name: str) -> tuple[str, ...]:
+    """The modules that an evaluator needs and this installation lacks. Raises UnknownName."""
+    return tuple(module for module in evaluator_card(name).requires if find_spec(module) is None)
 
 
 def choose_evaluator(
     name: str, preset: str | None, options: Options, settings: Mapping[str, object]
 ) -> ChosenEvaluator:
     """The evaluator with its metrics and protocol; loads no weights. Raises BenchError."""
-    from evaluators.registry import build_evaluator
-
     evaluator = build_evaluator(name, preset, options, settings)
     return ChosenEvaluator(
         name=name,
@@ -111,4 +122,4 @@ def _recall(note: Path) -> dict[str, Any] | None:
         remembered: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return remembered if {"settings_class", "settings"} <= remembered.keys() else None
+    return remembered if {"settings_class", "settings", "presets"} <= remembered.keys() else None

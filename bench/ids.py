@@ -5,6 +5,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def code_version(module_name: str) -> str:
 def module_file(name: str) -> Path | None:
     """The source file of a module or package, found without importing it; None where there is none."""
     top, *rest = name.split(".")
-    for folder in _package_folders(top):
+    for folder in _package_folders(top, tuple(sys.path)):
         base = folder.joinpath(*rest)
         for candidate in (base.with_suffix(".py") if rest else None, base / "__init__.py"):
             if candidate is not None and candidate.is_file():
@@ -82,7 +83,7 @@ def module_file(name: str) -> Path | None:
 
 
 @functools.cache
-def _package_folders(top: str) -> tuple[Path, ...]:
+def _package_folders(top: str, search_path: tuple[str, ...]) -> tuple[Path, ...]:
     spec = importlib.util.find_spec(top)
     return tuple(Path(folder) for folder in (spec.submodule_search_locations or ())) if spec else ()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluators.base import Picture, Pixels
 from bench.store import Entry
 from bench.tasks import GenerateTask
+from evaluators.base import Picture, Pixels
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
@@ -17,7 +17,7 @@ def write_png(path: Path, pixels: Pixels) -> None:
 
 
 def read_pictures(entry: Entry, task: GenerateTask) -> tuple[Picture, ...]:
-    """The task's pictures in order; raises StoreError where a file is damaged."""
+    """The task's pictures in order; raises DamagedEntry where a file is damaged."""
     return tuple(
         Picture(image.prompt, image.image_index, read_png(entry, task.file_name(index)))
         for index, image in enumerate(task.images.images)

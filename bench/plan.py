@@ -158,7 +158,9 @@ def make_plan(
                     for task in generate
                 )
                 cells.append(
-                    Cell(method=method, concept=concept, seed=seed, erase=erase, generate=generate, score=score)
+                    Cell(
+                        method=method, concept=concept, seed=seed, erase=erase, generate=generate, score=score
+                    )
                 )
     return Plan(
         config=config,
@@ -178,13 +180,15 @@ def with_baseline(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def pick_concepts(suite: Suite, names: Sequence[str]) -> tuple[Concept, ...]:
-    """The suite's concepts of these names (all where none is named); hyphens stand for spaces, case is ignored."""
+    """The suite's concepts of these names, all where none is named; "grumpy-cat" means "Grumpy cat"."""
     if not names:
         return suite.concepts
     by_name = {_slug(concept.name): concept for concept in suite.concepts}
     for name in names:
         if _slug(name) not in by_name:
-            raise UnknownName(f"concept of {suite.name}", name, [c.name for c in suite.concepts], "--concepts")
+            raise UnknownName(
+                f"concept of {suite.name}", name, [c.name for c in suite.concepts], "--concepts"
+            )
     wanted = {_slug(name) for name in names}
     return tuple(concept for slug, concept in by_name.items() if slug in wanted)
 
@@ -203,8 +207,12 @@ def planned_images(
         PlannedImage(
             prompt=prompt,
             image_index=index,
-            seed=image_seed(suite.name, prompt.id, index, seed) if prompt.seed is None else prompt.seed + index,
-            guidance_scale=protocol.guidance_scale if prompt.guidance_scale is None else prompt.guidance_scale,
+            seed=image_seed(suite.name, prompt.id, index, seed)
+            if prompt.seed is None
+            else prompt.seed + index,
+            guidance_scale=protocol.guidance_scale
+            if prompt.guidance_scale is None
+            else prompt.guidance_scale,
             height=scaled_side(prompt.height or protocol.height, reference, sizes),
             width=scaled_side(prompt.width or protocol.width, reference, sizes),
         )

@@ -34,6 +34,12 @@ class StoreError(BenchError):
     exit_code = 1
 
 
+class DamagedEntry(BenchError):
+    """A finished task whose files are not what they were; removing its folder mends it."""
+
+    exit_code = 1
+
+
 class Entry(NamedTuple):
     """A finished task: its folder, its files with size and sha256, and what the task said of itself."""
 
@@ -42,20 +48,22 @@ class Entry(NamedTuple):
     about: Mapping[str, Any]
 
     def path(self, name: str) -> Path:
-        """Where a file of the entry lies; raises StoreError where the entry has no such file."""
+        """Where a file of the entry lies; raises DamagedEntry where the entry has no such file."""
         if name not in self.files:
-            raise StoreError(f"store entry {self.folder} has no file {name}; remove that folder and run again")
+            raise DamagedEntry(
+                f"store entry {self.folder} has no file {name}; remove that folder and run again"
+            )
         return self.folder / name
 
     def read(self, name: str) -> bytes:
-        """A file's bytes, checked against its sha256; raises StoreError where they are damaged."""
+        """A file's bytes, checked against its sha256; raises DamagedEntry where they are damaged."""
         path = self.path(name)
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
+            raise DamagedEntry(f"{path}: {error.strerror}; remove {self.folder} and run again") from error
         if hashlib.sha256(data).hexdigest() != self.files[name]["sha256"]:
-            raise StoreError(f"{path} is damaged (sha256 differs); remove {self.folder} and run again")
+            raise DamagedEntry(f"{path} is damaged (sha256 differs); remove {self.folder} and run again")
         return data
 
 
@@ -92,11 +100,11 @@ class Store:
         return True
 
     def entry(self, kind: TaskKind, task_id: str) -> Entry:
-        """A finished entry; raises StoreError where it is not there."""
+        """A finished entry; raises DamagedEntry where it is not there, or not whole."""
         folder = self.folder(kind, task_id)
         manifest = self._manifest(folder)
         if manifest is None:
-            raise StoreError(f"store entry {folder} is missing or incomplete; run the same command again")
+            raise DamagedEntry(f"store entry {folder} is missing or incomplete; run the same command again")
         return Entry(folder, manifest["files"], manifest["about"])
 
     @contextmanager
@@ -140,7 +148,9 @@ class Store:
     def _manifest(self, folder: Path) -> dict[str, Any] | None:
         try:
             manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
-            whole = all((folder / name).stat().st_size == file["bytes"] for name, file in manifest["files"].items())
+            whole = all(
+                (folder / name).stat().st_size == file["bytes"] for name, file in manifest["files"].items()
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return manifest if whole else None
@@ -186,7 +196,7 @@ class Draft:
 
 
 class _Session:
-    """A living process' place for drafts: the kernel drops its lock when the process ends, however it ends."""
+    """A living process' place for drafts: the kernel drops its lock however the process ends."""
 
     def __init__(self, lock: Path, handle: int) -> None:
         self.lock, self.handle = lock, handle

@@ -27,7 +27,7 @@ PACKAGES = (
 
 @functools.cache
 def package_versions() -> dict[str, str]:
-    """Versions of Python, this project and what its numbers rest on; packages that are absent are left out."""
+    """Versions of Python, this project and what its numbers rest on; absent packages are left out."""
     from bench import __version__
 
     found = {"python": platform.python_version(), "erasure-bench": __version__}
@@ -46,7 +46,10 @@ def git_revision() -> dict[str, Any] | None:
         return None
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        return {"commit": commit, "changed": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
+        return {
+            "commit": commit,
+            "changed": bool(_git(root, "status", "--porcelain", "--untracked-files=no")),
+        }
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -73,7 +76,9 @@ def device_name(device: str) -> str:
 
 
 def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=5, check=True)
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=5, check=True
+    )
     return done.stdout.strip()
 
 

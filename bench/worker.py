@@ -5,7 +5,7 @@ The base model and each evaluator are loaded once, when the first task needs the
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bench.chosen import ChosenEvaluator, ChosenMethod
 from bench.config import AUTO
 from bench.pictures import read_pictures, write_png
-from bench.store import Store, StoreError
+from bench.store import Store
 from bench.tasks import EraseTask, GenerateTask, ScoreTask
 from bench.versions import device_name, package_versions
 from evaluators.base import Evaluator, ImageSet
@@ -22,7 +22,6 @@ from prompt_suites.concepts import Concept
 from prompt_suites.errors import BenchError
 
 if TYPE_CHECKING:
-    from methods.edit import Edit
     from models.diffusion_model import DiffusionModel
     from models.guidance import Guidance
 
@@ -121,9 +120,7 @@ class Worker:
         )
         model = self.model
         with self.store.writing(task.kind, task.id) as draft:
-            started = time.perf_counter()
             edit = method.erase(model, (task.concept or concept,), context)
-            seconds = time.perf_counter() - started
             edit.save(draft.folder)
             draft.about = {
                 "method": task.method,
@@ -132,7 +129,7 @@ class Worker:
                 "seed": task.seed,
                 "base": task.base,
                 "dtype": task.dtype,
-                "erase_seconds": edit.cost.seconds or seconds,
+                "erase_seconds": edit.cost.seconds,
                 "peak_memory_bytes": edit.cost.peak_memory_bytes,
                 "memory": edit.cost.memory,
                 "steps": edit.cost.steps,
@@ -212,17 +209,15 @@ class Worker:
                 "versions": package_versions(),
             }
 
-    def prepare(self, names: Sequence[str]) -> Mapping[str, BenchError]:
-        """Loads these evaluators now; returns what is wrong with those that cannot be."""
-        problems = {}
-        for name in names:
-            try:
-                self._evaluator(name)
-            except StoreError:
-                raise
-            except BenchError as error:
-                problems[name] = error
-        return problems
+    def prepare(self, evaluators: Iterable[str]) -> None:
+        """Loads these evaluators now; raises BenchError where one cannot be, before anything is drawn."""
+        for name in evaluators:
+            self._evaluator(name)
+
+    def forget_model(self) -> None:
+        """Has the base model loaded anew: after a failure nobody knows what state it is in."""
+        self.close()
+        self.__dict__.pop("model", None)
 
     def _use(self, task: EraseTask) -> "Guidance":
         from methods.edit import Edit, applied
@@ -245,7 +240,11 @@ class Worker:
         return self._evaluators[name]
 
     def _where(self) -> dict[str, Any]:
-        return {"device": self.device, "device_name": device_name(self.device), "versions": package_versions()}
+        return {
+            "device": self.device,
+            "device_name": device_name(self.device),
+            "versions": package_versions(),
+        }
 
 
 def prepared(evaluator: Evaluator, device: str, *, may_move: bool) -> Evaluator:
@@ -277,5 +276,7 @@ def pick_device(asked: str) -> str:
     except RuntimeError:
         raise BenchError(f"--device {asked!r}: not a device; valid: auto, cpu, cuda, cuda:0, …") from None
     if device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()):
-        raise BenchError(f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA GPUs; valid: auto, cpu")
+        raise BenchError(
+            f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA GPUs; valid: auto, cpu"
+        )
     return asked

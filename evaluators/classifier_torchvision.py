@@ -1,7 +1,9 @@
 """A torchvision classifier by name, with its own transforms and categories."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,8 @@ class TorchvisionClassifier:
             state: Mapping[str, Any] = torch.load(self._local_file(), map_location="cpu", weights_only=True)
             return state
         try:
-            fetched: Mapping[str, Any] = chosen.get_state_dict(progress=False, check_hash=True)
+            with redirect_stdout(sys.stderr):
+                fetched: Mapping[str, Any] = chosen.get_state_dict(progress=False, check_hash=True)
             return fetched
         except Exception as error:
             folder = os.path.join(torch.hub.get_dir(), "checkpoints")

@@ -24,8 +24,8 @@ class ClipAlignment:
 
     The text is the concept's where the concept should be gone (target, implicit, misspelt and
     attack prompts) and the prompt's own subject elsewhere. `backbone` and `weights` are read by
-    `clip_model.clip_source`. `template` has one `{}`; `style_template` replaces it for a style
-    concept, except on retention prompts, whose subjects are no styles.
+    `clip_model.clip_source`. `template` has one `{}`; `style_template` takes its place for the text
+    of a style that is to be erased, unless the concept's phrase says "style" itself.
     """
 
     backbone: str = "ViT-B-32/openai"
@@ -108,14 +108,16 @@ class ClipAlignment:
         """The text that a picture of this prompt is compared with."""
         if prompt.role in ERASED_ROLES:
             return self._concept_text(concept)
-        styled = concept.kind == "style" and prompt.role != "retention"
-        return (self.style_template if styled else self.template).format(prompt.subject)
+        return self.template.format(prompt.subject)
 
     def _concept_text(self, concept: Concept) -> str:
-        return (self.style_template if concept.kind == "style" else self.template).format(concept.target)
+        if concept.kind != "style":
+            return self.template.format(concept.target)
+        says_style = concept.target.lower().endswith(" style")
+        return concept.target if says_style else self.style_template.format(concept.target)
 
     def _anchor_text(self, concept: Concept) -> str:
-        return (self.style_template if concept.kind == "style" else self.template).format(concept.anchor)
+        return self.template.format(concept.anchor)
 
     def _model(self) -> ClipModel:
         return load_clip(clip_source(self.backbone, self.weights), self.precision, self.device)

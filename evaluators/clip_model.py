@@ -1,6 +1,5 @@
 """CLIP models through open_clip: by architecture and pretrained tag, checkpoint file, or folder."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,6 +8,7 @@ from typing import Any, Literal
 
 from evaluators.base import Pixels
 from evaluators.digests import sha256_of
+from evaluators.hub import hub_file
 from evaluators.packages import required_module, version_of
 from evaluators.shipped import shipped_folder
 from prompt_suites.errors import BenchError
@@ -22,7 +22,7 @@ _FILES_OF_A_HUB_REPOSITORY = (
     "open_clip_pytorch_model.safetensors",
     "open_clip_pytorch_model.bin",
 )
-_LOCAL, _HUB = "local-dir:", "hf-hub:"
+_LOCAL = "local-dir:"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class ClipSource:
     """Where a CLIP model comes from.
 
     Either `folder` in open_clip's format (config, weights, tokenizer), or an open_clip
-    `architecture` with a pretrained `tag` or a checkpoint `file`. An architecture that starts with
-    `hf-hub:` needs neither.
+    `architecture` with a pretrained `tag` or a checkpoint `file`.
     """
 
     architecture: str | None = None
@@ -46,19 +45,17 @@ class ClipSource:
         named = {"architecture": self.architecture or ""}
         if self.file:
             return named | {"weights_sha256": sha256_of(self.file)}
-        return named | {"pretrained": self.tag or "the repository's own"}
+        return named | {"pretrained": self.tag or ""}
 
 
 def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
     """Reads `backbone` and `weights`.
 
     `backbone` is "ARCHITECTURE/TAG" of open_clip, an ARCHITECTURE with a checkpoint path in
-    `weights`, a folder in open_clip's format (with or without `local-dir:`), `hf-hub:ORG/NAME`,
-    or the name of a built-in generator that ships a CLIP model. Raises `BenchError` for anything
-    else, and for a folder or file that is not there.
+    `weights`, a folder in open_clip's format (with or without `local-dir:`), or the name of a
+    built-in generator that ships a CLIP model. Raises `BenchError` for anything else, and for a
+    folder or file that is not there.
     """
-    if backbone.startswith(_HUB):
-        return ClipSource(architecture=backbone)
     path = Path(backbone.removeprefix(_LOCAL)).expanduser()
     if backbone.startswith(_LOCAL) or path.is_dir():
         return ClipSource(folder=_complete(path, backbone))
@@ -127,48 +124,44 @@ def load_clip(source: ClipSource, precision: Precision = "fp32", device: str = "
     """The model, loaded once per process. Raises `BenchError` when weights are missing or do not fit."""
     open_clip = required_module("open_clip", "open_clip_torch", "clip")
     name = f"{_LOCAL}{source.folder}" if source.folder else str(source.architecture)
-    pretrained, forced = _weights_and_overrides(open_clip, source)
+    file, forced = _weights_and_overrides(open_clip, source)
     try:
         network, _, preprocess = open_clip.create_model_and_transforms(
-            name, pretrained=pretrained, precision=precision, device=device, require_pretrained=True, **forced
+            name,
+            pretrained=str(file) if file else None,
+            precision=precision,
+            device=device,
+            require_pretrained=True,
+            **forced,
         )
         tokenizer = open_clip.get_tokenizer(name)
-    except BenchError:
-        raise
     except Exception as error:
-        raise BenchError(_not_loaded(source, error)) from error
+        why = " ".join(str(error).split())[:300]
+        raise BenchError(f"CLIP model {source.folder or file} cannot be loaded: {why}") from error
     network.eval().requires_grad_(False)
     return ClipModel(network, preprocess, tokenizer, device, precision)
 
 
-def _weights_and_overrides(open_clip: Any, source: ClipSource) -> tuple[str | None, dict[str, Any]]:
-    """open_clip's `pretrained` argument, and what its tag implies that `create_model` would not apply.
+def _weights_and_overrides(open_clip: Any, source: ClipSource) -> tuple[Path | None, dict[str, Any]]:
+    """The weights file, and what its tag says of activation and preprocessing.
 
     OpenAI's weights were trained with QuickGELU. open_clip 3 only warns when a tag needs it and the
     architecture's config lacks it, and then computes with the wrong activation.
     """
-    if source.file:
-        return str(source.file), {}
     if not source.tag:
-        return None, {}
+        return source.file, {}
     tag = open_clip.get_pretrained_cfg(source.architecture, source.tag)
-    forced: dict[str, Any] = {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
-    copy = _local_copy(tag.get("hf_hub", ""))
-    if copy is None:
-        return source.tag, forced
-    preprocess = {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode") if tag.get(key)}
-    return str(copy), forced | ({"force_preprocess_cfg": preprocess} if preprocess else {})
-
-
-def _local_copy(hub_path: str) -> Path | None:
-    """The tag's weights under $BENCH_MODELS/<org>/<repo>, if someone put them there."""
-    root = os.environ.get("BENCH_MODELS")
-    if not root or not hub_path:
-        return None
-    repository, _, named = hub_path.rpartition("/")
-    folder = Path(root).expanduser() / repository
-    names = (named,) if named else _FILES_OF_A_HUB_REPOSITORY
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    repository, _, name = tag["hf_hub"].rpartition("/")
+    file = hub_file(
+        repository,
+        (name,) if name else _FILES_OF_A_HUB_REPOSITORY,
+        f"CLIP weights {source.architecture}/{source.tag}",
+        "--evaluator-option weights=PATH (checkpoint file) or backbone=FOLDER",
+    )
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    preprocess = {key: tag[key] for key in keys if tag.get(key)}
+    quick_gelu = {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
+    return file, quick_gelu | ({"force_preprocess_cfg": preprocess} if preprocess else {})
 
 
 def _complete(folder: Path, backbone: str) -> Path:
@@ -183,26 +176,6 @@ def _complete(folder: Path, backbone: str) -> Path:
             f"or name another backbone (--evaluator-option backbone=FOLDER or backbone=ViT-B-32/openai)"
         )
     return folder
-
-
-def _not_loaded(source: ClipSource, error: Exception) -> str:
-    why = " ".join(str(error).split())[:300]
-    if source.folder or source.file:
-        return f"CLIP weights in {source.folder or source.file} cannot be loaded: {why}"
-    from huggingface_hub import constants
-    from open_clip import get_pretrained_cfg
-
-    tag = get_pretrained_cfg(source.architecture, source.tag or "")
-    repository = tag.get("hf_hub", "").rpartition("/")[0]
-    return (
-        f"CLIP weights of {source.architecture}/{source.tag} ({WEIGHTS_FILE} of "
-        f"{repository or source.architecture}) "
-        f"are not here and could not be fetched. Looked in {constants.HF_HUB_CACHE} and "
-        f"$BENCH_MODELS/{repository or '<org>/<repo>'}. Ways to get them: go online once; point "
-        f"HF_ENDPOINT at a "
-        f"mirror; put the file in $BENCH_MODELS/{repository or '<org>/<repo>'}; or --evaluator-option "
-        f"weights=PATH (checkpoint file) or backbone=FOLDER. Reason: {why}"
-    )
 
 
 def _dtype(precision: Precision) -> Any:

@@ -7,9 +7,6 @@ from types import ModuleType
 
 from prompt_suites.errors import BenchError
 
-EXTRA = "evaluators"
-"""The extra of this project's package that installs everything the evaluators need."""
-
 
 def required_module(module: str, distribution: str, needed_by: str) -> ModuleType:
     """The imported module, or a `BenchError` that says what to install."""
@@ -38,5 +35,5 @@ def version_of(distribution: str) -> str:
 def _absent(module: str, distribution: str, needed_by: str, why: str) -> BenchError:
     return BenchError(
         f"evaluator {needed_by!r} needs the package {module!r} ({why}): "
-        f"pip install 'erasure-bench[{EXTRA}]' or pip install {distribution}"
+        f"pip install '{distribution}', or install erasure-bench again with its dependencies"
     )

@@ -9,7 +9,6 @@ from models.diffusion_model import DiffusionModel
 from prompt_suites.concepts import Concept
 
 
-
 class Progress(NamedTuple):
     """One training step, as the progress display sees it."""
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Final, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 from safetensors import SafetensorError
@@ -25,7 +25,7 @@ from prompt_suites.concepts import Concept
 from prompt_suites.errors import BenchError, UnknownName
 
 EDIT_FILE = "edit.json"
-WEIGHTS_FILE = "weights.safetensors"
+WEIGHTS_FILE: Final = "weights.safetensors"
 PACKAGES = ("erasure-bench", "torch", "diffusers", "transformers", "safetensors")
 
 
@@ -54,8 +54,12 @@ class Edit:
         folder.mkdir(parents=True, exist_ok=True)
         weights = None
         if self.tensors:
-            save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / WEIGHTS_FILE)
-            weights = _Weights(file=WEIGHTS_FILE, sha256=_sha256(folder / WEIGHTS_FILE), tensors=len(self.tensors))
+            save_file(
+                {name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / WEIGHTS_FILE
+            )
+            weights = _Weights(
+                file=WEIGHTS_FILE, sha256=_sha256(folder / WEIGHTS_FILE), tensors=len(self.tensors)
+            )
         content = _EditFile(
             format="erasure-bench edit 1",
             method=self.method,
@@ -183,7 +187,8 @@ def _describe(guidance: Guidance) -> _Guidance:
     for name, known in guidances().items():
         if known == target:
             return _Guidance(kind=name, settings=dataclasses.asdict(cast(Any, guidance)))
-    raise BenchError(f"guidance {target} cannot be saved: it is not in the table of kinds ({', '.join(guidances())})")
+    known_kinds = ", ".join(guidances())
+    raise BenchError(f"guidance {target} cannot be saved: it is not in the table of kinds ({known_kinds})")
 
 
 def _build(saved: _Guidance, path: Path) -> Guidance:
@@ -206,11 +211,15 @@ def _read_weights(folder: Path, weights: _Weights) -> dict[str, Tensor]:
         found = _sha256(path)
         tensors = load_file(path)
     except OSError as error:
-        raise BenchError(f"the edit in {folder} lacks its weights: {weights.file}: {error.strerror}") from error
+        raise BenchError(
+            f"the edit in {folder} lacks its weights: {weights.file}: {error.strerror}"
+        ) from error
     except SafetensorError as error:
         raise BenchError(f"{path} is damaged: {error}") from error
     if found != weights.sha256 or len(tensors) != weights.tensors:
-        raise BenchError(f"{path} is damaged: its SHA-256 is {found[:12]}…, {EDIT_FILE} says {weights.sha256[:12]}…")
+        raise BenchError(
+            f"{path} is damaged: its SHA-256 is {found[:12]}…, {EDIT_FILE} says {weights.sha256[:12]}…"
+        )
     return tensors
 
 

@@ -71,7 +71,9 @@ class ESD:
 
     def __post_init__(self) -> None:
         if self.steps_ahead and self.timestep == "sampler":
-            raise BenchError("steps_ahead above 0 needs timestep=interval: the sampler's timestep is where x_t is")
+            raise BenchError(
+                "steps_ahead above 0 needs timestep=interval, as the sampler's own is where x_t is"
+            )
         if self.trajectories and (self.sampled_by, self.timestep) != ("base", "sampler"):
             raise BenchError(
                 "trajectories above 0 need sampled_by=base and timestep=sampler: "
@@ -121,7 +123,9 @@ class ESD:
             chosen = _integers(generator, 0, len(prompts), self.batch_size)
             (step,) = _integers(generator, 0, self.denoise_steps, 1)
             seeds = _integers(generator, 0, 2**62, self.batch_size)
-            latents, timestep = self._partly_denoised(sampled_by, [prompts[row] for row in chosen], seeds, step)
+            latents, timestep = self._partly_denoised(
+                sampled_by, [prompts[row] for row in chosen], seeds, step
+            )
             if self.timestep == "interval":
                 (timestep,) = _integers(generator, *self.interval(step, base.num_train_timesteps), 1)
             with torch.no_grad():
@@ -177,7 +181,7 @@ class ESD:
 
 
 class Lesson(NamedTuple):
-    """Latents and targets [n, channels, height, width] at one timestep, and a prompt each [n, tokens, width]."""
+    """Latents and targets [n, channels, height, width], their timestep, prompts [n, tokens, width]."""
 
     latents: Tensor
     timestep: int
@@ -264,9 +268,9 @@ def _card(
 
 
 NOTES = (
-    "Preset official is the diffusers code (25613d2): it trains in bf16 and at 1024 × 1024 pixels whatever the model; "
-    "here the precision and the size are the model's own (--dtype bfloat16, --method-option image_size=1024). "
-    "Preset paper is the compvis code (a2189e9)."
+    "Preset official is the diffusers code (25613d2), which trains in bf16 and at 1024 × 1024 pixels "
+    "whatever the model; here precision and size are the model's own (--dtype bfloat16, "
+    "--method-option image_size=1024). Preset paper is the compvis code (a2189e9)."
 )
 
 ESD_X = _card("esd-x", "xattn", paper={}, notes="Trains the cross-attention.")
@@ -278,8 +282,8 @@ ESD_U = _card(
     "u",
     paper={"parameters": "noxattn"},
     microworld={"learning_rate": 1e-4},
-    notes="Trains all but the cross-attention; preset paper also trains norms, and leaves out the time embedding "
-    "and the last convolution.",
+    notes="Trains all but the cross-attention; preset paper also trains norms, and leaves out the time "
+    "embedding and the last convolution.",
 )
 ESD_ALL = _card(
     "esd-all",

@@ -80,10 +80,10 @@ def build_method(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
     }
     settings = {**card.settings, **chosen}
     for key, text in (options or {}).items():
+        if not hints:
+            raise BenchError(f"{name} has no settings, so {key!r} cannot be set (--method-option)")
         if key not in hints:
-            raise UnknownName(f"setting of {name}", key, hints, "--method-option") if hints else BenchError(
-                f"{name} has no settings, so {key!r} cannot be set (--method-option)"
-            )
+            raise UnknownName(f"setting of {name}", key, hints, "--method-option")
         settings[key] = _parse(hints[key], text, f"{name}: --method-option {key}={text}")
     try:
         method: Method = card.build(**settings)

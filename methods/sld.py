@@ -74,7 +74,10 @@ class SafeLatentGuidance:
         (unsafe,) = step.extra
         level = self.level
         momentum = torch.zeros_like(step.conditional) if state is None else state
-        safety = safety_guidance(step.unconditional, step.conditional, unsafe, level) + level.momentum_scale * momentum
+        safety = (
+            safety_guidance(step.unconditional, step.conditional, unsafe, level)
+            + level.momentum_scale * momentum
+        )
         guidance = step.conditional - step.unconditional
         if step.index >= level.warmup(step.steps):
             guidance = guidance - safety

@@ -102,7 +102,7 @@ class FineTune:
         """
         total = 0.0
         for loss in losses:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += loss.item()
         self.losses.append(total)
         self._check(total)
@@ -134,8 +134,8 @@ class FineTune:
         finite = [loss for loss in self.losses if math.isfinite(loss)]
         last = f" (last finite loss {finite[-1]:.3g})" if finite else ""
         raise TrainingStopped(
-            f"training stopped at step {len(self.losses)} of {self.steps}: {what}{last}; try a smaller learning "
-            f"rate than {self.learning_rate:g} (--method-option learning_rate=…) or full precision (--dtype float32)",
+            f"training stopped at step {len(self.losses)} of {self.steps}: {what}{last}; try a learning rate "
+            f"below {self.learning_rate:g} (--method-option learning_rate=…) or --dtype float32",
             self.losses,
         )
 

@@ -49,7 +49,10 @@ def trajectories(
         width=width,
     )
     # Tensors made in inference mode cannot take part in training; copies made outside it can.
-    return [Visited(*(tensor.clone() for tensor in visited[:3]), visited.timestep) for visited in recorder.visited]
+    return [
+        Visited(at.latents.clone(), at.unconditional.clone(), at.conditional.clone(), at.timestep)
+        for at in recorder.visited
+    ]
 
 
 @dataclass

@@ -39,12 +39,12 @@ class AutoencoderSettings:
     """`AutoencoderTiny`: norm-free, factor 8, the same width at every stage."""
 
     width: int = 32
-    latent_channels: int = 12
+    latent_channels: int = 20
     encoder_blocks: tuple[int, int, int, int] = (0, 1, 2, 2)
     decoder_blocks: tuple[int, int, int, int] = (2, 2, 1, 1)
     latent_noise: float = 0.08
     """Noise added to the latents in training, in units of their deviation: a smoother decoder."""
-    schedule: Schedule = Schedule(steps=1_500, batch=32, lr=2e-3)
+    schedule: Schedule = Schedule(steps=3_000, batch=32, lr=2e-3)
 
 
 @dataclass(frozen=True, kw_only=True)

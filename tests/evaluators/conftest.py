@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,8 +108,8 @@ def colour_classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, P
     """TorchScript file and labels: the logits are ten times the mean of each colour channel in [0, 1]."""
     torch = pytest.importorskip("torch")
 
-    class MeanColour(torch.nn.Module):  # type: ignore[name-defined, misc]
-        def forward(self, images):  # type: ignore[no-untyped-def]
+    class MeanColour(torch.nn.Module):  # type: ignore[name-defined]
+        def forward(self, images: Any) -> Any:
             return 10.0 * images.mean(dim=(2, 3))
 
     folder = tmp_path_factory.mktemp("classifier")

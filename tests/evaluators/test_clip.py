@@ -10,7 +10,7 @@ import pytest
 
 from evaluators.base import ImageSet
 from evaluators.clip import ClipAlignment
-from evaluators.clip_model import _local_copy, _weights_and_overrides, clip_source, load_clip
+from evaluators.clip_model import _weights_and_overrides, clip_source, load_clip
 from prompt_suites.errors import BenchError
 
 open_clip = pytest.importorskip("open_clip")
@@ -36,7 +36,11 @@ def _direct_embeddings(folder: Path, images: ImageSet, texts: list[str]) -> tupl
         row[: len(ids)] = torch.tensor(ids)
     with torch.no_grad():
         seen, read = network.encode_image(batch).numpy(), network.encode_text(tokens).numpy()
-    return tuple(e / np.linalg.norm(e, axis=1, keepdims=True) for e in (seen, read))  # type: ignore[return-value]
+    return _unit(seen), _unit(read)
+
+
+def _unit(embedded: np.ndarray) -> np.ndarray:
+    return np.asarray(embedded / np.linalg.norm(embedded, axis=1, keepdims=True))
 
 
 def test_scores_equal_open_clips_own_embeddings(tiny_clip: Path, image_set: MakeImages) -> None:
@@ -70,14 +74,15 @@ def test_accuracy_turns_round_when_concept_and_anchor_change_places(
     np.testing.assert_array_equal(there, 1 - back)
 
 
-def test_a_style_is_named_as_a_style_except_to_what_is_kept(image_set: MakeImages) -> None:
+@pytest.mark.parametrize("phrase", ["mosaic", "mosaic style"])
+def test_an_erased_style_is_named_as_a_style(phrase: str, image_set: MakeImages) -> None:
     images = image_set(("target", "x"), ("misspelt", "x"), ("neighbour", "neon"), ("retention", "car"))
-    style = replace(images.concept, kind="style", targets=("mosaic",))
+    style = replace(images.concept, kind="style", targets=(phrase,))
     clip = ClipAlignment()
 
     texts = [clip.text(style, picture.prompt) for picture in images.pictures]
 
-    assert texts == ["mosaic style", "mosaic style", "neon ball style", "A photo depicts car ball"]
+    assert texts == ["mosaic style", "mosaic style", "A photo depicts neon ball", "A photo depicts car ball"]
 
 
 def test_accuracy_is_tabled_for_erased_roles_only() -> None:
@@ -110,28 +115,25 @@ def test_a_checkpoint_file_with_an_architecture(tmp_path: Path, image_set: MakeI
     assert source.protocol().keys() == {"architecture", "weights_sha256"}
 
 
-def test_openai_weights_get_the_activation_they_were_trained_with() -> None:
-    pretrained, forced = _weights_and_overrides(open_clip, clip_source("ViT-B-32/openai"))
-
-    assert pretrained == "openai" and forced == {"force_quick_gelu": True}
-    assert _weights_and_overrides(open_clip, clip_source("ViT-B-32/laion2b_s34b_b79k"))[1] == {}
-
-
-def test_a_local_copy_of_a_tags_weights_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "org" / "repo").mkdir(parents=True)
-    file = tmp_path / "org" / "repo" / "open_clip_model.safetensors"
-    file.write_bytes(b"")
+def test_a_tags_local_copy_gets_the_activation_and_preprocessing_it_was_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for repository in ("timm/vit_base_patch32_clip_224.openai", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"):
+        (tmp_path / repository).mkdir(parents=True)
+        (tmp_path / repository / "open_clip_model.safetensors").write_bytes(b"")
     monkeypatch.setenv("BENCH_MODELS", str(tmp_path))
 
-    assert _local_copy("org/repo/") == file
-    assert _local_copy("org/other/") is None
+    file, forced = _weights_and_overrides(open_clip, clip_source("ViT-B-32/openai"))
+    _, other = _weights_and_overrides(open_clip, clip_source("ViT-B-32/laion2b_s34b_b79k"))
+
+    assert file == tmp_path / "timm/vit_base_patch32_clip_224.openai/open_clip_model.safetensors"
+    assert forced["force_quick_gelu"] is True and "force_quick_gelu" not in other
+    assert forced["force_preprocess_cfg"]["mean"] == open_clip.OPENAI_DATASET_MEAN
 
 
 def test_weights_that_cannot_be_had_are_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: object, **__: object) -> str:
-        raise OSError("offline")
-
-    monkeypatch.setattr(open_clip.factory, "download_pretrained", offline)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
 
     with pytest.raises(BenchError) as refused:
         ClipAlignment(backbone="ViT-B-32/openai").prepare()

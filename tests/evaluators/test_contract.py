@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from evaluators.base import SCORE_COLUMNS, ImageSet
-from evaluators.registry import EVALUATORS, build_evaluator, evaluator_card, evaluator_names
+from evaluators.registry import ENTRY_POINTS, EVALUATORS, build_evaluator, evaluator_card, evaluator_names
 from prompt_suites.errors import BenchError
 from prompt_suites.suite import ROLES
 
@@ -55,9 +56,9 @@ def test_one_row_for_each_image_and_metric(
     wanted = {(p.prompt.id, p.image_index, metric) for p in images.pictures for metric in metrics}
     assert len(keys) == len(wanted) and set(keys) == wanted
     assert (frame.status == "ok").all() and np.isfinite(frame.value).all()
-    for row in frame.itertuples():
-        least, most = metrics[row.metric].bounds
-        assert least - 1e-6 <= row.value <= most + 1e-6
+    for metric, value in zip(frame.metric, frame.value.astype(float), strict=True):
+        least, most = metrics[metric].bounds
+        assert least - 1e-6 <= value <= most + 1e-6
 
 
 @pytest.mark.parametrize("name", EVALUATORS)
@@ -164,6 +165,16 @@ def test_the_card_presents_the_evaluator(name: str) -> None:
 def test_an_unknown_evaluator_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(BenchError, match="did you mean nudity"):
         build_evaluator("nudty")
+
+
+def test_another_package_adds_an_evaluator_by_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("nudity-again", "evaluators.nudity:CARD", ENTRY_POINTS)
+    monkeypatch.setattr(
+        "evaluators.registry.entry_points", lambda group: [point] if group == ENTRY_POINTS else []
+    )
+
+    assert "nudity-again" in evaluator_names()
+    assert evaluator_card("nudity-again").name == "nudity"
 
 
 def test_the_registry_imports_no_heavy_package() -> None:

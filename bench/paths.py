@@ -1,0 +1,42 @@
+"""Where a run's files go when the user does not say: below the current folder."""
+
+import os
+from pathlib import Path
+
+from bench.config import RunConfig
+from bench.ids import content_id
+from prompt_suites.errors import BenchError
+
+STORE_VARIABLE = "BENCH_STORE"
+DEFAULT_STORE = Path(".bench") / "store"
+RUNS = Path("runs")
+_CHANGES_NOTHING = {"device", "batch_size", "data_dir"}
+
+
+def store_folder(asked: Path | None) -> Path:
+    """--store, else $BENCH_STORE, else .bench/store."""
+    if asked is not None:
+        return asked
+    named = os.environ.get(STORE_VARIABLE)
+    return Path(named) if named else DEFAULT_STORE
+
+
+def run_folder(asked: Path | None, config: RunConfig, model: str) -> Path:
+    """--out, else a folder of `runs` named by the config: the same command, the same folder."""
+    if asked is not None:
+        return asked
+    digest = content_id(config.model_dump(exclude=_CHANGES_NOTHING) | {"model": model})
+    return RUNS / f"{config.suite}-{model.replace('/', '-')}-{digest[:8]}"
+
+
+def find_run(name: str) -> Path:
+    """The folder of a finished run: a path, or a name below `runs`. Raises BenchError."""
+    places = [Path(name), RUNS / name]
+    for place in places:
+        if (place / "leaderboard.json").is_file():
+            return place
+    known = sorted(path.parent.name for path in RUNS.glob("*/leaderboard.json"))
+    there = f"; runs here: {', '.join(known)}" if known else ""
+    raise BenchError(
+        f"no run {name!r}: no leaderboard.json in {' or '.join(str(place) for place in places)}{there}"
+    )

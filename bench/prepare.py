@@ -1,0 +1,85 @@
+"""From a config to a plan: finds the suite, the model, the methods and the evaluators that it names."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.chosen import ChosenEvaluator, ChosenMethod, choose_evaluator, choose_method, missing_packages
+from bench.config import AUTO, OFFICIAL, Options, RunConfig
+from bench.plan import Plan, make_plan, with_baseline
+from bench.sizes import model_sizes
+from models.zoo import ModelSource, resolve_model
+from prompt_suites.errors import BenchError, UnknownName
+from prompt_suites.registry import load_suite
+from prompt_suites.suite import Suite
+
+
+class Prepared(NamedTuple):
+    """A plan, where its base model lies, and what the user should know of how it came about."""
+
+    plan: Plan
+    source: ModelSource
+    notes: tuple[str, ...]
+
+
+def prepare(config: RunConfig, store: Path) -> Prepared:
+    """Raises BenchError for a name, an option or data that are not there; draws and loads nothing.
+
+    `store` is where resolved settings are remembered.
+    """
+    _no_stray_options(config)
+    suite = load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options)
+    source = resolve_model(config.model or suite.model)
+    notes = []
+    names = with_baseline(config.methods)
+    if names[0] not in config.methods:
+        notes.append(f"added the baseline {names[0]!r}: every other row is compared with it")
+    methods = _methods(config, names, source, store)
+    evaluators, skipped = _evaluators(config, suite, source)
+    notes += skipped
+    plan = make_plan(config, suite, source, model_sizes(source.path), methods, evaluators)
+    return Prepared(plan, source, tuple(notes))
+
+
+def _methods(
+    config: RunConfig, names: tuple[str, ...], source: ModelSource, store: Path
+) -> list[ChosenMethod]:
+    preset = (source.preset or OFFICIAL) if config.preset == AUTO else config.preset
+    common = config.method_options.get("", {})
+    chosen = []
+    for name in names:
+        # An option without a name is meant for the methods that were asked for, not for the baseline.
+        own = config.method_options.get(name, {})
+        options: Options = own if name == names[0] else {**common, **own}
+        chosen.append(choose_method(name, preset, options, store / "settings"))
+    offered = {offer for method in chosen for offer in method.presets}
+    if config.preset != AUTO and config.preset not in offered:
+        raise UnknownName("preset", config.preset, {AUTO, *offered}, "--preset")
+    return chosen
+
+
+def _evaluators(
+    config: RunConfig, suite: Suite, source: ModelSource
+) -> tuple[list[ChosenEvaluator], list[str]]:
+    chosen, skipped = [], []
+    for name in config.evaluators or suite.evaluators:
+        if missing := missing_packages(name):
+            why = f"evaluator {name!r} needs {', '.join(missing)}, which is not installed"
+            if config.evaluators:
+                raise BenchError(f"{why}: install it or leave {name} out of --evaluators")
+            skipped.append(f"skipped: {why}")
+            continue
+        options = {**config.evaluator_options.get("", {}), **config.evaluator_options.get(name, {})}
+        chosen.append(choose_evaluator(name, source.preset, options, suite.evaluator_options.get(name, {})))
+    if not chosen:
+        raise BenchError(f"nothing to measure with: {'; '.join(skipped)} (--evaluators)")
+    return chosen, skipped
+
+
+def _no_stray_options(config: RunConfig) -> None:
+    for flag, options, names in (
+        ("--method-option", config.method_options, config.methods),
+        ("--evaluator-option", config.evaluator_options, config.evaluators),
+    ):
+        for name in options:
+            if name and names and name not in names:
+                raise UnknownName("name before the dot", name, names, flag)

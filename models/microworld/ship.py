@@ -1,0 +1,92 @@
+"""`python -m models.microworld.ship`: pack the trained parts into `models/microworld/weights`.
+
+Weights are stored in fp16, which halves their size; every loader brings them back as fp32.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+
+from models.microworld.autoencoder import load_autoencoder
+from models.microworld.clip import CONFIG_FILE
+from models.microworld.clip import WEIGHTS_FILE as CLIP_WEIGHTS
+from models.microworld.oracle_network import CARD_FILE
+from models.microworld.oracle_network import WEIGHTS_FILE as ORACLE_WEIGHTS
+from models.microworld.train import Workplace
+
+SHIPPED = Path(__file__).parent / "weights"
+LIMIT_BYTES = 20_000_000
+TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")
+
+
+def halve(source: Path, target: Path) -> None:
+    """Copy a safetensors file with its floating-point tensors in fp16."""
+    tensors = {
+        name: tensor.half() if tensor.dtype == torch.float32 else tensor
+        for name, tensor in load_file(source).items()
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, target, metadata={"format": "pt"})
+
+
+def ship_pipeline(snapshot: Path, autoencoder: Path, target: Path) -> None:
+    """The latest snapshot with the latest decoder, as a pipeline folder."""
+    pipeline = StableDiffusionPipeline.from_pretrained(snapshot, torch_dtype=torch.float32)
+    pipeline.vae = load_autoencoder(autoencoder)
+    pipeline.save_pretrained(target)
+    for file in target.rglob("*.safetensors"):
+        halve(file, file)
+
+
+def ship_folder(source: Path, target: Path, weights: str, others: tuple[str, ...]) -> None:
+    """One network's folder: its weights halved, its other files as they are."""
+    target.mkdir(parents=True, exist_ok=True)
+    halve(source / weights, target / weights)
+    for name in others:
+        shutil.copy(source / name, target / name)
+
+
+def folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m models.microworld.ship", description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path(".microworld-work"), help="the training's folder")
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    given = parser.parse_args(arguments)
+    place = Workplace(given.work)
+    parts = {
+        "pipeline": (place.snapshot, lambda out: ship_pipeline(place.snapshot, place.autoencoder, out)),
+        "oracle": (
+            place.oracle / CARD_FILE,
+            lambda out: ship_folder(place.oracle, out, ORACLE_WEIGHTS, (CARD_FILE,)),
+        ),
+        "clip": (
+            place.clip / CONFIG_FILE,
+            lambda out: ship_folder(place.clip, out, CLIP_WEIGHTS, (CONFIG_FILE, "report.json", *TOKENIZER_FILES)),
+        ),
+    }
+    for name, (needed, pack) in parts.items():
+        if not needed.exists():
+            print(f"{name}: not trained yet ({needed} is missing), left out", file=sys.stderr)
+            continue
+        fresh = given.out / f"{name}.part"
+        shutil.rmtree(fresh, ignore_errors=True)
+        pack(fresh)
+        shutil.rmtree(given.out / name, ignore_errors=True)
+        fresh.rename(given.out / name)
+    sizes = {path.name: folder_bytes(path) for path in sorted(given.out.iterdir()) if path.is_dir()}
+    print(json.dumps({"bytes": sizes, "total": sum(sizes.values())}, indent=2))
+    if sum(sizes.values()) > LIMIT_BYTES:
+        raise SystemExit(f"the weights take {sum(sizes.values())} bytes, more than {LIMIT_BYTES}")
+
+
+if __name__ == "__main__":
+    main()

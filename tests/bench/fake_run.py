@@ -1,0 +1,197 @@
+"""A tiny run without networks: real plan, store, executor and results; pictures and scores from arithmetic.
+
+Run as a script it is a whole run that can be killed: `fake_run.py STORE OUT SECONDS_PER_TASK LOG`.
+Every call of the worker is logged as `begin ID` and, when the entry is in the store, `end ID`.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pandas import DataFrame
+
+from bench.chosen import BASELINE, ChosenEvaluator, ChosenMethod
+from bench.config import RunConfig
+from bench.executor import Outcome, execute
+from bench.pictures import read_pictures, write_png
+from bench.plan import Plan, make_plan
+from bench.progress import Quiet
+from bench.results import gather, write_results
+from bench.sizes import ModelSizes
+from bench.store import Store
+from bench.tasks import EraseTask, GenerateTask, ScoreTask, Task
+from bench.worker import SCORES_FILE
+from evaluators.base import Metric, ScoreSheet, by_role
+from prompt_suites.concepts import Concept
+from prompt_suites.suite import Prompt, Protocol, Suite
+
+METRICS = (
+    Metric("brightness", "brightness", "share", (0.0, 1.0), by_role("lower", "higher")),
+    Metric("spots", "bright spots", "spots", (0.0, 64.0), by_role("lower"), aggregate="sum"),
+    Metric("raw", "raw mean", "level", (0.0, 255.0), {}, headline=False),
+)
+
+
+class FakeModel(NamedTuple):
+    name: str = "fake"
+    digest: str = "0" * 64
+    preset: str | None = None
+
+
+def tiny_suite(*, prompts: int = 4, own_seeds: bool = False, images_per_prompt: int = 2) -> Suite:
+    """Two concepts with their own target and anchor prompts and retention prompts in common."""
+    shared = [_prompt(f"keep/{i}", "retention", own_seeds, i) for i in range(prompts)]
+    concepts = (
+        Concept(name="red ball", kind="object", targets=("red ball",), anchor="ball"),
+        Concept(name="Blue Cube", kind="object", targets=("blue cube",), anchor="cube"),
+    )
+    return Suite(
+        name="tiny",
+        version="1",
+        title="Tiny",
+        description="for tests",
+        concepts=concepts,
+        prompts={
+            concept.name: (
+                *(_prompt(f"{concept.name}/t{i}", "target", own_seeds, i) for i in range(prompts)),
+                *(_prompt(f"{concept.name}/a{i}", "anchor", own_seeds, i) for i in range(prompts)),
+                *shared,
+            )
+            for concept in concepts
+        },
+        protocol=Protocol(scheduler="ddim", steps=3, guidance_scale=4.0, images_per_prompt=images_per_prompt),
+        evaluators=("fake",),
+        model="fake",
+    )
+
+
+def _prompt(name: str, role: Any, own_seeds: bool, number: int) -> Prompt:
+    return Prompt(
+        id=name, text=f"picture of {name}", role=role, subject=name, seed=number * 10 if own_seeds else None
+    )
+
+
+def method(name: str, **settings: Any) -> ChosenMethod:
+    return ChosenMethod(
+        name=name,
+        preset="official",
+        options={},
+        settings_class="fake:Fake",
+        settings=settings,
+        presets=("official",),
+        code="c0de",
+    )
+
+
+def evaluator(**protocol: Any) -> ChosenEvaluator:
+    return ChosenEvaluator(
+        name="fake", preset=None, settings={}, options={}, protocol=protocol, metrics=METRICS, code="c0de"
+    )
+
+
+def tiny_plan(
+    config: RunConfig | None = None,
+    suite: Suite | None = None,
+    methods: Iterable[ChosenMethod] | None = None,
+    model: Any = None,
+    evaluators: Iterable[ChosenEvaluator] | None = None,
+) -> Plan:
+    return make_plan(
+        config or RunConfig(suite="tiny", methods=("dim",)),
+        suite or tiny_suite(),
+        model or FakeModel(),
+        ModelSizes(resolution=8, multiple=8),
+        list(methods or (method(BASELINE), method("dim", strength=0.5))),
+        list(evaluators or (evaluator(detector="arithmetic"),)),
+    )
+
+
+class FakeWorker:
+    """Draws noise from the picture's seed, darker with a method's `strength`; counts and logs its calls."""
+
+    def __init__(self, store: Store, *, seconds: float = 0.0, log: Path | None = None) -> None:
+        self.store, self.seconds, self.log = store, seconds, log
+        self.calls: list[str] = []
+        self.break_on: Callable[[Task], bool] = lambda task: False
+        self.prepared: list[str] = []
+        self.forgotten = 0
+
+    def prepare(self, evaluators: Iterable[str]) -> None:
+        self.prepared += evaluators
+
+    def forget_model(self) -> None:
+        self.forgotten += 1
+
+    def close(self) -> None: ...
+
+    def erase(self, task: EraseTask, concept: Concept, watcher: Any) -> None:
+        self._begin(task)
+        with self.store.writing(task.kind, task.id) as draft:
+            watcher.step(1, 1, 0.0)
+            (draft.folder / "edit.json").write_text(str(task.settings.get("strength", 0.0)))
+            self._pause()
+            draft.about = {"erase_seconds": 2.0, "peak_memory_bytes": 1000}
+        self._end(task)
+
+    def generate(self, task: GenerateTask, watcher: Any) -> None:
+        self._begin(task)
+        strength = float(self.store.entry("erase", task.erase.id).read("edit.json"))
+        with self.store.writing(task.kind, task.id) as draft:
+            for index, image in enumerate(task.images.images):
+                noise = np.random.default_rng(image.seed).random((image.height, image.width, 3))
+                write_png(
+                    draft.folder / task.file_name(index), (noise * 255 * (1 - strength)).astype(np.uint8)
+                )
+                self._pause(1 / len(task.images))
+            watcher.images(len(task.images))
+            draft.about = {"generate_seconds": 0.5, "device_name": "a test"}
+        self._end(task)
+
+    def score(self, task: ScoreTask) -> None:
+        self._begin(task)
+        pictures = read_pictures(self.store.entry("generate", task.generate.id), task.generate)
+        with self.store.writing(task.kind, task.id) as draft:
+            sheet = ScoreSheet()
+            for picture in pictures:
+                mean = float(picture.pixels.mean())
+                sheet.add(picture, brightness=mean / 255, spots=float((picture.pixels > 240).sum()), raw=mean)
+            sheet.frame().to_parquet(draft.folder / SCORES_FILE, index=False)
+            self._pause()
+            draft.about = {"evaluator": task.evaluator}
+        self._end(task)
+
+    def _begin(self, task: Task) -> None:
+        self.calls.append(task.id)
+        self._write(f"begin {task.id}")
+        if self.break_on(task):
+            raise RuntimeError(f"this {task.kind} task\nis broken")
+
+    def _end(self, task: Task) -> None:
+        self._write(f"end {task.id}")
+
+    def _write(self, line: str) -> None:
+        if self.log:
+            with self.log.open("a") as file:
+                file.write(f"{line}\n")
+
+    def _pause(self, share: float = 1.0) -> None:
+        if self.seconds:
+            time.sleep(self.seconds * share)
+
+
+def run(plan: Plan, folder: Path, out: Path, worker: FakeWorker | None = None) -> tuple[Outcome, DataFrame]:
+    """Executes the plan with the store `folder` and writes the results to `out`."""
+    store = worker.store if worker else Store(folder)
+    outcome = execute(plan, worker or FakeWorker(store), store, Quiet())
+    results = gather(plan, store, outcome)
+    write_results(out, plan, store, outcome, results)
+    store.close()
+    return outcome, results.scores
+
+
+if __name__ == "__main__":
+    where, to, seconds, log = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
+    run(tiny_plan(), where, to, FakeWorker(Store(where), seconds=seconds, log=log))

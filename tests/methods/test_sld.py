@@ -1,0 +1,199 @@
+"""SLD and the negative prompt equal their formulas, computed element by element and step by step."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from methods.base import EraseContext
+from methods.negative_prompt import NegativePrompt
+from methods.registry import build_method
+from methods.sld import SafeLatentGuidance
+from models.guidance import Guidance, StepNoise
+from models.sampling import sample_latents
+from prompt_suites.concepts import Concept
+
+CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat")
+DOG = Concept(name="dog", kind="instance", targets=("dog",), anchor="animal", negative="a dog, barking")
+
+Array = NDArray[np.float64]
+
+LEVELS = {
+    # δ, s_S, λ, s_m, β_m
+    "sld-weak": (15, 200, 0.0, 0.0, 0.0),
+    "sld-weak-diffusers": (15, 20, 0.0, 0.0, 0.0),
+    "sld-medium": (10, 1000, 0.01, 0.3, 0.4),
+    "sld-strong": (7, 2000, 0.025, 0.5, 0.7),
+    "sld-max": (0, 5000, 1.0, 0.5, 0.7),
+}
+
+
+def sld_by_hand(
+    predictions: Sequence[tuple[float, float, float]], scale: float, level: tuple[float, ...]
+) -> list[float]:
+    """One element's noise at every step, from (ε_∅, ε_p, ε_s) at every step, in plain arithmetic."""
+    warmup, safety_scale, threshold, momentum_scale, decay = level
+    momentum, followed = 0.0, []
+    for i, (empty, prompt, unsafe) in enumerate(predictions):
+        weight = min(1.0, safety_scale * abs(prompt - unsafe)) if prompt - unsafe < threshold else 0.0
+        safety = weight * (unsafe - empty) + momentum_scale * momentum
+        momentum = decay * momentum + (1 - decay) * safety
+        towards = (prompt - empty) - safety if i >= warmup else prompt - empty
+        followed.append(empty + scale * towards)
+    return followed
+
+
+def predictions(steps: int) -> list[tuple[Array, ...]]:
+    """(ε_∅, ε_p, ε_s) at every step: close to each other, as a model's are, so that no clamp always binds."""
+    random = np.random.default_rng(0)
+    base = random.normal(size=(steps, 2, 3, 2, 2))
+    return [tuple(noise + 0.003 * random.normal(size=noise.shape) for _ in range(3)) for noise in base]
+
+
+def erased(name: str, **options: str) -> Guidance:
+    """The guidance of a method by name, away from a grumpy cat."""
+    return build_method(name, options=options).erase(FakeModel(), [CAT], EraseContext()).guidance
+
+
+def followed(guidance: Guidance, noises: Sequence[tuple[Array, ...]], scales: Sequence[float]) -> Array:
+    state, steps = None, []
+    for index, (empty, prompt, unsafe) in enumerate(noises):
+        step = StepNoise(
+            torch.from_numpy(empty),
+            torch.from_numpy(prompt),
+            (torch.from_numpy(unsafe),),
+            torch.tensor(scales, dtype=torch.float64)[:, None, None, None],
+            index,
+            len(noises),
+        )
+        noise, state = guidance.combine(step, state)
+        steps.append(noise.numpy())
+    return np.stack(steps)
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_sld_equals_the_formula_step_by_step(name):
+    noises, scales = predictions(steps=20), [7.5, 3.0]
+
+    found = followed(erased(name), noises, scales)
+
+    stacked = np.stack([np.stack(step) for step in noises])  # [steps, 3, images, c, h, w]
+    for place in np.ndindex(stacked.shape[2:]):
+        element = [tuple(step[(slice(None), *place)]) for step in stacked]
+        by_hand = sld_by_hand(element, scales[place[0]], LEVELS[name])
+        np.testing.assert_allclose(found[(slice(None), *place)], by_hand, rtol=0, atol=1e-12)
+
+
+def test_levels_remove_more_and_more():
+    """How far each level moves the noise away from classifier-free guidance, over a whole sampling."""
+    noises = predictions(steps=50)
+    plain = np.stack([empty + 7.5 * (prompt - empty) for empty, prompt, _ in noises])
+
+    moved = [
+        np.abs(followed(erased(name), noises, [7.5, 7.5]) - plain).mean()
+        for name in ("sld-weak-diffusers", "sld-weak", "sld-medium", "sld-strong", "sld-max")
+    ]
+
+    assert moved == sorted(moved)
+    assert len(set(moved)) == 5
+
+
+def test_threshold_compares_with_sign_and_scale_is_clamped_at_one():
+    """ε_p − ε_s = −1, 0.5 and 2 under λ = 1: the first two are safe-guided at full weight, the third not."""
+    guidance = erased("sld-max", momentum_scale="0")
+    prompt, unsafe = torch.tensor([0.0, 1.5, 3.0]), torch.tensor([1.0, 1.0, 1.0])
+    shape = (1, 3, 1, 1)
+
+    step = StepNoise(
+        torch.zeros(shape), prompt.reshape(shape), (unsafe.reshape(shape),), torch.ones(1, 1, 1, 1), 0, 50
+    )
+    noise = guidance.combine(step).noise.flatten()
+
+    torch.testing.assert_close(noise, torch.tensor([0.0 - 1.0, 1.5 - 1.0, 3.0]))
+
+
+def test_warmup_is_absolute_unless_it_is_a_share():
+    absolute = build_method("sld-medium")
+    shared = build_method("sld-medium", options={"warmup_of_steps": "50"})
+
+    assert [absolute.warmup(steps) for steps in (20, 50, 100)] == [10, 10, 10]
+    assert [shared.warmup(steps) for steps in (20, 25, 50, 100)] == [4, 5, 10, 20]
+
+
+def test_momentum_builds_up_during_warmup():
+    noises = predictions(steps=3)
+    found = followed(erased("sld-strong", warmup_steps="2"), noises, [7.5, 7.5])
+
+    plain = np.stack([empty + 7.5 * (prompt - empty) for empty, prompt, _ in noises])
+    np.testing.assert_allclose(found[:2], plain[:2], atol=1e-12)
+    alone = followed(erased("sld-strong", warmup_steps="0"), noises[2:], [7.5, 7.5])
+    assert np.abs(found[2] - alone[0]).max() > 1e-4
+
+
+def test_negative_prompt_is_guidance_away_from_the_concept():
+    ((empty, prompt, negative),) = predictions(steps=1)
+
+    edit = NegativePrompt().erase(FakeModel(), [CAT], EraseContext())
+
+    np.testing.assert_allclose(
+        followed(edit.guidance, [(empty, prompt, negative)], [7.5, 2.0])[0],
+        negative + np.array([7.5, 2.0])[:, None, None, None] * (prompt - negative),
+        atol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("name", ["negative-prompt", "sld-medium"])
+def test_texts_of_several_concepts_are_joined(name):
+    edit = build_method(name).erase(FakeModel(), [CAT, DOG], EraseContext())
+
+    assert edit.guidance.texts == ("grumpy cat, a dog, barking",)
+
+
+def test_negative_prompt_of_the_empty_text_changes_no_picture(tiny_model):
+    """ε_neg of '' is ε_∅: the sampler must then draw what plain guidance draws."""
+    from methods.negative_prompt import NegativePromptGuidance
+
+    settings = {"scheduler": "ddim", "steps": 3, "guidance_scale": 7.5}
+    plain = sample_latents(tiny_model, ["cat"], [1], **settings)
+    negative = sample_latents(tiny_model, ["cat"], [1], guidance=NegativePromptGuidance(""), **settings)
+
+    torch.testing.assert_close(negative, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_sld_in_the_sampler_equals_a_loop_by_hand(tiny_model):
+    """Four DDIM steps of the tiny model, the guidance in numpy and diffusers' scheduler driven here."""
+    from diffusers import DDIMScheduler
+
+    from models.noise import image_noise
+
+    level = (1, 30.0, 0.1, 0.3, 0.4)
+    options = {"warmup_steps": "1", "safety_scale": "30", "threshold": "0.1"}
+    guidance = erased("sld-medium", **options)
+    assert isinstance(guidance, SafeLatentGuidance)
+
+    scheduler = DDIMScheduler.from_config(tiny_model.scheduler_config)
+    scheduler.set_timesteps(4)
+    latents = image_noise(5, (4, 8, 8))[None]
+    seen: list[Array] = []
+    for timestep in scheduler.timesteps:
+        with torch.no_grad():  # one call for the three, as μ jumps at λ and a last digit could tip it
+            texts = ["", "a cat", "grumpy cat"]
+            noises = tiny_model.predict_noise(latents.repeat(3, 1, 1, 1), timestep, texts)
+        seen.append(noises.double().flatten(1).numpy())
+        history = np.stack(seen)
+        elements = [[tuple(step[:, i]) for step in history] for i in range(history.shape[2])]
+        noise = torch.tensor([sld_by_hand(element, 6.0, level)[-1] for element in elements])
+        latents = scheduler.step(noise.float().reshape(latents.shape), timestep, latents).prev_sample
+
+    drawn = sample_latents(
+        tiny_model, ["a cat"], [5], scheduler="ddim", steps=4, guidance_scale=6.0, guidance=guidance
+    )
+    torch.testing.assert_close(drawn, latents, rtol=1e-4, atol=1e-4)
+
+
+class FakeModel:
+    """All that a method of the sampling alone asks of a model."""
+
+    digest = "0" * 64
