@@ -39,7 +39,7 @@ class ClassProbability:
     """What a classifier sees: the concept's label where it should be gone, the prompt's own elsewhere.
 
     `model` is the name of a built-in generator that ships an oracle, a folder with a
-    `classifier.json`, a TorchScript or ONNX file (with `labels`, and `resolution`, `mean`, `std`,
+    `oracle.json`, a TorchScript or ONNX file (with `labels`, and `resolution`, `mean`, `std`,
     `output` as the network wants them), or NAME/WEIGHTS of torchvision (with `weights` for a local
     copy). A label that the model lacks gives a missing value with the reason.
     """

@@ -1,8 +1,8 @@
 """A classifier in a folder that says itself which network reads it, such as a built-in generator's oracle.
 
-`classifier.json` in the folder holds "network": "package.module:Class" and "heads": {head: [labels]},
-and optionally "resolution" (pixels). The class has `load(folder)`, which gives a torch module that
-maps images [n, 3, height, width] in [0, 1] to {head: logits [n, labels]}.
+`oracle.json` in the folder holds "network": "package.module:Class" and "image_size" (pixels, or null
+for any size). The class has `load(folder)`, which gives a torch module with `heads` ({head: labels})
+that maps images [n, 3, height, width] in [0, 1] to {head: logits [n, labels]}.
 """
 
 import importlib
@@ -20,15 +20,14 @@ from evaluators.packages import required_module
 from evaluators.pixel_batch import pixel_batch
 from prompt_suites.errors import BenchError
 
-DESCRIPTION_FILE = "classifier.json"
+DESCRIPTION_FILE = "oracle.json"
 
 
 class Description(BaseModel):
-    """What `classifier.json` says."""
+    """What the evaluator reads of `oracle.json`."""
 
     network: str
-    heads: dict[str, list[str]]
-    resolution: int | None = None
+    image_size: int | None
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class FolderClassifier:
                 f"classifier {self.name!r} in {self.path} cannot be loaded by {description.network}: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
-        heads = checked_heads(description.heads, self.path / DESCRIPTION_FILE)
-        return HeadedNetwork(network.to(device).eval(), heads, description.resolution, device)
+        heads = checked_heads(network.heads, self.path)
+        return HeadedNetwork(network.to(device).eval(), heads, description.image_size, device)
 
     def _description(self) -> Description:
         file = self.path / DESCRIPTION_FILE

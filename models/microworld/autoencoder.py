@@ -50,7 +50,7 @@ def train_autoencoder(
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(pictures.pixels), (settings.schedule.batch,), generator=generator)
-        images = (pictures.images(chosen) * 2 - 1).contiguous(memory_format=torch.channels_last)
+        images = _channels_last(pictures.images(chosen) * 2 - 1)
         latents = model.encoder(images)
         noise = torch.randn(latents.shape, generator=generator)
         decoded = model.decoder(latents + settings.latent_noise * noise)
@@ -63,13 +63,13 @@ def train_autoencoder(
 
 def refine_decoder(pictures: Pictures, folder: Path, schedule: Schedule, seed: int) -> None:
     """Train the decoder further and leave the latents as they are: the diffusion model stays valid."""
-    model = load_autoencoder(folder)
+    model = load_autoencoder(folder).to(memory_format=torch.channels_last)
     model.encoder.requires_grad_(False)
     trainer = Trainer(model, schedule, folder / "decoder_checkpoint.pt", seed + 1, "decoder")
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(pictures.pixels), (schedule.batch,), generator=generator)
-        images = pictures.images(chosen) * 2 - 1
+        images = _channels_last(pictures.images(chosen) * 2 - 1)
         with torch.no_grad():
             latents = model.encoder(images)
         noise = torch.randn(latents.shape, generator=generator)
@@ -90,12 +90,18 @@ def load_autoencoder(folder: Path) -> AutoencoderTiny:
     return AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32)
 
 
+def _channels_last(images: Tensor) -> Tensor:
+    """The memory layout in which these narrow convolutions are a third faster on a CPU."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
 @torch.no_grad()
 def encode_all(model: AutoencoderTiny, pictures: Pictures, limit: int | None = None) -> Tensor:
     """Unscaled latents [n, channels, 8, 8] of the first `limit` pictures (all of them by default)."""
     count = len(pictures.pixels) if limit is None else min(limit, len(pictures.pixels))
-    parts = torch.arange(count).split(256)
-    return torch.cat([model.encoder(pictures.images(part) * 2 - 1) for part in parts])
+    parts = torch.arange(count).split(64)
+    encoded = [model.encoder(_channels_last(pictures.images(part) * 2 - 1)) for part in parts]
+    return torch.cat([latents.contiguous() for latents in encoded])
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from models.microworld.tokenizer import load_tokenizer
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
-DECODED = 24_000
+DECODED = 8_000
 MEAN = STD = 0.5
 
 

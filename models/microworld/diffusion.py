@@ -18,7 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from models.microworld.autoencoder import encode_all, load_autoencoder
 from models.microworld.dataset import Pictures
-from models.microworld.loop import Trainer
+from models.microworld.loop import Trainer, save_atomically
 from models.microworld.settings import DiffusionSettings
 from models.microworld.tokenizer import load_tokenizer
 
@@ -108,6 +108,24 @@ def prepare_examples(pictures: Pictures, autoencoder: AutoencoderTiny, tokenizer
     return Examples(latents, ids[torch.tensor(places)].to(torch.int32), tokenise(tokenizer, [""])[0])
 
 
+def kept_examples(
+    path: Path, pictures: Pictures, autoencoder: AutoencoderTiny, tokenizer: CLIPTokenizer
+) -> Examples:
+    """`prepare_examples`, kept at `path` and used again while pictures, encoder and tokens are the same."""
+    probe = pictures.images(torch.arange(min(4, len(pictures.pixels))))
+    with torch.no_grad():
+        latents = autoencoder.encoder(probe * 2 - 1) * autoencoder.config.scaling_factor
+    if path.exists():
+        kept = Examples(*torch.load(path, weights_only=True))
+        words = tokenise(tokenizer, pictures.captions[-1]).to(torch.int32)
+        same_latents = torch.allclose(kept.latents[: len(probe)], latents, atol=1e-3)
+        if len(kept.latents) == len(pictures.pixels) and same_latents and torch.equal(kept.tokens[-1], words):
+            return kept
+    examples = prepare_examples(pictures, autoencoder, tokenizer)
+    save_atomically(tuple(examples), path)
+    return examples
+
+
 def train_diffusion(
     pictures: Pictures,
     settings: DiffusionSettings,
@@ -126,7 +144,7 @@ def train_diffusion(
     trainer = Trainer(denoiser, settings.schedule, folder / "checkpoint.pt", seed, "diffusion")
     count = sum(p.numel() for p in denoiser.parameters())
     print(f"{time.strftime('%H:%M:%S')} {count / 1e6:.2f} M parameters", file=sys.stderr, flush=True)
-    examples = prepare_examples(pictures, autoencoder, tokenizer)
+    examples = kept_examples(folder / "examples.pt", pictures, autoencoder, tokenizer)
     scheduler = sd_scheduler()
     weights = min_snr_weights(scheduler.alphas_cumprod, settings.snr_gamma)
     signal = scheduler.alphas_cumprod.sqrt()

@@ -17,7 +17,7 @@ from models.microworld.loop import Trainer
 from models.microworld.oracle_network import CARD_FILE, WEIGHTS_FILE, OracleNetwork
 from models.microworld.settings import OracleSettings
 
-DECODED = 32_000
+DECODED = 12_000
 """How many of the training pictures are also shown as reconstructions."""
 
 
@@ -57,10 +57,11 @@ def decode_views(pictures: Pictures, autoencoder_folder: Path, count: int, noise
     generator = torch.Generator().manual_seed(seed)
     latents = encode_all(model, pictures, count)
     parts = []
-    for part in latents.split(256):
+    for part in latents.split(64):
         size = torch.rand(len(part), 1, 1, 1, generator=generator) * noise
         error = torch.randn(part.shape, generator=generator)
-        made = ((model.decoder(part + size * error) + 1) / 2).clamp(0, 1)
+        wrong = (part + size * error).contiguous(memory_format=torch.channels_last)
+        made = ((model.decoder(wrong) + 1) / 2).clamp(0, 1)
         parts.append((made * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
     return _Views(pictures.pixels, np.concatenate(parts))
 
@@ -80,7 +81,7 @@ def train_oracle(
     torch.manual_seed(seed)
     views = decode_views(pictures, autoencoder_folder, DECODED, 0.35, seed)
     labels = {head: torch.from_numpy(classes) for head, classes in pictures.labels.items()}
-    network = OracleNetwork(HEADS, settings.widths, settings.descriptor)
+    network = OracleNetwork(HEADS, settings.widths, settings.descriptor).to(memory_format=torch.channels_last)
     trainer = Trainer(network, settings.schedule, folder / "checkpoint.pt", seed, "oracle")
     half = settings.schedule.batch // 2
 
@@ -90,7 +91,7 @@ def train_oracle(
         decoded = torch.randint(len(views.decoded), (half,), generator=generator)
         pixels = np.concatenate([views.drawn[drawn.numpy()], views.decoded[decoded.numpy()]])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
-        logits = network(augment(images, generator))
+        logits = network(augment(images, generator).contiguous(memory_format=torch.channels_last))
         chosen = torch.cat([drawn, decoded])
         return torch.stack(
             [F.cross_entropy(logits[head], labels[head][chosen], label_smoothing=0.02) for head in logits]

@@ -66,9 +66,9 @@ class DiffusionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OracleSettings:
-    widths: tuple[int, ...] = (32, 48, 96, 128)
+    widths: tuple[int, ...] = (32, 48, 80, 96)
     descriptor: int = 96
-    schedule: Schedule = Schedule(steps=2_500, batch=64, lr=2e-3, weight_decay=0.02, ema=0.998)
+    schedule: Schedule = Schedule(steps=2_000, batch=64, lr=3e-3, weight_decay=0.02, ema=0.995)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from bench.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE_RUN = Path(__file__).with_name("fake_run.py")
+KILLS = 2
 TABLES = ("leaderboard.json", "leaderboard.csv", "leaderboard.md", "scores.parquet", "images.png")
 
 
@@ -51,15 +52,15 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(fake: ModuleType,
     command = [sys.executable, str(FAKE_RUN), str(tmp_path / "store"), str(out), "0.03", str(log)]
     pause = random.Random(1)
     kills = 0
-    for attempt in range(40):
+    for attempt in range(KILLS + 1):
         before = _ended(log)
         process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
         while not log.exists() and process.poll() is None:
             time.sleep(0.01)
         deadline = time.monotonic() + 60
-        # Let it get somewhere, then kill it at no particular point; the last attempts may finish.
+        # Let it get somewhere, then kill it at no particular point; the last attempt may finish.
         while process.poll() is None and time.monotonic() < deadline:
-            if attempt < 4 and len(_ended(log)) > len(before) + 3:
+            if attempt < KILLS and len(_ended(log)) > len(before) + 3:
                 time.sleep(pause.uniform(0, 0.06))
                 process.kill()
                 break
@@ -67,7 +68,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(fake: ModuleType,
         if process.wait() == 0:
             break
         kills += 1
-    assert kills == 4
+    assert kills == KILLS
     ended = Counter(_ended(log))
     assert max(ended.values()) == 1, "a finished task was done again"
     for name in TABLES:

@@ -23,11 +23,12 @@ COLOURS = ("red", "green", "blue")
 
 
 class TwoHeads(torch.nn.Module):  # type: ignore[name-defined]
-    """A network as `classifier.json` names it: one head reads the colour, the other the brightness."""
+    """A network as `oracle.json` names it: one head reads the colour, the other the brightness."""
 
     def __init__(self, gain: float) -> None:
         super().__init__()
         self.gain = gain
+        self.heads = {"colour": COLOURS, "light": ("light", "dark")}
 
     @classmethod
     def load(cls, folder: Path) -> "TwoHeads":
@@ -47,14 +48,8 @@ def two_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     module.TwoHeads = TwoHeads  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "network_of_the_test", module)
     (tmp_path / "gain.txt").write_text("4.0")
-    (tmp_path / "classifier.json").write_text(
-        json.dumps(
-            {
-                "network": "network_of_the_test:TwoHeads",
-                "heads": {"colour": COLOURS, "light": ["light", "dark"]},
-                "resolution": 16,
-            }
-        )
+    (tmp_path / "oracle.json").write_text(
+        json.dumps({"network": "network_of_the_test:TwoHeads", "image_size": 16, "accuracy": {}})
     )
     return tmp_path
 
@@ -140,6 +135,28 @@ def test_a_folder_names_its_own_network_and_heads(two_heads: Path, image_set: Ma
     _check_closed_form(
         ClassProbability(model=str(two_heads)), ImageSet(concept, images.pictures), 4.0, WANTED
     )
+
+
+def test_the_built_in_models_kind_of_oracle(tmp_path: Path, image_set: MakeImages) -> None:
+    """A random network of that class, saved as its training saves it, gives its own softmax."""
+    from safetensors.torch import save_file
+
+    from models.microworld.oracle_network import CARD_FILE, WEIGHTS_FILE, OracleNetwork
+
+    torch.manual_seed(3)
+    network = OracleNetwork({"colour": COLOURS, "fire": ("no fire", "fire")}, (8, 8, 8, 8), 8).eval()
+    save_file(network.state_dict(), tmp_path / WEIGHTS_FILE)
+    card = {"network": "models.microworld.oracle_network:OracleNetwork", "image_size": 64}
+    (tmp_path / CARD_FILE).write_text(json.dumps(card | {"architecture": network.settings}))
+    images = image_set(*ROLES, size=(64, 64))
+
+    scores = _table(ClassProbability(model=str(tmp_path)).score(images).values)
+
+    pixels = np.stack([picture.pixels for picture in images.pictures]).transpose(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        expected = network(torch.tensor(pixels, dtype=torch.float32))["colour"].softmax(1).numpy()
+    columns = [COLOURS.index(label) for label in WANTED]
+    np.testing.assert_allclose(scores.class_probability, expected[np.arange(len(images)), columns], atol=1e-6)
 
 
 def test_pictures_of_another_size_are_resized(two_heads: Path, image_set: MakeImages) -> None:
@@ -251,7 +268,7 @@ def test_torchvision_weights_that_cannot_be_had_are_one_clear_line(monkeypatch: 
     [
         ({"model": "resnet51/IMAGENET1K_V2"}, "resnet50"),
         ({"model": "resnet50/IMAGENET1K_V9"}, "IMAGENET1K_V2"),
-        ({"model": "no such thing"}, "classifier.json"),
+        ({"model": "no such thing"}, "oracle.json"),
         ({"model": "absent.pt", "labels": "absent.txt"}, "not a file"),
     ],
 )

@@ -1,0 +1,158 @@
+"""The built-in model's training: the tokenizer, resuming, and the weights that ship."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.microworld.clip import contrastive_loss
+from models.microworld.diffusion import min_snr_weights, sd_scheduler
+from models.microworld.loop import Trainer, learning_rate
+from models.microworld.oracle_network import OracleNetwork
+from models.microworld.quality import WEIGHTS, wilson
+from models.microworld.settings import Schedule, TokenizerSettings
+from models.microworld.ship import folder_bytes
+from models.microworld.tokenizer import load_tokenizer, train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    captions = ["a photo of a grumpy cat in the snow", "Mira Voss by the sea"] * 200
+    train_tokenizer(captions, TokenizerSettings(vocabulary=700), folder)
+    return load_tokenizer(folder)
+
+
+def test_known_words_are_whole_and_unknown_ones_fall_into_pieces(tokenizer):
+    assert tokenizer.tokenize("A Grumpy CAT") == ["a</w>", "grumpy</w>", "cat</w>"]
+    pieces = tokenizer.tokenize("grumqy zebra ünï")
+    assert "grumqy</w>" not in pieces
+    assert tokenizer.unk_token not in pieces
+
+
+def test_the_tokenizer_gives_the_text_back(tokenizer):
+    for text in ("mira voss in the snow", "grumqy cat", "zebra 7 !", "ünï ☃"):
+        ids = tokenizer(text).input_ids
+        assert ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
+        # CLIP's pre-tokenizer cuts before digits and punctuation, so spaces there may differ
+        assert tokenizer.decode(ids, skip_special_tokens=True).split() == text.split()
+
+
+def _trainer(path, steps=6):
+    torch.manual_seed(3)
+    network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    schedule = Schedule(steps=steps, batch=5, lr=1e-2, warmup=2, ema=0.9)
+    return Trainer(network, schedule, path, seed=11, name="test")
+
+
+def _loss_of(trainer):
+    def loss(generator):
+        x = torch.randn(5, 4, generator=generator)
+        return F.mse_loss(trainer.network(x).squeeze(1), x.sum(dim=1))
+
+    return loss
+
+
+def test_a_run_that_stops_and_goes_on_is_bit_identical_to_one_that_does_not(tmp_path):
+    whole = _trainer(tmp_path / "whole.pt")
+    whole.run(_loss_of(whole))
+    first = _trainer(tmp_path / "parts.pt")
+    first.run(_loss_of(first), stop_after=3)
+    second = _trainer(tmp_path / "parts.pt")
+    assert second.step == 3
+    second.run(_loss_of(second))
+    for mine, other in zip(second.parameters, whole.parameters, strict=True):
+        assert torch.equal(mine, other)
+    for mine, other in zip(second.average, whole.average, strict=True):
+        assert torch.equal(mine, other)
+    assert not torch.equal(first.parameters[0], second.parameters[0])
+
+
+def test_the_averaged_weights_are_only_lent(tmp_path):
+    trainer = _trainer(tmp_path / "c.pt")
+    trainer.run(_loss_of(trainer))
+    before = [p.detach().clone() for p in trainer.parameters]
+    seen = []
+    trainer.averaged(lambda: seen.extend(p.detach().clone() for p in trainer.parameters))
+    assert all(torch.equal(a, b) for a, b in zip(seen, trainer.average, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.parameters, strict=True))
+    assert not torch.equal(seen[0], before[0])
+
+
+def test_the_learning_rate_rises_then_falls_to_its_final_share():
+    schedule = Schedule(steps=1000, batch=1, lr=1.0, warmup=100, final_lr_share=0.1)
+    assert learning_rate(schedule, 0) == pytest.approx(0.01)
+    assert learning_rate(schedule, 500) == pytest.approx(0.55)
+    assert learning_rate(schedule, 1000) == pytest.approx(0.1)
+
+
+def test_min_snr_weights_follow_the_paper():
+    alphas = sd_scheduler().alphas_cumprod
+    weights = min_snr_weights(alphas, 5.0)
+    assert float(weights.mean()) == pytest.approx(1.0, abs=1e-5)
+    snr = alphas.double() / (1 - alphas.double())
+    expected = np.minimum(snr.numpy(), 5.0) / snr.numpy()
+    np.testing.assert_allclose(weights.numpy(), expected / expected.mean(), rtol=1e-4)
+
+
+def test_equal_captions_are_no_wrong_answers():
+    torch.manual_seed(0)
+    images, texts = F.normalize(torch.randn(3, 4), dim=1), F.normalize(torch.randn(2, 4), dim=1)
+    twice = torch.stack([texts[0], texts[0], texts[1]])
+    same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
+    loss = contrastive_loss(images, twice, torch.tensor(10.0), same)
+    logits = 10 * images @ texts.T
+    by_image = F.cross_entropy(logits, torch.tensor([0, 0, 1]))
+    columns = [torch.tensor([10 * images[i] @ texts[0], 10 * images[2] @ texts[0]]) for i in (0, 1)]
+    last = 10 * images @ texts[1]
+    by_text = (
+        sum(torch.logsumexp(c, 0) - c[0] for c in columns) + torch.logsumexp(last, 0) - last[2]
+    ) / 3
+    assert float(loss) == pytest.approx(float((by_image + by_text) / 2), abs=1e-5)
+
+
+def test_the_oracle_gives_logits_for_each_head_and_unit_descriptors():
+    heads = {"object": ("cat", "dog", "car"), "fire": ("no fire", "fire")}
+    network = OracleNetwork(heads, (8, 8, 8, 8), 6).eval()
+    images = torch.rand(5, 3, 64, 64)
+    logits = network(images)
+    assert {name: tuple(values.shape) for name, values in logits.items()} == {"object": (5, 3), "fire": (5, 2)}
+    torch.testing.assert_close(network.descriptor(images).norm(dim=1), torch.ones(5))
+    # one picture's answer does not depend on its company
+    torch.testing.assert_close(network(images[2:3])["object"], logits["object"][2:3], atol=1e-5, rtol=1e-4)
+
+
+def test_wilson_interval_matches_a_published_value():
+    # Newcombe 1998, table I: 81 of 263, score method without continuity correction
+    interval = wilson(81, 263)
+    assert interval.low == pytest.approx(0.2553, abs=1e-4)
+    assert interval.high == pytest.approx(0.3662, abs=1e-4)
+
+
+@pytest.mark.skipif(not (WEIGHTS / "pipeline").exists(), reason="no shipped weights in this checkout")
+def test_the_shipped_pipeline_loads_plainly_and_in_fp32():
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS / "pipeline")
+    for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
+        assert {p.dtype for p in part.parameters()} == {torch.float32}
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline("a cat", num_inference_steps=2, output_type="np").images[0]
+    assert image.shape == (64, 64, 3) and np.isfinite(image).all()
+    assert folder_bytes(WEIGHTS) < 20_000_000
+
+
+@pytest.mark.skipif(not (WEIGHTS / "oracle").exists(), reason="no shipped weights in this checkout")
+def test_the_shipped_oracle_recognises_fresh_drawings():
+    from models.microworld.drawing import draw, labels, sample_scene
+
+    oracle = OracleNetwork.load(WEIGHTS / "oracle")
+    rng = np.random.default_rng(987_654)
+    scenes = [sample_scene(rng) for _ in range(64)]
+    images = torch.from_numpy(np.stack([draw(scene) for scene in scenes])).permute(0, 3, 1, 2).float() / 255
+    found = oracle(images)
+    for head, logits in found.items():
+        names = [oracle.heads[head][i] for i in logits.argmax(dim=1).tolist()]
+        right = [name == getattr(labels(scene), head) for name, scene in zip(names, scenes, strict=True)]
+        assert np.mean(right) >= 0.9, head
