@@ -135,6 +135,7 @@ def train_diffusion(
     snapshot: Path,
     seed: int,
     stop_after: int | None = None,
+    minutes: float | None = None,
 ) -> None:
     """Train from the checkpoint in `folder`; keep the averaged weights as a pipeline at `snapshot`."""
     torch.manual_seed(seed)
@@ -171,7 +172,7 @@ def train_diffusion(
     def take_snapshot() -> None:
         save_pipeline(snapshot, denoiser, autoencoder, tokenizer)
 
-    trainer.run(loss, stop_after=stop_after, snapshot=take_snapshot)
+    trainer.run(loss, stop_after=stop_after, minutes=minutes, snapshot=take_snapshot, snapshot_every_s=480)
     trainer.averaged(take_snapshot)
 
 

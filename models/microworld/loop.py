@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -122,23 +123,31 @@ class Trainer:
         loss: StepLoss,
         *,
         stop_after: int | None = None,
+        minutes: float | None = None,
         save_every_s: float = 120.0,
         report_every: int = 50,
         snapshot: Callable[[], None] | None = None,
         snapshot_every_s: float = 600.0,
     ) -> None:
-        """Train to the schedule's end, or for `stop_after` steps; checkpoint and snapshot by the clock."""
-        last = self.schedule.steps if stop_after is None else min(self.schedule.steps, self.step + stop_after)
-        started = saved = pictured = time.monotonic()
+        """Train to the schedule's end, or for `stop_after` steps; checkpoint and snapshot by the clock.
+
+        With `minutes` the schedule's length follows the measured speed, so that it ends by then.
+        """
+        stop = None if stop_after is None else self.step + stop_after
+        started = saved = pictured = reported = time.monotonic()
         first, recent = self.step, []
-        while self.step < last:
+        while self.step < self.schedule.steps and self.step != stop:
             recent.append(self._advance(loss))
             now = time.monotonic()
-            if self.step % report_every == 0 or self.step == last:
+            if self.step % report_every == 0 or self.step == self.schedule.steps:
                 mean = sum(recent) / len(recent)
                 self.losses.append(mean)
-                self._report(mean, (self.step - first) / (now - started))
-                recent = []
+                rate = len(recent) / (now - reported)
+                if minutes is not None and self.step - first > report_every:
+                    left = max(0.0, 60 * minutes - (now - started))
+                    self.schedule = replace(self.schedule, steps=self.step + int(rate * left))
+                self._report(mean, rate)
+                recent, reported = [], now
             if now - saved > save_every_s:
                 self.save()
                 saved = time.monotonic()

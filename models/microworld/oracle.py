@@ -204,5 +204,5 @@ def save_oracle(
         "seed": seed,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(network.state_dict(), folder / WEIGHTS_FILE)
+    save_file({name: t.contiguous() for name, t in network.state_dict().items()}, folder / WEIGHTS_FILE)
     (folder / CARD_FILE).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

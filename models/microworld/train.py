@@ -41,7 +41,9 @@ class Workplace:
         return load_split(path)
 
 
-def run_stage(stage: str, settings: Settings, place: Workplace, stop_after: int | None) -> None:
+def run_stage(
+    stage: str, settings: Settings, place: Workplace, stop_after: int | None, minutes: float | None
+) -> None:
     """Run one stage, to its end or for `stop_after` steps of the optimiser."""
     if stage == "pictures":
         for split in SPLITS:
@@ -85,6 +87,7 @@ def run_stage(stage: str, settings: Settings, place: Workplace, stop_after: int 
             place.snapshot,
             settings.seed,
             stop_after,
+            minutes,
         )
     else:
         from models.microworld.clip import train_clip
@@ -108,9 +111,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="length of the schedule, instead of the recipe's")
     parser.add_argument("--stop-after", type=int, help="stop after so many steps; run again to go on")
+    parser.add_argument("--minutes", type=float, help="diffusion: fit the schedule's length to this time")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--toy", action="store_true", help="tiny settings: every stage in seconds")
     given = parser.parse_args(arguments)
+    torch.set_flush_denormal(True)  # saturated softmaxes make denormals, which slow a CPU down
     torch.set_num_threads(given.threads)
     torch.set_float32_matmul_precision("high")
     settings = replace(TOY if given.toy else FULL, seed=given.seed) if given.seed else (TOY if given.toy else FULL)
@@ -122,7 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
             part = replace(part, schedule=replace(part.schedule, steps=given.steps))
             chosen = replace(settings, **{stage: part})
         print(f"stage {stage}", file=sys.stderr, flush=True)
-        run_stage(stage, chosen, Workplace(given.work), given.stop_after)
+        run_stage(stage, chosen, Workplace(given.work), given.stop_after, given.minutes)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "__init__.py").write_text('"""Doc."""\n')
     (folder / "method.py").write_text(
-        '"""Doc."""\nfrom . import helper\n\n\ndef erase():\n    """Doc."""\n    from codeversiontest.late import g\n'
+        '"""Doc."""\nfrom . import helper\n\n\ndef erase():\n    """Doc."""\n'
+        "    from codeversiontest.late import g\n"
         "    return helper.f() + g()  # sum\n"
     )
     (folder / "helper.py").write_text("def f():\n    return 1\n")

@@ -160,7 +160,7 @@ def test_two_processes_at_once_end_with_one_whole_store(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE would raise EFBIG; a tiny file system needs root: the error is raised where it would come."""
+    """A really full file system needs root: the error is raised where it would come up."""
     store = Store(tmp_path)
     put(store)
     other = "cd" + "0" * 62
