@@ -5,30 +5,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from methods.base import EraseContext, MethodCard
 from methods.edit import Edit, new_edit
 from models.diffusion_model import DiffusionModel
-from models.guidance import Guided, StepNoise
+from models.guidance import ClassifierFree
 from prompt_suites.concepts import Concept
-
-
-@dataclass(frozen=True)
-class NegativePromptGuidance:
-    """ε_neg + s_g (ε_p − ε_neg); `text` is the negative prompt."""
-
-    text: str
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The negative prompt, predicted at every step."""
-        return (self.text,)
-
-    def combine(self, step: StepNoise, state: Any = None) -> Guided:
-        """Classifier-free guidance with ε_neg in the place of ε_∅; keeps no state."""
-        (negative,) = step.extra
-        return Guided(negative + step.scale * (step.conditional - negative))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +20,7 @@ class NegativePrompt:
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """An edit of the sampling alone: no weight changes."""
         text = ", ".join(concept.steer_away_from for concept in concepts)
-        return new_edit("negative-prompt", self, model, concepts, guidance=NegativePromptGuidance(text))
+        return new_edit("negative-prompt", self, model, concepts, guidance=ClassifierFree(text))
 
 
 NEGATIVE_PROMPT = MethodCard(
@@ -49,5 +31,5 @@ NEGATIVE_PROMPT = MethodCard(
     build=NegativePrompt,
     presets={"official": {}},
     many_concepts=True,
-    notes="At inference time. The bench also predicts ε_∅, which this method does not use.",
+    notes="At inference time.",
 )

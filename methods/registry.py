@@ -30,7 +30,6 @@ METHODS: dict[str, str] = {
 
 GUIDANCES: dict[str, str] = {
     "classifier-free": "models.guidance:ClassifierFree",
-    "negative-prompt": "methods.negative_prompt:NegativePromptGuidance",
     "sld": "methods.sld:SafeLatentGuidance",
 }
 """Kinds of guidance that a saved edit may hold."""

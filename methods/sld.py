@@ -65,6 +65,11 @@ class SafeLatentGuidance:
     level: SafeLatentDiffusion
 
     @property
+    def unconditional_text(self) -> str:
+        """The empty prompt."""
+        return ""
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """The safety text, predicted at every step."""
         return (self.text,)

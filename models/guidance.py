@@ -34,11 +34,14 @@ class Guided(NamedTuple):
 
 
 class Guidance(Protocol):
-    """`texts` are the further prompts that the denoiser is asked about at every step.
+    """`unconditional_text` is the prompt of the step's unconditional prediction: empty, or a negative prompt.
 
-    Guidance objects are frozen dataclasses of plain values, so that an edit can be saved as JSON.
+    `texts` are the further prompts that the denoiser is asked about at every step. Guidance objects are frozen dataclasses of plain values, so that an edit can be saved as JSON.
     Everything is computed image by image: no value may depend on what else is in the batch.
     """
+
+    @property
+    def unconditional_text(self) -> str: ...
 
     @property
     def texts(self) -> tuple[str, ...]: ...
@@ -50,9 +53,17 @@ class Guidance(Protocol):
 
 @dataclass(frozen=True)
 class ClassifierFree:
-    """ε_∅ + s_g (ε_p − ε_∅), Ho and Salimans 2022: what every method starts from."""
+    """ε_∅ + s_g (ε_p − ε_∅), Ho and Salimans 2022: what every method starts from.
 
-    texts: tuple[str, ...] = ()
+    With an `unconditional_text` it is the negative prompt: away from that text instead of from nothing.
+    """
+
+    unconditional_text: str = ""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     def combine(self, step: StepNoise, state: Any = None) -> Guided:
         """Classifier-free guidance; keeps no state."""

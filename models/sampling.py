@@ -62,7 +62,7 @@ def sample(
     build_scheduler(model.scheduler_config, scheduler, steps, eta)
     for request in requests:
         model.latent_shape(request.height, request.width)
-    texts = PromptCache(model, [request.prompt for request in requests], shared=("", *guidance.texts))
+    texts = PromptCache(model, [request.prompt for request in requests], shared=(guidance.unconditional_text, *guidance.texts))
     pixels: dict[int, Pixels] = {}
     for indices in same_size_batches(requests, batch_size):
         batch = [requests[index] for index in indices]
@@ -252,7 +252,8 @@ def _denoise(
     precision = torch.promote_types(model.dtype, torch.float32)
     latents = noise.to(model.device, precision) * schedule.init_noise_sigma
     scale = torch.tensor(scales, device=model.device, dtype=precision)[:, None, None, None]
-    asked = [*([""] * count), *prompts, *(text for text in guidance.texts for _ in range(count))]
+    unconditional_texts = [guidance.unconditional_text] * count
+    asked = [*unconditional_texts, *prompts, *(text for text in guidance.texts for _ in range(count))]
     embeddings = texts.embeddings(asked)
     state: Any = None
     for index, timestep in enumerate(timesteps[:stop]):

@@ -143,7 +143,9 @@ def save_clip(
 
 
 @torch.no_grad()
-def retrieval_report(model: nn.Module, heldout: Pictures, tokenizer: Any, groups: int = 20) -> dict[str, float]:
+def retrieval_report(
+    model: nn.Module, heldout: Pictures, tokenizer: Any, groups: int = 20
+) -> dict[str, float]:
     """Share of held-out pictures whose own caption beats those of 63 others, and the mean cosine."""
     model.eval()
     right, cosines = [], []

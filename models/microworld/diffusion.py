@@ -1,7 +1,9 @@
 """The diffusion model: a small UNet and a CLIP text encoder, trained together from nothing.
 
-The loss is the noise-prediction loss with min-SNR-γ weights (Hang et al. 2023, eq. 4 for ε:
-w(t) = min(SNR(t), γ) / SNR(t)).
+The loss is the noise-prediction loss, weighted over the timesteps. Little noise is weighted down as
+in min-SNR-γ (Hang et al. 2023: min(SNR, γ) / SNR for ε); much noise, where a picture's subject is
+decided but ε hardly depends on it, is weighted up by SNR^-1/2. Half of the weight is a factor in the
+loss, half is how often a timestep is drawn.
 """
 
 import os
@@ -88,6 +90,20 @@ def min_snr_weights(alphas_cumprod: Tensor, gamma: float) -> Tensor:
     return weights / weights.mean()
 
 
+def timestep_weights(alphas_cumprod: Tensor, gamma: float, highest: float = 6.0) -> Tensor:
+    """Min-SNR-γ weights times SNR^-1/2 (at most `highest`) where there is more noise than signal, [T]."""
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    lift = snr.clamp(max=1).rsqrt().clamp(max=highest)
+    return min_snr_weights(alphas_cumprod, gamma) * lift
+
+
+def draw_timesteps(density: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` timesteps from a density over [T], one from each of as many equally likely strata."""
+    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    cumulative = density.double().cumsum(0) / density.double().sum()
+    return torch.searchsorted(cumulative, strata.double()).clamp_max(len(density) - 1)
+
+
 def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """Token ids [n, length], padded and cut to the tokenizer's length."""
     return tokenizer(
@@ -147,7 +163,8 @@ def train_diffusion(
     print(f"{time.strftime('%H:%M:%S')} {count / 1e6:.2f} M parameters", file=sys.stderr, flush=True)
     examples = kept_examples(folder / "examples.pt", pictures, autoencoder, tokenizer)
     scheduler = sd_scheduler()
-    weights = min_snr_weights(scheduler.alphas_cumprod, settings.snr_gamma)
+    density = timestep_weights(scheduler.alphas_cumprod, settings.snr_gamma).sqrt()
+    weights = density / density.mean()
     signal = scheduler.alphas_cumprod.sqrt()
     noise_level = (1 - scheduler.alphas_cumprod).sqrt()
     unet = torch.compile(denoiser.unet) if settings.compile else denoiser.unet
@@ -161,9 +178,7 @@ def train_diffusion(
         tokens = torch.where(dropped[:, None], examples.empty, tokens)
         clean = examples.latents[chosen]
         noise = torch.randn(clean.shape, generator=generator)
-        # one timestep from each of `batch` equal strata: the same distribution, less variance
-        strata = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
-        timesteps = (strata * len(weights)).long().clamp_max(len(weights) - 1)
+        timesteps = draw_timesteps(density, batch, generator)
         noisy = signal[timesteps].view(-1, 1, 1, 1) * clean + noise_level[timesteps].view(-1, 1, 1, 1) * noise
         text = denoiser.text_encoder(tokens).last_hidden_state
         predicted = unet(noisy, timesteps, text, return_dict=False)[0]

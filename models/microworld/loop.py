@@ -47,7 +47,9 @@ class Trainer:
     weights to a run that was never stopped.
     """
 
-    def __init__(self, network: nn.Module, schedule: Schedule, checkpoint: Path, seed: int, name: str) -> None:
+    def __init__(
+        self, network: nn.Module, schedule: Schedule, checkpoint: Path, seed: int, name: str
+    ) -> None:
         self.network = network
         self.schedule = schedule
         self.checkpoint = checkpoint

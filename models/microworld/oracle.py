@@ -32,7 +32,9 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     grid[:, 0, 0] = grid[:, 1, 1] = uniform(0.9, 1.08)
     grid[:, 0, 2], grid[:, 1, 2] = uniform(-0.09, 0.09), uniform(-0.09, 0.09)
     moved = F.grid_sample(
-        images, F.affine_grid(grid, list(images.shape), align_corners=False), padding_mode="border",
+        images,
+        F.affine_grid(grid, list(images.shape), align_corners=False),
+        padding_mode="border",
         align_corners=False,
     )
     blurred = F.avg_pool2d(F.pad(moved, (1, 1, 1, 1), mode="replicate"), 3, 1)
@@ -148,7 +150,9 @@ def accuracy_report(network: OracleNetwork, pixels: NDArray[np.uint8], labels: d
 
 
 @torch.no_grad()
-def descriptor_threshold(network: OracleNetwork, pictures: Pictures, decoded: NDArray[np.uint8]) -> dict[str, Any]:
+def descriptor_threshold(
+    network: OracleNetwork, pictures: Pictures, decoded: NDArray[np.uint8]
+) -> dict[str, Any]:
     """The similarity above which a picture counts as a memorised one, and the references.
 
     References: the mean descriptor of each memorised picture. The threshold lies midway between the

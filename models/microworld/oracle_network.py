@@ -90,6 +90,8 @@ class OracleNetwork(nn.Module):
         settings = card["architecture"]
         network = cls(settings["heads"], tuple(settings["widths"]), settings["descriptor"])
         stored = load_file(folder / WEIGHTS_FILE)
-        network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in stored.items()})
+        network.load_state_dict(
+            {name: t.float() if t.is_floating_point() else t for name, t in stored.items()}
+        )
         network.card = card
         return network.eval().requires_grad_(False)

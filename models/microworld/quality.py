@@ -85,10 +85,14 @@ def checks(samples: int, seed: int = 1) -> list[Check]:
             ask("identity", "anonymous", subject, words.PLAIN, number)
         for style in (words.PLAIN, *words.STYLES, *words.VALIDATION_STYLES):
             subjects = (*words.OBJECTS, *(family.category for family in words.FAMILIES))
-            ask("style", _kind(subjects[number % len(subjects)]), subjects[number % len(subjects)], style, number)
-        for head, evoked in zip(
-            ("fire", "rain"), words.IMPLICIT + words.VALIDATION_IMPLICIT, strict=True
-        ):
+            ask(
+                "style",
+                _kind(subjects[number % len(subjects)]),
+                subjects[number % len(subjects)],
+                style,
+                number,
+            )
+        for head, evoked in zip(("fire", "rain"), words.IMPLICIT + words.VALIDATION_IMPLICIT, strict=True):
             for subject in (*evoked.naming[:1], *evoked.evoking):
                 ask(head, "implicit", subject, words.PLAIN, number)
             for subject in evoked.without:
@@ -103,7 +107,11 @@ def _kind(subject: str) -> str:
 
 
 def draw_all(
-    model: DiffusionModel, prompts: Sequence[str], guidance: float, steps: int, batch: int,
+    model: DiffusionModel,
+    prompts: Sequence[str],
+    guidance: float,
+    steps: int,
+    batch: int,
     on_batch: Callable[[int], None] | None = None,
 ) -> NDArray[np.uint8]:
     """One DDIM sample for each prompt, uint8 [n, 64, 64, 3]; sample i has its own seed."""
@@ -148,7 +156,11 @@ def summary(asked: Sequence[Check], right: Sequence[bool]) -> dict[str, dict[str
 
 def _head_summary(head: str, subjects: dict[str, list[bool]]) -> dict[str, Any]:
     rows = {
-        subject: {"share": sum(found) / len(found), "n": len(found), "interval": list(wilson(sum(found), len(found)))}
+        subject: {
+            "share": sum(found) / len(found),
+            "n": len(found),
+            "interval": list(wilson(sum(found), len(found))),
+        }
         for subject, found in subjects.items()
     }
     everything = [good for found in subjects.values() for good in found]
@@ -197,7 +209,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder with pipeline/ and oracle/")
     parser.add_argument("--pipeline", type=Path, help="a pipeline folder instead of WEIGHTS/pipeline")
     parser.add_argument("--oracle", type=Path, help="an oracle folder instead of WEIGHTS/oracle")
-    parser.add_argument("--out", type=Path, help="where to write the JSON, e.g. results/microworld/quality.json")
+    parser.add_argument(
+        "--out", type=Path, help="where to write the JSON, e.g. results/microworld/quality.json"
+    )
     parser.add_argument("--samples", type=int, default=20, help="pictures for each subject")
     parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--steps", type=int, default=20)

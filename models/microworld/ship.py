@@ -70,7 +70,9 @@ def main(arguments: list[str] | None = None) -> None:
         ),
         "clip": (
             place.clip / CONFIG_FILE,
-            lambda out: ship_folder(place.clip, out, CLIP_WEIGHTS, (CONFIG_FILE, "report.json", *TOKENIZER_FILES)),
+            lambda out: ship_folder(
+                place.clip, out, CLIP_WEIGHTS, (CONFIG_FILE, "report.json", *TOKENIZER_FILES)
+            ),
         ),
     }
     for name, (needed, pack) in parts.items():

@@ -48,7 +48,9 @@ def run_stage(
     if stage == "pictures":
         for split in SPLITS:
             if not place.pictures(split).exists():
-                draw_split(settings.pictures, split, settings.seed, place.pictures(split), os.cpu_count() or 1)
+                draw_split(
+                    settings.pictures, split, settings.seed, place.pictures(split), os.cpu_count() or 1
+                )
     elif stage == "tokenizer":
         from models.microworld.tokenizer import train_tokenizer
 
@@ -118,7 +120,9 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_flush_denormal(True)  # saturated softmaxes make denormals, which slow a CPU down
     torch.set_num_threads(given.threads)
     torch.set_float32_matmul_precision("high")
-    settings = replace(TOY if given.toy else FULL, seed=given.seed) if given.seed else (TOY if given.toy else FULL)
+    settings = (
+        replace(TOY if given.toy else FULL, seed=given.seed) if given.seed else (TOY if given.toy else FULL)
+    )
     stages = STAGES if given.stage == "all" else (given.stage,)
     for stage in stages:
         chosen = settings

@@ -209,9 +209,10 @@ def test_a_broad_interval_for_few_prompts_and_a_narrow_one_for_many() -> None:
             for i, v in enumerate(values)
         ]
     rows = board(scores, measured(("few", "many")))
-    widths = {
-        concept: rows[METHOD, concept, "target", "share"].high - rows[METHOD, concept, "target", "share"].low  # type: ignore[operator]
-        for concept in ("few", "many")
-    }
+    widths = {}
+    for concept in ("few", "many"):
+        row = rows[METHOD, concept, "target", "share"]
+        assert row.low is not None and row.high is not None
+        widths[concept] = row.high - row.low
     assert widths["many"] == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(800), rel=0.15)
     assert widths["few"] > 5 * widths["many"]

@@ -149,6 +149,7 @@ def test_guidance_of_no_known_kind_cannot_be_saved(tiny_model, tmp_path):
     @dataclasses.dataclass(frozen=True)
     class Homemade:
         texts: tuple[str, ...] = ()
+        unconditional_text: str = ""
 
         def combine(self, step, state):
             return Guided(step.conditional)

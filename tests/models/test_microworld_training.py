@@ -106,9 +106,7 @@ def test_equal_captions_are_no_wrong_answers():
     by_image = F.cross_entropy(logits, torch.tensor([0, 0, 1]))
     columns = [torch.tensor([10 * images[i] @ texts[0], 10 * images[2] @ texts[0]]) for i in (0, 1)]
     last = 10 * images @ texts[1]
-    by_text = (
-        sum(torch.logsumexp(c, 0) - c[0] for c in columns) + torch.logsumexp(last, 0) - last[2]
-    ) / 3
+    by_text = (sum(torch.logsumexp(c, 0) - c[0] for c in columns) + torch.logsumexp(last, 0) - last[2]) / 3
     assert float(loss) == pytest.approx(float((by_image + by_text) / 2), abs=1e-5)
 
 
@@ -117,7 +115,10 @@ def test_the_oracle_gives_logits_for_each_head_and_unit_descriptors():
     network = OracleNetwork(heads, (8, 8, 8, 8), 6).eval()
     images = torch.rand(5, 3, 64, 64)
     logits = network(images)
-    assert {name: tuple(values.shape) for name, values in logits.items()} == {"object": (5, 3), "fire": (5, 2)}
+    assert {name: tuple(values.shape) for name, values in logits.items()} == {
+        "object": (5, 3),
+        "fire": (5, 2),
+    }
     torch.testing.assert_close(network.descriptor(images).norm(dim=1), torch.ones(5))
     # one picture's answer does not depend on its company
     torch.testing.assert_close(network(images[2:3])["object"], logits["object"][2:3], atol=1e-5, rtol=1e-4)

@@ -202,6 +202,7 @@ class Recording:
     """Follows the second extra text and counts its steps in the state."""
 
     texts: tuple[str, ...]
+    unconditional_text: str = ""
 
     def combine(self, step: StepNoise, state: Any) -> Guided:
         assert state == (None if step.index == 0 else step.index)

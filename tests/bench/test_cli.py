@@ -1,0 +1,246 @@
+"""The command line: exit codes, one-line mistakes, results on stdout only."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bench.cli import run_command
+from bench.config import named_options, parse_config
+from bench.paths import run_folder
+from bench.store import Store
+from prompt_suites.errors import BenchError
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITE = "microworld-instances"
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs and the store go below the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_STORE", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def bench(*words: str, **options: object) -> "subprocess.CompletedProcess[str]":
+    """`python -m bench` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *words],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def tiny_run(tiny_model_dir: Path, *more: str) -> list[str]:
+    """A run on a random model, measured with weights that a package ships."""
+    return ["run", "--suite", SUITE, "--model", str(tiny_model_dir), "--evaluators", "nudity", "--concepts", "grumpy-cat",
+            "--methods", "negative-prompt", "--limit", "1", "--out", "out", "--store", "store", *more]  # fmt: skip
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, bench.cli\n"
+        "assert bench.cli.run_command(['--help']) == 0\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'diffusers', 'transformers', 'scipy', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in ("run", "list", "show", "table", "doctor"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--suite", SUITE], "Missing option '--methods'"),
+        (["run", "--suite", SUITE, "--methods", "none", "--limit", "many"], "'--limit'"),
+        (["run", "--suite", SUITE, "--methods", "none", "--limit", "0"], "--limit: "),
+        (["run", "--suite", SUITE, "--methods", ","], "--methods is empty"),
+        (["run", "--suite", SUITE, "--methods", "none", "--seeds", "a"], "--seeds 'a'"),
+        (["run", "--suite", SUITE, "--methods", "none", "--dtype", "int8"], "--dtype: "),
+        (["run", "--suite", SUITE, "--methods", "none", "--method-option", "eta"], "KEY=VALUE"),
+        (["run", "--suite", "microworld-instance", "--methods", "none"], f"did you mean {SUITE}"),
+        (
+            ["run", "--suite", SUITE, "--methods", "none", "--model", "./nowhere"],
+            "./nowhere: no such directory",
+        ),
+        (["show", "esdx"], "did you mean esd-x"),
+        (["list", "method"], "'method' is not one of"),
+        (["table", "nothing"], "no run 'nothing'"),
+        (["frobnicate"], "No such command"),
+        (["run", "--frob"], "No such option"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr_and_exit_code_3(
+    words: list[str], message: str, capsys: Captured
+) -> None:
+    assert run_command(words) == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert message in said.err and said.err.startswith("bench: ") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--methods", "esdx"], "did you mean esd-x"),
+        (["--concepts", "grumpy"], "grumpy cat"),
+        (["--evaluators", "nudty"], "did you mean nudity"),
+        (["--preset", "offical"], "did you mean official"),
+        (["--methods", "esd-x", "--method-option", "etta=2"], "did you mean eta"),
+        (["--methods", "esd-x", "--method-option", "eta=much"], "--method-option"),
+        (["--methods", "esd-x", "--method-option", "esd-u.eta=1"], "esd-u"),
+        (["--evaluator-option", "threshold=2"], "--evaluator-option"),
+        (["--suite-option", "mode=native"], "no option 'mode'"),
+    ],
+)
+def test_a_wrong_name_in_a_plan_suggests_the_right_one(
+    more: list[str], message: str, tiny_model_dir: Path, capsys: Captured
+) -> None:
+    assert run_command([*tiny_run(tiny_model_dir), "--dry-run", *more]) == 3
+    said = capsys.readouterr()
+    assert said.out == "" and message in said.err and said.err.count("\n") == 1
+
+
+def test_a_missing_weight_says_which_file_and_where(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "model").mkdir()
+    assert run_command(tiny_run(tmp_path / "model")) == 3
+    said = capsys.readouterr().err
+    assert "unet/diffusion_pytorch_model.safetensors" in said and str(tmp_path / "model") in said
+
+
+def test_a_dry_run_prints_the_plan_and_draws_nothing(tiny_model_dir: Path, capsys: Captured) -> None:
+    assert run_command([*tiny_run(tiny_model_dir), "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert [cell["method"] for cell in plan["cells"]] == ["none", "negative-prompt"]
+    assert plan["images"] == plan["images_to_draw"] == 8
+    assert plan["tasks_to_do"] == plan["tasks"] == {"erase": 2, "generate": 8, "score": 8}
+    assert not Path("out").exists()
+    assert run_command([*tiny_run(tiny_model_dir), "--dry-run"]) == 0
+    assert "8 to draw" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["methods", "evaluators", "suites", "models"])
+def test_everything_listed_has_a_card(kind: str, capsys: Captured) -> None:
+    assert run_command(["list", kind, "--json"]) == 0
+    names = [item["name"] for item in json.loads(capsys.readouterr().out)]
+    assert names
+    for name in names:
+        assert run_command(["show", name]) == 0
+        assert name in capsys.readouterr().out
+        assert run_command(["show", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["kind"] == kind
+
+
+def test_doctor_names_versions_models_and_suites(capsys: Captured) -> None:
+    assert run_command(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"packages", "machine", "models", "evaluators", "suites", "store"} <= {f["topic"] for f in found}
+    assert run_command(["doctor"]) == 0
+    assert "torch" in capsys.readouterr().out
+
+
+def test_a_finished_run_is_printed_in_every_format(
+    fake: ModuleType, tmp_path: Path, capsys: Captured
+) -> None:
+    fake.run(
+        fake.tiny_plan(), tmp_path / "s", tmp_path / "runs" / "one", fake.FakeWorker(Store(tmp_path / "s"))
+    )
+    assert run_command(["table", "one"]) == 0
+    text = capsys.readouterr().out
+    assert "brightness" in text and max(map(len, text.splitlines())) <= 100
+    assert run_command(["table", "runs/one", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["methods"] == ["none", "dim"]
+    assert run_command(["table", "one", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("method,scope,concept,role")
+    assert run_command(["table", "one", "--format", "md"]) == 0
+    assert capsys.readouterr().out.startswith("# Tiny")
+    assert run_command(["table", "one", "--concepts", "all"]) == 0
+    assert "Blue Cube" in capsys.readouterr().out
+    assert run_command(["table", "one", "--concepts", "Red Cube"]) == 3
+    assert "did you mean Blue Cube" in capsys.readouterr().err
+
+
+def test_options_with_and_without_a_name() -> None:
+    assert named_options(["eta=1", "esd-x.steps=5", "esd-x.eta=2"], "--method-option") == {
+        "": {"eta": "1"},
+        "esd-x": {"steps": "5", "eta": "2"},
+    }
+    with pytest.raises(BenchError, match="NAME.KEY=VALUE"):
+        named_options([".eta=1"], "--method-option")
+
+
+def test_the_same_command_has_the_same_folder_whatever_the_device() -> None:
+    config = parse_config({"suite": "s", "methods": ("m",), "device": "cpu", "batch_size": 4})
+    other = parse_config({"suite": "s", "methods": ("m",), "device": "cuda", "batch_size": 8})
+    changed = parse_config({"suite": "s", "methods": ("m",), "limit": 3})
+    assert run_folder(None, config, "org/model") == run_folder(None, other, "org/model")
+    assert run_folder(None, config, "org/model") != run_folder(None, changed, "org/model")
+    assert run_folder(Path("x"), config, "m") == Path("x")
+
+
+def test_a_run_measures_and_a_second_one_finds_everything(tiny_model_dir: Path) -> None:
+    first = bench(*tiny_run(tiny_model_dir, "--json"))
+    assert first.returncode == 0, first.stderr
+    document = json.loads(first.stdout)
+    assert document["methods"] == ["none", "negative-prompt"]
+    assert "added the baseline 'none'" in first.stderr
+    files = {path.name for path in Path("out").iterdir()}
+    assert files == {
+        "leaderboard.json",
+        "leaderboard.csv",
+        "leaderboard.md",
+        "scores.parquet",
+        "images.png",
+        "run.json",
+    }
+    before = {path: path.read_bytes() for path in Path("out").iterdir() if path.stem == "leaderboard"}
+
+    second = bench(*tiny_run(tiny_model_dir))
+    assert second.returncode == 0, second.stderr
+    assert "18 in the store, 0 to do, 0 images to draw" in " ".join(second.stderr.split())
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_an_interrupt_is_one_line_with_a_hint_and_exit_code_130(tiny_model_dir: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", *tiny_run(tiny_model_dir, "--limit", "10")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not list(Path("store").glob("erase/*/*")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and out == ""
+    assert "Traceback" not in err
+    assert err.strip().splitlines()[-1].startswith("bench: stopped; what is finished is kept")
+
+
+def test_a_failed_cell_is_shown_and_the_exit_code_is_1(
+    tiny_model_dir: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from methods import negative_prompt
+
+    def broken(*anything: object) -> None:
+        raise RuntimeError("no such luck")
+
+    method = negative_prompt.NEGATIVE_PROMPT.build
+    monkeypatch.setattr(method, "erase", broken)
+    assert run_command(tiny_run(tiny_model_dir)) == 1
+    said = capsys.readouterr()
+    assert "no such luck" in said.out and "failed" in said.out
+    assert json.loads(Path("out/run.json").read_text())["failures"][0]["method"] == "negative-prompt"
