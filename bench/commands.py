@@ -41,6 +41,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     for note in prepared.notes:
         said.print(note, style="dim", markup=False, highlight=False)
     folder = run_folder(out, config, source.name)
+    _make_folder(folder)
     with Store(root) as store:
         worker = Worker(
             source,
@@ -65,7 +66,10 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
         try:
             write_results(folder, plan, store, outcome, results)
         except OSError as error:
-            raise RunFailed(f"--out {folder}: cannot be written: {error.strerror or error}") from error
+            raise RunFailed(
+                f"--out {folder}: {error.strerror or error}; what is finished is in the store: "
+                "make room or name another folder, then run the same command again"
+            ) from error
     if as_json:
         _print_json(results.document)
     else:
@@ -241,6 +245,14 @@ def print_findings(store: Path | None, data_dir: Path | None, *, as_json: bool) 
         topic = finding.topic
     _stdout().print(table)
     return 0
+
+
+def _make_folder(folder: Path) -> None:
+    """The results' folder, made before hours of work go into what it is to hold."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(f"--out {folder}: cannot be made: {error.strerror or error}") from error
 
 
 def _say_where(said: Console, folder: Path, root: Path, concepts: list[str]) -> None:

@@ -79,7 +79,8 @@ def rich_tables(board: Board, *, width: int = WIDTH, concepts: Sequence[str] = (
     for heading, rows in _sections(board, concepts):
         if heading:
             parts.append(Text(heading, style="bold cyan"))
-        parts += [_rich_table(board, group) for group in _packed(_columns(board, rows), board, width)]
+        for group in _packed(_columns(board, rows), board, width):
+            parts += [_rich_table(board, group), Text("")]
     parts += [Text(f"failed: {line}", style="red") for line in board.failures]
     parts += [Padding(Text(note, style="dim"), (0, 0, 0, 2), expand=False) for note in board.notes]
     return Group(*parts)

@@ -36,10 +36,9 @@ def clip_config(settings: ClipSettings, vocabulary: int, end_token: int, length:
             "embed_dim": settings.embed,
             "vision_cfg": {
                 "image_size": 64,
-                "layers": settings.vision_layers,
+                "layers": list(settings.vision_layers),
                 "width": settings.vision_width,
                 "head_width": 32,
-                "patch_size": 8,
             },
             "text_cfg": {
                 "context_length": length,
@@ -96,6 +95,7 @@ def train_clip(
     tokenizer_folder: Path,
     seed: int,
     stop_after: int | None = None,
+    minutes: float | None = None,
 ) -> None:
     """Train from the checkpoint in `folder`; write the open_clip folder there when the schedule is done."""
     torch.manual_seed(seed)
@@ -103,6 +103,7 @@ def train_clip(
     config = clip_config(settings, len(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length)
     model = build_clip(config)
     trainer = Trainer(model, settings.schedule, folder / "checkpoint.pt", seed, "clip")
+    model.train()
     decoded = decode_views(pictures, autoencoder_folder, DECODED, 0.3, seed).decoded
     batch = settings.schedule.batch
     unique: dict[str, int] = {}
@@ -124,7 +125,7 @@ def train_clip(
         same = caption[:, None] == caption[None, :]
         return contrastive_loss(seen, read, model.logit_scale.exp().clamp(max=100), same)
 
-    trainer.run(loss, stop_after=stop_after)
+    trainer.run(loss, stop_after=stop_after, minutes=minutes)
     if trainer.step >= settings.schedule.steps:
         trainer.averaged(lambda: save_clip(model, config, folder, tokenizer_folder, heldout))
 

@@ -73,14 +73,14 @@ class OracleSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSettings:
-    """An open_clip model: a ViT of 8x8-pixel patches and a text transformer."""
+    """An open_clip model: its ResNet with attention pooling, and a text transformer."""
 
     embed: int = 96
-    vision_width: int = 128
-    vision_layers: int = 4
-    text_width: int = 128
+    vision_width: int = 16
+    vision_layers: tuple[int, int, int, int] = (2, 2, 2, 1)
+    text_width: int = 96
     text_layers: int = 3
-    schedule: Schedule = Schedule(steps=1_800, batch=128, lr=1e-3, weight_decay=0.05, ema=0.998)
+    schedule: Schedule = Schedule(steps=1_800, batch=96, lr=2e-3, weight_decay=0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +123,9 @@ TOY = Settings(
     oracle=OracleSettings(widths=(8, 8, 8, 8), descriptor=8, schedule=_toy(FULL.oracle.schedule)),
     clip=ClipSettings(
         embed=8,
-        vision_width=64,
-        vision_layers=1,
-        text_width=64,
+        vision_width=4,
+        vision_layers=(1, 1, 1, 1),
+        text_width=32,
         text_layers=1,
         schedule=_toy(FULL.clip.schedule),
     ),

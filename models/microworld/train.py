@@ -103,6 +103,7 @@ def run_stage(
             place.tokenizer,
             settings.seed,
             stop_after,
+            minutes,
         )
 
 
@@ -113,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="length of the schedule, instead of the recipe's")
     parser.add_argument("--stop-after", type=int, help="stop after so many steps; run again to go on")
-    parser.add_argument("--minutes", type=float, help="diffusion: fit the schedule's length to this time")
+    parser.add_argument("--minutes", type=float, help="diffusion, clip: fit the schedule to this time")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--toy", action="store_true", help="tiny settings: every stage in seconds")
     given = parser.parse_args(arguments)

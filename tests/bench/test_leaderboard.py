@@ -101,7 +101,7 @@ def test_nothing_but_missing_scores_gives_no_number() -> None:
 
 
 def test_the_change_is_paired_by_prompt_picture_and_seed() -> None:
-    """Prompts differ wildly, the method takes 0.1 from each: the change is known exactly, the level is not."""
+    """Prompts differ wildly, the method takes 0.1 from each: the change is certain, the level is not."""
     levels = {"a": 0.2, "b": 0.9, "c": 0.5, "d": 0.75}
     scores: list[Score] = []
     for prompt, level in levels.items():
