@@ -81,9 +81,7 @@ class ScoreSheet:
     def add(self, picture: Picture, **values: float) -> None:
         """Scores of one picture, metric by metric."""
         for metric, value in values.items():
-            self.rows.append(
-                (picture.prompt.id, picture.image_index, metric, float(value), "ok", "")
-            )
+            self.rows.append((picture.prompt.id, picture.image_index, metric, float(value), "ok", ""))
 
     def missing(self, picture: Picture, metrics: Sequence[str], reason: str) -> None:
         """Metrics that could not be measured on this picture, and why."""

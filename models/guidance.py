@@ -36,8 +36,9 @@ class Guided(NamedTuple):
 class Guidance(Protocol):
     """`unconditional_text` is the prompt of the step's unconditional prediction: empty, or a negative prompt.
 
-    `texts` are the further prompts that the denoiser is asked about at every step. Guidance objects are frozen dataclasses of plain values, so that an edit can be saved as JSON.
-    Everything is computed image by image: no value may depend on what else is in the batch.
+    `texts` are the further prompts that the denoiser is asked about at every step. Guidance objects
+    are frozen dataclasses of plain values, so that an edit can be saved as JSON. Everything
+    is computed image by image: no value may depend on what else is in the batch.
     """
 
     @property

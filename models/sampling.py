@@ -62,7 +62,9 @@ def sample(
     build_scheduler(model.scheduler_config, scheduler, steps, eta)
     for request in requests:
         model.latent_shape(request.height, request.width)
-    texts = PromptCache(model, [request.prompt for request in requests], shared=(guidance.unconditional_text, *guidance.texts))
+    texts = PromptCache(
+        model, [request.prompt for request in requests], shared=(guidance.unconditional_text, *guidance.texts)
+    )
     pixels: dict[int, Pixels] = {}
     for indices in same_size_batches(requests, batch_size):
         batch = [requests[index] for index in indices]

@@ -68,7 +68,9 @@ def summary(documents: dict[str, dict[str, Any]]) -> str:
             if any(row["role"] == role for row in document["rows"])
         ]
         lines += [f"## {suite}", "", f"[All metrics and concepts]({suite}/leaderboard.md)", ""]
-        lines.append("| method | " + " | ".join(f"{role} {metric}" for role, metric in columns) + " | erase s |")
+        lines.append(
+            "| method | " + " | ".join(f"{role} {metric}" for role, metric in columns) + " | erase s |"
+        )
         lines.append("|---|" + "---|" * (len(columns) + 1))
         for method in document["methods"]:
             found = {

@@ -23,7 +23,7 @@ from studies.running import bench_run
 
 SUITE = "microworld-validation"
 ERASED, KEPT = ("target", "implicit"), ("neighbour", "retention")
-ESD = {"eta": (1.0,), "steps": (100, 200), "learning_rate": (2e-4, 5e-4, 1e-3)}
+ESD = {"steps": (100,), "learning_rate": (5e-5, 1e-4, 2e-4)}
 GRIDS: dict[str, Mapping[str, tuple[object, ...]]] = {
     "esd-x": ESD,
     "esd-x-strict": ESD,
@@ -73,15 +73,15 @@ def merit(rows: list[dict[str, Any]], method: str) -> dict[str, float]:
     return {"erased": erased, "kept": kept, "merit": 2 * erased * kept / (erased + kept or 1.0)}
 
 
-def try_out(
-    method: str, options: Mapping[str, object], work: Path, limit: int, model: str | None
-) -> dict[str, float]:
-    """One candidate on all validation concepts."""
-    words = [word for key, value in options.items() for word in ("--method-option", f"{method}.{key}={value}")]
+def try_out(method: str, options: Mapping[str, object], given: argparse.Namespace) -> dict[str, float]:
+    """One candidate on the validation concepts."""
+    words = [
+        word for key, value in options.items() for word in ("--method-option", f"{method}.{key}={value}")
+    ]
     document = bench_run(
-        *("--suite", SUITE, "--methods", method, "--evaluators", "classifier", "--limit", str(limit)),
-        *(("--model", model) if model else ()),
-        *("--store", str(work / "store"), "--out", str(work / "run")),
+        *("--suite", SUITE, "--methods", method, "--evaluators", "classifier", "--limit", str(given.limit)),
+        *(("--concepts", given.concepts) if given.concepts else ()),
+        *("--store", str(given.work / "store"), "--out", str(given.work / "run")),
         *words,
     )
     seconds = [row["erase_seconds"] for row in document["rows"] if row["method"] == method]
@@ -92,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.tune_presets", description=__doc__)
     parser.add_argument("--methods", help="comma list; all by default")
     parser.add_argument("--limit", type=int, default=6, help="prompts of each role and concept")
-    parser.add_argument("--model", help="another model than the suite's, such as a snapshot of its training")
+    parser.add_argument("--concepts", help="comma list of validation concepts; all by default")
     parser.add_argument("--work", type=Path, default=Path(".bench/tuning"))
     parser.add_argument("--out", type=Path, default=Path("results/microworld/tuning.csv"))
     given = parser.parse_args()
@@ -100,7 +100,7 @@ def main() -> None:
     tried = []
     for method in methods:
         for options in candidates(GRIDS[method]):
-            numbers = try_out(method, options, given.work, given.limit, given.model)
+            numbers = try_out(method, options, given)
             text = " ".join(f"{key}={value}" for key, value in options.items())
             tried.append({"method": method, "options": text} | numbers)
             print(tried[-1], file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The house stands: imports run downwards only, and nothing is special-cased by its name outside its own room."""
+"""The house stands: imports run downwards only, nothing is special-cased by its name outside its own room."""
 
 import ast
 from pathlib import Path
@@ -66,12 +66,15 @@ def constants_compared(tree: ast.AST) -> set[str]:
 
 @pytest.mark.parametrize("room", HOMES)
 def test_no_name_decides_anything_outside_its_registry(room: str) -> None:
-    """An if on a method's, evaluator's, model's or suite's name is a special case; "none" is also an option's word."""
+    """An if on a registered name is a special case; "none" is also an option's word."""
     names, homes = HOMES[room]
     guilty = {
         name_of(path): decided
         for path in FILES
         if name_of(path) not in homes
-        and (decided := constants_compared(ast.parse(path.read_text(encoding="utf-8"))) & (set(names) - {"none"}))
+        and (
+            decided := constants_compared(ast.parse(path.read_text(encoding="utf-8")))
+            & (set(names) - {"none"})
+        )
     }
     assert {path: decided for path, decided in guilty.items() if decided} == {}

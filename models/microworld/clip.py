@@ -13,7 +13,7 @@ import open_clip
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.microworld.dataset import Pictures
@@ -65,7 +65,7 @@ def clip_config(settings: ClipSettings, vocabulary: int, end_token: int, length:
     }
 
 
-def build_clip(config: dict[str, Any]) -> nn.Module:
+def build_clip(config: dict[str, Any]) -> open_clip.CustomTextCLIP:
     """An untrained open_clip model."""
     model_cfg = config["model_cfg"]
     return open_clip.CustomTextCLIP(
@@ -131,7 +131,11 @@ def train_clip(
 
 
 def save_clip(
-    model: nn.Module, config: dict[str, Any], folder: Path, tokenizer_folder: Path, heldout: Pictures
+    model: open_clip.CustomTextCLIP,
+    config: dict[str, Any],
+    folder: Path,
+    tokenizer_folder: Path,
+    heldout: Pictures,
 ) -> None:
     """Write config, weights, tokenizer and a report of the retrieval accuracy on held-out pictures."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +149,7 @@ def save_clip(
 
 @torch.no_grad()
 def retrieval_report(
-    model: nn.Module, heldout: Pictures, tokenizer: Any, groups: int = 20
+    model: open_clip.CustomTextCLIP, heldout: Pictures, tokenizer: Any, groups: int = 20
 ) -> dict[str, float]:
     """Share of held-out pictures whose own caption beats those of 63 others, and the mean cosine."""
     model.eval()

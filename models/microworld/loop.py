@@ -59,7 +59,7 @@ class Trainer:
         self.losses: list[float] = []
         decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
         plain = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-        self.parameters = decayed + plain
+        self.parameters: list[Tensor] = [*decayed, *plain]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": schedule.weight_decay},

@@ -155,7 +155,7 @@ def summary(asked: Sequence[Check], right: Sequence[bool]) -> dict[str, dict[str
 
 
 def _head_summary(head: str, subjects: dict[str, list[bool]]) -> dict[str, Any]:
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         subject: {
             "share": sum(found) / len(found),
             "n": len(found),

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +14,8 @@ from bench.cli import run_command
 from bench.config import named_options, parse_config
 from bench.paths import run_folder
 from bench.store import Store
+from bench.tasks import GenerateTask
+from bench.worker import Watcher, Worker
 from prompt_suites.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +38,7 @@ def bench(*words: str, **options: object) -> "subprocess.CompletedProcess[str]":
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         **options,  # type: ignore[call-overload]
     )
 
@@ -224,21 +225,29 @@ def test_a_run_measures_and_a_second_one_finds_everything(tiny_model_dir: Path) 
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_an_interrupt_is_one_line_with_a_hint_and_exit_code_130(tiny_model_dir: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *tiny_run(tiny_model_dir, "--limit", "10")],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and not list(Path("store").glob("erase/*/*")):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 130 and out == ""
-    assert "Traceback" not in err
-    assert err.strip().splitlines()[-1].startswith("bench: stopped; what is finished is kept")
+def test_an_interrupt_is_one_line_with_a_hint_and_exit_code_130(
+    tiny_model_dir: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle of the third drawing; the same command then goes on."""
+    drawn: list[str] = []
+    generate = Worker.generate
+
+    def interrupted(self: Worker, task: GenerateTask, watcher: Watcher) -> None:
+        if len(drawn) == 2:
+            signal.raise_signal(signal.SIGINT)
+        generate(self, task, watcher)
+        drawn.append(task.id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "generate", interrupted)
+        assert run_command(tiny_run(tiny_model_dir)) == 130
+    said = capsys.readouterr()
+    assert said.out == "" and "Traceback" not in said.err
+    last = said.err.strip().splitlines()[-1]
+    assert last == "bench: stopped; what is finished is kept: the same command goes on from here"
+
+    assert run_command([*tiny_run(tiny_model_dir), "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tasks_to_do"]["generate"] == 8 - 2
 
 
 def test_a_failed_cell_is_shown_and_the_exit_code_is_1(

@@ -152,7 +152,14 @@ def test_negative_prompt_draws_what_diffusers_own_pipeline_draws(tiny_model, tin
         output_type="np",
     ).images
     ours = sample_latents(
-        tiny_model, ["cat"], [1], scheduler="ddim", steps=4, guidance_scale=7.5, guidance=guidance, latents=start
+        tiny_model,
+        ["cat"],
+        [1],
+        scheduler="ddim",
+        steps=4,
+        guidance_scale=7.5,
+        guidance=guidance,
+        latents=start,
     )
 
     with torch.no_grad():

@@ -103,7 +103,11 @@ def test_equal_captions_are_no_wrong_answers():
     same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
     loss = contrastive_loss(images, twice, torch.tensor(10.0), same)
     logits = 10 * images @ texts.T
-    by_image = F.cross_entropy(logits, torch.tensor([0, 0, 1]))
+    by_image = (
+        F.cross_entropy(logits[:2], torch.tensor([0, 0]), reduction="sum")
+        + torch.logsumexp(logits[2, [0, 0, 1]], 0)  # the third picture has two wrong answers
+        - logits[2, 1]
+    ) / 3
     columns = [torch.tensor([10 * images[i] @ texts[0], 10 * images[2] @ texts[0]]) for i in (0, 1)]
     last = 10 * images @ texts[1]
     by_text = (sum(torch.logsumexp(c, 0) - c[0] for c in columns) + torch.logsumexp(last, 0) - last[2]) / 3
