@@ -57,7 +57,7 @@ def train_autoencoder(
         return picture_loss(decoded, images) + 0.02 * moment_penalty(latents)
 
     trainer.run(loss, stop_after=stop_after)
-    if trainer.step >= settings.schedule.steps:
+    if trainer.step >= trainer.schedule.steps:
         finish_autoencoder(model, pictures, folder)
 
 

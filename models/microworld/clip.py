@@ -126,7 +126,7 @@ def train_clip(
         return contrastive_loss(seen, read, model.logit_scale.exp().clamp(max=100), same)
 
     trainer.run(loss, stop_after=stop_after, minutes=minutes)
-    if trainer.step >= settings.schedule.steps:
+    if trainer.step >= trainer.schedule.steps:
         trainer.averaged(lambda: save_clip(model, config, folder, tokenizer_folder, heldout))
 
 

@@ -100,7 +100,7 @@ def train_oracle(
         ).sum()
 
     trainer.run(loss, stop_after=stop_after)
-    if trainer.step < settings.schedule.steps:
+    if trainer.step < trainer.schedule.steps:
         return
 
     def finish() -> None:
