@@ -17,6 +17,7 @@ from prompt_suites.errors import BenchError
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
 TableFormat = Literal["rich", "md", "csv", "json"]
 ListKind = Literal["methods", "evaluators", "suites", "models"]
+_STOPPED = "stopped; what is finished is kept: the same command goes on from here"
 UsageError: Any = typer.BadParameter.__base__
 """Click's usage error, from whichever copy of click this typer stands on."""
 
@@ -47,6 +48,8 @@ def run_command(arguments: list[str]) -> int:
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="bench", standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code and says nothing
+            return _complain(_STOPPED, INTERRUPTED)
         return code if isinstance(code, int) else 0
     except UsageError as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else "bench"
@@ -54,7 +57,7 @@ def run_command(arguments: list[str]) -> int:
     except BenchError as error:
         return _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("stopped; what is finished is kept: the same command goes on from here", INTERRUPTED)
+        return _complain(_STOPPED, INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (head, less) has left; Python must not complain about it on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -82,7 +82,9 @@ def rich_tables(board: Board, *, width: int = WIDTH, concepts: Sequence[str] = (
         for group in _packed(_columns(board, rows), board, width):
             parts += [_rich_table(board, group), Text("")]
     parts += [Text(f"failed: {line}", style="red") for line in board.failures]
-    parts += [Padding(Text(note, style="dim"), (0, 0, 0, 2), expand=False) for note in board.notes]
+    parts += [
+        Text(fill(note, width, initial_indent="  ", subsequent_indent="    "), "dim") for note in board.notes
+    ]
     return Group(*parts)
 
 

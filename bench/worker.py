@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.chosen import ChosenEvaluator, ChosenMethod
 from bench.config import AUTO
+from bench.libraries import quiet_libraries
 from bench.pictures import read_pictures, write_png
 from bench.store import Store
 from bench.tasks import EraseTask, GenerateTask, ScoreTask
@@ -95,6 +96,7 @@ class Worker:
 
         from models.diffusion_model import DiffusionModel
 
+        quiet_libraries()
         model = DiffusionModel.from_directory(
             self.source.path,
             name=self.source.name,

@@ -238,9 +238,14 @@ def test_an_interrupt_is_one_line_with_a_hint_and_exit_code_130(
         generate(self, task, watcher)
         drawn.append(task.id)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Worker, "generate", interrupted)
-        assert run_command(tiny_run(tiny_model_dir)) == 130
+    # A shell's background jobs, CI's among them, start with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Worker, "generate", interrupted)
+            assert run_command(tiny_run(tiny_model_dir)) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     said = capsys.readouterr()
     assert said.out == "" and "Traceback" not in said.err
     last = said.err.strip().splitlines()[-1]
