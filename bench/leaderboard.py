@@ -268,21 +268,21 @@ def _numbers(scores: DataFrame, how: Mapping[tuple[str, str], str]) -> dict[tupl
         )
         .reset_index()
     )
+    columns = {name: by_prompt[name].to_numpy() for name in ("mean", "total", "scored", "rows", "seeds")}
+    sizes = by_prompt.groupby(_CELL, sort=True).size()
     found = {}
-    for key, group in _groups(by_prompt, _CELL):
-        whole = group[group["scored"] > 0]
+    start = 0
+    for key, size in zip(sizes.index, sizes, strict=True):
+        group = {name: column[start : start + size] for name, column in columns.items()}
+        start += size
+        some = group["scored"] > 0
         if how.get((key[3], key[4])) == "sum":
-            values = (whole["total"] / whole["seeds"] * len(whole)).to_numpy(float)
+            values = group["total"][some] / group["seeds"][some] * np.count_nonzero(some)
         else:
-            values = whole["mean"].to_numpy(float)
+            values = group["mean"][some]
         images = int(group["scored"].sum())
-        found[key] = _Numbers(values, images, int(group["rows"].sum()) - images)
+        found[key] = _Numbers(values.astype(float), images, int(group["rows"].sum()) - images)
     return found
-
-
-def _groups(frame: DataFrame, keys: list[str]) -> Iterator[tuple[tuple[str, ...], DataFrame]]:
-    for key, group in frame.groupby(keys, sort=True):
-        yield tuple(str(part) for part in key), group
 
 
 def _differences(scores: DataFrame, baseline: str) -> DataFrame:

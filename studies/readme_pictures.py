@@ -1,0 +1,72 @@
+"""`python -m studies.readme_pictures RUN`: the README's pictures, from a finished run and the built-in model.
+
+Writes docs/images/leaderboard.svg (the terminal's table), erasing.png (the run's contact sheet) and
+microworld.png (what the built-in model draws).
+"""
+
+import argparse
+import io
+import re
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.results import read_document
+from bench.tables import Board, print_rich
+from models.microworld.drawing import contact_sheet
+from models.sampling import ImageRequest, sample
+from models.zoo import load_model
+from prompt_suites.microworld.vocabulary import (
+    FAMILIES,
+    IDENTITIES,
+    IMPLICIT,
+    MEMORISED,
+    OBJECTS,
+    STYLES,
+)
+from prompt_suites.microworld.wording import with_article
+
+COLUMNS = 8
+GUIDANCE_SCALE = 4.0
+
+
+def prompts() -> list[str]:
+    """Five rows of eight: members, objects, styles, identities, implicit and memorised."""
+    members = [with_article(name) for family in FAMILIES for name in family.members[:2]]
+    styled = [f"a house in {style} style" for style in STYLES] + [
+        "a cat in neon style",
+        "a boat in sepia style",
+    ]
+    implicit = [with_article(name) for name in (*IMPLICIT[0].evoking[:3], IMPLICIT[0].without[0])]
+    objects = [with_article(name) for name in OBJECTS[:COLUMNS]]
+    return [*members, *objects, *styled, *IDENTITIES, *implicit, *MEMORISED]
+
+
+def leaderboard_svg(run: Path) -> str:
+    """The terminal's table as an SVG without web fonts."""
+    console = Console(record=True, width=104, file=io.StringIO())
+    print_rich(Board.from_json(read_document(run)), console)
+    svg = console.export_svg(title="bench run")
+    return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m studies.readme_pictures", description=__doc__)
+    parser.add_argument("run", type=Path, help="a run's folder")
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "leaderboard.svg").write_text(leaderboard_svg(given.run), encoding="utf-8")
+    shutil.copyfile(given.run / "images.png", given.out / "erasing.png")
+    model = load_model("microworld")
+    requests = [
+        ImageRequest(prompt, seed, GUIDANCE_SCALE, model.resolution, model.resolution)
+        for seed, prompt in enumerate(prompts())
+    ]
+    pictures = sample(model, requests, scheduler="ddim", steps=20)
+    contact_sheet(pictures, COLUMNS).save(given.out / "microworld.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
