@@ -238,8 +238,8 @@ MICROWORLD: dict[str, Any] = {
     "denoise_steps": 20,
     "trajectories": 16,
     "batch_size": 8,
-    "steps": 150,
-    "learning_rate": 5e-4,
+    "steps": 100,
+    "learning_rate": 2e-4,
 }
 
 
