@@ -6,11 +6,11 @@ RUNTIME := $(VENV)/.runtime-ready
 DEVELOP := $(VENV)/.develop-ready
 TEST_OPTIONS ?=
 
-.PHONY: help demo test test-all lint types clean
+.PHONY: help demo test lint types clean
 
 help:
 	@echo "make demo       erase a concept from the built-in model in several ways and print the leaderboard"
-	@echo "make test       run the tests (make test-all: the slow ones too)"
+	@echo "make test       run the tests"
 	@echo "make lint       ruff: style and format"
 	@echo "make types      mypy"
 	@echo "make clean      remove .venv and caches (results and the store stay)"
@@ -35,10 +35,7 @@ demo: $(RUNTIME)
 		--methods negative-prompt,sld-medium,sld-max,esd-x,esd-u --out runs/demo
 
 test: $(DEVELOP)
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(TEST_OPTIONS)
-
-test-all: $(DEVELOP)
-	$(BIN)/python -m pytest $(TEST_OPTIONS)
+	$(BIN)/python -m pytest -m "not gpu" $(TEST_OPTIONS)
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .
