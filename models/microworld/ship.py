@@ -35,6 +35,13 @@ def halve(source: Path, target: Path) -> None:
     save_file(tensors, target, metadata={"format": "pt"})
 
 
+def forget_origin(file: Path) -> None:
+    """Drop the folder that a config says it was loaded from: it names the training machine."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if isinstance(config, dict) and config.pop("_name_or_path", None) is not None:
+        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
 def ship_pipeline(snapshot: Path, autoencoder: Path, target: Path) -> None:
     """The latest snapshot with the latest decoder, as a pipeline folder."""
     pipeline = StableDiffusionPipeline.from_pretrained(snapshot, torch_dtype=torch.float32)
@@ -42,6 +49,8 @@ def ship_pipeline(snapshot: Path, autoencoder: Path, target: Path) -> None:
     pipeline.save_pretrained(target)
     for file in target.rglob("*.safetensors"):
         halve(file, file)
+    for file in target.rglob("*.json"):
+        forget_origin(file)
 
 
 def ship_folder(source: Path, target: Path, weights: str, others: tuple[str, ...]) -> None:
