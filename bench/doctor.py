@@ -103,7 +103,7 @@ def _suites(data_dir: Path | None) -> list[Finding]:
             found.append(Finding("suites", name, "absent", str(error)))
             continue
         prompts = {prompt.id for prompts in suite.prompts.values() for prompt in prompts}
-        detail = f"{len(card.concepts)} concepts, {len(prompts):,} prompts, made for {card.model}"
+        detail = f"{len(prompts):,} prompts, concepts: {len(card.concepts)}, made for {card.model}"
         found.append(Finding("suites", name, "ok", detail))
     return found
 
