@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.microworld.dataset import Pictures
-from models.microworld.diffusion import tokenise
+from models.microworld.diffusion import tokenise, tokenise_captions
 from models.microworld.loop import Trainer
 from models.microworld.oracle import augment, decode_views
 from models.microworld.settings import ClipSettings
@@ -106,11 +106,7 @@ def train_clip(
     model.train()
     decoded = decode_views(pictures, autoencoder_folder, DECODED, 0.3, seed).decoded
     batch = settings.schedule.batch
-    unique: dict[str, int] = {}
-    places = torch.tensor(
-        [[unique.setdefault(text, len(unique)) for text in several] for several in pictures.captions]
-    )
-    tokens = tokenise(tokenizer, list(unique)).to(torch.int32)
+    tokens, places = tokenise_captions(tokenizer, pictures)
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(pictures.pixels), (batch,), generator=generator)

@@ -115,13 +115,18 @@ def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     ).input_ids
 
 
+def tokenise_captions(tokenizer: CLIPTokenizer, pictures: Pictures) -> tuple[Tensor, Tensor]:
+    """Token ids [captions, length] of every distinct caption, and each picture's captions in it, [n, k]."""
+    unique: dict[str, int] = {}
+    places = [[unique.setdefault(text, len(unique)) for text in several] for several in pictures.captions]
+    return tokenise(tokenizer, list(unique)).to(torch.int32), torch.tensor(places)
+
+
 def prepare_examples(pictures: Pictures, autoencoder: AutoencoderTiny, tokenizer: CLIPTokenizer) -> Examples:
     """Encode every picture and every caption once."""
     latents = encode_all(autoencoder, pictures) * autoencoder.config.scaling_factor
-    unique: dict[str, int] = {}
-    places = [[unique.setdefault(text, len(unique)) for text in several] for several in pictures.captions]
-    ids = tokenise(tokenizer, list(unique))
-    return Examples(latents, ids[torch.tensor(places)].to(torch.int32), tokenise(tokenizer, [""])[0])
+    ids, places = tokenise_captions(tokenizer, pictures)
+    return Examples(latents, ids[places], tokenise(tokenizer, [""])[0])
 
 
 def kept_examples(
