@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from torch import Tensor
+
 from methods.edit import Edit
 from models.diffusion_model import DiffusionModel
 from prompt_suites.concepts import Concept
@@ -17,15 +19,42 @@ class Progress(NamedTuple):
     loss: float
 
 
+class Cache(Protocol):
+    """Keeps what is costly and the same for many edits of one base model: pictures, a Fisher diagonal.
+
+    `fetch` gives back the tensors that were kept for `maker` and `key`, or has them made and keeps
+    them. `maker` is the `__name__` of the module whose code makes them, `key` everything besides
+    that code and the base model that decides what they are, in JSON's types.
+    """
+
+    def fetch(
+        self, maker: str, key: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]: ...
+
+
+class NoCache:
+    """Has everything made anew."""
+
+    def fetch(
+        self, maker: str, key: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """What `make` makes."""
+        return make()
+
+
 @dataclass(frozen=True, kw_only=True)
 class EraseContext:
     """What a method may use besides the model: it loads nothing, chooses no device and prints nothing.
 
     `seed` decides everything random. `report` is called after every training step.
+    `general_prompts` are prompts of all kinds that the base model can draw, the concepts included;
+    empty unless the method's card asks for them. `cache` keeps what several edits share.
     """
 
     seed: int = 0
     report: Callable[[Progress], None] = lambda progress: None
+    general_prompts: tuple[str, ...] = ()
+    cache: Cache = field(default_factory=NoCache)
 
 
 class Method(Protocol):
@@ -44,7 +73,8 @@ class MethodCard:
 
     `build` is the settings class; `settings` fix what makes this name this variant, `presets`
     add the numbers of the official code, of the paper where they differ, and those tuned for
-    the built-in model.
+    the built-in model. `many_concepts` says whether one edit may erase several concepts,
+    `general_prompts` whether `erase` needs those of its context.
     """
 
     name: str
@@ -55,4 +85,5 @@ class MethodCard:
     settings: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     many_concepts: bool = False
+    general_prompts: bool = False
     notes: str = ""

@@ -16,6 +16,10 @@ class Concept:
     `neighbours` are close concepts that must survive. `negative` is the text that guidance
     methods (SLD, negative prompt) steer away from, if more than the first target phrase.
     `label` is the concept's name in a classifier's label list, where it has one.
+    `anchor_prompts` ask for pictures of the anchor, of which none is evaluated: material for methods
+    that train on such pictures. `additions` say how a style is added to a prompt, `{}` standing for
+    it: "{} in mosaic style". `evoked_by` are phrases that bring the concept along unnamed; methods
+    that replay what must stay leave them out.
     """
 
     name: str
@@ -26,10 +30,15 @@ class Concept:
     neighbours: tuple[str, ...] = ()
     negative: str | None = None
     label: str | None = None
+    anchor_prompts: tuple[str, ...] = ()
+    additions: tuple[str, ...] = ()
+    evoked_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.targets or not all(self.targets):
             raise ValueError(f"concept {self.name!r} needs at least one target phrase")
+        if not all("{}" in addition for addition in self.additions):
+            raise ValueError(f"concept {self.name!r}: every addition needs a {{}} for the prompt")
 
     @property
     def target(self) -> str:

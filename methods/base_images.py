@@ -1,0 +1,81 @@
+"""Pictures that the base model draws for a method to learn from, kept for every other edit that wants them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from methods.base import EraseContext
+from models.diffusion_model import DiffusionModel
+from models.guidance import ClassifierFree
+from models.noise import image_seed
+from models.sampling import ImageRequest, sample
+from prompt_suites.suite import SchedulerName
+
+
+def base_images(
+    model: DiffusionModel,
+    prompts: Sequence[str],
+    context: EraseContext,
+    *,
+    scheduler: SchedulerName,
+    steps: int,
+    guidance_scale: float,
+    eta: float = 0.0,
+    negative_prompt: str = "",
+    batch_size: int = 32,
+) -> Tensor:
+    """RGB uint8 pictures [n, 3, height, width] at the model's own resolution, picture i of prompt i.
+
+    A prompt that comes more than once gets another picture each time. A picture's noise is seeded
+    by its prompt, its place among that prompt's pictures and the context's seed. Kept in the
+    context's cache; the model must hold its base weights.
+    """
+    places = _places(prompts)
+
+    def draw() -> dict[str, Tensor]:
+        pictures = sample(
+            model,
+            [
+                ImageRequest(
+                    prompt=prompt,
+                    seed=image_seed("base images", prompt, place, context.seed),
+                    guidance_scale=guidance_scale,
+                    height=model.resolution,
+                    width=model.resolution,
+                )
+                for prompt, place in zip(prompts, places, strict=True)
+            ],
+            scheduler=scheduler,
+            steps=steps,
+            eta=eta,
+            guidance=ClassifierFree(negative_prompt),
+            batch_size=batch_size,
+        )
+        return {"images": torch.stack([torch.from_numpy(picture) for picture in pictures]).movedim(-1, 1)}
+
+    key = {
+        "prompts": list(prompts),
+        "seed": context.seed,
+        "scheduler": scheduler,
+        "steps": steps,
+        "guidance_scale": guidance_scale,
+        "eta": eta,
+        "negative_prompt": negative_prompt,
+    }
+    return context.cache.fetch(__name__, key, draw)["images"]
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """Float pictures in [0, 1] of uint8 ones, shape kept: what `DiffusionModel.encode_images` takes."""
+    return images.float() / 255
+
+
+def _places(prompts: Sequence[str]) -> list[int]:
+    """For each prompt, how many equal ones stand before it."""
+    seen: dict[str, int] = {}
+    places = []
+    for prompt in prompts:
+        places.append(seen.get(prompt, 0))
+        seen[prompt] = places[-1] + 1
+    return places
