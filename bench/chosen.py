@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.atomic import write_text
-from bench.config import Options
+from bench.config import OFFICIAL, Options
 from bench.ids import code_version, content_id, plain
 from evaluators.base import Metric
 from evaluators.registry import build_evaluator, evaluator_card
 from methods.registry import METHODS, build_method, method_card, methods
+from models.zoo import ModelSource
 from prompt_suites.errors import UnknownName
 
 BASELINE = next(iter(METHODS))
@@ -29,7 +30,8 @@ BASELINE = next(iter(METHODS))
 class ChosenMethod:
     """A method as one run uses it. `options` are the user's, as text; `settings` what came of them.
 
-    `presets` are the names that its card offers.
+    `presets` are the names that its card offers; `many_concepts` and `general_prompts` are the card's.
+    `base` is set for a row that is another base model instead of an edit of the run's own.
     """
 
     name: str
@@ -39,6 +41,14 @@ class ChosenMethod:
     settings: Mapping[str, Any]
     presets: tuple[str, ...]
     code: str
+    many_concepts: bool = False
+    general_prompts: bool = False
+    base: ModelSource | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the row is the same whatever the concept and the seed: a base model as it is."""
+        return self.is_baseline or self.base is not None
 
     @property
     def is_baseline(self) -> bool:
@@ -73,11 +83,13 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
     note = memory / f"{content_id({**asked, 'registry': code_version('methods.registry')})}.json"
     remembered = _recall(note)
     if remembered is None:
-        method = build_method(name, preset, options)
+        method, card = build_method(name, preset, options), method_card(name)
         remembered = {
             "settings_class": f"{type(method).__module__}:{type(method).__qualname__}",
             "settings": _settings(method),
-            "presets": list(method_card(name).presets),
+            "presets": list(card.presets),
+            "many_concepts": card.many_concepts,
+            "general_prompts": card.general_prompts,
         }
         with suppress(OSError):  # a store that cannot be written is reported where it matters
             write_text(note, json.dumps(remembered))
@@ -89,7 +101,15 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
         settings=remembered["settings"],
         presets=tuple(remembered["presets"]),
         code=code,
+        many_concepts=remembered["many_concepts"],
+        general_prompts=remembered["general_prompts"],
     )
+
+
+def reference(source: ModelSource, memory: Path) -> ChosenMethod:
+    """Another base model as a row of its own, under that model's name."""
+    nothing = choose_method(BASELINE, OFFICIAL, {}, memory)
+    return dataclasses.replace(nothing, name=source.name, base=source)
 
 
 def missing_packages(name: str) -> tuple[str, ...]:
@@ -117,9 +137,12 @@ def _settings(built: Any) -> dict[str, Any]:
     return {field.name: plain(getattr(built, field.name)) for field in dataclasses.fields(built)}
 
 
+_REMEMBERED = {"settings_class", "settings", "presets", "many_concepts", "general_prompts"}
+
+
 def _recall(note: Path) -> dict[str, Any] | None:
     try:
         remembered: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return remembered if {"settings_class", "settings", "presets"} <= remembered.keys() else None
+    return remembered if remembered.keys() >= _REMEMBERED else None

@@ -74,8 +74,13 @@ def run(
         str | None,
         typer.Option(help="Name (bench list models), pipeline directory or hub id; else the suite's own."),
     ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(help="Another base model as a row of its own: name, directory or hub id. Repeatable."),
+    ] = None,
     concepts: Annotated[
-        str | None, typer.Option(help="Comma list of the suite's concepts; else all.")
+        str | None,
+        typer.Option(help="Comma list of the suite's concepts, else all; a+b erases both in one edit."),
     ] = None,
     evaluators: Annotated[
         str | None, typer.Option(help="Comma list (bench list evaluators); else the suite's.")
@@ -121,6 +126,7 @@ def run(
             "suite": suite,
             "methods": names(methods, "--methods"),
             "model": model,
+            "references": tuple(reference or ()),
             "concepts": names(concepts, "--concepts"),
             "evaluators": names(evaluators, "--evaluators"),
             "seeds": parse_seeds(seeds),

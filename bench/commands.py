@@ -51,6 +51,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
             device=config.device,
             dtype=config.dtype,
             batch_size=config.batch_size,
+            general_prompts=prepared.general_prompts,
         )
         missing = plan.missing(store)
         todo = sum(missing.tasks.values())
@@ -74,7 +75,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
         _print_json(results.document)
     else:
         print_rich(Board.from_json(results.document), _stdout())
-    _say_where(said, folder, root, [concept.name for concept in plan.concepts])
+    _say_where(said, folder, root, [case.name for case in plan.cases])
     return FAILED if outcome.failures else 0
 
 
@@ -92,7 +93,7 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
     cells = [
         {
             "method": cell.method.name,
-            "concept": cell.concept.name,
+            "concept": cell.case.name,
             "seed": cell.seed,
             "tasks": len(cell.tasks),
             "images": sum(len(task.images) for task in cell.generate),

@@ -33,6 +33,7 @@ class RunConfig(BaseModel):
     method_options: dict[str, dict[str, str]] = Field(default_factory=dict)
     preset: str = AUTO
     model: str | None = None
+    references: tuple[str, ...] = ()
     concepts: tuple[str, ...] = ()
     evaluators: tuple[str, ...] = ()
     evaluator_options: dict[str, dict[str, str]] = Field(default_factory=dict)
@@ -51,7 +52,7 @@ class RunConfig(BaseModel):
             raise ValueError("needs one or more whole numbers, none negative (--seeds 0,1,2)")
         return tuple(dict.fromkeys(seeds))
 
-    @field_validator("methods", "concepts", "evaluators")
+    @field_validator("methods", "concepts", "evaluators", "references")
     @classmethod
     def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(names))

@@ -20,7 +20,8 @@ from prompt_suites.suite import Role
 class Failure:
     """Why a cell, or a part of it, has no result.
 
-    `role` and `evaluator` narrow it down; None means all of them.
+    `role` and `evaluator` narrow it down; None means all of them. `losses` is the curve of a
+    training that stopped.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Failure:
     role: Role | None = None
     evaluator: str | None = None
     trace: str = field(default="", compare=False)
+    losses: tuple[float, ...] = field(default=(), compare=False)
 
 
 class Outcome(NamedTuple):
@@ -75,6 +77,7 @@ class _Broken(NamedTuple):
     stage: TaskKind
     reason: str
     trace: str
+    losses: tuple[float, ...]
 
 
 def execute(plan: Plan, worker: Worker | Work, store: Store, reporter: Reporter) -> Outcome:
@@ -107,7 +110,7 @@ def execute(plan: Plan, worker: Worker | Work, store: Store, reporter: Reporter)
                     except StoreError:
                         raise
                     except Exception as error:
-                        broken[task.id] = _Broken(task.kind, reason_of(error), traceback.format_exc())
+                        broken[task.id] = _broken(task, error)
                         if not isinstance(task, ScoreTask):
                             worker.forget_model()
                     reporter.finished(task)
@@ -130,6 +133,11 @@ def _do(task: Task, cell: Cell, worker: Worker | Work, reporter: Reporter) -> No
         worker.score(task)
 
 
+def _broken(task: Task, error: Exception) -> _Broken:
+    losses = tuple(getattr(error, "losses", ()))
+    return _Broken(task.kind, reason_of(error), traceback.format_exc(), losses)
+
+
 def _cause(task: Task, broken: Mapping[str, _Broken]) -> _Broken | None:
     """What already failed of the task itself or of what it needs."""
     chain = [task.id]
@@ -147,13 +155,14 @@ def _failure(cell: Cell, task: Task, why: _Broken) -> Failure:
     )
     return Failure(
         method=cell.method.name,
-        concept=cell.concept.name,
+        concept=cell.case.name,
         seed=cell.seed,
         stage=why.stage,
         reason=why.reason,
         role=pictures.images.role if pictures and why.stage != "erase" else None,
         evaluator=task.evaluator if isinstance(task, ScoreTask) and why.stage == "score" else None,
         trace=why.trace,
+        losses=why.losses,
     )
 
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from bench.cases import TOGETHER, Case, pick_cases
 from bench.chosen import BASELINE, ChosenEvaluator, ChosenMethod
 from bench.config import RunConfig
 from bench.ids import code_version, content_id
 from bench.sizes import ModelSizes, scaled_side
 from bench.store import Store
 from bench.tasks import EraseTask, GenerateTask, PlannedImage, PlannedImages, ScoreTask, Task, TaskKind
-from models.noise import image_seed
+from models.seeds import image_seed
 from prompt_suites.concepts import Concept
-from prompt_suites.errors import BenchError, UnknownName
+from prompt_suites.errors import BenchError
 from prompt_suites.suite import ROLES, Prompt, Suite
 
 IMAGES_PER_TASK = 64
@@ -32,19 +33,24 @@ class BaseModel(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One method erasing one concept of the suite with one seed."""
+    """One method erasing one concept of the suite, or several together, with one seed."""
 
     method: ChosenMethod
-    concept: Concept
+    case: Case
     seed: int
     erase: EraseTask
     generate: tuple[GenerateTask, ...]
     score: tuple[ScoreTask, ...]
 
     @property
+    def concept(self) -> Concept:
+        """The concept that is measured."""
+        return self.case.concept
+
+    @property
     def title(self) -> str:
         """How messages name the cell."""
-        return f"{self.method.name} · {self.concept.name} · seed {self.seed}"
+        return f"{self.method.name} · {self.case.name} · seed {self.seed}"
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -70,7 +76,7 @@ class Plan:
     sizes: ModelSizes
     methods: tuple[ChosenMethod, ...]
     evaluators: tuple[ChosenEvaluator, ...]
-    concepts: tuple[Concept, ...]
+    cases: tuple[Case, ...]
     cells: tuple[Cell, ...]
 
     @cached_property
@@ -118,23 +124,27 @@ def make_plan(
     sizes: ModelSizes,
     methods: Sequence[ChosenMethod],
     evaluators: Sequence[ChosenEvaluator],
+    general_prompts: Sequence[str] = (),
 ) -> Plan:
     """Cells in the order method, concept, seed, and their tasks.
 
-    Raises UnknownName for a concept that the suite does not have.
+    `general_prompts` are for the methods that ask for them. Raises UnknownName for a concept that
+    the suite does not have, BenchError for a method that cannot erase concepts together.
     """
-    concepts = pick_concepts(suite, config.concepts)
+    cases = pick_cases(suite, config.concepts)
+    _check_together(methods, cases)
+    general = content_id(list(general_prompts))
     sampling = code_version("models.sampling")
     pictures = {
-        (concept.name, seed): _generate_groups(config, suite, concept, seed, sizes)
-        for concept in concepts
+        (case.name, seed): _generate_groups(config, suite, case, seed, sizes)
+        for case in cases
         for seed in config.seeds
     }
     cells = []
     for method in methods:
-        for concept in concepts:
+        for case in cases:
             for seed in config.seeds:
-                erase = _erase_task(config, model, method, concept, seed)
+                erase = _erase_task(config, model, method, case, seed, general)
                 generate = tuple(
                     GenerateTask(
                         erase=erase,
@@ -144,12 +154,12 @@ def make_plan(
                         eta=suite.protocol.eta,
                         code=sampling,
                     )
-                    for images in pictures[concept.name, seed]
+                    for images in pictures[case.name, seed]
                 )
                 score = tuple(
                     ScoreTask(
                         generate=task,
-                        concept=concept,
+                        concept=case.concept,
                         evaluator=evaluator.name,
                         protocol=evaluator.protocol,
                         code=evaluator.code,
@@ -158,9 +168,7 @@ def make_plan(
                     for task in generate
                 )
                 cells.append(
-                    Cell(
-                        method=method, concept=concept, seed=seed, erase=erase, generate=generate, score=score
-                    )
+                    Cell(method=method, case=case, seed=seed, erase=erase, generate=generate, score=score)
                 )
     return Plan(
         config=config,
@@ -169,7 +177,7 @@ def make_plan(
         sizes=sizes,
         methods=tuple(methods),
         evaluators=tuple(evaluators),
-        concepts=concepts,
+        cases=cases,
         cells=tuple(cells),
     )
 
@@ -177,20 +185,6 @@ def make_plan(
 def with_baseline(names: Sequence[str]) -> tuple[str, ...]:
     """The methods with the base model's own row first."""
     return (BASELINE, *(name for name in names if name != BASELINE))
-
-
-def pick_concepts(suite: Suite, names: Sequence[str]) -> tuple[Concept, ...]:
-    """The suite's concepts of these names, all where none is named; "grumpy-cat" means "Grumpy cat"."""
-    if not names:
-        return suite.concepts
-    by_name = {_slug(concept.name): concept for concept in suite.concepts}
-    for name in names:
-        if _slug(name) not in by_name:
-            raise UnknownName(
-                f"concept of {suite.name}", name, [c.name for c in suite.concepts], "--concepts"
-            )
-    wanted = {_slug(name) for name in names}
-    return tuple(concept for slug, concept in by_name.items() if slug in wanted)
 
 
 def planned_images(
@@ -222,36 +216,45 @@ def planned_images(
 
 
 def _generate_groups(
-    config: RunConfig, suite: Suite, concept: Concept, seed: int, sizes: ModelSizes
+    config: RunConfig, suite: Suite, case: Case, seed: int, sizes: ModelSizes
 ) -> tuple[PlannedImages, ...]:
-    """The concept's pictures, role by role, at most `IMAGES_PER_TASK` together."""
+    """The case's pictures, role by role, at most `IMAGES_PER_TASK` together."""
     groups = []
+    asked = case.prompts(suite)
     for role in ROLES:
-        prompts = [prompt for prompt in suite.prompts[concept.name] if prompt.role == role]
+        prompts = [prompt for prompt in asked if prompt.role == role]
         images = planned_images(suite, prompts[: config.limit], seed, sizes)
         groups += [
             PlannedImages(role=role, images=images[start : start + IMAGES_PER_TASK])
             for start in range(0, len(images), IMAGES_PER_TASK)
         ]
     if not groups:
-        raise BenchError(f"suite {suite.name} has no prompts for {concept.name}")
+        raise BenchError(f"suite {suite.name} has no prompts for {case.name}")
     return tuple(groups)
 
 
 def _erase_task(
-    config: RunConfig, model: BaseModel, method: ChosenMethod, concept: Concept, seed: int
+    config: RunConfig, model: BaseModel, method: ChosenMethod, case: Case, seed: int, general: str
 ) -> EraseTask:
     return EraseTask(
         method=method.name,
         settings_class=method.settings_class,
         settings=method.settings,
         code=method.code,
-        base=model.digest,
-        concept=None if method.is_baseline else concept,
-        seed=None if method.is_baseline else seed,
+        base=(method.base or model).digest,
+        concepts=() if method.fixed else case.erased,
+        seed=None if method.fixed else seed,
         dtype=config.dtype,
+        general_prompts=general if method.general_prompts else None,
     )
 
 
-def _slug(name: str) -> str:
-    return name.strip().lower().replace(" ", "-").replace("_", "-")
+def _check_together(methods: Sequence[ChosenMethod], cases: Sequence[Case]) -> None:
+    together = next((case.erased for case in cases if len(case.erased) > 1), ())
+    unable = [method.name for method in methods if not (method.many_concepts or method.fixed)]
+    if together and unable:
+        names = TOGETHER.join(concept.name for concept in together)
+        raise BenchError(
+            f"{', '.join(unable)}: one concept at a time, so {names} cannot be erased together: leave the "
+            "method out (--methods) or erase the concepts one by one (--concepts, a comma between them)"
+        )

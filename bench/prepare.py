@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.chosen import ChosenEvaluator, ChosenMethod, choose_evaluator, choose_method, missing_packages
+from bench.chosen import (
+    ChosenEvaluator,
+    ChosenMethod,
+    choose_evaluator,
+    choose_method,
+    missing_packages,
+    reference,
+)
 from bench.config import AUTO, OFFICIAL, Options, RunConfig
 from bench.plan import Plan, make_plan, with_baseline
 from bench.sizes import model_sizes
@@ -18,6 +25,7 @@ class Prepared(NamedTuple):
 
     plan: Plan
     source: ModelSource
+    general_prompts: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -36,8 +44,9 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     methods = _methods(config, names, source, store)
     evaluators, skipped = _evaluators(config, suite, source)
     notes += skipped
-    plan = make_plan(config, suite, source, model_sizes(source.path), methods, evaluators)
-    return Prepared(plan, source, tuple(notes))
+    general = _general_prompts(config, source, methods)
+    plan = make_plan(config, suite, source, model_sizes(source.path), methods, evaluators, general)
+    return Prepared(plan, source, general, tuple(notes))
 
 
 def _methods(
@@ -54,7 +63,21 @@ def _methods(
     offered = {offer for method in chosen for offer in method.presets}
     if config.preset != AUTO and config.preset not in offered:
         raise UnknownName("preset", config.preset, {AUTO, *offered}, "--preset")
+    for spec in config.references:
+        row = reference(resolve_model(spec), store / "settings")
+        if row.name in (method.name for method in chosen):
+            raise BenchError(f"--reference {spec}: there is a row {row.name!r} already")
+        chosen.append(row)
     return chosen
+
+
+def _general_prompts(config: RunConfig, source: ModelSource, methods: list[ChosenMethod]) -> tuple[str, ...]:
+    """Prompts of all kinds for the methods that ask for them; fetched only where one does."""
+    if not any(method.general_prompts for method in methods):
+        return ()
+    from prompt_suites.general import general_prompts
+
+    return general_prompts(source.general_prompts, config.data_dir)
 
 
 def _evaluators(

@@ -5,6 +5,7 @@ the tables again.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +54,7 @@ def gather(plan: Plan, store: Store, outcome: Outcome, notes: Sequence[str] = ()
         "plan": plan.id,
         "methods": [method.name for method in plan.methods],
         "baseline": plan.methods[0].name,
-        "concepts": [concept.name for concept in plan.concepts],
+        "concepts": [case.name for case in plan.cases],
         "seeds": list(plan.config.seeds),
         "protocol": plain(plan.suite.protocol),
         "interval": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "resampled": "prompts"},
@@ -86,7 +87,7 @@ def write_results(folder: Path, plan: Plan, store: Store, outcome: Outcome, resu
 
 def measured(plan: Plan) -> Measured:
     """What the plan's leaderboard has rows for."""
-    present = {cell.concept.name: {task.images.role for task in cell.generate} for cell in plan.cells}
+    present = {cell.case.name: {task.images.role for task in cell.generate} for cell in plan.cells}
     roles: dict[str, tuple[Role, ...]] = {
         concept: tuple(role for role in ROLES if role in found) for concept, found in present.items()
     }
@@ -101,8 +102,8 @@ def measured(plan: Plan) -> Measured:
 
 def title(plan: Plan) -> str:
     """The leaderboard's heading."""
-    concepts = plan.concepts
-    what = concepts[0].name if len(concepts) == 1 else f"mean over {len(concepts)} concepts"
+    cases = plan.cases
+    what = cases[0].name if len(cases) == 1 else f"mean over {len(cases)} concepts"
     return f"{plan.suite.title} ({plan.suite.name} {plan.suite.version}) on {plan.model.name}: {what}"
 
 
@@ -126,6 +127,15 @@ def footnotes(plan: Plan, rows: Sequence[Row], store: Store) -> list[str]:
         f"Base model {plan.model.name}, weights {plan.model.digest[:12]}. Prompts: {', '.join(counts)}"
         + (f", the first {config.limit} of each role and concept only (--limit)." if config.limit else "."),
     ]
+    notes += [
+        f"Row {method.name}: another base model, weights {method.base.digest[:12]}."
+        for method in plan.methods
+        if method.base
+    ]
+    for case in plan.cases:
+        asked = len(plan.suite.prompts[case.concept.name])
+        if dropped := asked - len(case.prompts(plan.suite)):
+            notes.append(f"{case.name}: {dropped} prompts that ask to keep what else is erased are left out.")
     if plan.suite.left_out:
         total = sum(left.rows for left in plan.suite.left_out)
         reasons = "; ".join(f"{left.rows}: {left.reason}" for left in plan.suite.left_out)
@@ -136,7 +146,7 @@ def footnotes(plan: Plan, rows: Sequence[Row], store: Store) -> list[str]:
         f"In parentheses: change against {baseline} on the same prompts and noise."
         + (
             " Over several concepts: their mean, prompts resampled within each."
-            if len(plan.concepts) > 1
+            if len(plan.cases) > 1
             else ""
         )
     )
@@ -190,11 +200,12 @@ def _run_record(plan: Plan, store: Store, outcome: Outcome, results: Results) ->
                 "options": dict(method.options),
                 "settings": dict(method.settings),
                 "code": method.code,
+                "base": (method.base or plan.model).digest,
             }
             for method in plan.methods
         ],
         "evaluator_code": {evaluator.name: evaluator.code for evaluator in plan.evaluators},
-        "concept_definitions": [plain(concept) for concept in plan.concepts],
+        "concept_definitions": {case.name: plain(case) for case in plan.cases},
         "notes": results.document["notes"],
         "execution": {"seconds": round(outcome.seconds, 3), "tasks_done": dict(outcome.done)},
         "failures": [
@@ -207,6 +218,7 @@ def _run_record(plan: Plan, store: Store, outcome: Outcome, results: Results) ->
                 "evaluator": failure.evaluator,
                 "reason": failure.reason,
                 "trace": failure.trace,
+                "losses": [loss if math.isfinite(loss) else str(loss) for loss in failure.losses],
             }
             for failure in outcome.failures
         ],
@@ -214,7 +226,7 @@ def _run_record(plan: Plan, store: Store, outcome: Outcome, results: Results) ->
         "cells": [
             {
                 "method": cell.method.name,
-                "concept": cell.concept.name,
+                "concept": cell.case.name,
                 "seed": cell.seed,
                 "edit": f"erase/{cell.erase.id[:2]}/{cell.erase.id}",
                 "images": {

@@ -57,7 +57,7 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
             parts.append(
                 {
                     "method": cell.method.name,
-                    "concept": cell.concept.name,
+                    "concept": cell.case.name,
                     "seed": cell.seed,
                     "role": task.generate.images.role,
                     "evaluator": task.evaluator,
@@ -77,7 +77,7 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
 def collect_costs(plan: Plan, store: Store) -> dict[tuple[str, str, int], CellCost]:
     """Cost of each cell by (method, concept, seed)."""
     return {
-        (cell.method.name, cell.concept.name, cell.seed): CellCost(
+        (cell.method.name, cell.case.name, cell.seed): CellCost(
             *_erase_cost(store, cell.erase.id),
             generate_seconds=sum(
                 float(store.entry(task.kind, task.id).about["generate_seconds"])

@@ -37,9 +37,9 @@ def contact_sheet(plan: Plan, store: Store) -> Image.Image | None:
     Pictures of an unsafe concept are blurred: a results folder is opened without warning.
     """
     # Read backwards, so that the first seed's cell is the one that stays.
-    first = {(cell.method.name, cell.concept.name): cell for cell in reversed(plan.cells)}
-    concepts = plan.concepts[:CONCEPTS]
-    columns = [place for concept in concepts for place in _places(first[plan.methods[0].name, concept.name])]
+    first = {(cell.method.name, cell.case.name): cell for cell in reversed(plan.cells)}
+    cases = plan.cases[:CONCEPTS]
+    columns = [place for case in cases for place in _places(first[plan.methods[0].name, case.name])]
     if not columns:
         return None
     methods = [method.name for method in plan.methods]
@@ -48,7 +48,7 @@ def contact_sheet(plan: Plan, store: Store) -> Image.Image | None:
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
     _headers(draw, font, columns)
-    unsafe = {concept.name for concept in concepts if concept.kind == "unsafe"}
+    unsafe = {case.name for case in cases if any(concept.kind == "unsafe" for concept in case.erased)}
     drawn = 0
     for row, method in enumerate(methods):
         top = HEADER + row * (TILE + GAP)
@@ -75,9 +75,7 @@ def save_png(image: Image.Image, path: Path) -> None:
 def _places(cell: Cell) -> Iterator[Place]:
     for role, task in _first_tasks(cell).items():
         indices = [i for i, image in enumerate(task.images.images) if image.image_index == 0]
-        yield from (
-            Place(cell.concept.name, role, index) for index in indices[: EXAMPLES[role in ERASED_ROLES]]
-        )
+        yield from (Place(cell.case.name, role, index) for index in indices[: EXAMPLES[role in ERASED_ROLES]])
 
 
 def _first_tasks(cell: Cell) -> dict[Role, GenerateTask]:

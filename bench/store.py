@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bench.atomic import fsync_path
-from bench.tasks import TaskKind
+from bench.tasks import EntryKind
 from prompt_suites.errors import BenchError
 
 MANIFEST = "manifest.json"
@@ -85,11 +85,11 @@ class Store:
     def __exit__(self, *reason: object) -> None:
         self.close()
 
-    def folder(self, kind: TaskKind, task_id: str) -> Path:
+    def folder(self, kind: EntryKind, task_id: str) -> Path:
         """Where an entry lies, or would."""
         return self.root / kind / task_id[:2] / task_id
 
-    def has(self, kind: TaskKind, task_id: str) -> bool:
+    def has(self, kind: EntryKind, task_id: str) -> bool:
         """Whether the task is finished and every file of it is there with its full size."""
         if (kind, task_id) in self._finished:
             return True
@@ -99,7 +99,7 @@ class Store:
         self._finished.add((kind, task_id))
         return True
 
-    def entry(self, kind: TaskKind, task_id: str) -> Entry:
+    def entry(self, kind: EntryKind, task_id: str) -> Entry:
         """A finished entry; raises DamagedEntry where it is not there, or not whole."""
         folder = self.folder(kind, task_id)
         manifest = self._manifest(folder)
@@ -108,7 +108,7 @@ class Store:
         return Entry(folder, manifest["files"], manifest["about"])
 
     @contextmanager
-    def writing(self, kind: TaskKind, task_id: str) -> Iterator["Draft"]:
+    def writing(self, kind: EntryKind, task_id: str) -> Iterator["Draft"]:
         """A draft to write the entry's files into; it becomes the entry when the block ends well.
 
         Raises StoreError in one line where the disk is full or cannot be written.

@@ -14,6 +14,8 @@ from prompt_suites.concepts import Concept
 from prompt_suites.suite import Prompt, Role, SchedulerName
 
 TaskKind = Literal["erase", "generate", "score"]
+EntryKind = Literal["erase", "generate", "score", "cache"]
+"""What the store holds: results of tasks, and what edits share."""
 FORMAT = 1
 """Version of what the store's entries hold; raised when their layout changes."""
 
@@ -23,7 +25,8 @@ class EraseTask:
     """One edit of one base model.
 
     `method` is the name it was first asked for under; the settings, not the name, decide the
-    result. `concept` and `seed` are None for a method whose edit does not depend on them.
+    result. `concepts` is empty and `seed` None for a method whose edit does not depend on them.
+    `general_prompts` is the digest of those that the method is given, None where it asks for none.
     """
 
     kind: ClassVar[TaskKind] = "erase"
@@ -33,13 +36,14 @@ class EraseTask:
     settings: Mapping[str, Any]
     code: str
     base: str
-    concept: Concept | None
+    concepts: tuple[Concept, ...]
     seed: int | None
     dtype: str
+    general_prompts: str | None = None
 
     @cached_property
     def id(self) -> str:
-        """Hash of the method's settings and code, the base weights, the concept, the seed and the dtype."""
+        """Hash of the method's settings and code, the base weights, the concepts, the seed and the dtype."""
         return content_id(
             {
                 "kind": self.kind,
@@ -48,9 +52,10 @@ class EraseTask:
                 "settings": self.settings,
                 "code": self.code,
                 "base": self.base,
-                "concept": self.concept,
+                "concepts": self.concepts,
                 "seed": self.seed,
                 "dtype": self.dtype,
+                "general_prompts": self.general_prompts,
             }
         )
 

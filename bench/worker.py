@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bench.cache import StoreCache
 from bench.chosen import ChosenEvaluator, ChosenMethod
 from bench.config import AUTO
 from bench.libraries import quiet_libraries
@@ -69,8 +70,14 @@ class Worker:
         device: str,
         dtype: str,
         batch_size: int,
+        general_prompts: Sequence[str] = (),
     ) -> None:
-        self.source, self.store = source, store
+        self.store = store
+        self.general_prompts = tuple(general_prompts)
+        self._sources = {
+            base.digest: base for base in (source, *(method.base for method in methods if method.base))
+        }
+        self._loaded: DiffusionModel | None = None
         self.asked_device, self.dtype, self.batch_size = device, dtype, batch_size
         self._methods = {method.name: method for method in methods}
         self._chosen_evaluators = {evaluator.name: evaluator for evaluator in evaluators}
@@ -89,27 +96,35 @@ class Worker:
         """The device that work runs on: the one asked for, or with `auto` a GPU where there is one."""
         return pick_device(self.asked_device)
 
-    @cached_property
-    def model(self) -> "DiffusionModel":
-        """The base model; raises BenchError where its weights are not those that were planned for."""
+    def model(self, digest: str) -> "DiffusionModel":
+        """The base model with these weights; one is in memory at a time.
+
+        Raises BenchError where the weights are not those that were planned for.
+        """
+        if self._loaded is None or self._loaded.digest != digest:
+            self.forget_model()
+            self._loaded = self._load(self._sources[digest])
+        return self._loaded
+
+    def _load(self, source: Source) -> "DiffusionModel":
         import torch
 
         from models.diffusion_model import DiffusionModel
 
         quiet_libraries()
         model = DiffusionModel.from_directory(
-            self.source.path,
-            name=self.source.name,
+            source.path,
+            name=source.name,
             device=self.device,
             dtype=getattr(torch, self.dtype),
-            preset=self.source.preset,
+            preset=source.preset,
         )
-        if model.digest != self.source.digest:
-            raise BenchError(f"{self.source.path}: the weights changed while the run was starting; run again")
+        if model.digest != source.digest:
+            raise BenchError(f"{source.path}: the weights changed while the run was starting; run again")
         return model
 
     def erase(self, task: EraseTask, concept: Concept, watcher: Watcher) -> None:
-        """Makes the edit; `concept` is the task's, or any for a method that depends on none."""
+        """Makes the edit; `concept` is what a method that depends on none is told to erase."""
         from methods.base import EraseContext
         from methods.registry import build_method
 
@@ -119,15 +134,17 @@ class Worker:
         context = EraseContext(
             seed=task.seed or 0,
             report=lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
+            general_prompts=self.general_prompts if task.general_prompts else (),
+            cache=StoreCache(self.store, task.base, task.dtype),
         )
-        model = self.model
+        model = self.model(task.base)
         with self.store.writing(task.kind, task.id) as draft:
-            edit = method.erase(model, (task.concept or concept,), context)
+            edit = method.erase(model, task.concepts or (concept,), context)
             edit.save(draft.folder)
             draft.about = {
                 "method": task.method,
                 "settings": dict(task.settings),
-                "concept": task.concept.name if task.concept else None,
+                "concepts": [concept.name for concept in task.concepts],
                 "seed": task.seed,
                 "base": task.base,
                 "dtype": task.dtype,
@@ -156,7 +173,7 @@ class Worker:
         with self.store.writing(task.kind, task.id) as draft:
             started = time.perf_counter()
             pictures = sample(
-                self.model,
+                self.model(task.erase.base),
                 requests,
                 scheduler=task.scheduler,
                 steps=task.steps,
@@ -219,7 +236,7 @@ class Worker:
     def forget_model(self) -> None:
         """Has the base model loaded anew: after a failure nobody knows what state it is in."""
         self.close()
-        self.__dict__.pop("model", None)
+        self._loaded = None
 
     def _use(self, task: EraseTask) -> "Guidance":
         from methods.edit import Edit, applied
@@ -228,7 +245,7 @@ class Worker:
             self.close()
             entry = self.store.entry(task.kind, task.id)
             edit: Edit = Edit.load(entry.folder)
-            self._guidance = self._edit_stack.enter_context(applied(self.model, edit))
+            self._guidance = self._edit_stack.enter_context(applied(self.model(task.base), edit))
             self._in_use = task.id
         return self._guidance
 

@@ -1,4 +1,4 @@
-"""Pictures that the base model draws for a method to learn from, kept for every other edit that wants them."""
+"""Pictures that the base model draws for methods to learn from, kept for all edits that want them."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from torch import Tensor
 from methods.base import EraseContext
 from models.diffusion_model import DiffusionModel
 from models.guidance import ClassifierFree
-from models.noise import image_seed
 from models.sampling import ImageRequest, sample
+from models.seeds import image_seed
 from prompt_suites.suite import SchedulerName
 
 

@@ -3,17 +3,10 @@
 A picture is then the same whatever the batch, the worker or the order it is drawn in.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
-
-
-def image_seed(suite: str, prompt_id: str, image_index: int, seed: int) -> int:
-    """A seed in [0, 2^63) for one image of a suite: the first 63 bits of a SHA-256 over the four values."""
-    key = "\0".join((suite, prompt_id, str(image_index), str(seed)))
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
 
 
 def image_generator(seed: int) -> Generator:

@@ -74,7 +74,7 @@ def _prompt(name: str, role: Any, own_seeds: bool, number: int) -> Prompt:
     )
 
 
-def method(name: str, **settings: Any) -> ChosenMethod:
+def method(name: str, *, many_concepts: bool = False, **settings: Any) -> ChosenMethod:
     return ChosenMethod(
         name=name,
         preset="official",
@@ -83,6 +83,7 @@ def method(name: str, **settings: Any) -> ChosenMethod:
         settings=settings,
         presets=("official",),
         code="c0de",
+        many_concepts=many_concepts,
     )
 
 

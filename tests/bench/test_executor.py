@@ -31,7 +31,7 @@ def statuses(document: dict[str, Any], method: str, concept: str) -> set[tuple[s
 
 def test_a_broken_edit_fails_its_cell_alone(fake: ModuleType, tmp_path: Path) -> None:
     def is_it(task: Any) -> bool:
-        return task.kind == "erase" and task.method == "dim" and task.concept.name == "red ball"
+        return task.kind == "erase" and task.method == "dim" and task.concepts[0].name == "red ball"
 
     outcome, document, worker = broken_run(fake, tmp_path, is_it)
     (failure,) = outcome.failures

@@ -8,12 +8,11 @@ from types import ModuleType
 import pytest
 
 from bench.config import RunConfig
-from bench.plan import IMAGES_PER_TASK, pick_concepts, planned_images, with_baseline
+from bench.plan import IMAGES_PER_TASK, planned_images, with_baseline
 from bench.sizes import ModelSizes, model_sizes, scaled_side
 from bench.tasks import GenerateTask
 from models.diffusion_model import DiffusionModel
-from models.noise import image_seed
-from prompt_suites.errors import BenchError
+from models.seeds import image_seed
 from prompt_suites.suite import Prompt
 
 
@@ -93,14 +92,6 @@ def test_sizes_read_from_configs_are_the_loaded_models_own(
     for folder in (tiny_model_dir, tiny_taesd_model_dir):
         model = DiffusionModel.from_directory(folder)
         assert model_sizes(folder) == (model.resolution, model.size_multiple)
-
-
-def test_concepts_are_found_with_hyphens_and_any_case(fake: ModuleType) -> None:
-    suite = fake.tiny_suite()
-    assert [c.name for c in pick_concepts(suite, ["blue-cube"])] == ["Blue Cube"]
-    assert [c.name for c in pick_concepts(suite, [])] == ["red ball", "Blue Cube"]
-    with pytest.raises(BenchError, match="did you mean red ball"):
-        pick_concepts(suite, ["red bell"])
 
 
 def test_limit_keeps_the_first_prompts_of_each_role(fake: ModuleType) -> None:

@@ -12,8 +12,9 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler,
 
 from models.diffusion_model import DiffusionModel
 from models.guidance import Guided, StepNoise
-from models.noise import image_noise, image_seed
+from models.noise import image_noise
 from models.sampling import ImageRequest, partly_denoised, sample, sample_latents
+from models.seeds import image_seed
 from models.zoo import BUILT_IN
 from prompt_suites.errors import BenchError
 
