@@ -144,6 +144,6 @@ SLD_WEAK_DIFFUSERS = _card(
     notes="At inference time. The weak level as a widely used diffusers port has it: s_S = 20 where the "
     "official code has 200, and 'an image showing' before the text.",
 )
-SLD_MEDIUM = _card("sld-medium", MEDIUM, MICROWORLD | {"threshold": 0.05})
+SLD_MEDIUM = _card("sld-medium", MEDIUM, MICROWORLD | {"threshold": 0.1})
 SLD_STRONG = _card("sld-strong", STRONG, MICROWORLD | {"threshold": 0.1})
 SLD_MAX = _card("sld-max", MAX, MICROWORLD)
