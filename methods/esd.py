@@ -281,7 +281,7 @@ ESD_U = _card(
     "esd-u",
     "u",
     paper={"parameters": "noxattn"},
-    microworld={"learning_rate": 1e-4},
+    microworld={"eta": 3.0, "steps": 150},
     notes="Trains all but the cross-attention; preset paper also trains norms, and leaves out the time "
     "embedding and the last convolution.",
 )
@@ -289,6 +289,6 @@ ESD_ALL = _card(
     "esd-all",
     "all",
     paper={"parameters": "full"},
-    microworld={"learning_rate": 1e-4},
+    microworld={"eta": 2.0, "steps": 150, "trajectories": 32},
     notes="Trains every Linear and Conv2d; preset paper also trains norms.",
 )
