@@ -1,0 +1,194 @@
+"""Writes an edit's weights so that other tools load them; what appears under the asked name is whole."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.checkpoints.contents import Contents
+from models.checkpoints.fitting import fitted
+from models.checkpoints.names import TEXT_LEVEL
+from models.checkpoints.reading import read_file
+from models.pipeline_files import WEIGHTS, WeightFile, incomplete, missing_files, read_json, weight_file
+from prompt_suites.errors import BenchError, UnknownName
+
+ExportFormat = Literal["diffusers", "safetensors", "delta"]
+"""What is written:
+
+- `diffusers`: the base's pipeline folder with the changed weights in it, for
+  `StableDiffusionPipeline.from_pretrained`;
+- `safetensors`: one file with the whole UNet, for `unet.load_state_dict`, and the whole text encoder
+  if that changed;
+- `delta`: one file with the changed tensors only, for `unet.load_state_dict(…, strict=False)`.
+
+In the two files the UNet's names are bare, as ESD and UCE publish theirs; the text encoder's begin
+with `text_encoder.text_model.`.
+"""
+
+ABOUT_FILE = "erasure_bench.json"
+PARTS = ("unet", "text_encoder")
+
+
+def export_weights(
+    base: Path,
+    tensors: Mapping[str, Tensor],
+    out: Path,
+    *,
+    format: ExportFormat,
+    about: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes the base model with `tensors` in it to `out`, a folder for `diffusers`, else a file; returns it.
+
+    `base` is the base model's pipeline folder, `tensors` are full values by the names of
+    `DiffusionModel.named_tensors`. A part that changed is written in the widest precision found in
+    it. `about` (JSON values) goes into the file's metadata, and into `erasure_bench.json` of a
+    folder. Raises BenchError where `out` exists or cannot be written, there is nothing to write, or the
+    tensors are not the base's.
+    """
+    if format not in get_args(ExportFormat):
+        raise UnknownName("export format", format, get_args(ExportFormat), "--format")
+    if missing := missing_files(base):
+        raise BenchError(incomplete(base, missing))
+    if not tensors:
+        raise BenchError("nothing to export: the edit changes no weights")
+    if out.exists():
+        raise BenchError(f"{out} exists already; name another place (--out)")
+    parts = {part: _base_part(base, part) for part in PARTS}
+    own = {f"{part}.{name}": tensor for part, held in parts.items() for name, tensor in held.items()}
+    tensors = fitted("the edit", Contents("edit", dict(tensors)), own)
+    note = {"format": "pt", "erasure_bench": json.dumps(dict(about or {}))}
+    with _appearing(out) as temporary:
+        if format == "diffusers":
+            _write_pipeline(base, temporary, parts, tensors, note)
+            (temporary / ABOUT_FILE).write_text(json.dumps(about or {}, indent=2) + "\n", encoding="utf-8")
+        else:
+            kept = tensors if format == "delta" else _with_the_rest(tensors, parts)
+            save_file({_published(name): tensor for name, tensor in _ready(kept).items()}, temporary, note)
+    return out
+
+
+def _base_part(base: Path, part: str) -> dict[str, Tensor]:
+    """A part's tensors by their names below the part, buffers included."""
+    tree = read_file(_weight_file(base, part).path).tree
+    return {name.removeprefix(TEXT_LEVEL) if part == "text_encoder" else name: tree[name] for name in tree}
+
+
+def _weight_file(base: Path, part: str) -> WeightFile:
+    file = weight_file(base, part)
+    assert file is not None, "checked by missing_files"
+    return file
+
+
+def _with_the_rest(
+    tensors: Mapping[str, Tensor], parts: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """The whole UNet, and the whole text encoder where any of it changed."""
+    whole: dict[str, Tensor] = {}
+    for part, own in parts.items():
+        changed = {name for name in tensors if name.startswith(f"{part}.")}
+        if changed or part == "unet":
+            merged = {f"{part}.{name}": tensors.get(f"{part}.{name}", value) for name, value in own.items()}
+            whole |= _in_one_dtype(merged)
+    return whole
+
+
+def _in_one_dtype(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The floating-point ones in the widest dtype among them: readers take one for all."""
+    floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
+    widest = floating[0]
+    for dtype in floating:
+        widest = torch.promote_types(widest, dtype)
+    return {
+        name: tensor.to(widest) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+    }
+
+
+def _ready(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _published(name: str) -> str:
+    """A tensor's name in an exported file."""
+    part, _, rest = name.partition(".")
+    return rest if part == "unet" else f"{part}.{TEXT_LEVEL}{rest}"
+
+
+def _write_pipeline(
+    base: Path,
+    out: Path,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    tensors: Mapping[str, Tensor],
+    note: dict[str, str],
+) -> None:
+    out.mkdir()
+    index = read_json(base / "model_index.json")
+    components = [name for name, value in index.items() if isinstance(value, list) and value[0] is not None]
+    for component in components:
+        if not (base / component).is_dir():
+            # A partial download, as the bench's own, lacks what drawing does not need.
+            index[component] = [None, None]
+            if component == "safety_checker":
+                index["requires_safety_checker"] = False
+        elif component in WEIGHTS:
+            changed = {
+                name.removeprefix(f"{component}."): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(f"{component}.")
+            }
+            _write_part(base, out, component, changed, parts.get(component, {}), note)
+        else:
+            shutil.copytree(base / component, out / component)
+    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_part(
+    base: Path,
+    out: Path,
+    part: str,
+    changed: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    note: dict[str, str],
+) -> None:
+    """A network's config and weights, the latter under the name that is looked for first."""
+    (out / part).mkdir()
+    shutil.copyfile(base / part / "config.json", out / part / "config.json")
+    file = _weight_file(base, part)
+    target = out / part / WEIGHTS[part][0]
+    if changed:
+        merged = {**own, **changed}
+        level = TEXT_LEVEL if part == "text_encoder" else ""
+        named = {level + name: tensor for name, tensor in _in_one_dtype(merged).items()}
+        save_file(_ready(named), target, note)
+    elif file.safetensors:
+        shutil.copyfile(file.path, target)
+    else:
+        save_file(_ready(read_file(file.path).tree), target, {"format": "pt"})
+
+
+@contextmanager
+def _appearing(out: Path) -> Iterator[Path]:
+    """A temporary place beside `out`, which takes its name if all goes well and else is removed.
+
+    Raises BenchError where the disk is full or the place forbidden.
+    """
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, out)
+    except (OSError, SafetensorError) as error:
+        raise BenchError(f"{out}: cannot be written: {error}") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)

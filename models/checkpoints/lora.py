@@ -1,0 +1,202 @@
+"""LoRA adapters in kohya's names (SPM's too) and in PEFT's and diffusers' names, merged into the weights.
+
+    W' = W + scale · (α / r) · up · down
+
+for Linear and convolutions alike: `down` [r, in, (h, w)] is the layer's own convolution into r
+channels, `up` [out, r, (1, 1)] mixes those.
+"""
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.checkpoints.compvis import compvis_names
+from models.checkpoints.contents import Contents, Format, Source, Target, is_flat, some
+from models.checkpoints.fitting import refuse_unknown
+from models.checkpoints.names import full_name
+from models.checkpoints.reading import Tree
+from models.diffusion_model import wide
+from prompt_suites.errors import BenchError
+
+# …to_q.lora_A.weight, .lora_B.default.weight (PEFT); .lora.up.weight, .lora_linear_layer.down.weight
+# (diffusers); .lora_down.weight (kohya); …attn1.processor.to_q_lora.down.weight (diffusers' first).
+FACTOR = re.compile(
+    r"(?P<module>.+?)\.(?:lora_(?P<letter>[AB])(?:\.\w+)?|lora(?:_linear_layer)?[._](?P<side>down|up))\.weight"
+)
+PROCESSOR_FACTOR = re.compile(r"(?P<module>.+)\.processor\.(?P<leaf>to_\w+)_lora\.(?P<side>down|up)\.weight")
+ALPHA = re.compile(r"(?P<module>.+)\.alpha")
+SIDES = {"A": "down", "B": "up"}
+KOHYA_UNET, KOHYA_TEXT = "lora_unet_", "lora_te_"
+PEFT_PREFIX = "base_model.model."
+METADATA_KEY = "lora_adapter_metadata"
+"""Where diffusers keeps a PEFT adapter's settings in a safetensors file."""
+
+UNSUPPORTED = "supported: LoRA of Linear and Conv2d layers; not DoRA, LoHa, LoKr, LoCon with lora_mid"
+
+
+class Key(NamedTuple):
+    """What a file's key holds: a factor ("down", "up") or "alpha" of the layer that it calls `module`."""
+
+    module: str
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Adapter:
+    """A low-rank change of one layer's weight; without `alpha` the factors' product counts as it is."""
+
+    down: Tensor
+    up: Tensor
+    alpha: float | None = None
+
+    @property
+    def rank(self) -> int:
+        """r, the channels between the factors."""
+        return int(self.down.shape[0])
+
+    def change(self, shape: torch.Size) -> Tensor:
+        """ΔW = (α / r) · up · down, of the weight's `shape`; raises ValueError where it does not fit."""
+        if self.up.dim() < 2 or self.down.dim() < 2 or math.prod(self.up.shape[2:]) != 1:
+            raise ValueError("the LoRA's factors are not those of a Linear or Conv2d layer")
+        up, down = self.up.float().flatten(1), self.down.float().flatten(1)
+        if up.shape[1] != down.shape[0] or (up.shape[0], down.shape[1]) != (shape[0], math.prod(shape[1:])):
+            raise ValueError(
+                f"the LoRA's factors are {tuple(self.up.shape)} and {tuple(self.down.shape)}, the base "
+                f"model's weight is {tuple(shape)}: it belongs to another base model"
+            )
+        strength = 1.0 if self.alpha is None else self.alpha / self.rank
+        return (strength * (up @ down)).reshape(shape)
+
+
+def _matches(tree: Tree) -> bool:
+    return is_flat(tree) and any((key := _parse(name)) and key.role != "alpha" for name in tree)
+
+
+def _parse(name: str) -> Key | None:
+    if match := PROCESSOR_FACTOR.fullmatch(name):
+        leaf = "to_out.0" if match["leaf"] == "to_out" else match["leaf"]
+        return Key(f"{match['module']}.{leaf}", match["side"])
+    if match := FACTOR.fullmatch(name):
+        return Key(match["module"], match["side"] or SIDES[match["letter"]])
+    if match := ALPHA.fullmatch(name):
+        return Key(match["module"], "alpha")
+    return None
+
+
+def _read(source: Source, target: Target) -> Contents:
+    parsed = {name: _parse(name) for name in source.tree}
+    if strange := [name for name, key in parsed.items() if key is None]:
+        raise BenchError(f"{source.path}: a LoRA with {some(strange)}: {UNSUPPORTED}")
+    by_module: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, key in parsed.items():
+        if key is not None:
+            by_module[key.module][key.role] = source.tree[name]
+    kohya = any(module.startswith((KOHYA_UNET, KOHYA_TEXT)) for module in by_module)
+    weights = _weights_by_module(by_module, target, kohya)
+    refuse_unknown(source.path, [module for module, weight in weights.items() if weight not in target.base])
+    settings = _Settings(source)
+    adapters = {
+        weights[module]: _adapter(source.path, module, factors, weights[module], settings)
+        for module, factors in by_module.items()
+    }
+    ranks = sorted({adapter.rank for adapter in adapters.values()})
+    rank = str(ranks[0]) if len(ranks) == 1 else f"{ranks[0]}–{ranks[-1]}"
+    return Contents(
+        f"{'kohya' if kohya else 'PEFT or diffusers'} LoRA of {len(adapters)} layers, "
+        f"rank {rank}, scale {target.scale:g}",
+        {name: _merged(source.path, name, adapter, target) for name, adapter in adapters.items()},
+        tuple(_notes(adapters.values(), kohya)),
+    )
+
+
+def _weights_by_module(modules: Mapping[str, Any], target: Target, kohya: bool) -> dict[str, str]:
+    """The file's name of a layer -> the base model's name of its weight (or what it would be)."""
+    if kohya:
+        known = _kohya_modules(target)
+        return {module: known.get(module, module) for module in modules}
+    return {module: full_name(f"{module.removeprefix(PEFT_PREFIX)}.weight") for module in modules}
+
+
+def _kohya_modules(target: Target) -> dict[str, str]:
+    """kohya's name of a layer, of diffusers' or compvis' spelling -> the base model's name of its weight."""
+
+    def spelt(start: str, weight: str) -> str:
+        return start + weight.removesuffix(".weight").replace(".", "_")
+
+    known = {
+        spelt(f"{KOHYA_TEXT}text_model_", name): f"text_encoder.{name}"
+        for name in target.names("text_encoder")
+    }
+    compvis = compvis_names(target.names("unet"))
+    for name in target.names("unet"):
+        known[spelt(KOHYA_UNET, name)] = f"unet.{name}"
+        if name in compvis:
+            known[spelt(KOHYA_UNET, compvis[name])] = f"unet.{name}"
+    return known
+
+
+class _Settings:
+    """A PEFT adapter's settings: its own file's, or what diffusers noted in the safetensors file."""
+
+    def __init__(self, source: Source) -> None:
+        self.path = source.path
+        self.whole = source.adapter
+        try:
+            self.noted = json.loads(source.metadata.get(METADATA_KEY, "{}"))
+        except ValueError:
+            self.noted = {}
+
+    def alpha(self, weight: str, rank: int) -> float | None:
+        """α of a layer that the file itself has none for; None where nothing says it."""
+        part, _, layer = weight.removesuffix(".weight").partition(".")
+        settings = self.whole or {
+            key.removeprefix(f"{part}."): value
+            for key, value in self.noted.items()
+            if key.startswith(f"{part}.")
+        }
+        if settings.get("use_dora"):
+            raise BenchError(f"{self.path}: a DoRA adapter; {UNSUPPORTED}")
+        alpha = settings.get("lora_alpha")
+        for pattern, value in (settings.get("alpha_pattern") or {}).items():
+            if re.fullmatch(rf"(.*\.)?({pattern})", layer):
+                alpha = value
+                break
+        if alpha is None:
+            return None
+        return float(alpha) * math.sqrt(rank) if settings.get("use_rslora") else float(alpha)
+
+
+def _adapter(
+    path: Path, module: str, factors: Mapping[str, Tensor], weight: str, settings: _Settings
+) -> Adapter:
+    if not {"down", "up"} <= factors.keys():
+        raise BenchError(f"{path}: the LoRA of {module} is incomplete: it has {', '.join(factors)} only")
+    rank = len(factors["down"])
+    alpha = float(factors["alpha"]) if "alpha" in factors else settings.alpha(weight, rank)
+    return Adapter(down=factors["down"], up=factors["up"], alpha=alpha)
+
+
+def _merged(path: Path, name: str, adapter: Adapter, target: Target) -> Tensor:
+    weight = wide(target.base[name].detach().cpu())
+    try:
+        return weight + target.scale * adapter.change(weight.shape)
+    except ValueError as error:
+        raise BenchError(f"{path}: {name}: {error} (--model)") from error
+
+
+def _notes(adapters: Collection[Adapter], kohya: bool) -> Iterator[str]:
+    if not all(adapter.alpha is not None for adapter in adapters):
+        yield "no alpha for some layers: taken as equal to the rank, as diffusers does"
+    if kohya and all(adapter.rank == 1 for adapter in adapters):
+        yield "rank 1 in kohya's names, as SPM saves it: merged as it is, without SPM's gate on the prompt"
+
+
+LORA = Format("LoRA in kohya's, PEFT's or diffusers' names", _matches, _read, has_scale=True)
