@@ -19,7 +19,7 @@ from torch.nn.functional import mse_loss
 
 from methods.base import EraseContext, MethodCard
 from methods.edit import Edit, check_concepts, new_edit
-from methods.parameters import ParameterGroup
+from methods.parameters import UNetGroup
 from methods.training import FineTune, OptimiserName
 from methods.trajectories import trajectories
 from models.diffusion_model import DiffusionModel
@@ -46,12 +46,13 @@ class ESD:
     `image_size` is in pixels, None for the model's own.
 
     How: `steps` steps of `optimiser` at `learning_rate`, each on `batch_size` latents that share a
-    timestep; `micro_batch` of them at a time, if given. With `trajectories` above 0, that many
-    images per phrase are sampled once and every step draws its latents from along them, which is
-    many times faster than sampling anew and gives less varied latents.
+    timestep; `micro_batch` of them at a time, if given, and with `gradient_checkpointing` in less
+    memory and more time. With `trajectories` above 0, that many images per phrase are sampled once
+    and every step draws its latents from along them, which is many times faster than sampling anew
+    and gives less varied latents.
     """
 
-    parameters: ParameterGroup
+    parameters: UNetGroup
     eta: float = 1.0
     phrases: Literal["canonical", "all"] = "canonical"
     sampled_by: Literal["base", "edited"] = "base"
@@ -68,6 +69,7 @@ class ESD:
     batch_size: PositiveInt = 1
     micro_batch: PositiveInt | None = None
     trajectories: NonNegativeInt = 0
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         if self.steps_ahead and self.timestep == "sampler":
@@ -93,6 +95,7 @@ class ESD:
             context=context,
             optimiser=self.optimiser,
             weight_decay=self.weight_decay,
+            gradient_checkpointing=self.gradient_checkpointing,
         ) as tuning:
             lessons = self._lessons(base, model, prompts, tuning.generator)
             for _ in tuning:
@@ -245,7 +248,7 @@ MICROWORLD: dict[str, Any] = {
 
 def _card(
     name: str,
-    parameters: ParameterGroup,
+    parameters: UNetGroup,
     *,
     paper: dict[str, Any] | None,
     microworld: dict[str, Any] | None = None,

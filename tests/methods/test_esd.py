@@ -249,6 +249,52 @@ def test_every_concept_and_phrase_is_drawn(tiny_model):
     assert drawn == {0, 1}
 
 
+@pytest.mark.parametrize("options", [{}, {"trajectories": 2}], ids=["sampled anew", "along trajectories"])
+@pytest.mark.parametrize("phrases", ["canonical", "all"])
+def test_every_latent_belongs_to_the_phrase_it_is_scored_for(tiny_model, monkeypatch, options, phrases):
+    """Every phrase of both concepts is drawn; x_t was sampled from it, and embedding and target are its."""
+    method = ESD(**TINY, phrases=phrases, batch_size=24, **options)
+    prompts = method.prompts([CAT, DOG])
+    sampled: list[tuple[str, torch.Tensor]] = []
+
+    def partly(model, texts, seeds, **settings):
+        found = partly_denoised(model, texts, seeds, **settings)
+        sampled.extend(zip(texts, found.latents, strict=True))
+        return found
+
+    def along(model, texts, seeds, **settings):
+        steps = trajectories(model, texts, seeds, **settings)
+        for at in steps:
+            sampled.extend(zip(texts, at.latents, strict=True))
+        return steps
+
+    monkeypatch.setattr("methods.esd.partly_denoised", partly)
+    monkeypatch.setattr("methods.esd.trajectories", along)
+    lesson = first_lesson(method, tiny_model, CAT, DOG)
+
+    known = tiny_model.encode_prompts(prompts)
+    said = [prompts[int((known - row).abs().flatten(1).sum(1).argmin())] for row in lesson.embeddings]
+    assert set(said) == set(prompts)
+    for text, latents in zip(said, lesson.latents, strict=True):
+        assert text in {owner for owner, seen in sampled if torch.equal(seen, latents)}
+    empty, concept = tiny_model.predict_noise_pair(lesson.latents, lesson.timestep, said)
+    torch.testing.assert_close(lesson.target, 2 * empty - concept, rtol=1e-3, atol=1e-3)
+
+
+def test_only_parameters_of_the_unet_can_be_trained():
+    with pytest.raises(BenchError, match="xattn-strict"):
+        build_method("esd-x", options={"parameters": "embedding"})
+
+
+def test_gradient_checkpointing_changes_nothing(tiny_model):
+    plain, checkpointed = (
+        ESD(**TINY, gradient_checkpointing=on).erase(tiny_model, [CAT], EraseContext())
+        for on in (False, True)
+    )
+    assert plain.losses == checkpointed.losses
+    assert all(torch.equal(plain.tensors[name], checkpointed.tensors[name]) for name in plain.tensors)
+
+
 def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(BenchError, match="sampled_by=base"):
         ESD(parameters="xattn", trajectories=4, sampled_by="edited")

@@ -1,0 +1,223 @@
+"""Unified Concept Editing (UCE).
+
+Gandikota, Orgad, Belinkov, Materzyńska, Bau: Unified Concept Editing in Diffusion Models, WACV 2024.
+What the cross-attention's keys and values make of the concept's tokens c becomes what they made of a
+guide text's tokens c_guide, while retained texts keep theirs. For every `attn2.to_k` and `attn2.to_v`,
+
+    min_W  Σ_e α ‖W c − v*‖² + Σ_p β ‖W c − W₀ c‖² + λ ‖W − W₀‖²         v* = W₀ c_guide
+
+has the closed form
+
+    W = (λ W₀ + Σ_e α v* cᵀ + Σ_p β W₀ c cᵀ) (λ I + Σ_e α c cᵀ + Σ_p β c cᵀ)⁻¹
+
+Every term has W₀ on its left, so that W = W₀ (I + D) with one D for all of the matrices:
+
+    D = Σ_e α (c_guide − c) cᵀ (λ I + Σ_e α c cᵀ + Σ_p β c cᵀ)⁻¹
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat
+from torch import Tensor
+
+from methods.base import EraseContext, MethodCard
+from methods.cost import Meter
+from methods.edit import Edit, check_concepts, new_edit
+from methods.parameters import select
+from models.diffusion_model import DiffusionModel
+from prompt_suites.concepts import Concept
+
+ENCODED_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class UCE:
+    """Settings of UCE; the defaults are those of the official code as it is now.
+
+    `guide` is the text that takes the concept's place: `auto` for the official choice, "art" for a
+    style and the empty text for anything else, `anchor` for the concept's own anchor, or any text.
+    `retain` are prompts that keep their keys and values: `none`, the concepts' `neighbours` less what
+    is itself erased, or a list of prompts (JSON on the command line); `retain_empty_prompt` adds the
+    empty one. `phrases` says whether a concept's canonical phrase is erased or all of its target
+    phrases.
+
+    `tokens` says where: with `last` at the last token of each text before its end token; with
+    `last-to-end` from there through the padding, concept and guide each from its own last token and
+    as far as the longer of the two reaches, and at all tokens of the retained prompts. A text
+    without tokens of its own, as the empty one, is represented by the start token.
+
+    `erase_scale` α, `retain_scale` β and `keep_scale` λ weigh the three terms of the objective. A
+    `retain_scale` of None is the old code's max(0.1, 1 / number of retained prompts).
+    """
+
+    guide: str = "auto"
+    retain: Literal["none", "neighbours"] | tuple[str, ...] = "none"
+    retain_empty_prompt: bool = False
+    phrases: Literal["canonical", "all"] = "canonical"
+    tokens: Literal["last", "last-to-end"] = "last"
+    erase_scale: PositiveFloat = 1.0
+    retain_scale: NonNegativeFloat | None = 1.0
+    keep_scale: PositiveFloat = 0.5
+
+    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+        """New keys and values of the cross-attention; the seed changes nothing.
+
+        Solved in float64 on the CPU, where the official codes solve in fp32, and then cast to the
+        model's dtype.
+        """
+        check_concepts(concepts)
+        with Meter(model.device) as meter:
+            retained = self.retained(concepts)
+            tokens = embedded_tokens(model, self.erased(concepts), retained, self.tokens)
+            change = weight_change(
+                tokens, self.erase_scale, self._retain_scale(len(retained)), self.keep_scale
+            )
+            tensors = _changed(model, change)
+        return new_edit("uce", self, model, concepts, tensors=tensors, cost=meter.cost(steps=0))
+
+    def erased(self, concepts: Sequence[Concept]) -> tuple["Erased", ...]:
+        """What is erased and what takes its place."""
+        return tuple(
+            Erased(phrase, self._guide(concept))
+            for concept in concepts
+            for phrase in (concept.targets if self.phrases == "all" else (concept.target,))
+        )
+
+    def retained(self, concepts: Sequence[Concept]) -> tuple[str, ...]:
+        """The prompts that keep their keys and values, each once."""
+        if self.retain == "neighbours":
+            erased = {phrase for concept in concepts for phrase in concept.targets}
+            prompts = [name for concept in concepts for name in concept.neighbours if name not in erased]
+        else:
+            prompts = [] if self.retain == "none" else list(self.retain)
+        return tuple(dict.fromkeys([*([""] if self.retain_empty_prompt else []), *prompts]))
+
+    def _guide(self, concept: Concept) -> str:
+        match self.guide:
+            case "auto":
+                return "art" if concept.kind == "style" else ""
+            case "anchor":
+                return concept.anchor
+            case _:
+                return self.guide
+
+    def _retain_scale(self, retained: int) -> float:
+        if self.retain_scale is None:
+            return max(0.1, 1 / max(retained, 1))
+        return self.retain_scale
+
+
+class Erased(NamedTuple):
+    """A phrase and the text that takes its place."""
+
+    phrase: str
+    guide: str
+
+
+class EmbeddedTokens(NamedTuple):
+    """Text embeddings, one a row, float64 on the CPU: row i of `guides` takes the place of that of `erased`.
+
+    `erased` and `guides` are [n, width], `retained` is [m, width].
+    """
+
+    erased: Tensor
+    guides: Tensor
+    retained: Tensor
+
+
+def embedded_tokens(
+    model: DiffusionModel,
+    erased: Sequence[Erased],
+    retained: Sequence[str],
+    tokens: Literal["last", "last-to-end"],
+) -> EmbeddedTokens:
+    """The embeddings of the tokens that the edit is about, as `UCE` says."""
+    embeddings = _encode(model, [*(text for pair in erased for text in pair), *retained])
+    last = {text: last_token(model.tokenizer, text) for text in embeddings}
+    concepts, guides = [], []
+    for phrase, guide in erased:
+        first, other = last[phrase], last[guide]
+        length = 1 if tokens == "last" else len(embeddings[phrase]) - max(first, other)
+        concepts.append(embeddings[phrase][first : first + length])
+        guides.append(embeddings[guide][other : other + length])
+    nothing = torch.zeros_like(concepts[0][:0])
+    kept = [
+        embeddings[text][last[text] : last[text] + 1] if tokens == "last" else embeddings[text]
+        for text in retained
+    ]
+    return EmbeddedTokens(torch.cat(concepts), torch.cat(guides), torch.cat([nothing, *kept]))
+
+
+def last_token(tokenizer: Any, text: str) -> int:
+    """The position of a text's last token before the end token; 0, the start token's, if it has none."""
+    encoded = tokenizer(text, truncation=True, max_length=tokenizer.model_max_length)
+    return len(encoded.input_ids) - 2
+
+
+def weight_change(
+    tokens: EmbeddedTokens, erase_scale: float, retain_scale: float, keep_scale: float
+) -> Tensor:
+    """D [width, width] of W = W₀ (I + D): zero where nothing is erased."""
+    erased, guides, retained = tokens
+    identity = torch.eye(erased.shape[1], dtype=erased.dtype)
+    weighed = keep_scale * identity + erase_scale * erased.T @ erased + retain_scale * retained.T @ retained
+    return torch.linalg.solve(weighed, erase_scale * erased.T @ (guides - erased)).T
+
+
+def _encode(model: DiffusionModel, texts: Sequence[str]) -> Mapping[str, Tensor]:
+    """Each text's embeddings [tokens, width]."""
+    distinct = list(dict.fromkeys(texts))
+    with torch.no_grad():
+        embeddings = [
+            model.encode_prompts(distinct[start : start + ENCODED_AT_ONCE]).cpu().double()
+            for start in range(0, len(distinct), ENCODED_AT_ONCE)
+        ]
+    return dict(zip(distinct, torch.cat(embeddings), strict=True))
+
+
+def _changed(model: DiffusionModel, change: Tensor) -> dict[str, Tensor]:
+    """The keys' and values' new weights, on the CPU, where they differ from the model's."""
+    changed = {}
+    for name, parameter in select(model.parts, "xattn-strict").items():
+        if not name.endswith(".weight"):
+            continue  # a bias is in W c and in v* alike
+        original = parameter.detach().cpu()
+        wide = original.double()
+        new = (wide + wide @ change).to(original.dtype)
+        if not torch.equal(new, original):
+            changed[name] = new
+    return changed
+
+
+OLD: dict[str, Any] = {
+    "guide": " ",
+    "retain_empty_prompt": True,
+    "tokens": "last-to-end",
+    "erase_scale": 1.0,
+    "retain_scale": None,
+    "keep_scale": 0.5,
+}
+MICROWORLD: dict[str, Any] = {
+    "guide": "anchor",
+    "retain": "neighbours",
+    "retain_empty_prompt": True,
+    "phrases": "all",
+    "tokens": "last-to-end",
+}
+
+UCE_CARD = MethodCard(
+    name="uce",
+    title="Unified Concept Editing",
+    paper="Gandikota et al., Unified Concept Editing in Diffusion Models, WACV 2024, arXiv:2308.14761",
+    formula="W = (λ W₀ + Σ_e α W₀ c_guide cᵀ + Σ_p β W₀ c cᵀ) (λ I + Σ_e α c cᵀ + Σ_p β c cᵀ)⁻¹",
+    build=UCE,
+    presets={"official": {}, "old": OLD, "paper": OLD, "microworld": MICROWORLD},
+    many_concepts=True,
+    notes="In closed form: no training, no seed. Preset official is the code as it is now (28c81ed); preset "
+    "old, and paper likewise, is the code of the paper's time (35e91e2), which most comparisons use. Here "
+    "they retain what --method-option uce.retain asks for, neighbours or a JSON list of prompts, and the old "
+    "code the empty prompt besides; for a style it would retain the 1,700 artists of its own list, too.",
+)
