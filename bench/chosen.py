@@ -18,9 +18,10 @@ from bench.config import OFFICIAL, Options
 from bench.ids import code_version, content_id, plain
 from evaluators.base import Metric
 from evaluators.registry import build_evaluator, evaluator_card
-from methods.registry import METHODS, build_method, method_card, methods
+from methods.from_file import absolute, in_file
+from methods.registry import METHODS, build_method, method_card, method_target, parse_settings
 from models.zoo import ModelSource
-from prompt_suites.errors import UnknownName
+from prompt_suites.errors import BenchError
 
 BASELINE = next(iter(METHODS))
 """The base model's own row: the first method of the registry."""
@@ -31,7 +32,8 @@ class ChosenMethod:
     """A method as one run uses it. `options` are the user's, as text; `settings` what came of them.
 
     `presets` are the names that its card offers; `many_concepts` and `general_prompts` are the card's.
-    `base` is set for a row that is another base model instead of an edit of the run's own.
+    `base` is set for a row that is another base model instead of an edit of the run's own, `weights`
+    for one that is a user's checkpoint, `file` for a method of the user's: PATH.py:NAME, from any folder.
     """
 
     name: str
@@ -44,11 +46,18 @@ class ChosenMethod:
     many_concepts: bool = False
     general_prompts: bool = False
     base: ModelSource | None = None
+    weights: Path | None = None
+    file: str | None = None
+
+    @property
+    def registered(self) -> str:
+        """What the registry knows the method by, which is not always the row's name."""
+        return BASELINE if self.base else self.file or self.name
 
     @property
     def fixed(self) -> bool:
-        """Whether the row is the same whatever the concept and the seed: a base model as it is."""
-        return self.is_baseline or self.base is not None
+        """Whether the row is the same whatever the concept and the seed: nothing is erased for it here."""
+        return self.is_baseline or self.base is not None or self.weights is not None
 
     @property
     def is_baseline(self) -> bool:
@@ -72,13 +81,12 @@ class ChosenEvaluator:
 def choose_method(name: str, preset: str, options: Options, memory: Path) -> ChosenMethod:
     """The method with its settings resolved; `memory` is the folder that remembers them.
 
-    Raises UnknownName for a name that is in no table, BenchError for an option that does not fit.
+    Raises UnknownName for a name that is in no table, BenchError for an option that does not fit or
+    a file that has no such method.
     """
-    known = methods()
-    if name not in known:
-        raise UnknownName("method", name, known, "--methods")
-    code = code_version(known[name].partition(":")[0])
-    asked = {"target": known[name], "preset": preset, "options": options, "code": code}
+    target = method_target(name)
+    code = _code_of(target, f"method {name!r}")
+    asked = {"target": target, "preset": preset, "options": options, "code": code}
     # The registry parses the options, so its code counts for the settings, though not for the edit.
     note = memory / f"{content_id({**asked, 'registry': code_version('methods.registry')})}.json"
     remembered = _recall(note)
@@ -86,7 +94,7 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
         method, card = build_method(name, preset, options), method_card(name)
         remembered = {
             "settings_class": f"{type(method).__module__}:{type(method).__qualname__}",
-            "settings": _settings(method),
+            "settings": plain_settings(name, method),
             "presets": list(card.presets),
             "many_concepts": card.many_concepts,
             "general_prompts": card.general_prompts,
@@ -94,7 +102,7 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
         with suppress(OSError):  # a store that cannot be written is reported where it matters
             write_text(note, json.dumps(remembered))
     return ChosenMethod(
-        name=name,
+        name=row_name(name),
         preset=preset,
         options=dict(options),
         settings_class=remembered["settings_class"],
@@ -103,13 +111,45 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
         code=code,
         many_concepts=remembered["many_concepts"],
         general_prompts=remembered["general_prompts"],
+        file=absolute(name) if in_file(name) else None,
     )
+
+
+def row_name(method: str) -> str:
+    """What a method is called in tables and before the dot of an option: a file's, by its class or card.
+
+    Raises BenchError where a file's method has a name of the registry.
+    """
+    if not in_file(method):
+        return method
+    name = method_card(method).name
+    if name in METHODS:
+        raise BenchError(f"{method}: the name {name!r} is taken by a registered method; give it another")
+    return name
 
 
 def reference(source: ModelSource, memory: Path) -> ChosenMethod:
     """Another base model as a row of its own, under that model's name."""
     nothing = choose_method(BASELINE, OFFICIAL, {}, memory)
     return dataclasses.replace(nothing, name=source.name, base=source)
+
+
+def user_weights(name: str, path: Path, options: Options) -> ChosenMethod:
+    """A user's checkpoint as a row called `name`. Raises BenchError where it or an option is no good."""
+    from methods.user_weights import UserWeights
+    from models.checkpoints.files import checkpoint_digest
+
+    settings = {"digest": checkpoint_digest(path), **parse_settings(UserWeights, name, options)}
+    return ChosenMethod(
+        name=name,
+        preset=OFFICIAL,
+        options=dict(options),
+        settings_class=f"{UserWeights.__module__}:{UserWeights.__qualname__}",
+        settings=plain(UserWeights(**settings)),
+        presets=(),
+        code=code_version(UserWeights.__module__),
+        weights=path,
+    )
 
 
 def missing_packages(name: str) -> tuple[str, ...]:
@@ -133,8 +173,19 @@ def choose_evaluator(
     )
 
 
-def _settings(built: Any) -> dict[str, Any]:
-    return {field.name: plain(getattr(built, field.name)) for field in dataclasses.fields(built)}
+def _code_of(target: str, what: str) -> str:
+    try:
+        return code_version(target.partition(":")[0])
+    except (ModuleNotFoundError, SyntaxError) as error:  # an installed package's mistake
+        raise BenchError(f"{what} cannot be loaded from {target}: {error}") from error
+
+
+def plain_settings(name: str, built: Any) -> dict[str, Any]:
+    """A method's settings as JSON values. Raises BenchError where one is nothing of the kind."""
+    try:
+        return {field.name: plain(getattr(built, field.name)) for field in dataclasses.fields(built)}
+    except TypeError as error:
+        raise BenchError(f"{name}: settings must be plain values: {error}") from error
 
 
 _REMEMBERED = {"settings_class", "settings", "presets", "many_concepts", "general_prompts"}

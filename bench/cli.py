@@ -1,4 +1,4 @@
-"""The command line: `bench run`, `list`, `show`, `table`, `doctor`.
+"""The command line: `bench run`, `list`, `show`, `table`, `export`, `check`, `doctor`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 3 wrong
 usage, 130 interrupted. Nothing heavy is imported before a command runs.
@@ -16,6 +16,7 @@ from prompt_suites.errors import BenchError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
 TableFormat = Literal["rich", "md", "csv", "json"]
+ExportFormat = Literal["diffusers", "safetensors", "delta"]
 ListKind = Literal["methods", "evaluators", "suites", "models"]
 _STOPPED = "stopped; what is finished is kept: the same command goes on from here"
 UsageError: Any = typer.BadParameter.__base__
@@ -68,11 +69,21 @@ def run_command(arguments: list[str]) -> int:
 def run(
     suite: Annotated[str, typer.Option(help="Prompts, concepts and protocol (bench list suites).")],
     methods: Annotated[
-        str, typer.Option(help="Comma list of methods (bench list methods); the baseline is added.")
+        str,
+        typer.Option(
+            help="Comma list of methods (bench list methods) and of your own, each PATH.py:NAME; "
+            "the baseline is added."
+        ),
     ],
     model: Annotated[
         str | None,
         typer.Option(help="Name (bench list models), pipeline directory or hub id; else the suite's own."),
+    ] = None,
+    edit: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=PATH: a published or own checkpoint as a row (docs/user-weights.md). Repeatable."
+        ),
     ] = None,
     reference: Annotated[
         list[str] | None,
@@ -126,6 +137,7 @@ def run(
             "suite": suite,
             "methods": names(methods, "--methods"),
             "model": model,
+            "edits": options(edit or [], "--edit", "NAME=PATH"),
             "references": tuple(reference or ()),
             "concepts": names(concepts, "--concepts"),
             "evaluators": names(evaluators, "--evaluators"),
@@ -185,6 +197,55 @@ def table(
     from bench.commands import print_table
 
     return print_table(run, format_, concepts)
+
+
+@app.command(no_args_is_help=True)
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A row of its leaderboard.")],
+    out: Annotated[Path, typer.Option(help="What to write: a folder for diffusers, else a file.")],
+    format_: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="diffusers: a whole pipeline; safetensors: the whole UNet; delta: the tensors that changed.",
+        ),
+    ] = "diffusers",
+    concept: Annotated[
+        str | None, typer.Option(help="Which concept's edit, where the run has several.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Which seed's edit, where the run has several.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The base model's folder, where it is no longer where it was.")
+    ] = None,
+) -> int:
+    """Write an edit as weights that plain diffusers loads."""
+    from bench.commands import export_edit_of
+
+    return export_edit_of(run, method, format_, out, concept, seed, model)
+
+
+@app.command(no_args_is_help=True)
+def check(
+    method: Annotated[str, typer.Argument(help="PATH.py:NAME of your own method, or a registered one.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name (bench list models), pipeline directory or hub id; else the built-in one."),
+    ] = None,
+    method_option: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE or METHOD.KEY=VALUE. Repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Try a method out: does it keep the contract of all methods?
+
+    A few short erasures of one concept: nothing is measured. Exit code 1 if a check fails.
+    """
+    from bench.commands import check_method
+    from bench.config import named_options
+
+    options = named_options(method_option or [], "--method-option")
+    return check_method(method, model, options, as_json=as_json)
 
 
 @app.command()

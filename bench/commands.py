@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,54 @@ def print_table(run: str, form: str, concepts_asked: str | None) -> int:
             raise UnknownName("concept", name, board.concepts, "--concepts")
     print_rich(board, _stdout(), wanted)
     return 0
+
+
+def export_edit_of(
+    run: str,
+    method: str,
+    form: Any,
+    out: Path,
+    concept: str | None,
+    seed: int | None,
+    model: str | None,
+) -> int:
+    """Writes one edit of a finished run as weights, and prints where."""
+    from bench.export import find_edit
+    from bench.libraries import quiet_libraries
+    from methods.edit import Edit
+    from methods.exporting import export_edit
+    from models.zoo import resolve_model
+
+    found = find_edit(find_run(run), method, concept, seed)
+    quiet_libraries()
+    base = resolve_model(model or found.model)
+    written = export_edit(Edit.load(found.folder), base.path, form, out)
+    _stdout().print(str(written), highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def check_method(
+    method: str, model: str | None, options: Mapping[str, Mapping[str, str]], *, as_json: bool
+) -> int:
+    """Prints what the contract's checks found, each as soon as it is done."""
+    from bench.check import prepare_examination
+
+    console = _stdout()
+    examination = prepare_examination(method, model, options)
+    if not as_json:
+        console.print(examination.title, highlight=False, markup=False)
+    marks = {"ok": "[green]ok[/]     ", "failed": "[red]failed[/] ", "skipped": "[dim]skipped[/]"}
+    for check in examination.run():
+        if not as_json:
+            why = f"  [dim]{escape(check.why)}[/]" if check.why else ""
+            console.print(
+                f"  {marks[check.verdict]}  {escape(check.name)}{why}", highlight=False, soft_wrap=True
+            )
+    if as_json:
+        _print_json(examination.to_json())
+    else:
+        console.print(examination.summary, highlight=False, markup=False)
+    return FAILED if examination.failed else 0
 
 
 def print_findings(store: Path | None, data_dir: Path | None, *, as_json: bool) -> int:

@@ -34,6 +34,7 @@ class RunConfig(BaseModel):
     preset: str = AUTO
     model: str | None = None
     references: tuple[str, ...] = ()
+    edits: dict[str, Path] = Field(default_factory=dict)
     concepts: tuple[str, ...] = ()
     evaluators: tuple[str, ...] = ()
     evaluator_options: dict[str, dict[str, str]] = Field(default_factory=dict)
@@ -86,13 +87,13 @@ def seeds(text: str) -> tuple[int, ...]:
         raise BenchError(f"--seeds {text!r}: not a list of whole numbers such as 0,1,2") from None
 
 
-def options(words: list[str], flag: str) -> dict[str, str]:
-    """`KEY=VALUE` words as a dict; raises BenchError."""
+def options(words: list[str], flag: str, form: str = "KEY=VALUE") -> dict[str, str]:
+    """`KEY=VALUE` words as a dict; raises BenchError that shows the `form`."""
     pairs = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
-            raise BenchError(f"{flag} {word!r}: write it as KEY=VALUE")
+            raise BenchError(f"{flag} {word!r}: write it as {form}")
         pairs[key.strip()] = value.strip()
     return pairs
 

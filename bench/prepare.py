@@ -10,6 +10,8 @@ from bench.chosen import (
     choose_method,
     missing_packages,
     reference,
+    row_name,
+    user_weights,
 )
 from bench.config import AUTO, OFFICIAL, Options, RunConfig
 from bench.plan import Plan, make_plan, with_baseline
@@ -54,15 +56,22 @@ def _methods(
 ) -> list[ChosenMethod]:
     preset = (source.preset or OFFICIAL) if config.preset == AUTO else config.preset
     common = config.method_options.get("", {})
-    chosen = []
+    chosen: list[ChosenMethod] = []
     for name in names:
         # An option without a name is meant for the methods that were asked for, not for the baseline.
-        own = config.method_options.get(name, {})
+        own = config.method_options.get(row_name(name), {})
         options: Options = own if name == names[0] else {**common, **own}
-        chosen.append(choose_method(name, preset, options, store / "settings"))
+        method = choose_method(name, preset, options, store / "settings")
+        if method.name in (other.name for other in chosen):
+            raise BenchError(f"--methods {name}: there is a row {method.name!r} already; rename one of them")
+        chosen.append(method)
     offered = {offer for method in chosen for offer in method.presets}
     if config.preset != AUTO and config.preset not in offered:
         raise UnknownName("preset", config.preset, {AUTO, *offered}, "--preset")
+    for name, path in config.edits.items():
+        if name in (method.name for method in chosen):
+            raise BenchError(f"--edit {name}={path}: there is a row {name!r} already; give it another name")
+        chosen.append(user_weights(name, path, config.method_options.get(name, {})))
     for spec in config.references:
         row = reference(resolve_model(spec), store / "settings")
         if row.name in (method.name for method in chosen):
@@ -100,7 +109,7 @@ def _evaluators(
 
 def _no_stray_options(config: RunConfig) -> None:
     for flag, options, names in (
-        ("--method-option", config.method_options, config.methods),
+        ("--method-option", config.method_options, (*map(row_name, config.methods), *config.edits)),
         ("--evaluator-option", config.evaluator_options, config.evaluators),
     ):
         for name in options:

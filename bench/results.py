@@ -6,7 +6,7 @@ the tables again.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from pandas import DataFrame
 
 from bench.atomic import write_atomically, write_text
 from bench.bootstrap import CONFIDENCE, RESAMPLES
+from bench.chosen import ChosenMethod
 from bench.executor import Outcome
 from bench.ids import plain
 from bench.leaderboard import Measured, Row, build_leaderboard, to_frame, to_json
@@ -132,6 +133,10 @@ def footnotes(plan: Plan, rows: Sequence[Row], store: Store) -> list[str]:
         for method in plan.methods
         if method.base
     ]
+    notes += [
+        f"Row {method.name}: {'; '.join([str(method.weights), *about['read_as']])}."
+        for method, about in _user_weights(plan, store)
+    ]
     for case in plan.cases:
         asked = len(plan.suite.prompts[case.concept.name])
         if dropped := asked - len(case.prompts(plan.suite)):
@@ -201,6 +206,7 @@ def _run_record(plan: Plan, store: Store, outcome: Outcome, results: Results) ->
                 "settings": dict(method.settings),
                 "code": method.code,
                 "base": (method.base or plan.model).digest,
+                "weights": str(method.weights) if method.weights else None,
             }
             for method in plan.methods
         ],
@@ -241,6 +247,16 @@ def _run_record(plan: Plan, store: Store, outcome: Outcome, results: Results) ->
             for cell in plan.cells
         ],
     }
+
+
+def _user_weights(plan: Plan, store: Store) -> Iterator[tuple[ChosenMethod, Mapping[str, Any]]]:
+    """Rows that are a user's checkpoint, with what was noted of it when it was read."""
+    seen = set()
+    for cell in plan.cells:
+        task = cell.erase
+        if cell.method.weights and task.id not in seen and store.has(task.kind, task.id):
+            seen.add(task.id)
+            yield cell.method, store.entry(task.kind, task.id).about
 
 
 def _devices(plan: Plan, store: Store) -> set[str]:

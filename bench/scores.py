@@ -94,6 +94,8 @@ def _erase_cost(store: Store, task_id: str) -> tuple[float | None, int | None]:
     if not store.has("erase", task_id):
         return None, None
     about = store.entry("erase", task_id).about
+    if about["erase_seconds"] is None:  # a user's weights: nobody knows what they cost
+        return None, None
     return float(about["erase_seconds"]), int(about["peak_memory_bytes"])
 
 

@@ -24,6 +24,8 @@ from prompt_suites.concepts import Concept
 from prompt_suites.errors import BenchError
 
 if TYPE_CHECKING:
+    from methods.edit import Edit
+    from methods.user_weights import UserEdit
     from models.diffusion_model import DiffusionModel
     from models.guidance import Guidance
 
@@ -124,36 +126,58 @@ class Worker:
         return model
 
     def erase(self, task: EraseTask, concept: Concept, watcher: Watcher) -> None:
-        """Makes the edit; `concept` is what a method that depends on none is told to erase."""
+        """Makes the edit, or reads a user's; `concept` is what a method that depends on none is told."""
+        self.close()
+        chosen = self._methods[task.method]
+        concepts = task.concepts or (concept,)
+        with self.store.writing(task.kind, task.id) as draft:
+            read_as: list[str] = []
+            if chosen.weights is None:
+                edit = self._make(task, chosen, concepts, watcher)
+            else:
+                found = self._read(task, chosen.weights, concepts)
+                edit, read_as = found.edit, [found.format, *found.notes]
+            edit.save(draft.folder)
+            draft.about = {
+                "method": task.method,
+                "settings": dict(task.settings),
+                "read_as": read_as,
+                "concepts": [concept.name for concept in task.concepts],
+                "seed": task.seed,
+                "base": task.base,
+                "dtype": task.dtype,
+                "erase_seconds": edit.cost.seconds if edit.cost.seconds or not chosen.weights else None,
+                "peak_memory_bytes": edit.cost.peak_memory_bytes,
+                "memory": edit.cost.memory,
+                "steps": edit.cost.steps,
+                **self._where(),
+            }
+
+    def _make(
+        self, task: EraseTask, chosen: ChosenMethod, concepts: Sequence[Concept], watcher: Watcher
+    ) -> "Edit":
         from methods.base import EraseContext
         from methods.registry import build_method
 
-        self.close()
-        chosen = self._methods[task.method]
-        method = build_method(chosen.name, chosen.preset, chosen.options)
+        method = build_method(chosen.registered, chosen.preset, chosen.options)
         context = EraseContext(
             seed=task.seed or 0,
             report=lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
             general_prompts=self.general_prompts if task.general_prompts else (),
             cache=StoreCache(self.store, task.base, task.dtype),
         )
-        model = self.model(task.base)
-        with self.store.writing(task.kind, task.id) as draft:
-            edit = method.erase(model, task.concepts or (concept,), context)
-            edit.save(draft.folder)
-            draft.about = {
-                "method": task.method,
-                "settings": dict(task.settings),
-                "concepts": [concept.name for concept in task.concepts],
-                "seed": task.seed,
-                "base": task.base,
-                "dtype": task.dtype,
-                "erase_seconds": edit.cost.seconds,
-                "peak_memory_bytes": edit.cost.peak_memory_bytes,
-                "memory": edit.cost.memory,
-                "steps": edit.cost.steps,
-                **self._where(),
-            }
+        return method.erase(self.model(task.base), concepts, context)
+
+    def _read(self, task: EraseTask, path: Path, concepts: Sequence[Concept]) -> "UserEdit":
+        from methods.user_weights import read_user_edit
+        from models.checkpoints.files import checkpoint_digest
+
+        settings = dict(task.settings)
+        digest = settings.pop("digest")
+        found = read_user_edit(path, self.model(task.base), concepts, **settings)
+        if checkpoint_digest(path) != digest:
+            raise BenchError(f"{path}: the file changed while the run was starting; run again")
+        return found
 
     def generate(self, task: GenerateTask, watcher: Watcher) -> None:
         """Draws the pictures with the task's edit in the model."""

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from methods.cost import Cost
-from methods.registry import guidances, load_target
+from methods.guidances import guidances, load_target
 from models.diffusion_model import DiffusionModel
 from models.guidance import ClassifierFree, Guidance
 from models.weights import swapped

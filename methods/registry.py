@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+from methods.from_file import described, file_target, in_file
+from methods.guidances import load_target
 from prompt_suites.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
@@ -26,16 +27,15 @@ METHODS: dict[str, str] = {
     "esd-x-strict": "methods.esd:ESD_X_STRICT",
     "esd-u": "methods.esd:ESD_U",
     "esd-all": "methods.esd:ESD_ALL",
+    "ca-model": "methods.concept_ablation:CA_MODEL",
+    "ca-noise": "methods.concept_ablation:CA_NOISE",
+    "ca-reverse": "methods.concept_ablation:CA_REVERSE",
+    "loss-max": "methods.loss_max:LOSS_MAX",
+    "sa": "methods.selective_amnesia:SA",
+    "uce": "methods.uce:UCE_CARD",
 }
-
-GUIDANCES: dict[str, str] = {
-    "classifier-free": "models.guidance:ClassifierFree",
-    "sld": "methods.sld:SafeLatentGuidance",
-}
-"""Kinds of guidance that a saved edit may hold."""
 
 METHOD_ENTRY_POINTS = "erasure_bench.methods"
-GUIDANCE_ENTRY_POINTS = "erasure_bench.guidances"
 DEFAULT_PRESET = "official"
 
 
@@ -44,24 +44,35 @@ def methods() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=METHOD_ENTRY_POINTS)} | METHODS
 
 
-def guidances() -> dict[str, str]:
-    """Our kinds of guidance and those of installed packages."""
-    return {point.name: point.value for point in entry_points(group=GUIDANCE_ENTRY_POINTS)} | GUIDANCES
-
-
 def method_names() -> tuple[str, ...]:
     """Every name that `method_card` knows, ours first."""
     known = methods()
     return (*METHODS, *(name for name in known if name not in METHODS))
 
 
-def method_card(name: str) -> MethodCard:
-    """The card of a method. Raises UnknownName, or BenchError where a package's method cannot be imported."""
+def method_target(name: str) -> str:
+    """Where a method lies, as `module:name`; `name` may also be PATH.py:NAME, and that file is then imported.
+
+    Raises UnknownName, or BenchError for a file that has no such method.
+    """
+    if in_file(name):
+        return file_target(name)
     known = methods()
     if name not in known:
         raise UnknownName("method", name, known, "--methods")
-    card: MethodCard = load_target(known[name], f"method {name!r}")
-    return card
+    return known[name]
+
+
+def method_card(name: str) -> MethodCard:
+    """The card of a method; one is made where the target is the method's class.
+
+    Raises UnknownName, or BenchError where a package's or a file's method cannot be imported or is none.
+    """
+    what = name if in_file(name) else f"method {name!r}"
+    found = load_target(method_target(name), what)
+    from methods.cards import card_of
+
+    return card_of(found, None if in_file(name) else name, what)
 
 
 def build_method(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, str] | None = None) -> Method:
@@ -69,43 +80,49 @@ def build_method(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
 
     A preset that the card lacks falls back to `official`. Options are text, as on the command
     line (`--method-option KEY=VALUE`); `none` stands for no value where a setting allows that.
-    Raises BenchError that names the valid settings, or what the value may be.
+    Raises BenchError that names the valid settings, what the value may be, or what is missing.
     """
     card = method_card(name)
     chosen = card.presets.get(preset, card.presets.get(DEFAULT_PRESET, {}))
-    hints = {
-        field.name: get_type_hints(card.build, include_extras=True)[field.name]
-        for field in dataclasses.fields(card.build)
-    }
-    settings = {**card.settings, **chosen}
-    for key, text in (options or {}).items():
+    settings = {**card.settings, **chosen, **parse_settings(card.build, name, options or {})}
+    fields = [field for field in dataclasses.fields(card.build) if field.init]
+    if missing := [field.name for field in fields if _is_required(field) and field.name not in settings]:
+        raise BenchError(f"{name}: give {', '.join(missing)} (--method-option {missing[0]}=…)")
+    try:
+        method: Method = card.build(**settings)
+    except Exception as error:  # what a settings class of someone else's raises
+        raise BenchError(f"{name}: {described(error, None)} (--method-option)") from error
+    return method
+
+
+def parse_settings(build: type, name: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """Text options as values of the fields of the dataclass `build`; raises BenchError as `build_method`."""
+    types = get_type_hints(build, include_extras=True)
+    hints = {field.name: types[field.name] for field in dataclasses.fields(build) if field.init}
+    settings = {}
+    for key, text in options.items():
         if not hints:
             raise BenchError(f"{name} has no settings, so {key!r} cannot be set (--method-option)")
         if key not in hints:
             raise UnknownName(f"setting of {name}", key, hints, "--method-option")
         settings[key] = _parse(hints[key], text, f"{name}: --method-option {key}={text}")
-    try:
-        method: Method = card.build(**settings)
-    except BenchError as error:
-        raise BenchError(f"{name}: {error} (--method-option)") from error
-    return method
+    return settings
 
 
-def load_target(target: str, what: str) -> Any:
-    """What a `module:name` string points at."""
-    module, _, attribute = target.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise BenchError(f"{what} cannot be loaded from {target}: {error}") from error
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _parse(hint: Any, text: str, where: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
 
     if text.lower() == "none" and type(None) in get_args(hint):
         return None
-    adapter = TypeAdapter(hint)
+    try:
+        adapter = TypeAdapter(hint)
+    except PydanticUserError:
+        raise BenchError(f"{where}: a value of type {hint} cannot be given as text") from None
     try:
         return adapter.validate_python(text)
     except ValidationError as error:

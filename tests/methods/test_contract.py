@@ -1,22 +1,38 @@
 """What every registered method promises, on the tiny model, from one table of tiny settings."""
 
-import math
-
 import pytest
 import torch
 
-from methods.base import EraseContext, Progress
-from methods.edit import Edit, applied
+from methods.base import EraseContext
+from methods.contract import CHECKS, check_contract
 from methods.registry import METHODS, build_method, method_card
-from models.sampling import sample_latents
-from models.weights import changed_tensors, snapshot
+from methods.rehearsal import Rehearsal, Trial
 from prompt_suites.concepts import Concept
 from prompt_suites.errors import BenchError
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat", neighbours=("tabby cat",))
 DOG = Concept(name="dog", kind="instance", targets=("pirate dog",), anchor="dog")
+GENERAL = ("a tree", "a grumpy cat", "a red boat")
 
 ESD = {"steps": "3", "denoise_steps": "3", "scheduler": "ddim", "learning_rate": "1e-3", "batch_size": "2"}
+SA = {
+    "steps": "3",
+    "batch_size": "2",
+    "learning_rate": "1e-3",
+    "ema_decay": "0.5",
+    "surrogate_images": "2",
+    "sampling_steps": "2",
+    "fisher": "fast",
+    "fisher_terms": "2",
+}
+CA = {
+    "images": "4",
+    "denoise_steps": "2",
+    "eta": "0",
+    "steps": "3",
+    "learning_rate": "1e-3",
+    "batch_size": "2",
+}
 SLD = {"safety_scale": "50", "threshold": "0.05", "warmup_steps": "1"}
 
 TINY: dict[str, dict[str, str]] = {
@@ -31,19 +47,27 @@ TINY: dict[str, dict[str, str]] = {
     "esd-x-strict": ESD,
     "esd-u": ESD,
     "esd-all": ESD | {"trajectories": "2"},
+    "ca-model": CA,
+    "ca-noise": CA,
+    "ca-reverse": CA,
+    "loss-max": CA | {"ceiling": "10"},
+    "sa": SA,
+    "uce": {"guide": "anchor", "retain": "neighbours"},
 }
 CHANGES_NOTHING = {"none"}
 
 
-def draw(model, edit):
-    with applied(model, edit) as guidance:
-        return sample_latents(
-            model, ["a grumpy cat"], [1], scheduler="ddim", steps=4, guidance_scale=7.5, guidance=guidance
+def rehearse(name, model):
+    return Rehearsal(
+        Trial(
+            method=name,
+            model=model,
+            concepts=(CAT, DOG),
+            prompt="a grumpy cat",
+            options=TINY[name],
+            general_prompts=GENERAL,
         )
-
-
-def erase(model, name, seed=0, concepts=(CAT,), **context):
-    return build_method(name, options=TINY[name]).erase(model, concepts, EraseContext(seed=seed, **context))
+    )
 
 
 def test_every_method_is_in_the_table():
@@ -51,66 +75,29 @@ def test_every_method_is_in_the_table():
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_method_keeps_the_contract(name, tiny_model, tmp_path):
-    before = snapshot(tiny_model)
-    global_state = torch.random.get_rng_state()
-    seen: list[Progress] = []
+def test_method_keeps_the_contract(name, tiny_model):
+    rehearsal = rehearse(name, tiny_model)
+    checks = {check.name: check for check in check_contract(rehearsal)}
 
-    edit = erase(tiny_model, name, report=seen.append)
+    assert checks.keys() == CHECKS.keys()
+    changes_nothing = {"changes the picture of the concept"} if name in CHANGES_NOTHING else set()
+    failed = {check.name: check.why for check in checks.values() if check.verdict == "failed"}
+    assert failed.keys() == changes_nothing, failed
 
-    assert not changed_tensors(before, tiny_model.named_tensors()), "the base is as it was, bit for bit"
-    assert torch.equal(torch.random.get_rng_state(), global_state), "the seed alone decides what is random"
-    assert edit.concepts == ("cat",)
-    assert edit.base_digest == tiny_model.digest
-    assert all(tensor.isfinite().all() and tensor.device.type == "cpu" for tensor in edit.tensors.values())
-    assert all(math.isfinite(loss) for loss in edit.losses)
-    assert [progress.loss for progress in seen] == list(edit.losses)
-    assert edit.cost.steps == len(edit.losses)
-    assert bool(edit.cost.steps) == (edit.cost.seconds > 0) == (edit.cost.peak_memory_bytes > 0)
+    several = checks["erases several concepts"].verdict
+    assert several == ("ok" if method_card(name).many_concepts else "skipped")
 
-    torch.random.manual_seed(12345)
-    again = erase(tiny_model, name)
-    assert again.tensors.keys() == edit.tensors.keys()
-    assert all(torch.equal(again.tensors[key], edit.tensors[key]) for key in edit.tensors), (
-        "same seed, same edit"
-    )
-    assert (again.losses, again.guidance, again.settings) == (edit.losses, edit.guidance, edit.settings)
-
-    edit.save(tmp_path)
-    loaded = Edit.load(tmp_path)
-    assert {name: getattr(loaded, name) for name in vars(loaded) if name != "tensors"} == {
-        name: getattr(edit, name) for name in vars(edit) if name != "tensors"
-    }
-    assert loaded.tensors.keys() == edit.tensors.keys()
-    assert all(torch.equal(loaded.tensors[key], edit.tensors[key]) for key in edit.tensors)
-
-    plain = draw(tiny_model, erase(tiny_model, "none"))
-    edited = draw(tiny_model, loaded)
-    assert torch.equal(edited, draw(tiny_model, edit))
-    assert edited.isfinite().all()
-    assert torch.equal(edited, plain) == (name in CHANGES_NOTHING), "the picture of the concept changes"
-    assert not changed_tensors(before, tiny_model.named_tensors())
-
-
-@pytest.mark.parametrize("name", [name for name, options in TINY.items() if options is not SLD])
-def test_other_seed_gives_another_edit_where_training_draws(name, tiny_model):
-    first, second = erase(tiny_model, name, seed=0), erase(tiny_model, name, seed=1)
-
-    assert first.tensors.keys() == second.tensors.keys()
-    for key in first.tensors:
-        assert not torch.equal(first.tensors[key], second.tensors[key])
+    edit = rehearsal.first.edit
+    assert bool(edit.tensors) == (edit.cost.seconds > 0) == (edit.cost.peak_memory_bytes > 0)
+    if edit.losses:
+        other = rehearsal.other_seed.edit.tensors
+        assert other.keys() == edit.tensors.keys(), "what is trained does not depend on the seed"
+        assert not any(torch.equal(tensor, other[key]) for key, tensor in edit.tensors.items())
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_several_concepts_where_the_card_says_so(name, tiny_model):
-    if not method_card(name).many_concepts:
-        pytest.skip(f"{name} erases one concept at a time")
-    assert erase(tiny_model, name, concepts=(CAT, DOG)).concepts == ("cat", "dog")
-
-
-@pytest.mark.parametrize("name", TINY)
-def test_mistakes_are_refused_clearly(name, tiny_model):
+def test_mistakes_say_how_to_mend_them(name, tiny_model):
     with pytest.raises(BenchError, match="--concepts"):
-        erase(tiny_model, name, concepts=())
+        build_method(name, options=TINY[name]).erase(tiny_model, (), EraseContext())
     with pytest.raises(BenchError, match="--method-option"):
         build_method(name, options={"no_such_setting": "1"})

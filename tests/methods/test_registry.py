@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
 
 import pytest
 
 from methods import registry
-from methods.registry import GUIDANCES, METHODS, build_method, load_target, method_card, method_names
+from methods.base import EraseContext
+from methods.edit import Edit
+from methods.guidances import GUIDANCES, load_target
+from methods.registry import METHODS, build_method, method_card, method_names
+from prompt_suites.concepts import Concept
 from prompt_suites.errors import BenchError
 
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "pydantic")
@@ -88,16 +91,105 @@ def test_bad_options_are_one_clear_line(name, options, message):
     assert "\n" not in str(refused.value)
 
 
-def test_methods_of_other_packages_are_found_but_replace_none_of_ours(monkeypatch):
-    points = [
-        EntryPoint("theirs", "methods.none:NONE", registry.METHOD_ENTRY_POINTS),
-        EntryPoint("esd-x", "methods.none:NONE", registry.METHOD_ENTRY_POINTS),
-        EntryPoint("broken", "nowhere:NONE", registry.METHOD_ENTRY_POINTS),
-    ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in points if p.group == group])
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A distribution as pip leaves it: two modules beside their `.dist-info` on the search path."""
+    info = tmp_path / "their_erasure-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-erasure\nVersion: 1.2\n")
+    (info / "RECORD").write_text("")
+    (info / "entry_points.txt").write_text(
+        f"[{registry.METHOD_ENTRY_POINTS}]\n"
+        "theirs = their_erasure.method:CARD\n"
+        "their-class = their_erasure.method:Theirs\n"
+        "esd-x = their_erasure.method:CARD\n"
+        "absent = their_erasure.absent:CARD\n"
+        "nameless = their_erasure.method:NOTHING\n"
+        "failing = their_erasure.failing:CARD\n"
+        "no-method = their_erasure.method:number\n"
+        f"[{registry.GUIDANCE_ENTRY_POINTS}]\n"
+        "their-guidance = their_erasure.method:Guide\n"
+    )
+    package = tmp_path / "their_erasure"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "failing.py").write_text("raise RuntimeError('no\\nGPU')\n")
+    (package / "method.py").write_text(THEIRS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield package
+    for name in [name for name in sys.modules if name.partition(".")[0] == "their_erasure"]:
+        del sys.modules[name]
 
-    assert method_names() == (*METHODS, "theirs", "broken")
-    assert method_card("theirs") is method_card("none")
-    assert method_card("esd-x").name == "esd-x"
-    with pytest.raises(BenchError, match="'broken' cannot be loaded from nowhere:NONE"):
-        method_card("broken")
+
+THEIRS = '''
+from dataclasses import dataclass
+
+from methods.base import MethodCard
+from methods.edit import new_edit
+from models.guidance import Guided
+
+
+@dataclass(frozen=True)
+class Guide:
+    strength: float
+    unconditional_text: str = ""
+    texts: tuple[str, ...] = ()
+
+    def combine(self, step, state=None):
+        return Guided(self.strength * step.unconditional)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Theirs:
+    """Their way of erasing."""
+
+    strength: float = 0.5
+
+    def erase(self, model, concepts, context):
+        return new_edit("theirs", self, model, concepts, guidance=Guide(self.strength))
+
+
+CARD = MethodCard(
+    name="theirs", title="T", paper="P", formula="F", build=Theirs, presets={"official": {"strength": 0.25}}
+)
+number = 1
+'''
+
+
+def test_methods_of_installed_packages_are_found_but_replace_none_of_ours(installed):
+    others = ("theirs", "their-class", "absent", "nameless", "failing", "no-method")
+    assert method_names() == (*METHODS, *others)
+    assert method_card("theirs").title == "T"
+    assert build_method("theirs").strength == 0.25
+    assert build_method("theirs", options={"strength": "2"}).strength == 2.0
+    assert method_card("esd-x").title != "T"
+
+
+def test_a_package_may_register_the_bare_class(installed):
+    card = method_card("their-class")
+    assert (card.name, card.title) == ("their-class", "Their way of erasing")
+    assert build_method("their-class").strength == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent", r"method 'absent' cannot be loaded from their_erasure\.absent:CARD: No module named"),
+        ("nameless", r"method 'nameless' cannot be loaded from .*has no attribute 'NOTHING'"),
+        ("failing", r"method 'failing' cannot be loaded from .*: RuntimeError: no GPU$"),
+        ("no-method", r"method 'no-method' is no method: it is of type int"),
+    ],
+)
+def test_what_is_wrong_with_a_package_is_one_clear_line(installed, name, message):
+    with pytest.raises(BenchError, match=message) as refused:
+        build_method(name)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_packages_guidance_is_kept_with_its_edits(installed, tiny_model, tmp_path):
+    concept = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat")
+    edit = build_method("theirs").erase(tiny_model, (concept,), EraseContext())
+    edit.save(tmp_path / "edit")
+
+    assert Edit.load(tmp_path / "edit").guidance == edit.guidance
+    assert '"their-guidance"' in (tmp_path / "edit" / "edit.json").read_text()
