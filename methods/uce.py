@@ -201,7 +201,6 @@ OLD: dict[str, Any] = {
     "keep_scale": 0.5,
 }
 MICROWORLD: dict[str, Any] = {
-    "guide": "anchor",
     "retain": "neighbours",
     "retain_empty_prompt": True,
     "phrases": "all",
