@@ -32,7 +32,7 @@ $(DEVELOP): $(RUNTIME)
 
 demo: $(RUNTIME)
 	@$(BIN)/bench run --suite microworld-instances --concepts grumpy-cat \
-		--methods negative-prompt,sld-medium,sld-max,esd-x,esd-u --out runs/demo
+		--methods all --out runs/demo
 
 test: $(DEVELOP)
 	$(BIN)/python -m pytest -m "not gpu" $(TEST_OPTIONS)

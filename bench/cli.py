@@ -72,7 +72,7 @@ def run(
         str,
         typer.Option(
             help="Comma list of methods (bench list methods) and of your own, each PATH.py:NAME; "
-            "the baseline is added."
+            "all: every method of the project. The baseline is added."
         ),
     ],
     model: Annotated[

@@ -16,10 +16,14 @@ from bench.chosen import (
 from bench.config import AUTO, OFFICIAL, Options, RunConfig
 from bench.plan import Plan, make_plan, with_baseline
 from bench.sizes import model_sizes
+from methods.registry import METHODS
 from models.zoo import ModelSource, resolve_model
 from prompt_suites.errors import BenchError, UnknownName
 from prompt_suites.registry import load_suite
 from prompt_suites.suite import Suite
+
+ALL = "all"
+"""Instead of the methods' names: every one that comes with the project."""
 
 
 class Prepared(NamedTuple):
@@ -36,6 +40,8 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
 
     `store` is where resolved settings are remembered.
     """
+    if config.methods == (ALL,):
+        config = config.model_copy(update={"methods": tuple(METHODS)})
     _no_stray_options(config)
     suite = load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options)
     source = resolve_model(config.model or suite.model)

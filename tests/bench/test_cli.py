@@ -16,6 +16,7 @@ from bench.paths import run_folder
 from bench.store import Store
 from bench.tasks import GenerateTask
 from bench.worker import Watcher, Worker
+from methods.registry import METHODS
 from prompt_suites.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,3 +270,11 @@ def test_a_failed_cell_is_shown_and_the_exit_code_is_1(
     said = capsys.readouterr()
     assert "no such luck" in said.out and "failed" in said.out
     assert json.loads(Path("out/run.json").read_text())["failures"][0]["method"] == "negative-prompt"
+
+
+@pytest.mark.usefixtures("microworld")
+def test_all_is_every_method_of_the_project(capsys: Captured) -> None:
+    words = ["run", "--suite", SUITE, "--concepts", "grumpy-cat", "--limit", "1", "--dry-run", "--json"]
+    assert run_command([*words, "--methods", "all"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert [cell["method"] for cell in planned["cells"]] == list(METHODS)
