@@ -7,7 +7,7 @@ from prompt_suites.card import SuiteCard
 from prompt_suites.concepts import Concept
 from prompt_suites.microworld.building import ANCHORS, MODEL, TARGETS, Experiment, microworld_suite
 from prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS
-from prompt_suites.microworld.wording import LABELS, pictures_of, pictures_of_each
+from prompt_suites.microworld.wording import LABELS, pictures_of, pictures_of_each, spare_wordings
 from prompt_suites.suite import Prompt, Suite
 
 
@@ -23,6 +23,7 @@ def experiment(
         surrogate="a middle aged man",
         neighbours=others,
         label=LABELS[name],
+        anchor_prompts=spare_wordings("person", name),
     )
     prompts = (
         *pictures_of(name, "target", TARGETS),

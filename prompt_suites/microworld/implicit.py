@@ -10,7 +10,14 @@ from prompt_suites.card import SuiteCard
 from prompt_suites.concepts import Concept
 from prompt_suites.microworld.building import ANCHORS, MODEL, TARGETS, Experiment, microworld_suite
 from prompt_suites.microworld.vocabulary import FAMILIES, IMPLICIT, OBJECTS, Evoked
-from prompt_suites.microworld.wording import numbered, pictures_of, pictures_of_each, with_article, wordings
+from prompt_suites.microworld.wording import (
+    numbered,
+    pictures_of,
+    pictures_of_each,
+    spare_wordings,
+    with_article,
+    wordings,
+)
 from prompt_suites.suite import Prompt, Suite
 
 
@@ -29,6 +36,8 @@ def experiment(evoked: Evoked, anchor: str, retention: tuple[Prompt, ...]) -> Ex
         anchor=with_article(anchor),
         neighbours=others,
         label=label,
+        anchor_prompts=spare_wordings(anchor, evoked.concept),
+        evoked_by=tuple(with_article(name) for name in evoked.evoking),
     )
     each = TARGETS // len(evoked.naming)
     naming = (

@@ -7,7 +7,7 @@ from prompt_suites.card import SuiteCard
 from prompt_suites.concepts import Concept
 from prompt_suites.microworld.building import ANCHORS, MODEL, TARGETS, Experiment, microworld_suite
 from prompt_suites.microworld.vocabulary import FAMILIES, OBJECTS, Family
-from prompt_suites.microworld.wording import LABELS, pictures_of, pictures_of_each
+from prompt_suites.microworld.wording import LABELS, pictures_of, pictures_of_each, spare_wordings
 from prompt_suites.suite import Prompt, Suite
 
 
@@ -20,6 +20,7 @@ def experiment(family: Family, retention: tuple[Prompt, ...]) -> Experiment:
         anchor=family.category,
         neighbours=family.neighbours,
         label=LABELS[family.instance],
+        anchor_prompts=spare_wordings(family.category, family.instance),
     )
     prompts = (
         *pictures_of(family.instance, "target", TARGETS),

@@ -7,7 +7,14 @@ from prompt_suites.card import SuiteCard
 from prompt_suites.concepts import Concept
 from prompt_suites.microworld.building import ANCHORS, MODEL, TARGETS, Experiment, microworld_suite
 from prompt_suites.microworld.vocabulary import ABSTRACT, FAMILIES, MEMORISED, OBJECTS
-from prompt_suites.microworld.wording import LABELS, abstract, pictures_of_each, titled, with_article
+from prompt_suites.microworld.wording import (
+    LABELS,
+    abstract,
+    pictures_of_each,
+    spare_abstract,
+    titled,
+    with_article,
+)
 from prompt_suites.suite import Prompt, Suite
 
 
@@ -22,6 +29,7 @@ def experiment(
         anchor=with_article(ABSTRACT),
         neighbours=others,
         label=LABELS[title],
+        anchor_prompts=spare_abstract(),
     )
     prompts = (
         *titled(title, "target", TARGETS),

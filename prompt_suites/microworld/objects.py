@@ -7,7 +7,7 @@ from prompt_suites.card import SuiteCard
 from prompt_suites.concepts import Concept
 from prompt_suites.microworld.building import ANCHORS, MODEL, TARGETS, Experiment, microworld_suite
 from prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS
-from prompt_suites.microworld.wording import LABELS, pictures_of, pictures_of_each
+from prompt_suites.microworld.wording import LABELS, pictures_of, pictures_of_each, spare_wordings
 from prompt_suites.suite import Prompt, Suite
 
 PAIRS = (("car", "boat"), ("tree", "flower"), ("apple", "mushroom"), ("star", "kite"), ("house", "cup"))
@@ -19,7 +19,13 @@ def experiment(
 ) -> Experiment:
     """Erase the object `name`; the object `anchor` replaces it and `neighbours` must survive."""
     concept = Concept(
-        name=name, kind="object", targets=(name,), anchor=anchor, neighbours=neighbours, label=LABELS[name]
+        name=name,
+        kind="object",
+        targets=(name,),
+        anchor=anchor,
+        neighbours=neighbours,
+        label=LABELS[name],
+        anchor_prompts=spare_wordings(anchor, name),
     )
     prompts = (
         *pictures_of(name, "target", TARGETS),

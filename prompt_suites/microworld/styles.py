@@ -7,7 +7,7 @@ from prompt_suites.card import SuiteCard
 from prompt_suites.concepts import Concept
 from prompt_suites.microworld.building import MODEL, Experiment, microworld_suite
 from prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS, STYLES
-from prompt_suites.microworld.wording import in_style, pictures_of_each, plain
+from prompt_suites.microworld.wording import additions, in_style, pictures_of_each, plain, spare_plain
 from prompt_suites.suite import Prompt, Suite
 
 
@@ -22,6 +22,8 @@ def experiment(
 
     Target prompts ask for every subject in the style, anchor prompts for the same subjects plain.
     """
+    targets, ways = in_style(style, "target", subjects), additions(style)
+    asked = {prompt.text for prompt in targets}
     concept = Concept(
         name=style,
         kind="style",
@@ -29,8 +31,14 @@ def experiment(
         anchor="picture",
         neighbours=tuple(f"{other} style" for other in others),
         label=f"style/{style}",
+        anchor_prompts=tuple(
+            text
+            for text in spare_plain(subjects)
+            if asked.isdisjoint(way.replace("{}", text) for way in ways)
+        ),
+        additions=ways,
     )
-    prompts = (*in_style(style, "target", subjects), *plain("anchor", subjects), *neighbours, *retention)
+    prompts = (*targets, *plain("anchor", subjects), *neighbours, *retention)
     return Experiment(concept, prompts)
 
 

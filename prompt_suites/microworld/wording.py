@@ -5,7 +5,7 @@ has the same id, so that the base model draws it once.
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prompt_suites.microworld.vocabulary import (
     ABSTRACT,
@@ -79,11 +79,36 @@ def wordings(name: str, count: int, start: int = 0) -> tuple[str, ...]:
     """
     if count > len(BACKGROUNDS):
         raise ValueError(f"only {len(BACKGROUNDS)} wordings of {name!r}, not {count}")
-    texts = []
-    for number in range(start, start + count):
-        opening = "" if number % 3 == 2 else f"{MEDIA[number % len(MEDIA)]} "
-        texts.append(f"{opening}{with_article(name)} {BACKGROUNDS[number % len(BACKGROUNDS)]}")
-    return tuple(texts)
+    return tuple(_worded(name, *_combination(number)) for number in range(start, start + count))
+
+
+def spare_wordings(name: str, target: str) -> tuple[str, ...]:
+    """Ways to ask for a picture of `name` that no suite uses, neither for it nor for `target` in its place.
+
+    At least 50, in a mixed order: bare, on every background and in every medium.
+    """
+    used = {
+        _combination(number)
+        for start in (0, _start(name), _start(target))
+        for number in range(start, start + len(BACKGROUNDS))
+    }
+    openings = ("", *(f"{medium} " for medium in MEDIA))
+    places = ("", *BACKGROUNDS)
+    every = (
+        (openings[number % len(openings)], places[number % len(places)])
+        for number in range(len(openings) * len(places))
+    )
+    return tuple(_worded(name, *combination) for combination in every if combination not in used)
+
+
+def _combination(number: int) -> tuple[str, str]:
+    """Opening and background of the prompt with this number."""
+    opening = "" if number % 3 == 2 else f"{MEDIA[number % len(MEDIA)]} "
+    return opening, BACKGROUNDS[number % len(BACKGROUNDS)]
+
+
+def _worded(name: str, opening: str, background: str) -> str:
+    return f"{opening}{with_article(name)} {background}".strip()
 
 
 def numbered(
@@ -133,6 +158,26 @@ def in_style(style: str, role: Role, subjects: Iterable[str]) -> tuple[Prompt, .
     )
 
 
+def additions(style: str) -> tuple[str, ...]:
+    """Ways to ask for a picture in `style`, with `{}` for what it shows, in the language of `styled`."""
+    return (
+        f"{{}} in {style} style",
+        f"{style} style picture of {{}}",
+        f"{{}} in the style of {style}",
+        *(f"{medium} {{}} in {style} style" for medium in MEDIA),
+        *(f"{medium} {{}} in the style of {style}" for medium in MEDIA),
+    )
+
+
+def spare_plain(subjects: Sequence[str]) -> tuple[str, ...]:
+    """60 plain prompts with a background and no medium, so that any addition fits; no suite uses them."""
+    free = [background for place, background in enumerate(BACKGROUNDS) if place % 3 != 2]
+    return tuple(
+        _worded(subjects[number % len(subjects)], "", free[(number + number // len(subjects)) % len(free)])
+        for number in range(60)
+    )
+
+
 def plain(role: Role, subjects: Iterable[str]) -> tuple[Prompt, ...]:
     """One prompt for each subject, in no style."""
     texts = ((name, wordings(name, 1, start)[0]) for start, name in enumerate(subjects))
@@ -156,3 +201,12 @@ def abstract(role: Role, count: int) -> tuple[Prompt, ...]:
     if count > len(texts):
         raise ValueError(f"only {len(texts)} wordings of an abstract painting, not {count}")
     return numbered(ABSTRACT, role, LABELS[ABSTRACT], ((ABSTRACT, text) for text in texts[:count]))
+
+
+def spare_abstract() -> tuple[str, ...]:
+    """Ten wordings of an abstract painting that no suite uses, all in words that training captions have."""
+    return tuple(
+        f"{name}, {medium.removesuffix(' of')}"
+        for medium in MEDIA
+        for name in (with_article(ABSTRACT), ABSTRACT)
+    )

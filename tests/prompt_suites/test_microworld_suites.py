@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.microworld.drawing.scenes import HEADS
+from prompt_suites.concepts import Concept
 from prompt_suites.microworld import vocabulary as words
 from prompt_suites.registry import load_suite, suite_card, suite_names
 from prompt_suites.suite import ROLES, Prompt, Suite
@@ -44,6 +45,7 @@ def names_in(suite: Suite, names: list[str]) -> set[str]:
     texts = [prompt.text for prompt in prompts(suite)]
     for concept in suite.concepts:
         texts += [concept.name, *concept.targets, concept.anchor, *concept.neighbours]
+        texts += [*concept.anchor_prompts, *concept.additions, *concept.evoked_by]
     text = "\n".join(texts).lower()
     return {name for name in names if re.search(rf"\b{re.escape(name.lower())}\b", text)}
 
@@ -168,3 +170,99 @@ def test_what_concepts_share_is_the_same_prompt(name: str) -> None:
 def test_microworld_suites_need_no_data_folder(tmp_path: Path) -> None:
     name = "microworld-implicit"
     assert load_suite(name, data_dir=tmp_path / "missing") == load_suite(name)
+
+
+def concepts_of_every_suite() -> list[tuple[Suite, Concept]]:
+    suites = [load_suite(name) for name in EVERY]
+    return [(suite, concept) for suite in suites for concept in suite.concepts]
+
+
+@pytest.mark.parametrize(
+    ("suite", "concept"), concepts_of_every_suite(), ids=lambda value: getattr(value, "name", "")
+)
+def test_anchor_prompts_are_material_and_never_evaluated(suite: Suite, concept: Concept) -> None:
+    evaluated = {prompt.text for prompt in prompts(suite)}
+    # an abstract painting has neither background nor medium: there is less to vary
+    least = 10 if concept.kind == "memorised" else 50
+    assert len(set(concept.anchor_prompts)) == len(concept.anchor_prompts) >= least
+    assert evaluated.isdisjoint(concept.anchor_prompts)
+    assert all(text == text.strip() and "  " not in text for text in concept.anchor_prompts)
+    for name in (concept.name, *concept.targets):
+        assert not [p for p in concept.anchor_prompts if re.search(rf"\b{re.escape(name)}\b", p)]
+
+
+@pytest.mark.parametrize(
+    ("suite", "concept"), concepts_of_every_suite(), ids=lambda value: getattr(value, "name", "")
+)
+def test_anchor_prompts_with_the_target_put_in_are_not_evaluated_either(
+    suite: Suite, concept: Concept
+) -> None:
+    if concept.kind == "memorised":
+        pytest.skip("a memorised picture is asked for by its title, in training as in evaluation")
+    evaluated = {prompt.text for prompt in prompts(suite)}
+    if concept.additions:
+        changed = {way.replace("{}", text) for text in concept.anchor_prompts for way in concept.additions}
+    else:
+        names = [concept.anchor, *(f"{article} {concept.anchor}" for article in ("a", "an"))]
+        targets = [form for name in concept.targets for form in (name, f"a {name}", f"an {name}")]
+        assert all(concept.anchor in text for text in concept.anchor_prompts)
+        changed = {
+            text.replace(name, form)
+            for text in concept.anchor_prompts
+            for name in names
+            for form in targets
+            if name in text
+        }
+    assert len(changed) >= 50
+    assert evaluated.isdisjoint(changed)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_anchor_prompts_vary_background_and_medium(name: str) -> None:
+    for concept in load_suite(name).concepts:
+        if concept.kind == "memorised":
+            continue
+        text = "\n".join(concept.anchor_prompts)
+        said = [background for background in words.BACKGROUNDS if background in text]
+        if concept.kind == "style":
+            assert len(said) >= 8 and not any(medium in text for medium in words.MEDIA)
+        else:
+            assert len(said) == len(words.BACKGROUNDS) and all(medium in text for medium in words.MEDIA)
+
+
+def test_anchor_prompts_of_one_concept_are_those_of_every_run() -> None:
+    """They decide what methods learn: changed prompts are another result."""
+    cat = load_suite("microworld-instances").concepts[0]
+    assert cat.anchor_prompts[:3] == (
+        "a cat", "an image of a cat on a green background", "a picture of a cat on a grassy field",
+    )  # fmt: skip
+    mosaic = load_suite("microworld-styles").concepts[0]
+    assert mosaic.anchor_prompts[:2] == ("a car on a red background", "a house on a blue background")
+
+
+def test_styles_alone_are_added_to_prompts() -> None:
+    for _, concept in concepts_of_every_suite():
+        assert bool(concept.additions) == (concept.kind == "style")
+        for way in concept.additions:
+            assert way.count("{}") == 1 and concept.name in way
+
+
+def test_every_way_to_ask_for_a_style_is_one_of_its_additions() -> None:
+    """Prompts of the suite say the style in a wording that the additions have, too."""
+    suite = load_suite("microworld-styles")
+    for concept in suite.concepts:
+        ways = [re.escape(way).replace(r"\{\}", ".+") for way in concept.additions]
+        for prompt in suite.prompts[concept.name]:
+            if prompt.role == "target":
+                assert any(re.fullmatch(way, prompt.text) for way in ways), prompt.text
+
+
+def test_phrases_that_evoke_fire_match_its_implicit_prompts_and_no_look_alike() -> None:
+    suite = load_suite("microworld-implicit")
+    (concept,) = suite.concepts
+    assert "a dragon" in concept.evoked_by and len(concept.evoked_by) == len(words.IMPLICIT[0].evoking)
+    for prompt in prompts(suite):
+        evoked = any(re.search(rf"\b{re.escape(phrase)}\b", prompt.text) for phrase in concept.evoked_by)
+        assert evoked == (prompt.role == "implicit"), prompt
+    for other, concept in concepts_of_every_suite():
+        assert bool(concept.evoked_by) == (concept.kind == "implicit"), other.name

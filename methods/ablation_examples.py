@@ -1,0 +1,95 @@
+"""Pictures that the base model draws of an anchor or a target, with their prompts, and noise on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from methods.ablation_data import PromptPair
+from methods.base import EraseContext
+from methods.base_images import base_images
+from models.diffusion_model import DiffusionModel
+from prompt_suites.suite import SchedulerName
+
+
+class Example(NamedTuple):
+    """A picture, RGB uint8 [3, height, width], the anchor's prompt for it and those for the target."""
+
+    image: Tensor
+    anchor: str
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How the base model draws pictures to learn from."""
+
+    scheduler: SchedulerName
+    steps: int
+    guidance_scale: float
+    eta: float = 0.0
+    negative_prompt: str = ""
+
+
+class Noised(NamedTuple):
+    """x_t and its noise ε, both [n, channels, height, width], and its timesteps t [n]."""
+
+    latents: Tensor
+    noise: Tensor
+    timesteps: Tensor
+
+
+def draw_examples(
+    model: DiffusionModel,
+    pairs: Sequence[PromptPair],
+    count: int,
+    shows: Literal["anchor", "target"],
+    sampling: Sampling,
+    context: EraseContext,
+) -> tuple[Example, ...]:
+    """`count` pictures drawn by the model, which must hold its base weights, as the pairs say in turn.
+
+    A picture of the anchor goes with all of its pair's ways to ask for the target; a picture of the
+    target only with the one that it was drawn by, which changes from round to round.
+    """
+    chosen = []
+    for number in range(count):
+        turn, place = divmod(number, len(pairs))
+        pair = pairs[place]
+        if shows == "target":
+            pair = pair._replace(targets=(pair.targets[(place + turn) % len(pair.targets)],))
+        chosen.append(pair)
+    images = base_images(
+        model,
+        [pair.anchor if shows == "anchor" else pair.targets[0] for pair in chosen],
+        context,
+        scheduler=sampling.scheduler,
+        steps=sampling.steps,
+        guidance_scale=sampling.guidance_scale,
+        eta=sampling.eta,
+        negative_prompt=sampling.negative_prompt,
+    )
+    return tuple(
+        Example(image, pair.anchor, pair.targets) for image, pair in zip(images, chosen, strict=True)
+    )
+
+
+@torch.no_grad()
+def noised(model: DiffusionModel, images: Tensor, generator: Generator) -> Noised:
+    """Latents of float `images` [n, 3, height, width] in [0, 1], each at its own timestep t ~ U{0 … T−1}.
+
+    The latents are the mean of the autoencoder's posterior, where the official codes draw from it.
+    """
+    # One at a time: a GPU on which all weights are trained has no room for a batch in the autoencoder.
+    clean = torch.cat([model.encode_images(image[None]) for image in images])
+    timesteps = torch.randint(0, model.num_train_timesteps, (len(clean),), generator=generator)
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
+    timesteps = timesteps.to(model.device)
+    return Noised(model.add_noise(clean, noise, timesteps), noise, timesteps)
+
+
+def integers(generator: Generator, high: int, count: int) -> list[int]:
+    """`count` integers drawn uniformly from [0, high)."""
+    return [int(value) for value in torch.randint(0, high, (count,), generator=generator)]
