@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 DTYPE_ALIASES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
+GENERAL_PROMPTS = "selective-amnesia"
 BUILT_IN = Path(__file__).parent / "microworld" / "weights" / "pipeline"
 
 
@@ -30,7 +31,8 @@ class ZooEntry:
     """A model that has a name here: on the hub at a pinned revision, or a folder of this package.
 
     `resolution` is the native image side in pixels. `preset` names the settings that methods and
-    evaluators keep for this model. `rebuild` says how a built-in model is made anew.
+    evaluators keep for this model, `general_prompts` a list of prompts of all kinds that it can draw
+    (prompt_suites.general). `rebuild` says how a built-in model is made anew.
     """
 
     name: str
@@ -42,17 +44,19 @@ class ZooEntry:
     revision: str | None = None
     folder: Path | None = None
     preset: str | None = None
+    general_prompts: str = GENERAL_PROMPTS
     note: str = ""
     rebuild: str = ""
 
 
 class ModelSource(NamedTuple):
-    """A model that is on this machine: its name, directory, preset and weights digest."""
+    """A model that is on this machine: its name, directory, preset, weights digest and general prompts."""
 
     name: str
     path: Path
     preset: str | None
     digest: str
+    general_prompts: str = GENERAL_PROMPTS
 
 
 ZOO: dict[str, ZooEntry] = {
@@ -66,6 +70,7 @@ ZOO: dict[str, ZooEntry] = {
             licence="this project's",
             folder=BUILT_IN,
             preset="microworld",
+            general_prompts="microworld",
             rebuild="python -m models.microworld.train",
         ),
         ZooEntry(
@@ -120,7 +125,7 @@ def resolve_model(spec: str, *, download: bool = True) -> ModelSource:
     """
     if entry := ZOO.get(spec):
         path = _built_in(entry) if entry.folder else _from_hub(entry, download)
-        return ModelSource(entry.name, path, entry.preset, weights_digest(path))
+        return ModelSource(entry.name, path, entry.preset, weights_digest(path), entry.general_prompts)
     directory = Path(spec).expanduser()
     if directory.is_dir():
         if missing := missing_files(directory):

@@ -76,7 +76,7 @@ def test_local_copies_are_found_under_bench_models(tiny_model_dir, tmp_path, mon
 
     source = resolve_model("sd-v1-4")
 
-    assert source == ("sd-v1-4", tmp_path / "models" / place, None, weights_digest(tiny_model_dir))
+    assert source[:4] == ("sd-v1-4", tmp_path / "models" / place, None, weights_digest(tiny_model_dir))
     assert local_copy("sd-v1-4") == source.path
 
 

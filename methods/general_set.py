@@ -1,0 +1,119 @@
+"""Pictures of a base model's general prompts and the Fisher information on them: one for all of its edits.
+
+They depend on no concept, and their seed is a setting of its own, so that edits with different
+seeds share them, too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from torch import Generator, Tensor
+
+from methods.base import EraseContext
+from methods.base_images import base_images
+from methods.fisher import Fisher, exact_fisher, fast_fisher
+from methods.parameters import select
+from models.diffusion_model import DiffusionModel
+from models.generative import DiffusionGenerative
+from prompt_suites.concepts import Concept
+from prompt_suites.suite import SchedulerName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How the base model draws pictures: DDIM's η is `eta`."""
+
+    scheduler: SchedulerName
+    steps: int
+    guidance_scale: float
+    eta: float
+
+    def pictures(
+        self, model: DiffusionModel, context: EraseContext
+    ) -> Callable[[Sequence[str], int], Tensor]:
+        """Draws one picture of each prompt for a seed, or takes it from the context's cache."""
+
+        def draw(prompts: Sequence[str], seed: int) -> Tensor:
+            return base_images(
+                model,
+                prompts,
+                replace(context, seed=seed),
+                scheduler=self.scheduler,
+                steps=self.steps,
+                guidance_scale=self.guidance_scale,
+                eta=self.eta,
+            )
+
+        return draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneralSet:
+    """General prompts, one picture each, drawn by the base model with `seed`."""
+
+    prompts: tuple[str, ...]
+    seed: int
+    drawing: Drawing
+
+    def latents(self, generative: DiffusionGenerative) -> Tensor:
+        """The pictures' latents [n, channels, height, width], on the CPU."""
+        return generative.draw(self.prompts, self.seed)
+
+    def fisher(
+        self,
+        generative: DiffusionGenerative,
+        context: EraseContext,
+        *,
+        terms: int | None,
+        samples: int | None,
+        batch_size: int,
+    ) -> Fisher:
+        """F of all of the UNet's parameters, by full name, on the pictures: made once for a base model.
+
+        `terms` are those of `fast_fisher`, None for the exact one; `samples` of the pictures are
+        used, the first ones, None for all. `batch_size` of them go through the model at once.
+        """
+        prompts = self.prompts[:samples]
+        key: dict[str, Any] = {
+            "prompts": list(prompts),
+            "seed": self.seed,
+            "drawing": asdict(self.drawing),
+            "terms": terms,
+        }
+
+        def make() -> dict[str, Tensor]:
+            parameters = select(generative.model.parts, "full")
+            examples = self.latents(generative)[: len(prompts)]
+            generator = Generator().manual_seed(self.seed)
+            if terms is None:
+                return exact_fisher(
+                    generative, parameters, examples, prompts, generator=generator, batch_size=batch_size
+                )
+            return fast_fisher(
+                generative,
+                parameters,
+                examples,
+                prompts,
+                terms=terms,
+                generator=generator,
+                batch_size=batch_size,
+            )
+
+        return context.cache.fetch(__name__, key, make)
+
+
+def silent_on(concepts: Sequence[Concept], prompts: Sequence[str]) -> list[int]:
+    """Places of the prompts with no target phrase of a concept in them, nor a phrase that evokes it.
+
+    A phrase is found wherever its letters stand, small or capital: `car` in `carpet` as well. It
+    costs some prompts too many rather than replaying the concept once.
+    """
+    phrases = {
+        phrase.lower() for concept in concepts for phrase in (*concept.targets, *concept.evoked_by) if phrase
+    }
+    return [
+        place
+        for place, prompt in enumerate(prompts)
+        if not any(phrase in prompt.lower() for phrase in phrases)
+    ]
