@@ -35,7 +35,7 @@ demo: $(RUNTIME)
 		--methods all --out runs/demo
 
 test: $(DEVELOP)
-	$(BIN)/python -m pytest -m "not gpu" $(TEST_OPTIONS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu" -n auto $(TEST_OPTIONS)
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .

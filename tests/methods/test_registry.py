@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from methods import registry
+from methods import guidances, registry
 from methods.base import EraseContext
 from methods.edit import Edit
 from methods.guidances import GUIDANCES, load_target
@@ -107,7 +107,7 @@ def installed(tmp_path, monkeypatch):
         "nameless = their_erasure.method:NOTHING\n"
         "failing = their_erasure.failing:CARD\n"
         "no-method = their_erasure.method:number\n"
-        f"[{registry.GUIDANCE_ENTRY_POINTS}]\n"
+        f"[{guidances.GUIDANCE_ENTRY_POINTS}]\n"
         "their-guidance = their_erasure.method:Guide\n"
     )
     package = tmp_path / "their_erasure"
