@@ -32,7 +32,7 @@ $(DEVELOP): $(RUNTIME)
 
 demo: $(RUNTIME)
 	@$(BIN)/bench run --suite microworld-instances --concepts grumpy-cat \
-		--methods all --out runs/demo
+		--methods all --limit 6 --out runs/demo
 
 test: $(DEVELOP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu" -n auto $(TEST_OPTIONS)
