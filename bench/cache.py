@@ -1,15 +1,14 @@
 """What edits of one base model share (pictures, a Fisher diagonal), kept in the store."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.ids import code_version, content_id
 from bench.store import DamagedEntry, Store
 from bench.tasks import FORMAT
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TENSORS_FILE = "tensors.safetensors"
 
@@ -24,12 +23,15 @@ class StoreCache:
         self.store, self.base, self.dtype = store, base, dtype
 
     def fetch(
-        self, maker: str, key: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
+        self, maker: str, key: Mapping[str, Any], make: Callable[[], "dict[str, Tensor]"]
+    ) -> "dict[str, Tensor]":
         """The kept tensors, made first where they are not there; they are on the CPU.
 
         Raises DamagedEntry where the file is not what was written.
         """
+        from safetensors import SafetensorError
+        from safetensors.torch import load, save_file
+
         entry_id = content_id(
             {
                 "kind": "cache",
