@@ -44,7 +44,8 @@ def _lacking(build: Any) -> str:
         return "it has no erase"
     if not dataclasses.is_dataclass(build):
         return "it is no dataclass (put @dataclass(frozen=True, kw_only=True) above it)"
-    if not vars(build)["__dataclass_params__"].frozen:
+    parameters: Any = inspect.getattr_static(build, "__dataclass_params__")
+    if not parameters.frozen:
         return "it can be changed (put @dataclass(frozen=True, kw_only=True) above it)"
     try:
         inspect.signature(erase).bind("self", "model", "concepts", "context")
