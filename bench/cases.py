@@ -53,18 +53,18 @@ def pick_cases(suite: Suite, names: Sequence[str]) -> tuple[Case, ...]:
 
 
 def _group(suite: Suite, text: str) -> tuple[Concept, ...]:
-    by_name = {_slug(concept.name): concept for concept in suite.concepts}
-    slugs = [_slug(name) for name in text.split(TOGETHER)]
+    by_name = {slug(concept.name): concept for concept in suite.concepts}
+    slugs = [slug(name) for name in text.split(TOGETHER)]
     if not all(slugs):
         raise BenchError(
             f"--concepts {text!r}: write concepts that are erased together as NAME{TOGETHER}NAME"
         )
-    for name, slug in zip(text.split(TOGETHER), slugs, strict=True):
-        if slug not in by_name:
+    for name, key in zip(text.split(TOGETHER), slugs, strict=True):
+        if key not in by_name:
             raise UnknownName(
                 f"concept of {suite.name}", name, [c.name for c in suite.concepts], "--concepts"
             )
-    return tuple(concept for slug, concept in by_name.items() if slug in slugs)
+    return tuple(concept for key, concept in by_name.items() if key in slugs)
 
 
 def _shows(prompt: Prompt, concept: Concept) -> bool:
@@ -75,5 +75,6 @@ def _shows(prompt: Prompt, concept: Concept) -> bool:
     )
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A concept's name as it may be typed: "grumpy-cat" for "Grumpy cat"."""
     return name.strip().lower().replace(" ", "-").replace("_", "-")

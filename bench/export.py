@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.cases import slug
 from bench.results import RUN
 from prompt_suites.errors import BenchError, UnknownName
 
@@ -51,14 +52,10 @@ def find_edit(run: Path, method: str, concept: str | None, seed: int | None) -> 
 def _narrowed(cells: Sequence[dict[str, Any]], key: str, wanted: Any, flag: str) -> list[dict[str, Any]]:
     if wanted is None:
         return list(cells)
-    found = [cell for cell in cells if _plain(cell[key]) == _plain(wanted)]
+    found = [cell for cell in cells if slug(str(cell[key])) == slug(str(wanted))]
     if not found:
         raise UnknownName(key, str(wanted), dict.fromkeys(str(cell[key]) for cell in cells), flag)
     return found
-
-
-def _plain(value: Any) -> str:
-    return str(value).strip().lower().replace(" ", "-").replace("_", "-")
 
 
 def _record(run: Path) -> dict[str, Any]:

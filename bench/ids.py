@@ -11,6 +11,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from methods.syntax import syntax_digest
+
 ROOMS = frozenset({"bench", "evaluators", "methods", "models", "prompt_suites"})
 
 
@@ -97,18 +99,7 @@ class _Code:
 def _read_code(path: Path, modified: int, name: str) -> _Code:
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     imports = tuple(_imported(tree, name, is_package=path.name == "__init__.py"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [statement for statement in node.body if not _is_bare_text(statement)] or [ast.Pass()]
-    return _Code(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports)
-
-
-def _is_bare_text(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+    return _Code(syntax_digest(tree), imports)
 
 
 def _imported(tree: ast.Module, name: str, *, is_package: bool) -> Iterator[str]:

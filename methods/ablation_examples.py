@@ -1,7 +1,6 @@
 """Pictures that the base model draws of an anchor or a target, with their prompts, and noise on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -9,9 +8,8 @@ from torch import Generator, Tensor
 
 from methods.ablation_data import PromptPair
 from methods.base import EraseContext
-from methods.base_images import base_images
+from methods.base_images import Drawing, base_images
 from models.diffusion_model import DiffusionModel
-from prompt_suites.suite import SchedulerName
 
 
 class Example(NamedTuple):
@@ -20,17 +18,6 @@ class Example(NamedTuple):
     image: Tensor
     anchor: str
     targets: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How the base model draws pictures to learn from."""
-
-    scheduler: SchedulerName
-    steps: int
-    guidance_scale: float
-    eta: float = 0.0
-    negative_prompt: str = ""
 
 
 class Noised(NamedTuple):
@@ -46,7 +33,7 @@ def draw_examples(
     pairs: Sequence[PromptPair],
     count: int,
     shows: Literal["anchor", "target"],
-    sampling: Sampling,
+    drawing: Drawing,
     context: EraseContext,
 ) -> tuple[Example, ...]:
     """`count` pictures drawn by the model, which must hold its base weights, as the pairs say in turn.
@@ -65,11 +52,7 @@ def draw_examples(
         model,
         [pair.anchor if shows == "anchor" else pair.targets[0] for pair in chosen],
         context,
-        scheduler=sampling.scheduler,
-        steps=sampling.steps,
-        guidance_scale=sampling.guidance_scale,
-        eta=sampling.eta,
-        negative_prompt=sampling.negative_prompt,
+        drawing,
     )
     return tuple(
         Example(image, pair.anchor, pair.targets) for image, pair in zip(images, chosen, strict=True)
@@ -88,8 +71,3 @@ def noised(model: DiffusionModel, images: Tensor, generator: Generator) -> Noise
     noise = torch.randn(clean.shape, generator=generator).to(clean)
     timesteps = timesteps.to(model.device)
     return Noised(model.add_noise(clean, noise, timesteps), noise, timesteps)
-
-
-def integers(generator: Generator, high: int, count: int) -> list[int]:
-    """`count` integers drawn uniformly from [0, high)."""
-    return [int(value) for value in torch.randint(0, high, (count,), generator=generator)]

@@ -1,6 +1,7 @@
 """Pictures that the base model draws for methods to learn from, kept for all edits that want them."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -13,16 +14,23 @@ from models.seeds import image_seed
 from prompt_suites.suite import SchedulerName
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How the base model draws pictures to learn from: `eta` is DDIM's η."""
+
+    scheduler: SchedulerName
+    steps: int
+    guidance_scale: float
+    eta: float = 0.0
+    negative_prompt: str = ""
+
+
 def base_images(
     model: DiffusionModel,
     prompts: Sequence[str],
     context: EraseContext,
+    drawing: Drawing,
     *,
-    scheduler: SchedulerName,
-    steps: int,
-    guidance_scale: float,
-    eta: float = 0.0,
-    negative_prompt: str = "",
     batch_size: int = 32,
 ) -> Tensor:
     """RGB uint8 pictures [n, 3, height, width] at the model's own resolution, picture i of prompt i.
@@ -40,29 +48,21 @@ def base_images(
                 ImageRequest(
                     prompt=prompt,
                     seed=image_seed("base images", prompt, place, context.seed),
-                    guidance_scale=guidance_scale,
+                    guidance_scale=drawing.guidance_scale,
                     height=model.resolution,
                     width=model.resolution,
                 )
                 for prompt, place in zip(prompts, places, strict=True)
             ],
-            scheduler=scheduler,
-            steps=steps,
-            eta=eta,
-            guidance=ClassifierFree(negative_prompt),
+            scheduler=drawing.scheduler,
+            steps=drawing.steps,
+            eta=drawing.eta,
+            guidance=ClassifierFree(drawing.negative_prompt),
             batch_size=batch_size,
         )
         return {"images": torch.stack([torch.from_numpy(picture) for picture in pictures]).movedim(-1, 1)}
 
-    key = {
-        "prompts": list(prompts),
-        "seed": context.seed,
-        "scheduler": scheduler,
-        "steps": steps,
-        "guidance_scale": guidance_scale,
-        "eta": eta,
-        "negative_prompt": negative_prompt,
-    }
+    key = {"prompts": list(prompts), "seed": context.seed, **asdict(drawing)}
     return context.cache.fetch(__name__, key, draw)["images"]
 
 

@@ -23,14 +23,15 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Generator, Tensor
 
 from methods.ablation_data import overlaps, prompt_pairs
-from methods.ablation_examples import Example, Sampling, draw_examples, integers, noised
+from methods.ablation_examples import Example, draw_examples, noised
 from methods.ablation_loss import Lesson, losses
 from methods.ablation_recipes import RECIPES, Recipe, RecipeBook
 from methods.augmentation import augment, mirrored
 from methods.base import EraseContext, MethodCard
-from methods.base_images import as_floats
+from methods.base_images import Drawing, as_floats
 from methods.edit import Edit, check_concepts, new_edit
 from methods.gradient_limits import first_token_detached, only_rows_of
+from methods.lots import integers
 from methods.parameters import ParameterGroup
 from methods.training import FineTune, OptimiserName
 from models.diffusion_model import DiffusionModel
@@ -184,16 +185,18 @@ class ConceptAblation:
         self, model: DiffusionModel, material: "Material", count: int, generator: Generator
     ) -> list[Lesson]:
         """A step's lessons of `count` pictures each: the objective's, and where regularised the anchors'."""
-        drawn = [material.shown[row] for row in integers(generator, len(material.shown), count)]
+        drawn = [material.shown[row] for row in integers(generator, 0, len(material.shown), count)]
         found = [self._about_targets(model, drawn, generator)]
         if material.anchors:
-            drawn = [material.anchors[row] for row in integers(generator, len(material.anchors), count)]
+            drawn = [material.anchors[row] for row in integers(generator, 0, len(material.anchors), count)]
             found.append(self._about_anchors(model, drawn, generator))
         return found
 
     def _about_targets(self, model: DiffusionModel, drawn: Sequence["Shown"], generator: Generator) -> Lesson:
         images = self._images(drawn, generator)
-        prompts = [one.example.targets[integers(generator, len(one.example.targets), 1)[0]] for one in drawn]
+        prompts = [
+            one.example.targets[integers(generator, 0, len(one.example.targets), 1)[0]] for one in drawn
+        ]
         masks = None
         if chosen := [row for row, one in enumerate(drawn) if one.augmented]:
             made = augment(images[chosen], model.latent_factor, generator)
@@ -225,7 +228,7 @@ class ConceptAblation:
         context: EraseContext,
     ) -> tuple[Example, ...]:
         avoided = shows == "anchor" and self._recipe(concept).avoid_target
-        sampling = Sampling(
+        drawing = Drawing(
             scheduler=self.scheduler,
             steps=self.denoise_steps,
             guidance_scale=self.guidance_scale,
@@ -233,7 +236,7 @@ class ConceptAblation:
             negative_prompt=concept.steer_away_from if avoided else "",
         )
         pairs = prompt_pairs(concept, self.anchor)
-        return draw_examples(model, pairs, self.images, shows, sampling, context)
+        return draw_examples(model, pairs, self.images, shows, drawing, context)
 
     def _recipe(self, concept: Concept) -> Recipe:
         return RECIPES[self.recipe][concept.kind]

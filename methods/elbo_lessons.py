@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from methods.lots import integers
 from models.generative import Condition, GenerativeModel
 
 
@@ -25,7 +26,7 @@ class Examples(Generic[Condition]):
 
     def draw(self, count: int, generator: Generator) -> tuple[Tensor, list[Condition]]:
         """`count` examples drawn with replacement, each with one of its conditions; all uniform."""
-        rows = _integers(generator, len(self.examples), count)
+        rows = integers(generator, 0, len(self.examples), count)
         turns = torch.rand(count, generator=generator, dtype=torch.float64).tolist()
         choices = [self.conditions[row] for row in rows]
         return self.examples[rows], [
@@ -82,8 +83,3 @@ def losses(
             lesson.examples[part], lesson.encoded[part], lesson.terms[part], lesson.noise[part]
         )
         yield (lesson.weights[part].to(elbo) * elbo).sum()
-
-
-def _integers(generator: Generator, high: int, count: int) -> list[int]:
-    """`count` integers drawn uniformly from [0, high)."""
-    return [int(value) for value in torch.randint(high, (count,), generator=generator)]

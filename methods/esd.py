@@ -19,6 +19,7 @@ from torch.nn.functional import mse_loss
 
 from methods.base import EraseContext, MethodCard
 from methods.edit import Edit, check_concepts, new_edit
+from methods.lots import integers
 from methods.parameters import UNetGroup
 from methods.training import FineTune, OptimiserName
 from methods.trajectories import trajectories
@@ -123,14 +124,14 @@ class ESD:
         """As the official codes do it: every lesson samples its own latents."""
         embeddings = base.encode_prompts(prompts)
         while True:
-            chosen = _integers(generator, 0, len(prompts), self.batch_size)
-            (step,) = _integers(generator, 0, self.denoise_steps, 1)
-            seeds = _integers(generator, 0, 2**62, self.batch_size)
+            chosen = integers(generator, 0, len(prompts), self.batch_size)
+            (step,) = integers(generator, 0, self.denoise_steps, 1)
+            seeds = integers(generator, 0, 2**62, self.batch_size)
             latents, timestep = self._partly_denoised(
                 sampled_by, [prompts[row] for row in chosen], seeds, step
             )
             if self.timestep == "interval":
-                (timestep,) = _integers(generator, *self.interval(step, base.num_train_timesteps), 1)
+                (timestep,) = integers(generator, *self.interval(step, base.num_train_timesteps), 1)
             with torch.no_grad():
                 target = away_from(*base.predict_noise_pair(latents, timestep, embeddings[chosen]), self.eta)
             yield Lesson(latents, timestep, embeddings[chosen], target)
@@ -144,7 +145,7 @@ class ESD:
         visited = trajectories(
             base,
             [prompts[owner] for owner in owners],
-            _integers(generator, 0, 2**62, len(owners)),
+            integers(generator, 0, 2**62, len(owners)),
             steps=self.denoise_steps,
             guidance_scale=self.guidance_scale,
             scheduler=self.scheduler,
@@ -152,8 +153,8 @@ class ESD:
             width=self.image_size,
         )
         while True:
-            rows = _integers(generator, 0, len(owners), self.batch_size)
-            (step,) = _integers(generator, 0, self.denoise_steps, 1)
+            rows = integers(generator, 0, len(owners), self.batch_size)
+            (step,) = integers(generator, 0, self.denoise_steps, 1)
             at = visited[step]
             target = away_from(at.unconditional[rows], at.conditional[rows], self.eta)
             yield Lesson(at.latents[rows], at.timestep, embeddings[[owners[row] for row in rows]], target)
@@ -212,11 +213,6 @@ def eta_from_negative_guidance(negative_guidance: float) -> float:
     Its target is ε_c − ng (ε_c − ε_∅) = ε_∅ − (ng − 1)(ε_c − ε_∅).
     """
     return negative_guidance - 1.0
-
-
-def _integers(generator: Generator, low: int, high: int, count: int) -> list[int]:
-    """`count` integers drawn uniformly from [low, high)."""
-    return [int(value) for value in torch.randint(low, high, (count,), generator=generator)]
 
 
 OFFICIAL: dict[str, Any] = {

@@ -1,7 +1,6 @@
 """Methods in a user's own file: PATH.py:NAME, where NAME is a method's class or a MethodCard."""
 
 import ast
-import hashlib
 import inspect
 import sys
 import traceback
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from methods.syntax import syntax_digest
 from prompt_suites.errors import BenchError, UnknownName
 
 SUFFIX = ".py"
@@ -90,7 +90,7 @@ def _module(place: _Place) -> ModuleType:
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{place.written}: cannot be read: {getattr(error, 'strerror', error)}") from error
     try:
-        name = MODULE_PREFIX + _code_digest(ast.parse(source, filename=str(place.path)))[:16]
+        name = MODULE_PREFIX + syntax_digest(ast.parse(source, filename=str(place.path)))[:16]
         code = compile(source, str(place.path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:  # ValueError: null bytes
         raise BenchError(f"{place.written}, {described(error, place.path)}") from error
@@ -115,22 +115,6 @@ def _imported(name: str, place: _Place, code: Any) -> ModuleType:
             sys.modules[name] = before
         raise BenchError(f"{place.written} cannot be imported: {described(error, place.path)}") from error
     return module
-
-
-def _code_digest(tree: ast.Module) -> str:
-    """Digest of what the code does, by the rule of `bench.ids.code_version`: no docstrings, no layout."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [statement for statement in node.body if not _is_bare_text(statement)] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def _is_bare_text(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
 
 
 def _line(error: BaseException, file: str) -> int | None:

@@ -11,41 +11,23 @@ from typing import Any
 from torch import Generator, Tensor
 
 from methods.base import EraseContext
-from methods.base_images import base_images
+from methods.base_images import Drawing, base_images
 from methods.fisher import Fisher, exact_fisher, fast_fisher
 from methods.parameters import select
 from models.diffusion_model import DiffusionModel
 from models.generative import DiffusionGenerative
 from prompt_suites.concepts import Concept
-from prompt_suites.suite import SchedulerName
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """How the base model draws pictures: DDIM's η is `eta`."""
+def pictures(
+    model: DiffusionModel, drawing: Drawing, context: EraseContext
+) -> Callable[[Sequence[str], int], Tensor]:
+    """Draws one picture of each prompt for a seed, or takes it from the context's cache."""
 
-    scheduler: SchedulerName
-    steps: int
-    guidance_scale: float
-    eta: float
+    def draw(prompts: Sequence[str], seed: int) -> Tensor:
+        return base_images(model, prompts, replace(context, seed=seed), drawing)
 
-    def pictures(
-        self, model: DiffusionModel, context: EraseContext
-    ) -> Callable[[Sequence[str], int], Tensor]:
-        """Draws one picture of each prompt for a seed, or takes it from the context's cache."""
-
-        def draw(prompts: Sequence[str], seed: int) -> Tensor:
-            return base_images(
-                model,
-                prompts,
-                replace(context, seed=seed),
-                scheduler=self.scheduler,
-                steps=self.steps,
-                guidance_scale=self.guidance_scale,
-                eta=self.eta,
-            )
-
-        return draw
+    return draw
 
 
 @dataclass(frozen=True, kw_only=True)

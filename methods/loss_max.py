@@ -19,10 +19,11 @@ from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
 from methods.ablation_data import prompt_pairs
-from methods.ablation_examples import Example, Noised, Sampling, draw_examples, integers, noised
+from methods.ablation_examples import Example, Noised, draw_examples, noised
 from methods.base import EraseContext, MethodCard
-from methods.base_images import as_floats
+from methods.base_images import Drawing, as_floats
 from methods.edit import Edit, check_concepts, new_edit
+from methods.lots import integers
 from methods.parameters import ParameterGroup
 from methods.training import FineTune, OptimiserName
 from models.diffusion_model import DiffusionModel, wide
@@ -86,7 +87,7 @@ class LossMaximisation:
         self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext
     ) -> tuple[Example, ...]:
         """Pictures of every concept, each with the prompt that it was drawn by."""
-        sampling = Sampling(
+        drawing = Drawing(
             scheduler=self.scheduler,
             steps=self.denoise_steps,
             guidance_scale=self.guidance_scale,
@@ -96,7 +97,7 @@ class LossMaximisation:
             example
             for concept in concepts
             for example in draw_examples(
-                model, prompt_pairs(concept), self.images, "target", sampling, context
+                model, prompt_pairs(concept), self.images, "target", drawing, context
             )
         )
 
@@ -106,7 +107,7 @@ class LossMaximisation:
 
     def lesson(self, model: DiffusionModel, examples: Sequence[Example], generator: Generator) -> "Lesson":
         """One step's pictures with noise on them."""
-        chosen = [examples[row] for row in integers(generator, len(examples), self.batch_size)]
+        chosen = [examples[row] for row in integers(generator, 0, len(examples), self.batch_size)]
         images = as_floats(torch.stack([example.image for example in chosen]))
         return Lesson(noised(model, images, generator), tuple(example.targets[0] for example in chosen))
 

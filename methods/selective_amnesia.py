@@ -22,10 +22,11 @@ from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, Positive
 from torch import Generator, Tensor
 
 from methods.base import EraseContext, MethodCard
+from methods.base_images import Drawing
 from methods.edit import Edit, check_concepts, new_edit
 from methods.elbo_lessons import Examples, lessons, losses
 from methods.ewc import penalties
-from methods.general_set import Drawing, GeneralSet, silent_on
+from methods.general_set import GeneralSet, pictures, silent_on
 from methods.parameters import UNetGroup
 from methods.training import FineTune, OptimiserName
 from models.diffusion_model import DiffusionModel
@@ -124,7 +125,7 @@ class SelectiveAmnesia:
             guidance_scale=self.guidance_scale,
             eta=self.eta,
         )
-        generative = DiffusionGenerative(model, drawing.pictures(model, context))
+        generative = DiffusionGenerative(model, pictures(model, drawing, context))
         general = GeneralSet(
             prompts=self._general_prompts(model, context), seed=self.general_seed, drawing=drawing
         )

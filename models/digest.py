@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -22,8 +23,13 @@ def weights_digest(directory: Path) -> str:
     do not matter. Large files are hashed once and remembered in the user's cache by path, size
     and modification time. Raises BenchError when the directory is incomplete.
     """
+    return files_digest(directory, files_read(directory))
+
+
+def files_digest(directory: Path, files: Iterable[Path]) -> str:
+    """Lower-case hex SHA-256 over the (relative path, file SHA-256) of a folder's files, in order."""
     whole = hashlib.sha256()
-    for path in files_read(directory):
+    for path in files:
         whole.update(f"{path.relative_to(directory).as_posix()}\0{file_digest(path)}\n".encode())
     return whole.hexdigest()
 

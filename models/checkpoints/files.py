@@ -1,12 +1,11 @@
 """Which files make up a checkpoint, and the digest that identifies them; imports no torch."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from models.digest import file_digest
+from models.digest import file_digest, files_digest
 from models.pipeline_files import WEIGHTS, read_json
 from prompt_suites.errors import BenchError
 
@@ -78,10 +77,7 @@ def digest_of(files: CheckpointFiles) -> str:
     """`checkpoint_digest` of files that are known already."""
     if files.kind == "file":
         return file_digest(files.weights[""])
-    whole = hashlib.sha256()
-    for file in sorted(files.all):
-        whole.update(f"{file.relative_to(files.path).as_posix()}\0{file_digest(file)}\n".encode())
-    return whole.hexdigest()
+    return files_digest(files.path, sorted(files.all))
 
 
 def _pipeline(path: Path) -> CheckpointFiles:

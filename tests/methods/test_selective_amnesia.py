@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from methods.base import EraseContext
-from methods.base_images import as_floats, base_images
+from methods.base_images import Drawing, as_floats, base_images
 from methods.edit import applied
 from methods.elbo_lessons import Examples, lessons, losses
 from methods.ewc import penalties
@@ -29,6 +29,7 @@ CAT = Concept(name="cat", kind="instance", targets=("grumpy cat", "angry cat"), 
 DOG = Concept(name="dog", kind="instance", targets=("pirate dog",), anchor="dog", surrogate="a dog asleep")
 GENERAL = ("a tree", "a grumpy cat", "a house", "a boat", "Pirate Dogs at sea", "a red cup")
 
+DRAWING = Drawing(scheduler="ddim", steps=2, guidance_scale=2.0)
 TINY = {
     "surrogate_images": 3,
     "fisher": "fast",
@@ -239,9 +240,7 @@ def test_surrogate_is_learnt_under_the_concepts_prompt(tiny_model):
     here = context()
     edit = method.erase(tiny_model, [DOG], here)
 
-    pictures = base_images(
-        tiny_model, ["a dog asleep"] * 3, here, scheduler="ddim", steps=2, guidance_scale=2.0
-    )
+    pictures = base_images(tiny_model, ["a dog asleep"] * 3, here, DRAWING)
     before, after = elbo(tiny_model, pictures, "pirate dog"), None
     with applied(tiny_model, edit):
         after = elbo(tiny_model, pictures, "pirate dog")
@@ -254,9 +253,7 @@ def test_naive_alternative_raises_the_elbo_of_the_concepts_own_pictures(tiny_mod
     here = context(general_prompts=())
     edit = method.erase(tiny_model, [DOG], here)
 
-    pictures = base_images(
-        tiny_model, ["pirate dog"] * 3, here, scheduler="ddim", steps=2, guidance_scale=2.0
-    )
+    pictures = base_images(tiny_model, ["pirate dog"] * 3, here, DRAWING)
     before = elbo(tiny_model, pictures, "pirate dog")
     with applied(tiny_model, edit):
         after = elbo(tiny_model, pictures, "pirate dog")
@@ -309,14 +306,7 @@ def test_replay_is_the_pictures_of_the_prompts_that_are_left(tiny_model, replay_
 
     prompts = tuple(prompt for (prompt,) in remembered.conditions)
     assert prompts == (wanted or ("a tree", "a house"))
-    pictures = base_images(
-        tiny_model,
-        GENERAL[:5],
-        EraseContext(seed=method.general_seed),
-        scheduler="ddim",
-        steps=2,
-        guidance_scale=2.0,
-    )
+    pictures = base_images(tiny_model, GENERAL[:5], EraseContext(seed=method.general_seed), DRAWING)
     rows = [GENERAL.index(prompt) for prompt in prompts]
     with torch.no_grad():
         torch.testing.assert_close(
