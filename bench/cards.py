@@ -1,10 +1,14 @@
 """What `bench list` and `bench show` say: methods, evaluators, suites and models by name."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from prompt_suites.errors import BenchError, UnknownName
+
+if TYPE_CHECKING:
+    from evaluators.base import EvaluatorCard
+    from methods.base import MethodCard
 
 Kind = Literal["methods", "evaluators", "suites", "models"]
 KINDS: tuple[Kind, ...] = ("methods", "evaluators", "suites", "models")
@@ -35,7 +39,14 @@ def listed(kind: Kind) -> list[Listed]:
 
 
 def sheet(name: str) -> Sheet:
-    """The card of whatever has this name. Raises UnknownName."""
+    """The card of whatever has this name; of a method in a file, too (PATH.py:NAME).
+
+    Raises UnknownName, or BenchError where a file's or a package's code cannot be loaded.
+    """
+    from methods.from_file import in_file
+
+    if in_file(name):
+        return _SHEETS["methods"](name)
     for kind in KINDS:
         if name in _names(kind):
             return _SHEETS[kind](name)
@@ -64,16 +75,23 @@ def _list_methods() -> Iterator[Listed]:
     from methods.registry import method_card
 
     for name in _names("methods"):
-        card = method_card(name)
-        yield Listed(name, card.title, card.paper)
+        yield _line(name, method_card)
 
 
 def _list_evaluators() -> Iterator[Listed]:
     from evaluators.registry import evaluator_card
 
     for name in _names("evaluators"):
-        card = evaluator_card(name)
-        yield Listed(name, card.title, card.paper)
+        yield _line(name, evaluator_card)
+
+
+def _line(name: str, card_of: Callable[[str], "MethodCard | EvaluatorCard"]) -> Listed:
+    """A line of a list; another package's code that cannot be loaded does not take the list with it."""
+    try:
+        card = card_of(name)
+    except BenchError as error:
+        return Listed(name, "cannot be loaded", str(error))
+    return Listed(name, card.title, card.paper)
 
 
 def _list_suites() -> Iterator[Listed]:
@@ -98,6 +116,7 @@ def _list_models() -> Iterator[Listed]:
 
 
 def _method_sheet(name: str) -> Sheet:
+    from methods.from_file import in_file
     from methods.registry import method_card
 
     card = method_card(name)
@@ -108,7 +127,8 @@ def _method_sheet(name: str) -> Sheet:
         "notes": card.notes,
     }
     presets = {preset: {**card.settings, **values} for preset, values in card.presets.items()}
-    return Sheet("methods", name, card.title, _said(facts), _settings(card.build, presets))
+    called = card.name if in_file(name) else name
+    return Sheet("methods", called, card.title, _said(facts), _settings(card.build, presets))
 
 
 def _evaluator_sheet(name: str) -> Sheet:

@@ -176,7 +176,7 @@ def list_(
 
 @app.command(no_args_is_help=True)
 def show(
-    name: Annotated[str, typer.Argument(help="A method, evaluator, suite or model.")],
+    name: Annotated[str, typer.Argument(help="A method (PATH.py:NAME too), evaluator, suite or model.")],
     as_json: AsJson = False,
 ) -> int:
     """Show a card: paper, formula, settings and what each preset makes of them."""

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -20,6 +21,8 @@ class Quiet:
     def begin(self, todo: tuple[Task, ...]) -> None: ...
 
     def working_on(self, cell: Cell, task: Task) -> None: ...
+
+    def preparing(self, made: int, total: int, unit: str) -> None: ...
 
     def step(self, step: int, steps: int, loss: float) -> None: ...
 
@@ -67,6 +70,14 @@ class Pace:
         )
 
 
+class _Part(NamedTuple):
+    """Pictures, Fisher samples or steps of one edit, and when they began."""
+
+    unit: str
+    total: int
+    started: float
+
+
 class LiveProgress(Quiet):
     """Two bars on a terminal; on anything else a line now and then."""
 
@@ -85,7 +96,8 @@ class LiveProgress(Quiet):
         self._whole: TaskID | None = None
         self._part: TaskID | None = None
         self._pace = Pace(())
-        self._task_started = self._last_line = time.perf_counter()
+        self._task_started = self._last_told = self._last_line = time.perf_counter()
+        self._erasing_part = _Part("", 0, self._task_started)
         self._title = ""
 
     def begin(self, todo: tuple[Task, ...]) -> None:
@@ -95,7 +107,8 @@ class LiveProgress(Quiet):
         self._part = self._progress.add_task("", total=1, unit="", note="", visible=False)
 
     def working_on(self, cell: Cell, task: Task) -> None:
-        self._task_started = time.perf_counter()
+        self._task_started = self._last_told = time.perf_counter()
+        self._erasing_part = _Part("", 0, self._task_started)
         self._title = f"{cell.title} · {DOING[task.kind]}"
         if not isinstance(task, EraseTask):
             self._title += f" {(task if isinstance(task, GenerateTask) else task.generate).images.role}"
@@ -110,12 +123,11 @@ class LiveProgress(Quiet):
                 visible=True,
             )
 
+    def preparing(self, made: int, total: int, unit: str) -> None:
+        self._erasing(made, total, unit)
+
     def step(self, step: int, steps: int, loss: float) -> None:
-        spent = time.perf_counter() - self._task_started
-        note = f"loss {loss:.4f}, {clock(spent / max(step, 1) * (steps - step))} left"
-        if self._part is not None:
-            self._progress.update(self._part, completed=step, total=steps, unit="steps", note=note)
-        self._line(f"{self._title} {step}/{steps} steps, {note}")
+        self._erasing(step, steps, "steps", f"loss {loss:.4f}, ")
 
     def images(self, count: int) -> None:
         if self._part is None:
@@ -140,6 +152,17 @@ class LiveProgress(Quiet):
 
     def end(self) -> None:
         self._progress.stop()
+
+    def _erasing(self, done: int, total: int, unit: str, about: str = "") -> None:
+        """Shows one part of erasing; the next one begins where the last was told of."""
+        if (unit, total) != self._erasing_part[:2]:
+            self._erasing_part = _Part(unit, total, self._last_told)
+        self._last_told = time.perf_counter()
+        left = (self._last_told - self._erasing_part.started) / max(done, 1) * (total - done)
+        note = f"{about}{clock(left)} left"
+        if self._part is not None:
+            self._progress.update(self._part, completed=done, total=total, unit=unit, note=note)
+        self._line(f"{self._title} {done}/{total} {unit}, {note}")
 
     def _note(self) -> str:
         rate, left = self._pace.images_per_second, self._pace.seconds_left

@@ -51,6 +51,8 @@ class Source(Protocol):
 class Watcher(Protocol):
     """Is told how work goes on; never changes it."""
 
+    def preparing(self, made: int, total: int, unit: str) -> None: ...
+
     def step(self, step: int, steps: int, loss: float) -> None: ...
 
     def images(self, count: int) -> None: ...
@@ -163,6 +165,7 @@ class Worker:
         context = EraseContext(
             seed=task.seed or 0,
             report=lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
+            prepared=lambda preparation: watcher.preparing(*preparation),
             general_prompts=self.general_prompts if task.general_prompts else (),
             cache=StoreCache(self.store, task.base, task.dtype),
         )

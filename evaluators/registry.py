@@ -30,15 +30,19 @@ def evaluator_names() -> tuple[str, ...]:
 
 
 def evaluator_card(name: str) -> EvaluatorCard:
-    """The card of an evaluator; imports its module. Raises `UnknownName`."""
+    """The card of an evaluator; imports its module.
+
+    Raises `UnknownName`, or `BenchError` where a package's evaluator cannot be loaded.
+    """
     targets = EVALUATORS if name in EVALUATORS else _targets()
     if name not in targets:
         raise UnknownName("evaluator", name, targets, "--evaluators")
     module, _, attribute = targets[name].partition(":")
     try:
         card: EvaluatorCard = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise BenchError(f"evaluator {name!r} cannot be imported: {error}") from error
+    except Exception as error:  # a package's code, which may do anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BenchError(f"evaluator {name!r} cannot be loaded from {targets[name]}: {reason}") from error
     return card
 
 

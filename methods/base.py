@@ -19,6 +19,14 @@ class Progress(NamedTuple):
     loss: float
 
 
+class Preparation(NamedTuple):
+    """How much is there of what a method makes before it trains; `unit` is its plural: "pictures"."""
+
+    made: int
+    total: int
+    unit: str
+
+
 class Cache(Protocol):
     """Keeps what is costly and the same for many edits of one base model: pictures, a Fisher diagonal.
 
@@ -46,13 +54,15 @@ class NoCache:
 class EraseContext:
     """What a method may use besides the model: it loads nothing, chooses no device and prints nothing.
 
-    `seed` decides everything random. `report` is called after every training step.
+    `seed` decides everything random. `report` is called after every training step,
+    `prepared` whenever more is there of what training needs: pictures, a Fisher diagonal.
     `general_prompts` are prompts of all kinds that the base model can draw, the concepts included;
     empty unless the method's card asks for them. `cache` keeps what several edits share.
     """
 
     seed: int = 0
     report: Callable[[Progress], None] = lambda progress: None
+    prepared: Callable[[Preparation], None] = lambda preparation: None
     general_prompts: tuple[str, ...] = ()
     cache: Cache = field(default_factory=NoCache)
 

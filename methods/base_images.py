@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from methods.base import EraseContext
+from methods.base import EraseContext, Preparation
 from models.diffusion_model import DiffusionModel
 from models.guidance import ClassifierFree
 from models.sampling import ImageRequest, sample
@@ -42,6 +42,13 @@ def base_images(
     places = _places(prompts)
 
     def draw() -> dict[str, Tensor]:
+        drawn = 0
+
+        def tell(more: int) -> None:
+            nonlocal drawn
+            drawn += more
+            context.prepared(Preparation(drawn, len(prompts), "pictures"))
+
         pictures = sample(
             model,
             [
@@ -59,6 +66,7 @@ def base_images(
             eta=drawing.eta,
             guidance=ClassifierFree(drawing.negative_prompt),
             batch_size=batch_size,
+            on_batch=tell,
         )
         return {"images": torch.stack([torch.from_numpy(picture) for picture in pictures]).movedim(-1, 1)}
 

@@ -44,13 +44,17 @@ def exact_fisher(
     *,
     generator: Generator,
     batch_size: int = 16,
+    on_sample: Callable[[int], None] = lambda done: None,
 ) -> Fisher:
     """F of `parameters` over `examples` [n, …] and their n conditions, from every term.
 
     `batch_size` terms of a sample go through the model at once, which changes rounding only.
+    `on_sample` is told after each sample how many are done.
     """
     every = _Terms(torch.arange(model.terms), torch.ones(model.terms))
-    return _mean_square(model, parameters, examples, conditions, lambda: every, generator, batch_size)
+    return _mean_square(
+        model, parameters, examples, conditions, lambda: every, generator, batch_size, on_sample
+    )
 
 
 def fast_fisher(
@@ -62,6 +66,7 @@ def fast_fisher(
     terms: int,
     generator: Generator,
     batch_size: int = 16,
+    on_sample: Callable[[int], None] = lambda done: None,
 ) -> Fisher:
     """F of `parameters` over `examples` [n, …] and their n conditions, from `terms` terms a sample.
 
@@ -84,6 +89,7 @@ def fast_fisher(
         lambda: _stratified(model.terms, terms, generator),
         generator,
         batch_size,
+        on_sample,
     )
 
 
@@ -110,14 +116,16 @@ def _mean_square(
     choose: Callable[[], _Terms],
     generator: Generator,
     batch_size: int,
+    on_sample: Callable[[int], None],
 ) -> Fisher:
     """The mean over examples of the squared gradient of the terms that `choose` gives for each."""
     total = {name: torch.zeros_like(wide(parameter.detach())) for name, parameter in parameters.items()}
     with _wanting_gradients(parameters):
-        for example, condition in zip(examples, conditions, strict=True):
+        for number, (example, condition) in enumerate(zip(examples, conditions, strict=True), 1):
             gradient = _gradient(model, parameters, example, condition, choose(), generator, batch_size)
             for name, value in gradient.items():
                 total[name].addcmul_(value, value)
+            on_sample(number)
     return {name: value / len(examples) for name, value in total.items()}
 
 

@@ -6,11 +6,12 @@ seeds share them, too.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Generator, Tensor
 
-from methods.base import EraseContext
+from methods.base import EraseContext, Preparation
 from methods.base_images import Drawing, base_images
 from methods.fisher import Fisher, exact_fisher, fast_fisher
 from methods.parameters import select
@@ -67,19 +68,15 @@ class GeneralSet:
         def make() -> dict[str, Tensor]:
             parameters = select(generative.model.parts, "full")
             examples = self.latents(generative)[: len(prompts)]
-            generator = Generator().manual_seed(self.seed)
-            if terms is None:
-                return exact_fisher(
-                    generative, parameters, examples, prompts, generator=generator, batch_size=batch_size
-                )
-            return fast_fisher(
+            estimate = exact_fisher if terms is None else partial(fast_fisher, terms=terms)
+            return estimate(
                 generative,
                 parameters,
                 examples,
                 prompts,
-                terms=terms,
-                generator=generator,
+                generator=Generator().manual_seed(self.seed),
                 batch_size=batch_size,
+                on_sample=lambda done: context.prepared(Preparation(done, len(prompts), "Fisher samples")),
             )
 
         return context.cache.fetch(__name__, key, make)

@@ -156,6 +156,42 @@ def test_everything_listed_has_a_card(kind: str, capsys: Captured) -> None:
         assert json.loads(capsys.readouterr().out)["kind"] == kind
 
 
+@pytest.mark.parametrize("kind", ["methods", "evaluators"])
+def test_a_package_that_cannot_be_loaded_does_not_break_the_list(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    info = tmp_path / "their_failing-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-failing\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[erasure_bench.{kind}]\ntheirs = their_failing:CARD\n")
+    (tmp_path / "their_failing.py").write_text("raise RuntimeError('no\\nGPU')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert run_command(["list", kind, "--json"]) == 0
+    found = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
+    assert len(found) > 1
+    assert found["theirs"]["title"] == "cannot be loaded"
+    assert "RuntimeError: no GPU" in found["theirs"]["more"]
+    assert sum(item["title"] == "cannot be loaded" for item in found.values()) == 1
+
+
+def test_the_card_of_a_method_in_a_file_is_shown(tmp_path: Path, capsys: Captured) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from dataclasses import dataclass\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Own:\n"
+        '    """Turns it off."""\n'
+        "    strength: float = 2.5\n"
+        "    def erase(self, model, concepts, context): ...\n"
+    )
+    assert run_command(["show", f"{file}:Own", "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert (card["kind"], card["name"], card["title"]) == ("methods", "Own", "Turns it off")
+    assert card["settings"]["strength"]["default"] == "2.5"
+    assert run_command(["show", f"{file}:Other"]) == 3
+    assert "unknown name" in capsys.readouterr().err
+
+
 def test_doctor_names_versions_models_and_suites(capsys: Captured) -> None:
     assert run_command(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

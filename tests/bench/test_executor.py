@@ -138,6 +138,35 @@ def test_time_left_follows_from_what_each_kind_took(fake: ModuleType) -> None:
     assert (clock(59.6), clock(3725)) == ("1:00", "1:02:05")
 
 
+def test_each_part_of_erasing_is_shown_with_the_time_that_is_left_of_it(
+    fake: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    from rich.console import Console
+
+    now = 0.0
+    monkeypatch.setattr("bench.progress.time.perf_counter", lambda: now)
+    said = io.StringIO()
+    reporter = LiveProgress(Console(file=said, force_terminal=False, width=100))
+    cell = fake.tiny_plan().cells[0]
+    reporter.working_on(cell, next(task for task in cell.tasks if task.kind == "erase"))
+    for now, told in (
+        (20.0, lambda: reporter.preparing(1, 4, "pictures")),
+        (80.0, lambda: reporter.preparing(4, 4, "pictures")),
+        (90.0, lambda: reporter.preparing(1, 3, "Fisher samples")),
+        (180.0, lambda: reporter.step(9, 10, 0.5)),
+    ):
+        told()
+    ends = [line.rpartition("erasing ")[2] for line in said.getvalue().splitlines()]
+    assert ends == [
+        "1/4 pictures, 1:00 left",
+        "4/4 pictures, 0:00 left",
+        "1/3 Fisher samples, 0:20 left",
+        "9/10 steps, loss 0.5000, 0:10 left",
+    ]
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_live_progress_goes_through_a_whole_run(fake: ModuleType, tmp_path: Path, terminal: bool) -> None:
     import io

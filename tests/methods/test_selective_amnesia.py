@@ -363,6 +363,20 @@ def test_fisher_and_general_pictures_are_made_once_for_every_concept_seed_and_gr
         assert len(cache.fishers()) == count + 1
 
 
+def test_pictures_and_fisher_are_told_of_while_they_are_made(tiny_model):
+    told = []
+    settled = replace(context(0, Kept()), prepared=told.append)
+    SelectiveAmnesia(**TINY).erase(tiny_model, [CAT], settled)
+    last = {one.unit: one for one in told}
+    assert set(last) == {"pictures", "Fisher samples"}
+    assert all(one.made == one.total for one in last.values())
+    fisher = [one.made for one in told if one.unit == "Fisher samples"]
+    assert fisher == list(range(1, fisher[-1] + 1))
+    count = len(told)
+    SelectiveAmnesia(**TINY).erase(tiny_model, [CAT], settled)
+    assert len(told) == count, "what is kept is not made again"
+
+
 def test_surrogate_comes_from_the_concept_or_from_the_option():
     asleep, anchors = replace(CAT, surrogate="a cat asleep"), replace(CAT, anchor_prompts=("a cat", "a pet"))
 
