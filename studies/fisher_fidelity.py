@@ -3,7 +3,8 @@
 On the built-in model, for all weights of its UNet and on the same pictures (one of each of the first
 general prompts): Spearman's rank correlation of `fast_fisher` to `exact_fisher`, passes and seconds
 of both, and, to know what matters, the correlation of two exact ones on other pictures and of
-two on the same pictures with other noise. Writes `results/microworld/fisher.md`; about half an hour on one core.
+two on the same picture with other noise. Writes `results/microworld/fisher.md`; about a quarter of an hour
+on one core.
 """
 
 import argparse
@@ -117,10 +118,10 @@ def page(bench: Bench, terms: list[int], seeds: int) -> str:
         [
             "# The fast Fisher against the exact one",
             "",
-            "Made by `python -m studies.fisher_fidelity`. Spearman's rank correlation ρ of the diagonal Fisher",
-            f"information over all {weights:,} weights of the built-in model's UNet, on the same {count} pictures;",
-            f"{seeds} seeds of the fast one for each row. The exact one took {bench.terms * count:,} passes and",
-            f"{exact.seconds:.0f} s.",
+            "Made by `python -m studies.fisher_fidelity`. Spearman's rank correlation ρ of the diagonal",
+            f"Fisher information over all {weights:,} weights of the built-in model's UNet, on the same",
+            f"{count} pictures; {seeds} seeds of the fast one for each row. The exact one took",
+            f"{bench.terms * count:,} passes and {exact.seconds:.0f} s.",
             "",
             f"| {' | '.join(rows[0])} |",
             "|" + "---:|" * len(rows[0]),

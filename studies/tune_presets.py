@@ -24,6 +24,8 @@ from studies.running import bench_run
 SUITE = "microworld-validation"
 ERASED, KEPT = ("target", "implicit"), ("neighbour", "retention")
 ESD = {"steps": (100,), "learning_rate": (5e-5, 1e-4, 2e-4)}
+ABLATION = {"steps": (70, 100)}
+"""The rest follows the kind of concept: `methods.ablation_recipes`."""
 GRIDS: dict[str, Mapping[str, tuple[object, ...]]] = {
     "esd-x": ESD,
     "esd-x-strict": ESD,
@@ -35,6 +37,12 @@ GRIDS: dict[str, Mapping[str, tuple[object, ...]]] = {
     "sld-strong": {"threshold": (0.025, 0.1, 0.3)},
     "sld-max": {"threshold": (1.0,)},
     "negative-prompt": {},
+    "ca-model": ABLATION,
+    "ca-noise": ABLATION,
+    "ca-reverse": ABLATION,
+    "loss-max": {"learning_rate": (1e-3, 2e-3), "penalty": (0.001, 0.003, 0.01)},
+    "sa": {"learning_rate": (2e-4, 4e-4), "ewc_weight": (0.05, 0.5)},
+    "uce": {"guide": ("anchor", "auto"), "keep_scale": (0.1, 0.5)},
 }
 
 

@@ -145,19 +145,20 @@ def test_each_part_of_erasing_is_shown_with_the_time_that_is_left_of_it(
 
     from rich.console import Console
 
-    now = 0.0
-    monkeypatch.setattr("bench.progress.time.perf_counter", lambda: now)
+    seen = [0.0]
+    monkeypatch.setattr("bench.progress.time.perf_counter", lambda: seen[-1])
     said = io.StringIO()
     reporter = LiveProgress(Console(file=said, force_terminal=False, width=100))
     cell = fake.tiny_plan().cells[0]
     reporter.working_on(cell, next(task for task in cell.tasks if task.kind == "erase"))
-    for now, told in (
+    for now, tell in (
         (20.0, lambda: reporter.preparing(1, 4, "pictures")),
         (80.0, lambda: reporter.preparing(4, 4, "pictures")),
         (90.0, lambda: reporter.preparing(1, 3, "Fisher samples")),
         (180.0, lambda: reporter.step(9, 10, 0.5)),
     ):
-        told()
+        seen.append(now)
+        tell()
     ends = [line.rpartition("erasing ")[2] for line in said.getvalue().splitlines()]
     assert ends == [
         "1/4 pictures, 1:00 left",
