@@ -89,7 +89,7 @@ _SMALL = Recipe(
     parameters="xattn-strict",
     learning_rate=4e-4,
     batch_size=8,
-    steps=100,
+    steps=70,
     augment=False,
     regularised="always",
     regularisation=COMPVIS_PRIOR,
@@ -119,7 +119,7 @@ RECIPES: Mapping[RecipeBook, Mapping[ConceptKind, Recipe]] = {
     "microworld": _book(
         object=_SMALL,
         style=dataclasses.replace(_SMALL, regularised="never"),
-        memorised=dataclasses.replace(_SMALL, parameters="full", learning_rate=3e-5, steps=60),
+        memorised=dataclasses.replace(_SMALL, parameters="full", learning_rate=3e-5),
         implicit=dataclasses.replace(_SMALL, parameters="attn", avoid_target=True),
     ),
 }

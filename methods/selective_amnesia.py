@@ -237,10 +237,10 @@ MICROWORLD: dict[str, Any] = {
     "fisher_batch": 16,
     "sampling_steps": 20,
     "guidance_scale": 4.0,
-    "ewc_weight": 0.5,
-    "steps": 120,
+    "ewc_weight": 0.05,
+    "steps": 200,
     "batch_size": 8,
-    "learning_rate": 2e-4,
+    "learning_rate": 4e-4,
     "ema_decay": 0.0,
 }
 
