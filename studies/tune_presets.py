@@ -19,10 +19,10 @@ from typing import Any
 
 import pandas as pd
 
+from studies.leaderboard_summary import ERASED, KEPT
 from studies.running import bench_run
 
 SUITE = "microworld-validation"
-ERASED, KEPT = ("target", "implicit"), ("neighbour", "retention")
 ESD = {"steps": (100,), "learning_rate": (5e-5, 1e-4, 2e-4)}
 ABLATION = {"steps": (70, 100)}
 """The rest follows the kind of concept: `methods.ablation_recipes`."""
