@@ -9,7 +9,8 @@ Document = Mapping[str, Any]
 Column = tuple[str, str]
 """A suite and a role."""
 
-ERASED, KEPT = ("target", "implicit"), ("neighbour", "retention")
+TARGET = "target"
+ERASED, KEPT = (TARGET, "implicit"), ("neighbour", "retention")
 PROBABILITY, ACCURACY = "class_probability", "class_accuracy"
 ENOUGH_GONE = 0.5
 MOST_LOST = 0.10
@@ -34,8 +35,7 @@ oracle still recognises. Mean over the suite's concepts; 0 is best.
 BARS_HEAD = f"""## Enough?
 
 Where less than half of the probability is gone, and where more than {100 * MOST_LOST:.0f} points are lost.
-*Halved* counts the concepts of all suites whose probability falls by half under every kind of prompt that
-asks for them or evokes them.
+*Halved* counts the concepts of all suites whose probability falls by half where prompts ask for them.
 """
 
 
@@ -85,14 +85,13 @@ def _bars(documents: Mapping[str, Document]) -> Iterator[str]:
 
 def _halved(documents: Mapping[str, Document], method: str) -> str:
     """How many of the concepts: "3 of 4"."""
-    shares: dict[tuple[str, str], list[float]] = {}
-    for suite, document in documents.items():
-        for row in _rows(document, method, "concept"):
-            gone = share_gone(row)
-            if row["role"] in ERASED and row["metric"] == PROBABILITY and gone is not None:
-                shares.setdefault((suite, row["concept"]), []).append(gone)
-    halved = sum(min(found) >= ENOUGH_GONE for found in shares.values())
-    return f"{halved} of {len(shares)}" if shares else "–"
+    shares = [
+        gone
+        for document in documents.values()
+        for row in _rows(document, method, "concept")
+        if (row["role"], row["metric"]) == (TARGET, PROBABILITY) and (gone := share_gone(row)) is not None
+    ]
+    return f"{sum(gone >= ENOUGH_GONE for gone in shares)} of {len(shares)}" if shares else "–"
 
 
 def _overall(

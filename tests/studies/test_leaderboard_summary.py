@@ -73,12 +73,14 @@ def test_shares_and_points_come_with_the_interval_of_the_change(page: str) -> No
     assert line(page, SUITE, "none") == "| none | 0.800 [0.750, 0.850] | 1.000 [0.950, 1.050] | 1.5 |"
 
 
-def test_a_concept_must_fall_by_half_under_every_role() -> None:
+def test_what_is_only_evoked_counts_for_itself() -> None:
     rows = [
         row("some", "target", "class_probability", 0.1, 0.8, scope="concept", concept="red"),
         row("some", "implicit", "class_probability", 0.6, 0.8, scope="concept", concept="red"),
+        row("some", "implicit", "class_probability", 0.6, 0.8),
     ]
-    assert line(summary({SUITE: document(*rows)}), "Enough?", "some").startswith("| some | 0 of 1 |")
+    page = summary({SUITE: document(*rows)})
+    assert line(page, "Enough?", "some") == "| some | 1 of 1 | colours implicit 0.25 | – |"
 
 
 def test_numbers_that_are_not_there_show_their_status() -> None:
