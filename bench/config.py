@@ -1,5 +1,6 @@
 """What a run is asked to do: the command line's words, checked."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -69,11 +70,14 @@ def parse_config(values: Mapping[str, object]) -> RunConfig:
         raise BenchError(f"{flag}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
+_COMMA_OUTSIDE_PARENTHESES = re.compile(r",(?![^(]*\))")
+
+
 def names(text: str | None, flag: str) -> tuple[str, ...]:
-    """The names of a comma list; raises BenchError for an empty one."""
+    """The names of a comma list, whose own commas are in parentheses; raises BenchError for an empty one."""
     if text is None:
         return ()
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    found = tuple(name.strip() for name in _COMMA_OUTSIDE_PARENTHESES.split(text) if name.strip())
     if not found:
         raise BenchError(f"{flag} is empty: give one or more names, separated by commas")
     return found

@@ -8,7 +8,7 @@ metric's own to say: no metric is named here.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,8 @@ class Row:
     `value` lies in [low, high] with 95 % confidence; `images` were scored, of `prompts` prompts,
     and `missing` could not be. `change` is the mean (or sum) of the paired differences to the base
     model on the `pairs` pictures that both drew from the same prompt and noise. Overall rows are
-    the mean over concepts. `status` partial: some seeds failed; missing: nothing could be scored.
+    the mean over concepts. `status` partial: pictures failed, or a sum lacks some; missing: nothing
+    could be scored.
     """
 
     method: str
@@ -69,13 +70,17 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 
 class Measured(NamedTuple):
-    """What was to be measured: methods with the baseline, concepts with their roles, metrics, seeds."""
+    """What was to be measured: methods with the baseline, concepts with their roles, metrics, seeds.
+
+    `pictures` is how many different ones were planned, by method, concept and role.
+    """
 
     methods: Sequence[str]
     baseline: str
     roles: Mapping[str, Sequence[Role]]
     metrics: Sequence[tuple[str, Metric]]
     seeds: Sequence[int]
+    pictures: Mapping[tuple[str, str, Role], int]
 
 
 class _Numbers(NamedTuple):
@@ -84,6 +89,10 @@ class _Numbers(NamedTuple):
     values: Values
     images: int
     missing: int
+
+    def out_of(self, pictures: int) -> Self:
+        """The same where so many pictures were planned: those without a row are missing."""
+        return self._replace(missing=max(self.missing, pictures - self.images))
 
 
 _NOTHING = _Numbers(np.empty(0), 0, 0)
@@ -156,7 +165,9 @@ def _drafts(
                 broken = [
                     failure for failure in failures if _concerns(failure, method, concept, role, evaluator)
                 ]
-                status, reason = _status(found, broken, len(measured.seeds))
+                if broken:  # what failed left no row behind
+                    found = found.out_of(measured.pictures.get((method, concept, role), 0))
+                status, reason = _status(found, broken, metric)
                 facts = (
                     _facts(method, "concept", concept, role, evaluator, metric)
                     | cost
@@ -222,12 +233,16 @@ def _facts(
     }
 
 
-def _status(found: _Numbers, broken: Sequence[Failure], seeds: int) -> tuple[Status, str]:
-    failed_seeds = {failure.seed for failure in broken}
+def _status(found: _Numbers, broken: Sequence[Failure], metric: Metric) -> tuple[Status, str]:
     reason = broken[0].reason if broken else ""
     if not len(found.values):
         return ("failed", reason) if broken else ("missing", "no picture could be scored")
-    return ("partial", f"{len(failed_seeds)} of {seeds} seeds failed: {reason}") if broken else ("ok", "")
+    lacking = f"{found.missing} of {found.missing + found.images} pictures"
+    if broken:
+        return "partial", f"{lacking} failed: {reason}"
+    if metric.aggregate == "sum" and found.missing:  # a mean is that of the others, a total is too small
+        return "partial", f"{lacking} have no score"
+    return "ok", ""
 
 
 def _concerns(failure: Failure, method: str, concept: str, role: Role, evaluator: str) -> bool:
@@ -250,20 +265,23 @@ def _numbers(scores: DataFrame, how: Mapping[tuple[str, str], str]) -> dict[tupl
     """Per-prompt values by method, concept, role, evaluator and metric.
 
     A summed metric's prompt value is the sum over its pictures, averaged over seeds, times the
-    number of prompts: the mean over prompts is then the total.
+    number of prompts: the mean over prompts is then the total. A picture that several seeds share
+    counts once.
     """
     if scores.empty:
         return {}
     by_prompt = (
         scores.assign(
-            scored=scores["value"].notna(), seed_scored=scores["seed"].where(scores["value"].notna())
+            scored=scores["value"].notna() & ~scores["repeated"].astype(bool),
+            counted=~scores["repeated"].astype(bool),
+            seed_scored=scores["seed"].where(scores["value"].notna()),
         )
         .groupby([*_CELL, "prompt_id"], sort=True)
         .agg(
             mean=("value", "mean"),
             total=("value", "sum"),
             scored=("scored", "sum"),
-            rows=("scored", "size"),
+            rows=("counted", "sum"),
             seeds=("seed_scored", "nunique"),
         )
         .reset_index()
@@ -275,7 +293,7 @@ def _numbers(scores: DataFrame, how: Mapping[tuple[str, str], str]) -> dict[tupl
     for key, size in zip(sizes.index, sizes, strict=True):
         group = {name: column[start : start + size] for name, column in columns.items()}
         start += size
-        some = group["scored"] > 0
+        some = group["seeds"] > 0
         if how.get((key[3], key[4])) == "sum":
             values = group["total"][some] / group["seeds"][some] * np.count_nonzero(some)
         else:

@@ -42,8 +42,8 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     """
     if config.methods == (ALL,):
         config = config.model_copy(update={"methods": tuple(METHODS)})
-    _no_stray_options(config)
     suite = load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options)
+    _no_stray_options(config, suite)
     source = resolve_model(config.model or suite.model)
     notes = []
     names = with_baseline(config.methods)
@@ -113,11 +113,11 @@ def _evaluators(
     return chosen, skipped
 
 
-def _no_stray_options(config: RunConfig) -> None:
+def _no_stray_options(config: RunConfig, suite: Suite) -> None:
     for flag, options, names in (
         ("--method-option", config.method_options, (*map(row_name, config.methods), *config.edits)),
-        ("--evaluator-option", config.evaluator_options, config.evaluators),
+        ("--evaluator-option", config.evaluator_options, config.evaluators or suite.evaluators),
     ):
         for name in options:
-            if name and names and name not in names:
+            if name and name not in names:
                 raise UnknownName("name before the dot", name, names, flag)

@@ -6,6 +6,7 @@ the tables again.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,9 @@ LEADERBOARD = "leaderboard"
 SCORES = "scores.parquet"
 RUN = "run.json"
 SHEET = "images.png"
+DEVICE = "device"
+DRAWING = (DEVICE, "erasure-bench", "torch", "diffusers")
+"""What a picture depends on besides its task."""
 
 
 class Results(NamedTuple):
@@ -46,6 +50,7 @@ def gather(plan: Plan, store: Store, outcome: Outcome, notes: Sequence[str] = ()
     scores = collect_scores(plan, store)
     costs = collect_costs(plan, store)
     rows = build_leaderboard(scores, measured(plan), outcome.failures, costs)
+    drawn = drawn_with(plan, store)
     document = {
         "title": title(plan),
         "suite": plan.suite.name,
@@ -65,8 +70,9 @@ def gather(plan: Plan, store: Store, outcome: Outcome, notes: Sequence[str] = ()
             for evaluator in plan.evaluators
         },
         "versions": package_versions(),
+        "drawn_with": drawn,
         "failures": [describe(failure) for failure in outcome.failures],
-        "notes": [*footnotes(plan, rows, store), *notes],
+        "notes": [*footnotes(plan, rows, store, drawn), *notes],
         "rows": [to_json(row) for row in rows],
     }
     return Results(document, scores, rows)
@@ -98,7 +104,21 @@ def measured(plan: Plan) -> Measured:
         roles=roles,
         metrics=[(evaluator.name, metric) for evaluator in plan.evaluators for metric in evaluator.metrics],
         seeds=plan.config.seeds,
+        pictures=_pictures(plan),
     )
+
+
+def _pictures(plan: Plan) -> dict[tuple[str, str, Role], int]:
+    """How many different ones there should be; cells of several seeds may share some."""
+    tasks = {
+        (cell.method.name, cell.case.name, task.images.role, task.id): len(task.images)
+        for cell in plan.cells
+        for task in cell.generate
+    }
+    counts: Counter[tuple[str, str, Role]] = Counter()
+    for (method, concept, role, _), count in tasks.items():
+        counts[method, concept, role] += count
+    return counts
 
 
 def title(plan: Plan) -> str:
@@ -108,8 +128,8 @@ def title(plan: Plan) -> str:
     return f"{plan.suite.title} ({plan.suite.name} {plan.suite.version}) on {plan.model.name}: {what}"
 
 
-def footnotes(plan: Plan, rows: Sequence[Row], store: Store) -> list[str]:
-    """What a reader must know to compare the numbers."""
+def footnotes(plan: Plan, rows: Sequence[Row], store: Store, drawn: Mapping[str, Sequence[str]]) -> list[str]:
+    """What a reader must know to compare the numbers; `drawn` as `drawn_with` gives it."""
     protocol, config = plan.suite.protocol, plan.config
     images = [image for cell in plan.cells for task in cell.generate for image in task.images.images]
     sizes = sorted({f"{image.width}×{image.height}" for image in images})
@@ -166,14 +186,15 @@ def footnotes(plan: Plan, rows: Sequence[Row], store: Store) -> list[str]:
             f"{worst.missing + worst.images} of {worst.method}, {worst.concept}, {worst.role}, {worst.title}."
         )
     if any(row.status == "partial" for row in rows):
-        notes.append("*: some seeds failed; the number is that of the others.")
+        notes.append("*: pictures are missing; the number is that of the others, never marked as best.")
     presets = sorted({method.preset for method in plan.methods[1:]})
-    devices = sorted(_devices(plan, store))
+    made_with = ", ".join(f"{name} {' and '.join(found)}" for name, found in drawn.items() if name != DEVICE)
     notes.append(
-        f"Method presets: {', '.join(presets) or 'none'}. Drawn on {', '.join(devices) or 'nothing'}; "
-        f"erasure-bench {package_versions()['erasure-bench']}, torch {package_versions().get('torch', '?')}, "
-        f"diffusers {package_versions().get('diffusers', '?')}."
+        f"Method presets: {', '.join(presets) or 'none'}. "
+        + (f"Drawn on {', '.join(drawn[DEVICE])}; {made_with}." if drawn else "Nothing drawn.")
     )
+    if any(len(found) > 1 for name, found in drawn.items() if name != DEVICE):
+        notes.append("Pictures of several versions are compared: a difference may be the versions' own.")
     return notes
 
 
@@ -228,7 +249,7 @@ def _run_record(plan: Plan, store: Store, outcome: Outcome, results: Results) ->
             }
             for failure in outcome.failures
         ],
-        "store": str(store.root),
+        "store": str(store.root.resolve()),
         "cells": [
             {
                 "method": cell.method.name,
@@ -259,13 +280,17 @@ def _user_weights(plan: Plan, store: Store) -> Iterator[tuple[ChosenMethod, Mapp
             yield cell.method, store.entry(task.kind, task.id).about
 
 
-def _devices(plan: Plan, store: Store) -> set[str]:
+def drawn_with(plan: Plan, store: Store) -> dict[str, list[str]]:
+    """Device and versions that the store's pictures of this plan come from; empty where there are none."""
+    found: dict[str, set[str]] = {}
     tasks = {task.id: task for cell in plan.cells for task in cell.generate}
-    return {
-        str(store.entry(task.kind, task.id).about["device_name"])
-        for task in tasks.values()
-        if store.has(task.kind, task.id)
-    }
+    for task in tasks.values():
+        if store.has(task.kind, task.id):
+            about = store.entry(task.kind, task.id).about
+            for name, value in {DEVICE: about["device_name"], **about["versions"]}.items():
+                if name in DRAWING:
+                    found.setdefault(name, set()).add(str(value))
+    return {name: sorted(found[name]) for name in DRAWING if name in found}
 
 
 def _few(values: Any) -> str:

@@ -22,9 +22,11 @@ RUN_COLUMNS = (
     "role",
     "evaluator",
     "evaluator_protocol",
+    "repeated",
     *SCORE_COLUMNS,
 )
-"""Columns of `scores.parquet`; `evaluator_protocol` is a key of run.json's `protocols`."""
+"""Columns of `scores.parquet`: `evaluator_protocol` as in leaderboard.json's `evaluators`; `repeated` is
+true where the picture is the one of an earlier seed, as of a prompt with a seed of its own."""
 
 
 class CellCost(NamedTuple):
@@ -47,6 +49,7 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
     Scores that two cells share (the base model's) appear under each of them.
     """
     known: dict[str, pa.Table] = {}
+    counted = set()
     parts = []
     for cell in plan.cells:
         for task in cell.score:
@@ -54,6 +57,7 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
                 if not store.has(task.kind, task.id):
                     continue
                 known[task.id] = _read(store, task)
+            own = (cell.method.name, cell.case.name, task.id)
             parts.append(
                 {
                     "method": cell.method.name,
@@ -62,9 +66,11 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
                     "role": task.generate.images.role,
                     "evaluator": task.evaluator,
                     "evaluator_protocol": protocol_key(task.protocol),
+                    "repeated": own in counted,
                     "table": known[task.id],
                 }
             )
+            counted.add(own)
     if not parts:
         return DataFrame({column: [] for column in RUN_COLUMNS})
     frame = pa.concat_tables([part["table"] for part in parts]).to_pandas()

@@ -127,7 +127,7 @@ class Store:
         except StoreError:
             raise
         except Exception as error:
-            if (reason := _disk_trouble(error)) is None:
+            if (reason := _disk_trouble(error, self.root)) is None:
                 raise
             raise StoreError(
                 f"store {self.root}: {reason}; what was finished is kept: "
@@ -252,12 +252,22 @@ _REASONS = {
 }
 
 
-def _disk_trouble(error: BaseException | None) -> str | None:
-    """What is wrong with the disk, where that is why something failed."""
+def _disk_trouble(error: BaseException | None, root: Path) -> str | None:
+    """What is wrong with the store's disk, where that is why something failed.
+
+    An error about a file elsewhere, such as a method's own, is no trouble of the store.
+    """
     while error is not None:
         if isinstance(error, OSError) and error.errno in _REASONS:
-            return _REASONS[error.errno]
+            return _REASONS[error.errno] if _lies_in(error.filename, root) else None
         if "No space left on device" in str(error):  # libraries that wrap the system's error in their own
             return _REASONS[errno.ENOSPC]
         error = error.__cause__
     return None
+
+
+def _lies_in(filename: Any, root: Path) -> bool:
+    """Whether an error's file is below `root`; one that names no file came while writing to the store."""
+    if filename is None or isinstance(filename, int):
+        return True
+    return Path(os.fsdecode(filename)).resolve().is_relative_to(root.resolve())

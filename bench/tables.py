@@ -174,16 +174,21 @@ def _cells(board: Board, found: Mapping[str, Json], better: str) -> tuple[Cell, 
     ]
     counted = any(row["aggregate"] == "sum" for row in shown)
     decimals = 1 if counted or max((abs(value) for value in numbers), default=0.0) >= 10 else 3
-    rivals = [row["value"] for row in shown if row["method"] != board.baseline and row["value"] is not None]
+    rivals = [row["value"] for row in shown if _may_be_best(row, board)]
     # Where all are equal none is the best.
     ranked = len({number(value, decimals) for value in rivals}) > 1
     best = number((min if better == "lower" else max)(rivals), decimals) if ranked else None
     return tuple(
-        _cell(found[method], decimals, None if method == board.baseline else best)
+        _cell(found[method], decimals, best if _may_be_best(found[method], board) else None)
         if method in found
         else Cell("–")
         for method in board.methods
     )
+
+
+def _may_be_best(row: Json, board: Board) -> bool:
+    """Not the baseline, nor a number that lacks pictures."""
+    return row["method"] != board.baseline and row["value"] is not None and row["status"] == "ok"
 
 
 def _cell(row: Json, decimals: int, best: str | None) -> Cell:

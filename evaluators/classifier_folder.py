@@ -6,6 +6,7 @@ that maps images [n, 3, height, width] in [0, 1] to {head: logits [n, labels]}.
 """
 
 import importlib
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,9 @@ class FolderClassifier:
     name: str
 
     def protocol(self) -> Mapping[str, Any]:
-        self._description()
-        return {"weights_sha256": sha256_of(self.path)}
+        source = _source(self._description().network)
+        code = {"network_sha256": sha256_of(source)} if source else {}
+        return {"weights_sha256": sha256_of(self.path), **code}
 
     def load(self, device: str) -> LabelledClassifier:
         description = self._description()
@@ -69,6 +71,15 @@ class FolderClassifier:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise BenchError(f"{file}: {where or 'content'}: {first['msg']}") from error
+
+
+def _source(network: str) -> Path | None:
+    """The file of the module in "package.module:Class", where it has one."""
+    try:
+        spec = importlib.util.find_spec(network.partition(":")[0])
+    except (ImportError, ValueError):  # no such package, or a module that was made in memory
+        return None
+    return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from evaluators.base import Pixels
 from evaluators.digests import sha256_of
-from evaluators.hub import hub_file
+from evaluators.hub import hub_file, local_copy
 from evaluators.packages import required_module, version_of
 from evaluators.shipped import shipped_folder
 from prompt_suites.errors import BenchError
@@ -30,7 +30,8 @@ class ClipSource:
     """Where a CLIP model comes from.
 
     Either `folder` in open_clip's format (config, weights, tokenizer), or an open_clip
-    `architecture` with a pretrained `tag` or a checkpoint `file`.
+    `architecture` with a pretrained `tag`, a checkpoint `file`, or both: the tag then says how the
+    file's weights were trained.
     """
 
     architecture: str | None = None
@@ -39,22 +40,27 @@ class ClipSource:
     folder: Path | None = None
 
     def protocol(self) -> dict[str, str]:
-        """What decides whether two scores of this model can be compared; reads local weights once."""
+        """What decides whether two scores of this model can be compared; reads local weights once.
+
+        A tag's weights are known by the tag alone, unless $BENCH_MODELS holds a copy of them.
+        """
         if self.folder:
             return {"weights_sha256": sha256_of(self.folder)}
         named = {"architecture": self.architecture or ""}
-        if self.file:
-            return named | {"weights_sha256": sha256_of(self.file)}
-        return named | {"pretrained": self.tag or ""}
+        if self.tag:
+            named["pretrained"] = self.tag
+        weights = self.file or local_copy(*_hub_files(self))
+        return named | ({"weights_sha256": sha256_of(weights)} if weights else {})
 
 
 def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
     """Reads `backbone` and `weights`.
 
-    `backbone` is "ARCHITECTURE/TAG" of open_clip, an ARCHITECTURE with a checkpoint path in
-    `weights`, a folder in open_clip's format (with or without `local-dir:`), or the name of a
-    built-in generator that ships a CLIP model. Raises `BenchError` for anything else, and for a
-    folder or file that is not there.
+    `backbone` is "ARCHITECTURE/TAG" of open_clip, a folder in open_clip's format (with or without
+    `local-dir:`), or the name of a built-in generator that ships a CLIP model. `weights` is the path
+    of a checkpoint of the ARCHITECTURE; a TAG beside it says with which activation and preprocessing
+    those weights were trained, and is left out for open_clip's own. Raises `BenchError` for anything
+    else, and for a folder or file that is not there.
     """
     path = Path(backbone.removeprefix(_LOCAL)).expanduser()
     if backbone.startswith(_LOCAL) or path.is_dir():
@@ -75,10 +81,10 @@ def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
             f"ViT-B-32/openai, "
             f"or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}"
         )
-    if weights:
-        file = Path(weights).expanduser()
-        if not file.is_file():
-            raise BenchError(f"CLIP weights {weights!r} are not a file (--evaluator-option weights=PATH)")
+    file = Path(weights).expanduser() if weights else None
+    if file and not file.is_file():
+        raise BenchError(f"CLIP weights {weights!r} are not a file (--evaluator-option weights=PATH)")
+    if file and not tag:
         return ClipSource(architecture=architecture, file=file)
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if tag.lower().replace("-", "_") not in tags:
@@ -87,7 +93,7 @@ def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
             f"{', '.join(tags) or 'none'} "
             f"(--evaluator-option backbone={architecture}/TAG, or weights=PATH for a checkpoint file)"
         )
-    return ClipSource(architecture=architecture, tag=tag)
+    return ClipSource(architecture=architecture, tag=tag, file=file)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,10 +157,8 @@ def _weights_and_overrides(open_clip: Any, source: ClipSource) -> tuple[Path | N
     if not source.tag:
         return source.file, {}
     tag = open_clip.get_pretrained_cfg(source.architecture, source.tag)
-    repository, _, name = tag["hf_hub"].rpartition("/")
-    file = hub_file(
-        repository,
-        (name,) if name else _FILES_OF_A_HUB_REPOSITORY,
+    file = source.file or hub_file(
+        *_hub_files(source),
         f"CLIP weights {source.architecture}/{source.tag}",
         "--evaluator-option weights=PATH (checkpoint file) or backbone=FOLDER",
     )
@@ -162,6 +166,14 @@ def _weights_and_overrides(open_clip: Any, source: ClipSource) -> tuple[Path | N
     preprocess = {key: tag[key] for key in keys if tag.get(key)}
     quick_gelu = {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
     return file, quick_gelu | ({"force_preprocess_cfg": preprocess} if preprocess else {})
+
+
+def _hub_files(source: ClipSource) -> tuple[str, tuple[str, ...]]:
+    """The hub repository of a tag's weights, and the names that they may have in it."""
+    open_clip = required_module("open_clip", "open_clip_torch", "clip")
+    tag = open_clip.get_pretrained_cfg(source.architecture, source.tag)
+    repository, _, name = tag["hf_hub"].rpartition("/")
+    return repository, (name,) if name else _FILES_OF_A_HUB_REPOSITORY
 
 
 def _complete(folder: Path, backbone: str) -> Path:

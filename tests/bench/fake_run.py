@@ -119,6 +119,7 @@ class FakeWorker:
         self.break_on: Callable[[Task], bool] = lambda task: False
         self.prepared: list[str] = []
         self.forgotten = 0
+        self.torch = "2.0"
 
     def prepare(self, evaluators: Iterable[str]) -> None:
         self.prepared += evaluators
@@ -148,7 +149,11 @@ class FakeWorker:
                 )
                 self._pause(1 / len(task.images))
             watcher.images(len(task.images))
-            draft.about = {"generate_seconds": 0.5, "device_name": "a test"}
+            draft.about = {
+                "generate_seconds": 0.5,
+                "device_name": "a test",
+                "versions": {"torch": self.torch, "python": "3"},
+            }
         self._end(task)
 
     def score(self, task: ScoreTask) -> None:

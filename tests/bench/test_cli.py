@@ -106,6 +106,7 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_3(
         (["--methods", "esd-x", "--method-option", "eta=much"], "--method-option"),
         (["--methods", "esd-x", "--method-option", "esd-u.eta=1"], "esd-u"),
         (["--evaluator-option", "threshold=2"], "--evaluator-option"),
+        (["--evaluator-option", "nudty.threshold=2"], "unknown name before the dot 'nudty'"),
         (["--suite-option", "mode=native"], "no option 'mode'"),
     ],
 )

@@ -26,7 +26,7 @@ Score = tuple[str, str, int, str, str, int, str, float]
 def frame(scores: Iterable[Score]) -> DataFrame:
     rows = [
         (
-            *(method, concept, seed, role, "e", "key", prompt, image, metric, value),
+            *(method, concept, seed, role, "e", "key", False, prompt, image, metric, value),
             *(("missing", "no face") if math.isnan(value) else ("ok", "")),
         )
         for method, concept, seed, role, prompt, image, metric, value in scores
@@ -35,7 +35,10 @@ def frame(scores: Iterable[Score]) -> DataFrame:
 
 
 def measured(
-    concepts: Iterable[str] = ("cat",), seeds: Iterable[int] = (0,), metrics: Iterable[Metric] = (SHARE,)
+    concepts: Iterable[str] = ("cat",),
+    seeds: Iterable[int] = (0,),
+    metrics: Iterable[Metric] = (SHARE,),
+    pictures: int = 0,
 ) -> Measured:
     return Measured(
         methods=[BASE, METHOD],
@@ -43,6 +46,7 @@ def measured(
         roles={concept: ("target",) for concept in concepts},
         metrics=[("e", metric) for metric in metrics],
         seeds=list(seeds),
+        pictures={(METHOD, concept, "target"): pictures for concept in concepts},
     )
 
 
@@ -158,10 +162,45 @@ def test_a_failure_reaches_only_its_role_and_evaluator() -> None:
         assert rows[METHOD, "cat", "target", "share"].status == "ok"
 
 
-def test_one_failed_seed_of_two_is_partial() -> None:
+def test_what_failed_is_missing_from_a_number_that_is_partial() -> None:
     scores: list[Score] = [(METHOD, "cat", 1, "target", "a", 0, "share", 1.0)]
-    row = board(scores, measured(seeds=(0, 1)), [failure()])[METHOD, "cat", "target", "share"]
-    assert (row.value, row.status, row.reason) == (1.0, "partial", "1 of 2 seeds failed: it broke")
+    row = board(scores, measured(seeds=(0, 1), pictures=3), [failure()])[METHOD, "cat", "target", "share"]
+    assert (row.value, row.status, row.reason) == (1.0, "partial", "2 of 3 pictures failed: it broke")
+    assert (row.images, row.missing) == (1, 2)
+
+
+def test_a_total_that_lacks_a_score_is_partial_where_a_mean_is_not() -> None:
+    scores: list[Score] = [
+        (METHOD, "cat", 0, "target", prompt, 0, metric, value)
+        for metric in ("count", "share")
+        for prompt, value in (("a", 1.0), ("b", math.nan), ("c", 1.0))
+    ]
+    rows = board(scores, measured(metrics=(COUNT, SHARE)))
+    total = rows[METHOD, "cat", "target", "count"]
+    assert (total.value, total.missing, total.status) == (2.0, 1, "partial")
+    assert total.reason == "1 of 3 pictures have no score"
+    assert rows[METHOD, OVERALL, "target", "count"].status == "partial"
+    mean = rows[METHOD, "cat", "target", "share"]
+    assert (mean.value, mean.missing, mean.status) == (1.0, 1, "ok")
+
+
+def test_a_picture_that_seeds_share_counts_once() -> None:
+    scores: list[Score] = [
+        (BASE, "cat", seed, "target", prompt, 0, metric, value)
+        for seed in (0, 1)
+        for metric in ("count", "share")
+        for prompt, value in (("a", 1.0), ("b", 0.5), ("c", math.nan))
+    ]
+    table = frame(scores)
+    table["repeated"] = table["seed"] == 1
+    what = measured(seeds=(0, 1), metrics=(COUNT, SHARE))
+    rows = build_leaderboard(table, what, [], NO_COSTS)
+    found = {row.metric: row for row in rows if (row.method, row.scope) == (BASE, "concept")}
+    assert {metric: (row.images, row.missing) for metric, row in found.items()} == {
+        "count": (2, 1),
+        "share": (2, 1),
+    }
+    assert found["count"].value == pytest.approx(1.5) and found["share"].value == pytest.approx(0.75)
 
 
 def test_metrics_without_a_direction_for_the_role_are_not_tabled() -> None:
@@ -193,10 +232,13 @@ def test_no_scores_at_all_still_give_a_leaderboard() -> None:
 
 
 def test_rows_become_a_frame_and_json_without_nan() -> None:
-    scores: list[Score] = [(METHOD, "cat", 0, "target", "a", 0, "share", 1.0)]
+    scores: list[Score] = [(METHOD, "cat", 0, "target", "a", 0, "share", math.inf)]
     rows = build_leaderboard(frame(scores), measured(), [], NO_COSTS)
     assert tuple(to_frame(rows).columns) == COLUMNS
-    assert all(value == value for value in to_json(rows[0]).values()), "NaN is not JSON"
+    row = next(row for row in rows if (row.method, row.scope) == (METHOD, "concept"))
+    assert row.value == math.inf
+    assert to_json(row)["value"] is None, "infinity is not JSON"
+    assert to_json(row)["images"] == 1
 
 
 def test_a_broad_interval_for_few_prompts_and_a_narrow_one_for_many() -> None:

@@ -176,6 +176,16 @@ def test_a_full_disk_is_known_under_a_librarys_own_error(tmp_path: Path) -> None
         raise ValueError("I/O error: No space left on device (os error 28)")
 
 
+def test_trouble_with_a_file_elsewhere_is_not_the_stores(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for number in (13, 28):
+        with pytest.raises(OSError) as caught, store.writing("generate", ID):
+            raise OSError(number, os.strerror(number), str(tmp_path / "elsewhere"))
+        assert not isinstance(caught.value, StoreError)
+        with pytest.raises(StoreError), store.writing("generate", ID):
+            raise OSError(number, os.strerror(number), str(tmp_path / "store" / "file"))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

@@ -138,6 +138,46 @@ def test_seconds() -> None:
     ]
 
 
+def test_notes_say_with_what_the_pictures_were_drawn(fake: ModuleType, tmp_path: Path) -> None:
+    """Also those that were in the store already, whatever is installed now."""
+    worker = fake.FakeWorker(Store(tmp_path / "store"))
+    fake.run(fake.tiny_plan(methods=[fake.method("none")]), tmp_path / "store", tmp_path / "out", worker)
+    first = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    assert first["drawn_with"] == {"device": ["a test"], "torch": ["2.0"]}
+    assert not any("versions' own" in note for note in first["notes"])
+
+    worker.torch = "3.0"
+    fake.run(fake.tiny_plan(), tmp_path / "store", tmp_path / "out", worker)
+    second = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    assert second["drawn_with"]["torch"] == ["2.0", "3.0"]
+    assert any("torch 2.0 and 3.0" in note for note in second["notes"])
+    assert any("versions' own" in note for note in second["notes"])
+
+
+def test_a_number_that_lacks_pictures_is_never_the_best(fake: ModuleType, tmp_path: Path) -> None:
+    strengths = {"dim": 0.5, "dusky": 0.25, "dark": 0.75}
+    methods = [fake.method(name, strength=strength) for name, strength in strengths.items()]
+    plan = fake.tiny_plan(methods=[fake.method("none"), *methods])
+    fake.run(plan, tmp_path / "store", tmp_path / "out", fake.FakeWorker(Store(tmp_path / "store")))
+    document = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    rows = [row for row in document["rows"] if row["scope"] == "overall" and row["headline"]]
+    rivals = [row for row in rows if row["method"] != "none" and row["metric"] == rows[0]["metric"]]
+    role = rivals[0]["role"]
+    best, other, _ = sorted(
+        (row for row in rivals if row["role"] == role),
+        key=lambda row: row["value"] if row["better"] == "lower" else -row["value"],
+    )
+
+    def bold() -> list[str]:
+        lines = markdown(Board.from_json(document)).splitlines()
+        table = lines[next(i for i, line in enumerate(lines) if line.startswith("| method")) :]
+        return [line.split("|")[1].strip() for line in table[:5] if "**" in line.split("|")[2]]
+
+    assert bold() == [best["method"]]
+    best["status"] = "partial"
+    assert bold() == [other["method"]]
+
+
 def test_a_runs_own_files_make_the_tables_again(fake: ModuleType, tmp_path: Path) -> None:
     fake.run(
         fake.tiny_plan(), tmp_path / "store", tmp_path / "out", fake.FakeWorker(Store(tmp_path / "store"))

@@ -1,7 +1,9 @@
 """Class probabilities equal the closed form for every kind of model; an unknown label is missing, not 0."""
 
+import hashlib
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +43,6 @@ class TwoHeads(torch.nn.Module):  # type: ignore[name-defined]
 
 @pytest.fixture
 def two_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    import sys
     import types
 
     module = types.ModuleType("network_of_the_test")
@@ -155,6 +156,9 @@ def test_the_built_in_models_kind_of_oracle(tmp_path: Path, image_set: MakeImage
     pixels = np.stack([picture.pixels for picture in images.pictures]).transpose(0, 3, 1, 2) / 255
     with torch.no_grad():
         expected = network(torch.tensor(pixels, dtype=torch.float32))["colour"].softmax(1).numpy()
+    code = Path(sys.modules[OracleNetwork.__module__].__file__ or "").read_bytes()
+    protocol = ClassProbability(model=str(tmp_path)).protocol()
+    assert hashlib.sha256(code).hexdigest() in json.dumps(protocol), "its code decides the scores, too"
     columns = [COLOURS.index(label) for label in WANTED]
     np.testing.assert_allclose(scores.class_probability, expected[np.arange(len(images)), columns], atol=1e-6)
 

@@ -131,6 +131,34 @@ def test_a_tags_local_copy_gets_the_activation_and_preprocessing_it_was_trained_
     assert forced["force_preprocess_cfg"]["mean"] == open_clip.OPENAI_DATASET_MEAN
 
 
+def test_a_file_beside_a_tag_is_read_as_the_tags_weights_are(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"some weights")
+    tagged, plain = clip_source("ViT-B-32/openai", str(file)), clip_source("ViT-B-32", str(file))
+
+    found, forced = _weights_and_overrides(open_clip, tagged)
+
+    assert found == file and forced["force_quick_gelu"] is True
+    assert _weights_and_overrides(open_clip, plain) == (file, {})
+    assert tagged.protocol() == plain.protocol() | {"pretrained": "openai"}
+    with pytest.raises(BenchError, match="no pretrained tag"):
+        clip_source("ViT-B-32/openia", str(file))
+
+
+def test_another_local_copy_of_a_tags_weights_is_another_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_MODELS", str(tmp_path))
+    source = clip_source("ViT-B-32/openai")
+    assert source.protocol() == {"architecture": "ViT-B-32", "pretrained": "openai"}
+    copy = tmp_path / "timm/vit_base_patch32_clip_224.openai/open_clip_model.safetensors"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"wrong")
+    wrong = source.protocol()
+    copy.write_bytes(b"the right ones")
+    assert wrong["weights_sha256"] != source.protocol()["weights_sha256"]
+
+
 def test_weights_that_cannot_be_had_are_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
