@@ -1,8 +1,8 @@
 """`python -m studies.microworld_leaderboards`: every method on every suite of the built-in model.
 
-Writes `results/microworld/<suite>/leaderboard.{md,csv,json}` and `run.json`, and one summary over the
-suites that are there, `results/microworld/LEADERBOARD.md`. Several of these may run at once, each with
-suites of its own.
+Writes `results/microworld/<suite>/leaderboard.{md,csv}`, `scores.parquet` and `run.json`, and one summary
+over the suites that are done, `results/microworld/LEADERBOARD.md`. Several of these may run at once, each
+with suites of its own; what is in the store of `--work` is not done again.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from bench.results import to_text
 from methods.registry import METHODS
 from prompt_suites.registry import suite_card, suite_names
 from studies.leaderboard_summary import summary
@@ -18,7 +19,10 @@ from studies.running import bench_run
 
 MODEL = "microworld"
 SUMMARY = "LEADERBOARD.md"
-KEEP = ("leaderboard.md", "leaderboard.csv", "leaderboard.json", "run.json")
+KEEP = ("leaderboard.md", "leaderboard.csv", "scores.parquet")
+RUN = "run.json"
+OF_ONE_MACHINE = ("store", "cells")
+"""What run.json says of a store that nobody else has."""
 
 
 def reported_suites() -> list[str]:
@@ -46,12 +50,15 @@ def main() -> None:
         (given.out / suite).mkdir(parents=True, exist_ok=True)
         for name in KEEP:
             shutil.copyfile(folder / name, given.out / suite / name)
-        (given.out / SUMMARY).write_text(summary(documents(given.out)), encoding="utf-8")
+        record = json.loads((folder / RUN).read_text("utf-8"))
+        kept = {key: value for key, value in record.items() if key not in OF_ONE_MACHINE}
+        (given.out / suite / RUN).write_text(to_text(kept), encoding="utf-8")
+        (given.out / SUMMARY).write_text(summary(documents(given.work)), encoding="utf-8")
 
 
-def documents(out: Path) -> dict[str, dict[str, Any]]:
-    """The leaderboards in `out` by suite: those of this call and of earlier ones."""
-    paths = {suite: out / suite / "leaderboard.json" for suite in reported_suites()}
+def documents(work: Path) -> dict[str, dict[str, Any]]:
+    """The leaderboards in `work` by suite: those of this call and of earlier ones."""
+    paths = {suite: work / suite / "leaderboard.json" for suite in reported_suites()}
     return {suite: json.loads(path.read_text("utf-8")) for suite, path in paths.items() if path.exists()}
 
 
