@@ -1,4 +1,4 @@
-"""The command line: `bench run`, `list`, `show`, `table`, `export`, `check`, `doctor`.
+"""The command line: `bench run`, `list`, `show`, `table`, `merge`, `export`, `check`, `doctor`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 3 wrong
 usage, 130 interrupted. Nothing heavy is imported before a command runs.
@@ -197,6 +197,25 @@ def table(
     from bench.commands import print_table
 
     return print_table(run, format_, concepts)
+
+
+@app.command(no_args_is_help=True)
+def merge(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN…", help="Runs' folders, or their names below runs/.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the merged results.")],
+    store: Store = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> int:
+    """One leaderboard of several runs that differ in their seeds or methods only.
+
+    For runs that were made on several machines. Needs the runs' run.json and scores.parquet; draws nothing.
+    """
+    from bench.commands import merge_runs
+
+    return merge_runs(runs, out, store, data_dir, as_json=as_json)
 
 
 @app.command(no_args_is_help=True)

@@ -27,6 +27,7 @@ class RunFailed(BenchError):
 
 def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, as_json: bool) -> int:
     """Does the plan's unfinished tasks, writes the run's folder and prints the leaderboard."""
+    from bench.evidence import of_store
     from bench.executor import execute
     from bench.prepare import prepare
     from bench.progress import LiveProgress
@@ -62,11 +63,11 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
             highlight=False,
         )
         outcome = execute(plan, worker, store, LiveProgress(said))
-        results = gather(
-            plan, store, outcome, [note for note in prepared.notes if note.startswith("skipped")]
-        )
+        skipped = [note for note in prepared.notes if note.startswith("skipped")]
+        results = gather(plan, of_store(plan, store, outcome.failures), skipped)
+        made = {"execution": {"seconds": round(outcome.seconds, 3), "tasks_done": dict(outcome.done)}}
         try:
-            write_results(folder, plan, store, outcome, results)
+            write_results(folder, plan, results, made, store)
         except OSError as error:
             raise RunFailed(
                 f"--out {folder}: {error.strerror or error}; what is finished is in the store: "
@@ -223,6 +224,32 @@ def print_table(run: str, form: str, concepts_asked: str | None) -> int:
             raise UnknownName("concept", name, board.concepts, "--concepts")
     print_rich(board, _stdout(), wanted)
     return 0
+
+
+def merge_runs(
+    runs: list[str], out: Path, store_asked: Path | None, data_dir: Path | None, *, as_json: bool
+) -> int:
+    """Writes and prints the leaderboard of several runs' cells."""
+    from bench.merging import merged, read_part, whole_config
+    from bench.prepare import prepare
+    from bench.record import RUN
+    from bench.results import gather, write_results
+    from bench.tables import Board, print_rich
+
+    parts = [read_part(find_run(run, RUN)) for run in runs]
+    plan = prepare(whole_config(parts, data_dir), store_folder(store_asked)).plan
+    results = gather(plan, merged(plan, parts))
+    _make_folder(out)
+    try:
+        write_results(out, plan, results, {"merged": [str(part.folder) for part in parts]})
+    except OSError as error:
+        raise RunFailed(f"--out {out}: {error.strerror or error}") from error
+    if as_json:
+        _print_json(results.document)
+    else:
+        print_rich(Board.from_json(results.document), _stdout())
+    _stderr().print(f"Results in {out}.", highlight=False, soft_wrap=True)
+    return FAILED if results.evidence.failures else 0
 
 
 def export_edit_of(

@@ -1,12 +1,11 @@
 """Finds one edit of a finished run, from what the run's folder says of it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.cases import slug
-from bench.results import RUN
+from bench.record import read_record
 from prompt_suites.errors import BenchError, UnknownName
 
 
@@ -23,12 +22,14 @@ def find_edit(run: Path, method: str, concept: str | None, seed: int | None) -> 
     Raises UnknownName for a row, concept or seed that the run does not have, BenchError where several
     edits are left, where the row has none of its own, or where the store no longer has it.
     """
-    record = _record(run)
+    record = read_record(run)
     settings = {entry["method"]: entry for entry in record["method_settings"]}
     if method not in settings:
         raise UnknownName(f"row of {run}", method, settings, "METHOD")
     if settings[method]["base"] != record["model_digest"] or method == record["baseline"]:
         raise BenchError(f"{method} is a base model as it is: there is nothing to export")
+    if record["store"] is None:
+        raise BenchError(f"{run} was merged from other runs: export the edit from the one that made it")
     cells = [cell for cell in record["cells"] if cell["method"] == method]
     cells = _narrowed(cells, "concept", concept, "--concept")
     cells = _narrowed(cells, "seed", seed, "--seed")
@@ -56,11 +57,3 @@ def _narrowed(cells: Sequence[dict[str, Any]], key: str, wanted: Any, flag: str)
     if not found:
         raise UnknownName(key, str(wanted), dict.fromkeys(str(cell[key]) for cell in cells), flag)
     return found
-
-
-def _record(run: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{run / RUN} cannot be read ({error}); run the same bench run again") from error
-    return record

@@ -29,14 +29,15 @@ def run_folder(asked: Path | None, config: RunConfig, model: str) -> Path:
     return RUNS / f"{config.suite}-{model.replace('/', '-')}-{digest[:8]}"
 
 
-def find_run(name: str) -> Path:
-    """The folder of a finished run: a path, or a name below `runs`. Raises BenchError."""
+def find_run(name: str, file: str = "leaderboard.json") -> Path:
+    """The folder of a finished run, with `file` in it: a path, or a name below `runs`.
+
+    Raises BenchError that lists the runs below `runs`.
+    """
     places = [Path(name), RUNS / name]
     for place in places:
-        if (place / "leaderboard.json").is_file():
+        if (place / file).is_file():
             return place
-    known = sorted(path.parent.name for path in RUNS.glob("*/leaderboard.json"))
+    known = sorted(path.parent.name for path in RUNS.glob(f"*/{file}"))
     there = f"; runs here: {', '.join(known)}" if known else ""
-    raise BenchError(
-        f"no run {name!r}: no leaderboard.json in {' or '.join(str(place) for place in places)}{there}"
-    )
+    raise BenchError(f"no run {name!r}: no {file} in {' or '.join(str(place) for place in places)}{there}")

@@ -47,6 +47,11 @@ class Cell:
         """The concept that is measured."""
         return self.case.concept
 
+    @cached_property
+    def id(self) -> str:
+        """Hash of the cell's tasks: two cells with one id have the same scores."""
+        return content_id(sorted(task.id for task in self.tasks))
+
     @property
     def title(self) -> str:
         """How messages name the cell."""

@@ -130,6 +130,8 @@ def _gone(row: Mapping[str, Any]) -> str:
     gone = share_gone(row)
     if gone is None:
         return "–" if row["value"] is not None else str(row["status"])
+    if row["change_low"] is None:  # one prompt: nothing to resample
+        return _plain(gone)
     base = row["value"] - row["change"]
     low, high = -row["change_high"] / base, -row["change_low"] / base
     return f"{_plain(gone)} [{_plain(low)}, {_plain(high)}]"
@@ -138,6 +140,8 @@ def _gone(row: Mapping[str, Any]) -> str:
 def _points(row: Mapping[str, Any]) -> str:
     if row["change"] is None:
         return "–" if row["value"] is not None else str(row["status"])
+    if row["change_low"] is None:
+        return _signed(row["change"])
     return f"{_signed(row['change'])} [{_signed(row['change_low'])}, {_signed(row['change_high'])}]"
 
 
@@ -195,4 +199,5 @@ def _interval(row: Mapping[str, Any] | None) -> str:
         return "–"
     if row["value"] is None:
         return str(row["status"])
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    interval = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row['value']:.3f}{interval}"

@@ -1,28 +1,41 @@
-"""`python -m studies.microworld_leaderboards`: every method on every suite of the built-in model.
+"""`python -m studies.microworld_leaderboards`: every method on every suite of the built-in model, 3 seeds.
 
 Writes `results/microworld/<suite>/leaderboard.{md,csv}`, `scores.parquet` and `run.json`, and one summary
-over the suites that are done, `results/microworld/LEADERBOARD.md`. Several of these may run at once, each
-with suites of its own; what is in the store of `--work` is not done again.
+over the suites that are there, `results/microworld/LEADERBOARD.md`. What those folders hold already, of
+the same code and settings, is not done again, nor what is in the store of `--work`: 10 hours on one core for
+all of it can be spread over several calls (`--suites`, `--seeds`), also at once, each with suites of its own.
 """
 
 import argparse
-import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from bench.results import to_text
+import pandas as pd
+
+from bench.atomic import write_text
+from bench.config import RunConfig, seeds
+from bench.merging import found_cells, read_part
+from bench.prepare import prepare
+from bench.record import RUN, portable, read_record, to_text
 from methods.registry import METHODS
+from prompt_suites.errors import BenchError
 from prompt_suites.registry import suite_card, suite_names
 from studies.leaderboard_summary import summary
-from studies.running import bench_run
+from studies.running import bench_merge, bench_run
 
 MODEL = "microworld"
 SUMMARY = "LEADERBOARD.md"
-KEEP = ("leaderboard.md", "leaderboard.csv", "scores.parquet")
-RUN = "run.json"
-OF_ONE_MACHINE = ("store", "cells")
-"""What run.json says of a store that nobody else has."""
+TABLE = "leaderboard.csv"
+KEEP = ("leaderboard.md", TABLE, "scores.parquet")
+
+
+class Lack(NamedTuple):
+    """Methods that a folder has not, for the same seeds."""
+
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
 
 
 def reported_suites() -> list[str]:
@@ -31,35 +44,83 @@ def reported_suites() -> list[str]:
     return [card.name for card in cards if card.model == MODEL and card.reported]
 
 
+def lacking(config: RunConfig, folder: Path, store: Path) -> list[Lack]:
+    """What the folder's run does not have of the config, as its code and settings are now."""
+    plan = prepare(config, store).plan
+    parts = [read_part(folder)] if (folder / RUN).exists() else []
+    found = found_cells(plan, parts)
+    of_seed = {
+        seed: tuple(
+            dict.fromkeys(
+                cell.method.name
+                for cell in plan.cells
+                if cell.seed == seed and (cell.method.name, cell.case.name, seed) not in found
+            )
+        )
+        for seed in config.seeds
+    }
+    by_methods: dict[tuple[str, ...], list[int]] = {}
+    for seed, methods in of_seed.items():
+        by_methods.setdefault(methods, []).append(seed)
+    return [Lack(methods, tuple(of)) for methods, of in by_methods.items() if methods]
+
+
+def complete(config: RunConfig, out: Path, work: Path) -> None:
+    """Runs what `out` lacks of one suite, and puts the whole into `out`."""
+    store = work / "store"
+    new = []
+    for number, lack in enumerate(lacking(config, out, store)):
+        new.append(work / config.suite / f"part-{number}")
+        bench_run(
+            *("--suite", config.suite, "--methods", ",".join(lack.methods)),
+            *("--seeds", ",".join(map(str, lack.seeds))),
+            *(("--limit", str(config.limit)) if config.limit else ()),
+            *("--store", str(store), "--out", str(new[-1])),
+        )
+    earlier = [out] if (out / RUN).exists() else []
+    whole = work / config.suite / "whole"
+    bench_merge(*map(str, [*earlier, *new]), "--out", str(whole), "--store", str(store))
+    out.mkdir(parents=True, exist_ok=True)
+    for name in KEEP:
+        shutil.copyfile(whole / name, out / name)
+    record = {key: value for key, value in read_record(whole).items() if key != "merged"}
+    write_text(out / RUN, to_text(portable(record)))
+
+
+def documents(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """What `summary` takes, of the suites that have results in `folder`."""
+    return {
+        suite: _document(folder / suite) for suite in reported_suites() if (folder / suite / RUN).exists()
+    }
+
+
+def _document(folder: Path) -> Mapping[str, Any]:
+    rows = pd.read_csv(folder / TABLE).astype(object)
+    return read_record(folder) | {"rows": rows.where(rows.notna(), None).to_dict("records")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.microworld_leaderboards", description=__doc__)
     parser.add_argument("--suites", help="comma list; all reported ones by default")
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--work", type=Path, default=Path(".bench/study"))
     parser.add_argument("--out", type=Path, default=Path("results/microworld"))
     given = parser.parse_args()
-    for suite in given.suites.split(",") if given.suites else reported_suites():
-        folder = given.work / suite
-        bench_run(
-            *("--suite", suite, "--methods", given.methods, "--seeds", given.seeds),
-            *(("--limit", str(given.limit)) if given.limit else ()),
-            *("--store", str(given.work / "store"), "--out", str(folder)),
-        )
-        (given.out / suite).mkdir(parents=True, exist_ok=True)
-        for name in KEEP:
-            shutil.copyfile(folder / name, given.out / suite / name)
-        record = json.loads((folder / RUN).read_text("utf-8"))
-        kept = {key: value for key, value in record.items() if key not in OF_ONE_MACHINE}
-        (given.out / suite / RUN).write_text(to_text(kept), encoding="utf-8")
-        (given.out / SUMMARY).write_text(summary(documents(given.work)), encoding="utf-8")
-
-
-def documents(work: Path) -> dict[str, dict[str, Any]]:
-    """The leaderboards in `work` by suite: those of this call and of earlier ones."""
-    paths = {suite: work / suite / "leaderboard.json" for suite in reported_suites()}
-    return {suite: json.loads(path.read_text("utf-8")) for suite, path in paths.items() if path.exists()}
+    suites = given.suites.split(",") if given.suites else reported_suites()
+    try:
+        for suite in suites:
+            config = RunConfig(
+                suite=suite,
+                methods=tuple(given.methods.split(",")),
+                seeds=seeds(given.seeds),
+                limit=given.limit,
+            )
+            complete(config, given.out / suite, given.work)
+            write_text(given.out / SUMMARY, summary(documents(given.out)))
+    except BenchError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pandas import DataFrame
 
 from bench.chosen import BASELINE, ChosenEvaluator, ChosenMethod
 from bench.config import RunConfig
+from bench.evidence import of_store
 from bench.executor import Outcome, execute
 from bench.pictures import read_pictures, write_png
 from bench.plan import Plan, make_plan
@@ -192,10 +193,10 @@ def run(plan: Plan, folder: Path, out: Path, worker: FakeWorker | None = None) -
     """Executes the plan with the store `folder` and writes the results to `out`."""
     store = worker.store if worker else Store(folder)
     outcome = execute(plan, worker or FakeWorker(store), store, Quiet())
-    results = gather(plan, store, outcome)
-    write_results(out, plan, store, outcome, results)
+    results = gather(plan, of_store(plan, store, outcome.failures))
+    write_results(out, plan, results, {}, store)
     store.close()
-    return outcome, results.scores
+    return outcome, results.evidence.scores
 
 
 if __name__ == "__main__":

@@ -1,0 +1,39 @@
+"""The study does what its folder lacks, and no more, and commits nothing of one machine."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.config import RunConfig
+from bench.record import read_record
+from studies import microworld_leaderboards as study
+
+SUITE = "microworld-implicit"
+
+
+def config(*seeds: int, methods: tuple[str, ...] = ("none", "negative-prompt")) -> RunConfig:
+    return RunConfig(suite=SUITE, methods=methods, seeds=seeds, limit=1)
+
+
+@pytest.mark.usefixtures("microworld")
+def test_seeds_and_methods_are_added_to_what_is_there(tmp_path: Path) -> None:
+    out, work = tmp_path / "out" / SUITE, tmp_path / "work"
+    assert study.lacking(config(0), out, work) == [study.Lack(("none", "negative-prompt"), (0,))]
+    study.complete(config(0), out, work)
+
+    assert study.lacking(config(0), out, work) == []
+    assert study.lacking(config(0, 1), out, work) == [study.Lack(("none", "negative-prompt"), (1,))]
+    more = config(0, methods=("none", "negative-prompt", "sld-max"))
+    assert study.lacking(more, out, work) == [study.Lack(("sld-max",), (0,))]
+
+    study.complete(config(0, 1), out, tmp_path / "other work")
+    assert study.lacking(config(0, 1), out, work) == []
+    scores = pd.read_parquet(out / "scores.parquet")
+    assert set(scores["seed"]) == {0, 1}
+    assert str(tmp_path) not in (out / "run.json").read_text()
+    assert read_record(out)["store"] is None
+    (document,) = study.documents(tmp_path / "out").values()
+    assert document["seeds"] == [0, 1] and document["methods"] == ["none", "negative-prompt"]
+    assert {row["reason"] for row in document["rows"]} == {None}
+    assert "negative-prompt" in study.summary({SUITE: document})
