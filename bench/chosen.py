@@ -31,6 +31,7 @@ BASELINE = next(iter(METHODS))
 class ChosenMethod:
     """A method as one run uses it. `options` are the user's, as text; `settings` what came of them.
 
+    `preset` is the one that was used: the official one where the card lacks the one that was asked for.
     `presets` are the names that its card offers; `many_concepts` and `general_prompts` are the card's.
     `base` is set for a row that is another base model instead of an edit of the run's own, `weights`
     for one that is a user's checkpoint, `file` for a method of the user's: PATH.py:NAME, from any folder.
@@ -103,7 +104,7 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
             write_text(note, json.dumps(remembered))
     return ChosenMethod(
         name=row_name(name),
-        preset=preset,
+        preset=preset if preset in remembered["presets"] else OFFICIAL,
         options=dict(options),
         settings_class=remembered["settings_class"],
         settings=remembered["settings"],

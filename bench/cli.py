@@ -69,12 +69,12 @@ def run_command(arguments: list[str]) -> int:
 def run(
     suite: Annotated[str, typer.Option(help="Prompts, concepts and protocol (bench list suites).")],
     methods: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Comma list of methods (bench list methods) and of your own, each PATH.py:NAME; "
-            "all: every method of the project. The baseline is added."
+            "all: every method of the project. The baseline is added. Not needed with --edit or --reference."
         ),
-    ],
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="Name (bench list models), pipeline directory or hub id; else the suite's own."),
@@ -132,6 +132,8 @@ def run(
     from bench.config import named_options, names, options, parse_config
     from bench.config import seeds as parse_seeds
 
+    if methods is None and not edit and not reference:
+        raise BenchError("give --methods (bench list methods), or a row with --edit or --reference")
     config = parse_config(
         {
             "suite": suite,

@@ -98,6 +98,8 @@ def options(words: list[str], flag: str, form: str = "KEY=VALUE") -> dict[str, s
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
             raise BenchError(f"{flag} {word!r}: write it as {form}")
+        if key.strip() in pairs:
+            raise BenchError(f"{flag} {word!r}: {key.strip()} is given twice; give it once")
         pairs[key.strip()] = value.strip()
     return pairs
 

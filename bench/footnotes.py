@@ -72,15 +72,24 @@ def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[str]:
         )
     if any(row.status == "partial" for row in rows):
         notes.append("*: pictures are missing; the number is that of the others, never marked as best.")
-    presets = sorted({method.preset for method in plan.methods[1:]})
     made_with = ", ".join(f"{name} {' and '.join(found)}" for name, found in drawn.items() if name != DEVICE)
     notes.append(
-        f"Method presets: {', '.join(presets) or 'none'}. "
+        f"Method presets: {_presets(plan)}. "
         + (f"Drawn on {', '.join(drawn[DEVICE])}; {made_with}." if drawn else "Nothing drawn.")
     )
     if any(len(found) > 1 for name, found in drawn.items() if name != DEVICE):
         notes.append("Pictures of several versions are compared: a difference may be the versions' own.")
     return notes
+
+
+def _presets(plan: Plan) -> str:
+    """The commonest one, and of every other which methods have it: "paper; official: sld-max"."""
+    by_preset: dict[str, list[str]] = {}
+    for method in plan.methods:
+        if not method.fixed:
+            by_preset.setdefault(method.preset, []).append(method.name)
+    common, *others = sorted(by_preset, key=lambda preset: -len(by_preset[preset])) or ["none"]
+    return "; ".join([common, *(f"{preset}: {', '.join(by_preset[preset])}" for preset in others)])
 
 
 def _few(values: Any) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.chosen import (
+    BASELINE,
     ChosenEvaluator,
     ChosenMethod,
     choose_evaluator,
@@ -114,6 +115,12 @@ def _evaluators(
 
 
 def _no_stray_options(config: RunConfig, suite: Suite) -> None:
+    if config.method_options.get("") and not set(config.methods) - {BASELINE}:
+        untaken = ", ".join(config.method_options[""])
+        raise BenchError(
+            f"--method-option {untaken}: no method is there to take it; "
+            "for a row of --edit write NAME.KEY=VALUE"
+        )
     for flag, options, names in (
         ("--method-option", config.method_options, (*map(row_name, config.methods), *config.edits)),
         ("--evaluator-option", config.evaluator_options, config.evaluators or suite.evaluators),

@@ -11,18 +11,30 @@ from models.diffusion_model import DiffusionModel
 from models.guidance import ClassifierFree
 from models.sampling import ImageRequest, sample
 from models.seeds import image_seed
+from prompt_suites.errors import BenchError
 from prompt_suites.suite import SchedulerName
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """How the base model draws pictures to learn from: `eta` is DDIM's η."""
+    """How the base model draws pictures to learn from: `eta` is DDIM's η.
+
+    Raises BenchError for an η outside [0, 1], or above 0 with another scheduler.
+    """
 
     scheduler: SchedulerName
     steps: int
     guidance_scale: float
     eta: float = 0.0
     negative_prompt: str = ""
+
+    def __post_init__(self) -> None:
+        most = 1.0 if self.scheduler == "ddim" else 0.0
+        if not 0.0 <= self.eta <= most:
+            valid = "0 to 1" if most else "0 (only ddim has another)"
+            raise BenchError(
+                f"eta={self.eta:g} with scheduler={self.scheduler}: valid: {valid} (--method-option eta=…)"
+            )
 
 
 def base_images(

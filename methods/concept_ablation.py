@@ -89,6 +89,21 @@ class ConceptAblation:
     micro_batch: PositiveInt | None = None
     gradient_checkpointing: bool = False
 
+    def __post_init__(self) -> None:
+        if self.anchor is not None and not self.anchor.strip():
+            raise BenchError("anchor is empty: give a phrase, or none for the concept's own")
+        self.drawing()
+
+    def drawing(self, negative_prompt: str = "") -> Drawing:
+        """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""
+        return Drawing(
+            scheduler=self.scheduler,
+            steps=self.denoise_steps,
+            guidance_scale=self.guidance_scale,
+            eta=self.eta,
+            negative_prompt=negative_prompt,
+        )
+
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The weights for which the targets' prompts mean their anchors; pictures are drawn of every concept.
 
@@ -228,13 +243,7 @@ class ConceptAblation:
         context: EraseContext,
     ) -> tuple[Example, ...]:
         avoided = shows == "anchor" and self._recipe(concept).avoid_target
-        drawing = Drawing(
-            scheduler=self.scheduler,
-            steps=self.denoise_steps,
-            guidance_scale=self.guidance_scale,
-            eta=self.eta,
-            negative_prompt=concept.steer_away_from if avoided else "",
-        )
+        drawing = self.drawing(concept.steer_away_from if avoided else "")
         pairs = prompt_pairs(concept, self.anchor)
         return draw_examples(model, pairs, self.images, shows, drawing, context)
 
@@ -321,8 +330,11 @@ NOTES = (
     "What is trained, learning rate, steps, regularisation and augmentation follow the concept's kind "
     "(methods/ablation_recipes.py). Preset official is the compvis code (c11fb1b) with the 200 pictures "
     "of its commands, paper the same with 1000, diffusers the diffusers code. Learning rates and batches "
-    "are the effective ones of two GPUs. The official codes leave out pictures of a memorised concept's "
-    "anchors whose SSCD similarity to the memorised picture is above 0.5; here all are used."
+    "are the effective ones of two GPUs. For a memorised picture the paper adds three paraphrases of its "
+    "title that still bring it back, takes of all anchors the ten that bring it back least, and leaves out "
+    "pictures of them whose SSCD similarity to it is above 0.5; here target phrases and anchors are the "
+    "suite's, and all pictures are used. Augmentation is the diffusers code's: the compvis code shows "
+    "pictures shrunk to 0.6 or more without a canvas, and doubles a style's name half of the time."
 )
 
 CA_MODEL = _card(

@@ -288,6 +288,6 @@ ESD_ALL = _card(
     "esd-all",
     "all",
     paper={"parameters": "full"},
-    microworld={"eta": 2.0, "steps": 150, "trajectories": 32},
+    microworld={"eta": 4.0, "steps": 150, "trajectories": 32},
     notes="Trains every Linear and Conv2d; preset paper also trains norms.",
 )

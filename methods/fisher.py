@@ -79,8 +79,7 @@ def fast_fisher(
 
     where the exact one's is (Σ_k m_k)² + Σ_k v_k. Raises BenchError unless 1 ≤ K ≤ T.
     """
-    if not 1 <= terms <= model.terms:
-        raise BenchError(f"{terms} terms for the fast Fisher: valid: 1 to {model.terms}")
+    check_terms(terms, model.terms)
     return _mean_square(
         model,
         parameters,
@@ -91,6 +90,14 @@ def fast_fisher(
         batch_size,
         on_sample,
     )
+
+
+def check_terms(terms: int, of: int) -> None:
+    """Raises BenchError unless 1 ≤ `terms` ≤ `of`, the number that the model has."""
+    if not 1 <= terms <= of:
+        raise BenchError(
+            f"{terms} terms for the fast Fisher: valid: 1 to {of} (--method-option fisher_terms=…)"
+        )
 
 
 def rank_correlation(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:

@@ -60,6 +60,18 @@ class LossMaximisation:
     micro_batch: PositiveInt | None = None
     gradient_checkpointing: bool = False
 
+    def __post_init__(self) -> None:
+        self.drawing()
+
+    def drawing(self) -> Drawing:
+        """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""
+        return Drawing(
+            scheduler=self.scheduler,
+            steps=self.denoise_steps,
+            guidance_scale=self.guidance_scale,
+            eta=self.eta,
+        )
+
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The weights that predict the noise on the concepts' pictures badly."""
         check_concepts(concepts)
@@ -87,17 +99,11 @@ class LossMaximisation:
         self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext
     ) -> tuple[Example, ...]:
         """Pictures of every concept, each with the prompt that it was drawn by."""
-        drawing = Drawing(
-            scheduler=self.scheduler,
-            steps=self.denoise_steps,
-            guidance_scale=self.guidance_scale,
-            eta=self.eta,
-        )
         return tuple(
             example
             for concept in concepts
             for example in draw_examples(
-                model, prompt_pairs(concept), self.images, "target", drawing, context
+                model, prompt_pairs(concept), self.images, "target", self.drawing(), context
             )
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
@@ -92,6 +93,10 @@ def build_method(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
         method: Method = card.build(**settings)
     except Exception as error:  # what a settings class of someone else's raises
         raise BenchError(f"{name}: {described(error, None)} (--method-option)") from error
+    for field in fields:
+        value = getattr(method, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BenchError(f"{name}: {field.name}={value}: not a finite number (--method-option)")
     return method
 
 

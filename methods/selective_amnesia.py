@@ -15,7 +15,6 @@ F_i / 2, the official code has no ½.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -24,11 +23,12 @@ from torch import Generator, Tensor
 from methods.base import EraseContext, MethodCard
 from methods.base_images import Drawing
 from methods.edit import Edit, check_concepts, new_edit
-from methods.elbo_lessons import Examples, lessons, losses
-from methods.ewc import penalties
+from methods.elbo_lessons import Examples
+from methods.fisher import check_terms
+from methods.forgetting import forget
 from methods.general_set import GeneralSet, pictures, silent_on
 from methods.parameters import UNetGroup
-from methods.training import FineTune, OptimiserName
+from methods.training import FineTune, OptimiserName, check_ema_decay
 from models.diffusion_model import DiffusionModel
 from models.generative import DiffusionGenerative, GenerativeModel
 from models.seeds import image_seed
@@ -115,17 +115,16 @@ class SelectiveAmnesia:
             raise BenchError(f"surrogate needs a prompt, a list of prompts, {CONCEPT} or {NOISE}")
         if NOISE in self.surrogate and len(self.surrogate) > 1:
             raise BenchError(f"surrogate={NOISE} stands alone: got {', '.join(self.surrogate)}")
+        check_ema_decay(self.ema_decay)
+        self.drawing()
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The UNet parameters that draw the surrogate for the concepts; each example draws one of them."""
         check_concepts(concepts)
-        drawing = Drawing(
-            scheduler=self.scheduler,
-            steps=self.sampling_steps,
-            guidance_scale=self.guidance_scale,
-            eta=self.eta,
-        )
+        drawing = self.drawing()
         generative = DiffusionGenerative(model, pictures(model, drawing, context))
+        if self.ewc and self.fisher == "fast":
+            check_terms(self.fisher_terms, generative.terms)
         general = GeneralSet(
             prompts=self._general_prompts(model, context), seed=self.general_seed, drawing=drawing
         )
@@ -146,22 +145,29 @@ class SelectiveAmnesia:
             ema_on_cpu=self.ema_on_cpu,
             gradient_checkpointing=self.gradient_checkpointing,
         ) as tuning:
-            drawn = lessons(
+            forget(
                 generative,
+                tuning,
                 forgotten,
                 remembered,
+                fisher,
                 batch_size=self.batch_size,
                 forget_weight=1.0 if self.forget == "surrogate" else -1.0,
                 replay_weight=self.replay_weight,
-                generator=tuning.generator,
+                penalty=self.penalty,
+                micro_batch=self.micro_batch,
             )
-            consolidated = tuning.parameters if self.ewc else {}
-            for _ in tuning:
-                elbo = losses(generative, next(drawn), self.micro_batch)
-                pull = penalties(consolidated, tuning.originals, fisher, self.penalty)
-                tuning.minimise(chain(elbo, pull))
         return new_edit(
             "sa", self, model, concepts, tensors=tuning.tensors, cost=tuning.cost, losses=tuning.losses
+        )
+
+    def drawing(self) -> Drawing:
+        """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""
+        return Drawing(
+            scheduler=self.scheduler,
+            steps=self.sampling_steps,
+            guidance_scale=self.guidance_scale,
+            eta=self.eta,
         )
 
     @property

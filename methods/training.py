@@ -1,9 +1,9 @@
 """Fine-tuning that leaves the model as it found it."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Required, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,28 @@ from prompt_suites.errors import BenchError
 OptimiserName = Literal["adam", "adamw"]
 
 DIVERGED = 1000.0
-"""A loss this many times the largest of the first ten, and above 1, will not come back."""
+"""A loss this many times the largest of the first ten before it will not come back,"""
+NEVER_SMALL = 10.0
+"""if it is also above this: errors of a noise prediction are about 1 where nothing at all is predicted."""
+
+
+class TrainingSettings(TypedDict, total=False):
+    """What every training can be told; see `Training`."""
+
+    learning_rate: Required[float]
+    steps: Required[int]
+    context: Required[EraseContext]
+    optimiser: OptimiserName
+    weight_decay: float | None
+    clip_norm: float | None
+    ema_decay: float
+    ema_on_cpu: bool
+
+
+def check_ema_decay(ema_decay: float) -> None:
+    """Raises BenchError for one outside [0, 1)."""
+    if not 0.0 <= ema_decay < 1.0:
+        raise BenchError(f"ema_decay={ema_decay:g}: valid: 0 (no average) to below 1 (--method-option)")
 
 
 class TrainingStopped(BenchError):
@@ -28,10 +49,10 @@ class TrainingStopped(BenchError):
         self.losses = tuple(losses)
 
 
-class FineTune:
-    """Trains one parameter group of a model in place, and restores it bit for bit on leaving.
+class Training:
+    """Trains parameters in place, and restores them bit for bit on leaving.
 
-        with FineTune(model, "xattn", learning_rate=1e-5, steps=1000, context=context) as tuning:
+        with Training(parameters, device=device, learning_rate=1e-5, steps=1000, context=context) as tuning:
             for _ in tuning:
                 tuning.minimise([loss])
         tuning.tensors, tuning.losses, tuning.cost
@@ -44,16 +65,16 @@ class FineTune:
     (1 − d) · weights, in fp32 at least. The model itself trains on unaveraged. `ema_on_cpu` keeps them
     off a GPU that has no room for them, at the price of copying the weights at every step.
 
-    With `gradient_checkpointing` the UNet keeps only its blocks' inputs of a forward pass and computes
-    the rest again for the gradient, which stays the same: about a third more time for a fraction of the
-    memory. A micro-batch at a time (`minimise`) saves memory without that cost.
+    `checkpointed` is a diffusers network that keeps only its blocks' inputs of a forward pass meanwhile and
+    computes the rest again for the gradient, which stays the same: about a third more time for a fraction
+    of the memory. A micro-batch at a time (`minimise`) saves memory without that cost.
     """
 
     def __init__(
         self,
-        model: DiffusionModel,
-        parameters: ParameterGroup,
+        parameters: Mapping[str, nn.Parameter],
         *,
+        device: torch.device,
         learning_rate: float,
         steps: int,
         context: EraseContext,
@@ -62,13 +83,11 @@ class FineTune:
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
         ema_on_cpu: bool = False,
-        gradient_checkpointing: bool = False,
+        checkpointed: Any = None,
     ) -> None:
         """Raises BenchError for an `ema_decay` outside [0, 1)."""
-        if not 0.0 <= ema_decay < 1.0:
-            raise BenchError(f"ema_decay={ema_decay:g}: valid: 0 (no average) to below 1 (--method-option)")
-        self.model = model
-        self.parameters = select(model.parts, parameters)
+        check_ema_decay(ema_decay)
+        self.parameters = dict(parameters)
         self.learning_rate = learning_rate
         self.steps = steps
         self.context = context
@@ -77,11 +96,11 @@ class FineTune:
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
         self.ema_on_cpu = ema_on_cpu
-        self.gradient_checkpointing = gradient_checkpointing
+        self.checkpointed = checkpointed
         self.generator = torch.Generator().manual_seed(context.seed)
         self.losses: list[float] = []
         self.tensors: dict[str, Tensor] = {}
-        self.meter = Meter(model.device)
+        self.meter = Meter(device)
 
     @property
     def cost(self) -> Cost:
@@ -96,9 +115,9 @@ class FineTune:
         self.averages = self._start_of_averages() if self.ema_decay else {}
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
-        self.switched_on = self.gradient_checkpointing and not self.model.unet.is_gradient_checkpointing
+        self.switched_on = self.checkpointed is not None and not self.checkpointed.is_gradient_checkpointing
         if self.switched_on:
-            self.model.unet.enable_gradient_checkpointing()
+            self.checkpointed.enable_gradient_checkpointing()
         self.optimiser = self._optimiser(list(self.parameters.values()))
         return self
 
@@ -148,11 +167,11 @@ class FineTune:
                 return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=decay, fused=True)
 
     def _check(self, loss: float) -> None:
-        start = max(self.losses[:10])
         if not math.isfinite(loss):
             self._stop(f"the loss became {loss}")
-        if loss > max(DIVERGED * start, 1.0):
-            self._stop(f"the loss grew to {loss:.3g}, {loss / start:.0f} times what it was at the start")
+        start = max((abs(earlier) for earlier in self.losses[:-1][:10]), default=math.inf)
+        if abs(loss) > max(DIVERGED * start, NEVER_SMALL):
+            self._stop(f"the loss went to {loss:.3g}, from {start:.3g} at the most at the start")
 
     def _stop(self, what: str) -> None:
         finite = [loss for loss in self.losses if math.isfinite(loss)]
@@ -196,6 +215,30 @@ class FineTune:
                 parameter.requires_grad_(self.required_gradient[name])
                 parameter.grad = None
         if self.switched_on:
-            self.model.unet.disable_gradient_checkpointing()
+            self.checkpointed.disable_gradient_checkpointing()
         self.originals, self.averages = {}, {}
         del self.optimiser
+
+
+class FineTune(Training):
+    """Trains one parameter group of a diffusion model, as `Training` does.
+
+        with FineTune(model, "xattn", learning_rate=1e-5, steps=1000, context=context) as tuning:
+
+    With `gradient_checkpointing` the UNet is `checkpointed`; `settings` are the rest of `Training`'s.
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        parameters: ParameterGroup,
+        *,
+        gradient_checkpointing: bool = False,
+        **settings: Unpack[TrainingSettings],
+    ) -> None:
+        super().__init__(
+            select(model.parts, parameters),
+            device=model.device,
+            checkpointed=model.unet if gradient_checkpointing else None,
+            **settings,
+        )

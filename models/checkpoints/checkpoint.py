@@ -62,7 +62,9 @@ def read_checkpoint(
     of model or another base, and for a `scale` other than 1 of anything but a LoRA.
     """
     if weights not in get_args(WeightsChoice):
-        raise UnknownName("choice of weights", weights, get_args(WeightsChoice), "--method-option weights=…")
+        raise UnknownName(
+            "choice of weights", weights, get_args(WeightsChoice), "--method-option NAME.weights=…"
+        )
     files = checkpoint_files(Path(path))
     target = Target(base=base, weights=weights, scale=scale)
     contents = _contents(files, target)

@@ -166,7 +166,9 @@ def _which(has_raw: bool, has_ema: bool, use_ema: bool) -> str:
 def _notes(tree: Tree, known: set[str], has_both: bool, use_ema: bool) -> Iterator[str]:
     if has_both:
         used, other = ("EMA", "raw") if use_ema else ("raw", "ema")
-        yield f"holds raw and EMA weights of the UNet, {used} ones used (--method-option weights={other})"
+        yield (
+            f"holds raw and EMA weights of the UNet, {used} ones used (--method-option NAME.weights={other})"
+        )
     if any(name.startswith(AUTOENCODER_PREFIX) for name in tree):
         yield "its autoencoder (first_stage_model) is not used: the base model's is"
     if any(name.startswith(OPEN_CLIP_PREFIX) for name in tree):

@@ -51,7 +51,7 @@ def refuse_scale(path: Path, scale: float, taken_for: str) -> None:
     """Raises BenchError where whole weights are asked for by degrees, as only a change can be."""
     if scale != 1:
         raise BenchError(
-            f"{path}: scale={scale:g} is for a LoRA; this is a {taken_for} (--method-option scale=1)"
+            f"{path}: scale={scale:g} is for a LoRA; this is a {taken_for} (--method-option NAME.scale=1)"
         )
 
 

@@ -98,3 +98,8 @@ def test_devices() -> None:
     for wrong in ("gpu", "cuda:99"):
         with pytest.raises(BenchError, match="--device"):
             pick_device(wrong)
+
+
+def test_the_preset_that_was_used_is_recorded(tmp_path: Path) -> None:
+    used = {name: choose_method(name, "paper", {}, tmp_path).preset for name in ("esd-x", "sld-medium")}
+    assert used == {"esd-x": "paper", "sld-medium": "official"}

@@ -67,7 +67,8 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "--suite", SUITE], "Missing option '--methods'"),
+        (["run", "--suite", SUITE], "give --methods"),
+        (["run", "--suite", SUITE, "--edit", "a=x", "--edit", "a=y"], "a is given twice"),
         (["run", "--suite", SUITE, "--methods", "none", "--limit", "many"], "'--limit'"),
         (["run", "--suite", SUITE, "--methods", "none", "--limit", "0"], "--limit: "),
         (["run", "--suite", SUITE, "--methods", ","], "--methods is empty"),
@@ -104,6 +105,9 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_3(
         (["--preset", "offical"], "did you mean official"),
         (["--methods", "esd-x", "--method-option", "etta=2"], "did you mean eta"),
         (["--methods", "esd-x", "--method-option", "eta=much"], "--method-option"),
+        (["--methods", "esd-x", "--method-option", "eta=nan"], "eta=nan: not a finite number"),
+        (["--methods", "esd-x", "--method-option", "eta=1", "--method-option", "eta=2"], "given twice"),
+        (["--methods", "none", "--method-option", "eta=1"], "no method is there to take it"),
         (["--methods", "esd-x", "--method-option", "esd-u.eta=1"], "esd-u"),
         (["--evaluator-option", "threshold=2"], "--evaluator-option"),
         (["--evaluator-option", "nudty.threshold=2"], "unknown name before the dot 'nudty'"),

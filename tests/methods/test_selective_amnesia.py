@@ -415,6 +415,9 @@ def test_surrogate_option_is_a_prompt_or_a_list(text, surrogate):
         ({"fisher_terms": "0"}, "greater than 0"),
         ({"forget": "everything"}, "'surrogate' or 'negative-elbo'"),
         ({"parameters": "embedding"}, "'full'"),
+        ({"ema_decay": "1"}, "ema_decay=1: valid: 0"),
+        ({"eta": "1.5"}, "eta=1.5 with scheduler=ddim: valid: 0 to 1"),
+        ({"eta": "0.5", "scheduler": "pndm"}, "eta=0.5 with scheduler=pndm: valid: 0 "),
     ],
 )
 def test_bad_options_are_one_clear_line(options, message):

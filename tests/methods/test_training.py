@@ -59,12 +59,21 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_curve(tiny_model, bad):
     assert not changed_tensors(before, tiny_model.named_tensors())
 
 
-def test_divergence_stops(tiny_model):
-    message = "times what it was at the start"
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("when", [1, 2, 15])
+def test_divergence_stops_whenever_it_begins(tiny_model, when, sign):
+    message = f"step {when + 1} of 20: the loss went to "
     with pytest.raises(TrainingStopped, match=message) as stopped, tuned(tiny_model, steps=20) as tuning:
         for step in tuning:
-            tuning.minimise([size(tuning) * (1e6 if step == 15 else 1.0)])
-    assert len(stopped.value.losses) == 16
+            tuning.minimise([size(tuning) * (sign * 1e7 if step >= when else 1.0)])
+    assert len(stopped.value.losses) == when + 1
+
+
+def test_a_start_at_zero_is_no_divergence(tiny_model):
+    with tuned(tiny_model, steps=12) as tuning:
+        for step in tuning:
+            tuning.minimise([size(tuning) * 0.0 + (2.0 if step == 11 else 0.0)])
+    assert tuning.losses == [0.0] * 11 + [2.0]
 
 
 def test_weights_that_are_not_finite_stop(tiny_model):
