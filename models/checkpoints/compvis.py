@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 
+from torch import Tensor
+
 from models.checkpoints.contents import Contents, Format, Source, Target, how_many, is_flat, some
 from models.checkpoints.fitting import refuse_unknown
 from models.checkpoints.names import BUFFERS, TEXT_LEVEL, extents
@@ -19,6 +21,9 @@ EMA_UNET_PREFIX = "model_ema.diffusion_model"
 TEXT_PREFIX = "cond_stage_model.transformer."
 OPEN_CLIP_PREFIX = "cond_stage_model.model."
 AUTOENCODER_PREFIX = "first_stage_model."
+EMBEDDING = "embed"
+"""How Concept Ablation's code saves the token embedding: all of it, or only the rows of tokens it added."""
+TOKEN_EMBEDDING = "text_encoder.embeddings.token_embedding.weight"
 
 ON_RAW_WEIGHTS = (
     "the rest is the base model's: compvis code trains on a .ckpt's raw weights as a rule, diffusers' "
@@ -114,7 +119,9 @@ def _compvis_name(name: str, places: Mapping[str, str]) -> str | None:
 
 def _matches(tree: Tree) -> bool:
     starts = (*UNET_PREFIXES[:2], EMA_PREFIX, TEXT_PREFIX)
-    return is_flat(tree) and any(name.startswith(starts) or BARE_NAME.match(name) for name in tree)
+    return is_flat(tree) and any(
+        name.startswith(starts) or BARE_NAME.match(name) or name == EMBEDDING for name in tree
+    )
 
 
 def _read(source: Source, target: Target) -> Contents:
@@ -133,20 +140,37 @@ def _read(source: Source, target: Target) -> Contents:
         for name, tensor in tree.items()
         if name.startswith(TEXT_PREFIX) and not name.endswith(BUFFERS)
     }
+    tensors |= _token_embedding(tree, target)
     known = {*raw.values(), *ema.values()}
     refuse_unknown(source.path, _unknown(tree, known, prefix))
     # A .ckpt with an autoencoder or an EMA copy is a whole model's; without, it may be a delta.
     whole = has_ema or any(name.startswith(AUTOENCODER_PREFIX) for name in tree)
     notes = tuple(_notes(tree, known, has_raw and has_ema, use_ema))
+    if EMBEDDING in tree and TOKEN_EMBEDDING not in tensors:
+        notes += (f"not used: {EMBEDDING}, rows of tokens that the base model does not have",)
     if not whole and len(tensors) < len(target.base):
         notes += (ON_RAW_WEIGHTS,)
+    kind = (
+        "checkpoint"
+        if prefix
+        else "token embedding"
+        if set(tensors) == {TOKEN_EMBEDDING}
+        else "UNet state dict"
+    )
     return Contents(
-        f"compvis {'checkpoint' if prefix else 'UNet state dict'}: "
-        f"{extents(tensors, target.base)}{_which(has_raw, has_ema, use_ema)}",
+        f"compvis {kind}: {extents(tensors, target.base)}{_which(has_raw, has_ema, use_ema)}",
         tensors,
         notes,
         complete=("unet",) if whole else (),
     )
+
+
+def _token_embedding(tree: Tree, target: Target) -> dict[str, Tensor]:
+    """The whole of it by the base's name, nothing where only added rows are there."""
+    rows, own = tree.get(EMBEDDING), target.base.get(TOKEN_EMBEDDING)
+    if not isinstance(rows, Tensor) or own is None or rows.numel() != own.numel():
+        return {}
+    return {TOKEN_EMBEDDING: rows.reshape(own.shape)}
 
 
 def _unknown(tree: Tree, known: set[str], prefix: str) -> list[str]:

@@ -40,6 +40,10 @@ BARS = {
 }
 
 
+ORACLE_BAR = 0.98
+ORACLE_RECORD = "oracle.json"
+
+
 class Check(NamedTuple):
     """One prompt and what the oracle should say of its picture: `label` on head `head`."""
 
@@ -173,6 +177,22 @@ def _head_summary(head: str, subjects: dict[str, list[bool]]) -> dict[str, Any]:
     }
 
 
+def oracle_report(folder: Path) -> dict[str, dict[str, Any]]:
+    """Head -> how right the oracle is on held-out drawings, by its own record, and its bar."""
+    record = json.loads((folder / ORACLE_RECORD).read_text(encoding="utf-8"))
+    heads = {}
+    for head, found in record["accuracy"]["drawings"].items():
+        label, recall = min(found["recall"].items(), key=lambda item: item[1])
+        heads[head] = {
+            "bar": ORACLE_BAR,
+            "accuracy": found["accuracy"],
+            "n": found["n"],
+            "interval": list(wilson(round(found["accuracy"] * found["n"]), found["n"])),
+            "lowest_recall": {"label": label, "recall": recall},
+        }
+    return heads
+
+
 def measure(
     model: DiffusionModel, oracle: OracleNetwork, *, samples: int, guidance: float, steps: int, batch: int
 ) -> dict[str, Any]:
@@ -220,7 +240,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     model = DiffusionModel.from_directory(given.pipeline or given.weights / "pipeline")
-    oracle = OracleNetwork.load(given.oracle or given.weights / "oracle")
+    oracle_folder = given.oracle or given.weights / "oracle"
+    oracle = OracleNetwork.load(oracle_folder)
     report = measure(
         model,
         oracle,
@@ -229,6 +250,7 @@ def main(arguments: list[str] | None = None) -> None:
         steps=given.steps,
         batch=given.batch_size,
     )
+    report["oracle"] = oracle_report(oracle_folder)
     text = json.dumps(report, indent=1)
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -236,6 +258,8 @@ def main(arguments: list[str] | None = None) -> None:
     for head, found in report["heads"].items():
         verdict = "reached" if not found["below_bar"] else f"below for {', '.join(found['below_bar'])}"
         print(f"{head:12} {found['share']:.3f} (n {found['n']}, bar {found['bar']:.2f}: {verdict})")
+    worst = min(report["oracle"].values(), key=lambda found: found["accuracy"])
+    print(f"oracle on held-out drawings: {worst['accuracy']:.3f} at the least (bar {ORACLE_BAR:.2f})")
     print(f"{report['images_per_second']:.1f} images/s")
 
 

@@ -232,6 +232,29 @@ def test_delta_of_concept_ablation(tiny_model, edited, tmp_path):
     assert any("raw weights" in note for note in checkpoint.notes)
 
 
+def test_token_embedding_of_concept_ablation(tiny_model, edited, tmp_path):
+    path = tmp_path / "embed.ckpt"
+    name = "text_encoder.embeddings.token_embedding.weight"
+    torch.save({"state_dict": {"embed": edited[name]}}, path)
+
+    checkpoint = read_checkpoint(path, tiny_model.named_tensors())
+
+    assert checkpoint.format.startswith("compvis token embedding: 1 of ")
+    assert_equal(checkpoint.tensors, {name: edited[name]})
+
+
+def test_added_tokens_of_concept_ablation_are_spoken_of(tiny_model, edited, tmp_path):
+    path = tmp_path / "delta.ckpt"
+    state = {name: tensor for name, tensor in compvis_state(edited).items() if ".attn2.to_k." in name}
+    rows = edited["text_encoder.embeddings.token_embedding.weight"][-2:].clone()
+    torch.save({"state_dict": state | {"embed": rows}}, path)
+
+    checkpoint = read_checkpoint(path, tiny_model.named_tensors())
+
+    assert all(".attn2.to_k." in name for name in checkpoint.tensors)
+    assert any("not used: embed" in note for note in checkpoint.notes)
+
+
 def test_a_whole_checkpoint_that_lacks_a_tensor(tiny_model, edited, tmp_path):
     path = tmp_path / "model.ckpt"
     state = compvis_state(edited)

@@ -1,5 +1,8 @@
 """The built-in model's training: the tokenizer, resuming, and the weights that ship."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from models.microworld.clip import contrastive_loss
 from models.microworld.diffusion import min_snr_weights, sd_scheduler
 from models.microworld.loop import Trainer, learning_rate
 from models.microworld.oracle_network import OracleNetwork
-from models.microworld.quality import WEIGHTS, wilson
+from models.microworld.quality import BARS, ORACLE_BAR, WEIGHTS, oracle_report, wilson
 from models.microworld.settings import Schedule, TokenizerSettings
 from models.microworld.ship import folder_bytes
 from models.microworld.tokenizer import load_tokenizer, train_tokenizer
@@ -161,3 +164,16 @@ def test_the_shipped_oracle_recognises_fresh_drawings():
         names = [oracle.heads[head][i] for i in logits.argmax(dim=1).tolist()]
         right = [name == getattr(labels(scene), head) for name, scene in zip(names, scenes, strict=True)]
         assert np.mean(right) >= 0.9, head
+
+
+def test_the_recorded_quality_reaches_every_bar():
+    """What results/ says of the shipped weights: each subject, and the oracle on held-out drawings."""
+    path = Path(__file__).resolve().parents[2] / "results" / "microworld" / "quality.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert set(report["heads"]) == set(BARS)
+    for head, bar in BARS.items():
+        found = report["heads"][head]
+        assert min(subject["share"] for subject in found["subjects"].values()) >= bar == found["bar"], head
+    assert report["oracle"] == oracle_report(WEIGHTS / "oracle")
+    assert min(found["accuracy"] for found in report["oracle"].values()) >= ORACLE_BAR
+    assert report["images_per_second"] >= 8
