@@ -6,11 +6,12 @@ RUNTIME := $(VENV)/.runtime-ready
 DEVELOP := $(VENV)/.develop-ready
 TEST_OPTIONS ?=
 
-.PHONY: help demo test lint types clean
+.PHONY: help demo test test-slow lint types clean
 
 help:
 	@echo "make demo       erase a concept from the built-in model in several ways and print the leaderboard"
 	@echo "make test       run the tests"
+	@echo "make test-slow  erase with every method as shipped, and see that the concept goes (5 minutes)"
 	@echo "make lint       ruff: style and format"
 	@echo "make types      mypy"
 	@echo "make clean      remove .venv and caches (results and the store stay)"
@@ -35,7 +36,10 @@ demo: $(RUNTIME)
 		--methods all --limit 6 --out runs/demo
 
 test: $(DEVELOP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu" -n auto $(TEST_OPTIONS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not slow" -n auto $(TEST_OPTIONS)
+
+test-slow: $(DEVELOP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" -n auto $(TEST_OPTIONS)
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .

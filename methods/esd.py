@@ -280,7 +280,7 @@ ESD_U = _card(
     "esd-u",
     "u",
     paper={"parameters": "noxattn"},
-    microworld={"eta": 3.0, "steps": 150},
+    microworld={"eta": 6.0, "steps": 150, "trajectories": 32},
     notes="Trains all but the cross-attention; preset paper also trains norms, and leaves out the time "
     "embedding and the last convolution.",
 )

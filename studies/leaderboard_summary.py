@@ -20,6 +20,11 @@ HEAD = """# The built-in model: every method on every suite
 
 A model organism: nothing here is a result on Stable Diffusion. Made by
 `python -m studies.microworld_leaderboards`. [Intervals] are 95 %, from a bootstrap over prompts.
+
+Methods are not told the same: uce is given the names of the neighbours, which it is to keep, and sa replays
+pictures of general prompts, in which neighbours and unrelated subjects are named as everything else that the
+model knows; their keeping is measured with other wordings and noise. The others are told the concept alone,
+with its anchor where they use one.
 """
 ERASED_HEAD = """## Erased
 

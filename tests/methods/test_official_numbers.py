@@ -1,0 +1,101 @@
+"""The presets hold the numbers of the papers and the official codes, written out here once more."""
+
+import pytest
+
+from methods.ablation_recipes import RECIPES
+from methods.registry import build_method
+
+ESD = {"optimiser": "adam", "weight_decay": 0.0, "denoise_steps": 50, "guidance_scale": 3.0, "batch_size": 1}
+ESD_OFFICIAL = ESD | {
+    "eta": 1.0,
+    "sampled_by": "base",
+    "timestep": "sampler",
+    "steps": 200,
+    "learning_rate": 5e-5,
+}
+ESD_PAPER = ESD | {
+    "eta": 1.0,
+    "sampled_by": "edited",
+    "timestep": "interval",
+    "steps": 1000,
+    "learning_rate": 1e-5,
+}
+CA_COMPVIS = {
+    "scheduler": "ddim",
+    "denoise_steps": 200,
+    "eta": 1.0,
+    "guidance_scale": 6.0,
+    "optimiser": "adamw",
+    "weight_decay": 0.01,
+    "clip_norm": None,
+    "detach_bos": True,
+    "target": "current",
+    "flip": True,
+}
+CA_DIFFUSERS = CA_COMPVIS | {
+    "scheduler": "dpm-solver++",
+    "denoise_steps": 25,
+    "eta": 0.0,
+    "images": 1000,
+    "clip_norm": 0.25,
+}
+SA = {
+    "scheduler": "ddim",
+    "sampling_steps": 50,
+    "guidance_scale": 7.5,
+    "eta": 0.0,
+    "general_images": 5000,
+    "general_seed": 42,
+    "surrogate_images": 1000,
+    "fisher": "exact",
+    "ewc_weight": 50.0,
+    "replay_weight": 1.0,
+    "optimiser": "adamw",
+    "weight_decay": 0.01,
+    "learning_rate": 1.6e-4,
+    "batch_size": 16,
+    "ema_decay": 0.9999,
+}
+SLD = ("warmup_steps", "safety_scale", "threshold", "momentum_scale", "momentum_decay")
+
+NUMBERS = [
+    *[(name, "official", ESD_OFFICIAL) for name in ("esd-x", "esd-x-strict", "esd-u", "esd-all")],
+    *[(name, "paper", ESD_PAPER) for name in ("esd-x", "esd-u", "esd-all")],
+    *[(name, "official", CA_COMPVIS | {"images": 200}) for name in ("ca-model", "ca-noise", "ca-reverse")],
+    ("ca-model", "paper", CA_COMPVIS | {"images": 1000}),
+    ("ca-model", "diffusers", CA_DIFFUSERS),
+    (
+        "sa",
+        "official",
+        SA | {"parameters": "full", "steps": 200 * 63, "replay_images": 1000, "ewc_half": False},
+    ),
+    ("sa", "official-nudity", SA | {"parameters": "noxattn", "steps": 500 * 63, "replay_images": 1000}),
+    ("sa", "paper", SA | {"replay_images": None, "ewc_half": True}),
+    ("loss-max", "official", {"penalty": 0.01, "ceiling": 1.0, "steps": 100, "learning_rate": 1.6e-5}),
+    ("sld-weak", "official", dict(zip(SLD, (15, 200, 0.0, 0.0, 0.0), strict=True)) | {"text_prefix": ""}),
+    ("sld-weak-diffusers", "official", {"safety_scale": 20, "text_prefix": "an image showing "}),
+    ("sld-medium", "official", dict(zip(SLD, (10, 1000, 0.01, 0.3, 0.4), strict=True))),
+    ("sld-strong", "official", dict(zip(SLD, (7, 2000, 0.025, 0.5, 0.7), strict=True))),
+    ("sld-max", "official", dict(zip(SLD, (0, 5000, 1.0, 0.5, 0.7), strict=True))),
+    ("uce", "official", {"keep_scale": 0.5, "erase_scale": 1.0, "tokens": "last"}),
+]
+RECIPE = [
+    ("compvis", "style", {"learning_rate": 1.6e-5, "batch_size": 8, "steps": 100, "regularised": "never"}),
+    ("compvis", "object", {"learning_rate": 1.6e-5, "batch_size": 8, "steps": 100, "augment": True}),
+    ("compvis", "memorised", {"learning_rate": 2e-6, "batch_size": 4, "steps": 400, "parameters": "full"}),
+    ("compvis", "unsafe", {"learning_rate": 6.4e-5, "batch_size": 8, "steps": 400, "parameters": "attn"}),
+    ("compvis", "memorised", {"regularised": "always", "regularisation": 0.2}),
+    ("diffusers", "object", {"learning_rate_regularised": 3.2e-5, "regularisation": 1 / 4}),
+]
+
+
+@pytest.mark.parametrize(("name", "preset", "numbers"), NUMBERS)
+def test_preset(name: str, preset: str, numbers: dict[str, object]) -> None:
+    method = build_method(name, preset)
+    assert {key: getattr(method, key) for key in numbers} == pytest.approx(numbers)
+
+
+@pytest.mark.parametrize(("book", "kind", "numbers"), RECIPE)
+def test_recipe(book: str, kind: str, numbers: dict[str, object]) -> None:
+    recipe = RECIPES[book][kind]  # type: ignore[index]
+    assert {key: getattr(recipe, key) for key in numbers} == pytest.approx(numbers)

@@ -1,0 +1,62 @@
+"""Erasing shows in the numbers: every method, as it is shipped, on a concept that no preset was tuned on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli import run_command
+from methods.registry import METHODS
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("microworld")]
+
+SLD_LEVELS = ("sld-weak", "sld-medium", "sld-strong", "sld-max")
+TOO_WEAK = {"none", "sld-weak", "sld-weak-diffusers"}
+NOT_ALWAYS = {
+    "negative-prompt": "a prompt near the concept's words is drawn as without guidance "
+    "(tests/methods/test_negative_prompt.py), which this model does well",
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all test processes: they share the base model's pictures."""
+    return tmp_path_factory.getbasetemp().parent / "erasing-store"
+
+
+def probability(
+    methods: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> dict[str, Any]:
+    """The oracle's probability of the concept where it is asked for, by method."""
+    words = "run --suite microworld-instances --concepts grumpy-cat --limit 6 --evaluators classifier --json"
+    code = run_command([*words.split(), "--methods", methods, "--store", str(store), "--out", str(tmp_path)])
+    assert code == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    return {
+        row["method"]: row["value"]
+        for row in rows
+        if (row["role"], row["metric"], row["scope"]) == ("target", "class_probability", "overall")
+    }
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "none"])
+def test_the_concept_goes(
+    method: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = probability(method, store, tmp_path, capsys)
+    assert found["none"] > 0.9
+    if method in TOO_WEAK:
+        assert found[method] > 0.9 * found["none"]
+    elif method in NOT_ALWAYS:
+        assert found[method] < found["none"]
+    else:
+        assert found[method] < 0.5 * found["none"]
+
+
+def test_safe_latent_diffusions_levels_are_ordered(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = probability(",".join(SLD_LEVELS), store, tmp_path, capsys)
+    left = [found[name] for name in SLD_LEVELS]
+    assert left == sorted(left, reverse=True) and left[0] - left[-1] > 0.5
