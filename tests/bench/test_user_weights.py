@@ -91,14 +91,17 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.usefixtures("microworld")
-def test_another_base_model_is_a_row(run: Path, tiny_taesd_model_dir: Path) -> None:
+@pytest.mark.parametrize("fixture", ["tiny_taesd_model_dir", "tiny_v_model_dir"])
+def test_another_base_model_is_a_row(run: Path, fixture: str, request: pytest.FixtureRequest) -> None:
+    """Also one that predicts v instead of noise, as SD 2.1; --methods is not needed then."""
+    directory: Path = request.getfixturevalue(fixture)
     code = run_command(
-        ["run", *SMALL, "--methods", "none", "--reference", str(tiny_taesd_model_dir)]
-        + ["--evaluators", "classifier", "--store", str(run / "store"), "--out", str(run / "reference")]
+        ["run", *SMALL, "--reference", str(directory), "--evaluators", "classifier"]
+        + ["--store", str(run / "store"), "--out", str(run / "reference")]
     )
 
     assert code == 0
     board = document(run / "reference")
-    assert board["methods"] == ["none", tiny_taesd_model_dir.name]
-    other, base = targets(run / "reference", tiny_taesd_model_dir.name), targets(run / "reference", "none")
+    assert board["methods"] == ["none", directory.name]
+    other, base = targets(run / "reference", directory.name), targets(run / "reference", "none")
     assert other[("target", "class_probability")] < 0.5 < base[("target", "class_probability")]

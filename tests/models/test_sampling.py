@@ -132,15 +132,18 @@ def test_scheduler_configs_are_read_as_the_pipeline_reads_them(tiny_model_dir, t
     assert_same_as_pipeline(DiffusionModel.from_directory(directory), directory, scheduler)
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_an_image_does_not_depend_on_its_batch(tiny_model, eta):
+@pytest.mark.parametrize(
+    ("scheduler", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("dpm-solver++", 0.0), ("pndm", 0.0)]
+)
+def test_an_image_does_not_depend_on_its_batch(tiny_model, scheduler, eta):
     prompts = [PROMPTS[index % 3] for index in range(32)]
     seeds = [image_seed("suite", "prompt", index, 0) for index in range(32)]
-    whole = drawn(tiny_model, prompts, seeds, eta=eta)
+    settings = {"scheduler": scheduler, "eta": eta}
+    whole = drawn(tiny_model, prompts, seeds, **settings)
 
     for size in (1, 7):
         for start in range(0, 32, size):
-            part = drawn(tiny_model, prompts[start : start + size], seeds[start : start + size], eta=eta)
+            part = drawn(tiny_model, prompts[start : start + size], seeds[start : start + size], **settings)
             assert np.abs(part - whole[start : start + size]).max() <= TOLERANCE
 
 
@@ -255,8 +258,9 @@ def test_partly_denoised_latents_can_be_trained_on(tiny_model):
     assert tiny_model.unet.conv_in.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize(("dtype", "off"), [(torch.bfloat16, 6), (torch.float16, 1)])
 @pytest.mark.parametrize("fixture", ["tiny_model_dir", "tiny_v_model_dir"])
-def test_bfloat16_draws_nearly_the_same_pictures(fixture, request):
+def test_narrow_dtypes_draw_nearly_the_same_pictures(fixture, dtype, off, request):
     directory = request.getfixturevalue(fixture)
     requests = [ImageRequest("a cat", 1, 3.0, 64, 64), ImageRequest("a dog", 2, 3.0, 64, 64)]
 
@@ -264,7 +268,7 @@ def test_bfloat16_draws_nearly_the_same_pictures(fixture, request):
         model = DiffusionModel.from_directory(directory, dtype=dtype)
         return np.stack(sample(model, requests, scheduler="ddim", steps=STEPS)).astype(float)
 
-    assert np.abs(images(torch.bfloat16) - images(torch.float32)).mean() < 6
+    assert np.abs(images(dtype) - images(torch.float32)).mean() < off
 
 
 def test_broken_weights_are_named_not_drawn(tiny_model):
