@@ -61,7 +61,7 @@ targets, the autoencoder) is not counted: it has the room of the activations, th
 Selective Amnesia's original weights and Fisher diagonal stay on the CPU, whence one tensor at a time is
 copied.
 
-The official presets pass their whole batch at once, as far as it fits: ESD 1 image, Concept Ablation 8 and
+The official presets pass their whole batch at once: ESD 1 image, Concept Ablation 8 and
 as many anchors, Selective Amnesia 16 and as many replayed. On 24 GB give the last two `micro_batch=1` (or
 as many as the tables allow).
 """
