@@ -204,7 +204,7 @@ def table(
 @app.command(no_args_is_help=True)
 def merge(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN…", help="Runs' folders, or their names below runs/.")
+        list[str], typer.Argument(metavar="RUN", help="Runs' folders, or their names below runs/.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of the merged results.")],
     store: Store = None,

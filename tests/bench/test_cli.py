@@ -61,7 +61,10 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert all(command in done.stdout for command in ("run", "list", "show", "table", "doctor"))
+    assert all(
+        command in done.stdout
+        for command in ("run", "list", "show", "table", "merge", "export", "check", "doctor")
+    )
 
 
 @pytest.mark.parametrize(
