@@ -205,6 +205,8 @@ MICROWORLD: dict[str, Any] = {
     "retain_empty_prompt": True,
     "phrases": "all",
     "tokens": "last-to-end",
+    # Text embeddings are 128 wide here, not 768: two prompts have more in common, and λ must hold more.
+    "keep_scale": 8.0,
 }
 
 UCE_CARD = MethodCard(
