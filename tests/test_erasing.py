@@ -26,9 +26,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def probability(
-    methods: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    role: str, methods: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> dict[str, Any]:
-    """The oracle's probability of the concept where it is asked for, by method."""
+    """The oracle's probability of what the role's prompts ask for, by method."""
     words = "run --suite microworld-instances --concepts grumpy-cat --limit 6 --evaluators classifier --json"
     code = run_command([*words.split(), "--methods", methods, "--store", str(store), "--out", str(tmp_path)])
     assert code == 0
@@ -36,7 +36,7 @@ def probability(
     return {
         row["method"]: row["value"]
         for row in rows
-        if (row["role"], row["metric"], row["scope"]) == ("target", "class_probability", "overall")
+        if (row["role"], row["metric"], row["scope"]) == (role, "class_probability", "overall")
     }
 
 
@@ -44,7 +44,7 @@ def probability(
 def test_the_concept_goes(
     method: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = probability(method, store, tmp_path, capsys)
+    found = probability("target", method, store, tmp_path, capsys)
     assert found["none"] > 0.9
     if method in TOO_WEAK:
         assert found[method] > 0.9 * found["none"]
@@ -54,9 +54,10 @@ def test_the_concept_goes(
         assert found[method] < 0.5 * found["none"]
 
 
-def test_safe_latent_diffusions_levels_are_ordered(
+def test_a_stronger_level_of_safe_latent_diffusion_keeps_less_beside_the_concept(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = probability(",".join(SLD_LEVELS), store, tmp_path, capsys)
+    """Beside it, since from medium on the concept itself is gone and their order there is noise."""
+    found = probability("neighbour", ",".join(SLD_LEVELS), store, tmp_path, capsys)
     left = [found[name] for name in SLD_LEVELS]
     assert left == sorted(left, reverse=True) and left[0] - left[-1] > 0.5
