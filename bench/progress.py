@@ -71,11 +71,25 @@ class Pace:
 
 
 class _Part(NamedTuple):
-    """Pictures, Fisher samples or steps of one edit, and when they began."""
+    """Pictures, Fisher samples or steps of one edit, and when and how far they were first told of.
+
+    Time left is counted from there, as what came before may have been all sorts of setting up.
+    """
 
     unit: str
     total: int
-    started: float
+    done: int
+    since: float
+
+    def left(self, done: int) -> str:
+        """`0:12 left`, or nothing as long as there is no pace."""
+        if done <= self.done:
+            return ""
+        pace = (time.perf_counter() - self.since) / (done - self.done)
+        return f"{clock(pace * (self.total - done))} left"
+
+
+NO_PART = _Part("", 0, 0, 0.0)
 
 
 class LiveProgress(Quiet):
@@ -96,8 +110,8 @@ class LiveProgress(Quiet):
         self._whole: TaskID | None = None
         self._part: TaskID | None = None
         self._pace = Pace(())
-        self._task_started = self._last_told = self._last_line = time.perf_counter()
-        self._erasing_part = _Part("", 0, self._task_started)
+        self._task_started = self._last_line = time.perf_counter()
+        self._erasing_part = NO_PART
         self._title = ""
 
     def begin(self, todo: tuple[Task, ...]) -> None:
@@ -107,8 +121,8 @@ class LiveProgress(Quiet):
         self._part = self._progress.add_task("", total=1, unit="", note="", visible=False)
 
     def working_on(self, cell: Cell, task: Task) -> None:
-        self._task_started = self._last_told = time.perf_counter()
-        self._erasing_part = _Part("", 0, self._task_started)
+        self._task_started = time.perf_counter()
+        self._erasing_part = NO_PART
         self._title = f"{cell.title} · {DOING[task.kind]}"
         if not isinstance(task, EraseTask):
             self._title += f" {(task if isinstance(task, GenerateTask) else task.generate).images.role}"
@@ -127,7 +141,7 @@ class LiveProgress(Quiet):
         self._erasing(made, total, unit)
 
     def step(self, step: int, steps: int, loss: float) -> None:
-        self._erasing(step, steps, "steps", f"loss {loss:.4f}, ")
+        self._erasing(step, steps, "steps", f"loss {loss:.4f}")
 
     def images(self, count: int) -> None:
         if self._part is None:
@@ -154,15 +168,12 @@ class LiveProgress(Quiet):
         self._progress.stop()
 
     def _erasing(self, done: int, total: int, unit: str, about: str = "") -> None:
-        """Shows one part of erasing; the next one begins where the last was told of."""
         if (unit, total) != self._erasing_part[:2]:
-            self._erasing_part = _Part(unit, total, self._last_told)
-        self._last_told = time.perf_counter()
-        left = (self._last_told - self._erasing_part.started) / max(done, 1) * (total - done)
-        note = f"{about}{clock(left)} left"
+            self._erasing_part = _Part(unit, total, done, time.perf_counter())
+        note = ", ".join(part for part in (about, self._erasing_part.left(done)) if part)
         if self._part is not None:
             self._progress.update(self._part, completed=done, total=total, unit=unit, note=note)
-        self._line(f"{self._title} {done}/{total} {unit}, {note}")
+        self._line(f"{self._title} {done}/{total} {unit}" + (f", {note}" if note else ""))
 
     def _note(self) -> str:
         rate, left = self._pace.images_per_second, self._pace.seconds_left
