@@ -181,9 +181,8 @@ def _suite_table(suite: str, document: Document) -> Iterator[str]:
     ]
     yield f"## {suite}"
     yield ""
-    yield (
-        f"Mean over {len(document['concepts'])} concepts. [All metrics and concepts]({suite}/leaderboard.md)."
-    )
+    concepts = _count(len(document["concepts"]), "concept")
+    yield f"Mean over {concepts}. [All metrics and concepts]({suite}/leaderboard.md)."
     yield ""
     yield "| method | " + " | ".join(f"{role} {metric}" for role, metric in columns) + " | erase s |"
     yield "|---|" + "---|" * (len(columns) + 1)
@@ -194,8 +193,12 @@ def _suite_table(suite: str, document: Document) -> Iterator[str]:
         yield f"| {method} | {' | '.join(cells)} | {'–' if erase is None else f'{erase:.1f}'} |"
     images = max((row["images"] for row in document["rows"] if row["scope"] == "overall"), default=0)
     yield ""
-    yield f"Seeds {document['seeds']}; at most {images} pictures behind a number."
+    yield f"Seeds {', '.join(map(str, document['seeds']))}; at most {images} pictures behind a number."
     yield ""
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _interval(row: Mapping[str, Any] | None) -> str:
