@@ -1,0 +1,41 @@
+"""What the oracle sees instead is counted per subject asked for, from what a run left in its store."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.config import RunConfig
+from bench.prepare import prepare
+from bench.store import Store
+from studies.running import bench_run
+from studies.seen_instead import misses, predictions
+
+
+def test_misses_are_counted_among_the_pictures_that_asked_for_the_same() -> None:
+    seen = pd.DataFrame(
+        [("s", "m", "neighbour", "a/cat", label) for label in ("a/cat", "a/dog", "a/dog", "a/owl")]
+        + [("s", "m", "retention", "a/cat", "a/cat"), ("s", "other", "neighbour", "a/cat", "a/dog")],
+        columns=["suite", "method", "role", "asked", "seen"],
+    )
+    found = misses([seen.iloc[:3], seen.iloc[3:]])
+    assert [tuple(row) for row in found.itertuples(index=False)] == [
+        ("s", "m", "neighbour", "a/cat", "a/dog", 2, 4),
+        ("s", "m", "neighbour", "a/cat", "a/owl", 1, 4),
+        ("s", "other", "neighbour", "a/cat", "a/dog", 1, 1),
+    ]
+
+
+@pytest.mark.usefixtures("microworld")
+def test_predictions_are_those_of_a_run(tmp_path: Path) -> None:
+    suite, store = "microworld-implicit", tmp_path / "store"
+    bench_run(
+        *("--suite", suite, "--methods", "none", "--evaluators", "classifier", "--limit", "2"),
+        *("--store", str(store), "--out", str(tmp_path / "run")),
+    )
+    config = RunConfig(suite=suite, methods=("none",), evaluators=("classifier",), limit=2)
+    seen = predictions(prepare(config, store).plan, Store(store))
+    scores = pd.read_parquet(tmp_path / "run" / "scores.parquet")
+    right = scores[(scores["metric"] == "class_accuracy") & scores["role"].isin(set(seen["role"]))]
+    assert len(seen) == len(right) > 0
+    assert (seen["asked"] == seen["seen"]).sum() == right["value"].sum()
