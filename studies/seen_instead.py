@@ -1,30 +1,31 @@
 """`python -m studies.seen_instead`: what the oracle sees where it no longer sees what it was asked for.
 
-Of the neighbours and unrelated subjects that a method spoils, in the runs that
-`studies.microworld_leaderboards` left in the store of `--work`: does a named cat become any cat, or no cat
-at all? `none` is the oracle's label for no named member, style or picture, `anonymous` for an unknown person.
+Of neighbours and unrelated subjects that a method spoils in the leaderboards of `results/microworld`: does
+a named cat become any cat, or no cat at all? `none` is the oracle's label for no named member, style or
+picture, `anonymous` for an unknown person. The scores are in the store of `--work`, where
+`studies.microworld_leaderboards` left them.
 Writes `results/microworld/seen-instead.csv`.
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 
 from bench.atomic import write_text
-from bench.config import RunConfig, seeds
+from bench.config import RunConfig
 from bench.plan import Plan
 from bench.prepare import prepare
 from bench.store import Store
 from bench.tasks import ScoreTask
 from bench.worker import DETAILS_FILE
-from methods.registry import METHODS
 from prompt_suites.errors import BenchError
 from prompt_suites.suite import ERASED_ROLES
-from studies.microworld_leaderboards import reported_suites
+from studies.microworld_leaderboards import documents
 
+TABLE = "seen-instead.csv"
 WITHIN = ["suite", "method", "role", "asked"]
 
 
@@ -44,6 +45,12 @@ def predictions(plan: Plan, store: Store) -> pd.DataFrame:
     return whole[[*WITHIN, "seen"]]
 
 
+def reported(folder: Path) -> Iterator[RunConfig]:
+    """What the leaderboards in the folder are of."""
+    for suite, document in documents(folder).items():
+        yield RunConfig(suite=suite, methods=tuple(document["methods"]), seeds=tuple(document["seeds"]))
+
+
 def misses(seen: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Where the oracle sees something else: how many pictures, `of` how many that asked for the same."""
     whole = pd.concat(seen, ignore_index=True)
@@ -54,20 +61,17 @@ def misses(seen: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.seen_instead", description=__doc__)
-    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--work", type=Path, default=Path(".bench/study"))
-    parser.add_argument("--out", type=Path, default=Path("results/microworld/seen-instead.csv"))
+    parser.add_argument("--out", type=Path, default=Path("results/microworld"))
     given = parser.parse_args()
     store = given.work / "store"
     try:
-        plans = [
-            prepare(RunConfig(suite=suite, methods=tuple(METHODS), seeds=seeds(given.seeds)), store).plan
-            for suite in reported_suites()
-        ]
-        found = misses(predictions(plan, Store(store)) for plan in plans)
+        found = misses(
+            predictions(prepare(config, store).plan, Store(store)) for config in reported(given.out)
+        )
     except BenchError as error:
         parser.error(str(error))
-    write_text(given.out, found.to_csv(index=False, lineterminator="\n"))
+    write_text(given.out / TABLE, found.to_csv(index=False, lineterminator="\n"))
 
 
 if __name__ == "__main__":
