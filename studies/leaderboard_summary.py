@@ -181,8 +181,8 @@ def _suite_table(suite: str, document: Document) -> Iterator[str]:
     ]
     yield f"## {suite}"
     yield ""
-    concepts = _count(len(document["concepts"]), "concept")
-    yield f"Mean over {concepts}. [All metrics and concepts]({suite}/leaderboard.md)."
+    of = "1 concept" if len(document["concepts"]) == 1 else f"{len(document['concepts'])} concepts"
+    yield f"Mean over {of}. [All metrics and concepts]({suite}/leaderboard.md)."
     yield ""
     yield "| method | " + " | ".join(f"{role} {metric}" for role, metric in columns) + " | erase s |"
     yield "|---|" + "---|" * (len(columns) + 1)
@@ -195,10 +195,6 @@ def _suite_table(suite: str, document: Document) -> Iterator[str]:
     yield ""
     yield f"Seeds {', '.join(map(str, document['seeds']))}; at most {images} pictures behind a number."
     yield ""
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _interval(row: Mapping[str, Any] | None) -> str:

@@ -155,8 +155,10 @@ def test_each_part_of_erasing_is_shown_with_the_time_that_is_left_of_it(
         (20.0, lambda: reporter.preparing(1, 4, "pictures")),
         (40.0, lambda: reporter.preparing(2, 4, "pictures")),
         (80.0, lambda: reporter.preparing(4, 4, "pictures")),
-        (100.0, lambda: reporter.step(1, 10, 0.5)),
-        (180.0, lambda: reporter.step(9, 10, 0.5)),
+        (90.0, lambda: reporter.preparing(1, 3, "Fisher samples")),
+        (100.0, lambda: reporter.preparing(2, 3, "Fisher samples")),
+        (110.0, lambda: reporter.step(1, 10, 0.5)),
+        (190.0, lambda: reporter.step(9, 10, 0.5)),
     ):
         seen.append(now)
         tell()
@@ -165,6 +167,8 @@ def test_each_part_of_erasing_is_shown_with_the_time_that_is_left_of_it(
         "1/4 pictures",
         "2/4 pictures, 0:40 left",
         "4/4 pictures, 0:00 left",
+        "1/3 Fisher samples",
+        "2/3 Fisher samples, 0:10 left",
         "1/10 steps, loss 0.5000",
         "9/10 steps, loss 0.5000, 0:10 left",
     ]
