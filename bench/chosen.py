@@ -137,16 +137,16 @@ def reference(source: ModelSource, memory: Path) -> ChosenMethod:
 
 def user_weights(name: str, path: Path, options: Options) -> ChosenMethod:
     """A user's checkpoint as a row called `name`. Raises BenchError where it or an option is no good."""
-    from methods.user_weights import UserWeights
+    from methods.user_weights import ReadingOptions, UserWeights
     from models.checkpoints.files import checkpoint_digest
 
-    settings = {"digest": checkpoint_digest(path), **parse_settings(UserWeights, name, options)}
+    reading = parse_settings(ReadingOptions, name, options)
     return ChosenMethod(
         name=name,
         preset=OFFICIAL,
         options=dict(options),
         settings_class=f"{UserWeights.__module__}:{UserWeights.__qualname__}",
-        settings=plain(UserWeights(**settings)),
+        settings=plain(UserWeights(digest=checkpoint_digest(path), **reading)),
         presets=(),
         code=code_version(UserWeights.__module__),
         weights=path,

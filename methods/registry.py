@@ -92,7 +92,9 @@ def build_method(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
     try:
         method: Method = card.build(**settings)
     except Exception as error:  # what a settings class of someone else's raises
-        raise BenchError(f"{name}: {described(error, None)} (--method-option)") from error
+        reason = described(error, None)
+        hint = "" if "--method-option" in reason else " (--method-option)"
+        raise BenchError(f"{name}: {reason}{hint}") from error
     for field in fields:
         value = getattr(method, field.name)
         if isinstance(value, float) and not math.isfinite(value):
@@ -118,6 +120,11 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
+_LIST = 'a list is written as JSON: ["a", "b"]'
+_HINTS = {"tuple_type": _LIST, "list_type": _LIST}
+"""By pydantic's name of a mistake: what to say in place of its own words."""
+
+
 def _parse(hint: Any, text: str, where: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
     from pydantic.errors import PydanticUserError
@@ -131,7 +138,8 @@ def _parse(hint: Any, text: str, where: str) -> Any:
     try:
         return adapter.validate_python(text)
     except ValidationError as error:
-        reason = "; ".join(dict.fromkeys(problem["msg"] for problem in error.errors()))
+        reasons = (_HINTS.get(problem["type"], problem["msg"]) for problem in error.errors())
+        reason = "; ".join(dict.fromkeys(reasons))
     try:
         return adapter.validate_python(json.loads(text))
     except (ValidationError, ValueError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from pydantic import FiniteFloat
 from torch import Tensor
 
 from methods.edit import Edit, new_edit
@@ -25,15 +26,18 @@ EDIT_FOLDER = "folder of an edit made here"
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserWeights:
-    """What decides such an edit: the files' content and how they are read, never where they lie.
+class ReadingOptions:
+    """How a user wants files to be read: the `weights` and `scale` of `read_checkpoint`."""
 
-    `weights` and `scale` are those of `read_checkpoint`.
-    """
+    weights: WeightsChoice = "ema"
+    scale: FiniteFloat = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserWeights(ReadingOptions):
+    """What decides such an edit: the files' content and how they are read, never where they lie."""
 
     digest: str
-    weights: WeightsChoice = "ema"
-    scale: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,7 @@ def read_checkpoint(
     contents = _contents(files, target)
     return Checkpoint(
         format=contents.format,
-        tensors=fitted(files.path, contents, base),
+        tensors=fitted(f"{files.path}, taken for a {contents.format}", contents, base),
         digest=digest_of(files),
         notes=contents.notes,
     )

@@ -142,7 +142,7 @@ def _read(source: Source, target: Target) -> Contents:
     }
     tensors |= _token_embedding(tree, target)
     known = {*raw.values(), *ema.values()}
-    refuse_unknown(source.path, _unknown(tree, known, prefix))
+    refuse_unknown(f"{source.path}, taken for a compvis .ckpt", _unknown(tree, known, prefix))
     # A .ckpt with an autoencoder or an EMA copy is a whole model's; without, it may be a delta.
     whole = has_ema or any(name.startswith(AUTOENCODER_PREFIX) for name in tree)
     notes = tuple(_notes(tree, known, has_raw and has_ema, use_ema))

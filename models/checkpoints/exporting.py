@@ -18,6 +18,7 @@ from models.checkpoints.contents import Contents
 from models.checkpoints.fitting import fitted
 from models.checkpoints.names import TEXT_LEVEL
 from models.checkpoints.reading import read_file
+from models.checkpoints.state_dicts import PARTS
 from models.pipeline_files import WEIGHTS, WeightFile, incomplete, missing_files, read_json, weight_file
 from prompt_suites.errors import BenchError, UnknownName
 
@@ -35,7 +36,6 @@ with `text_encoder.text_model.`.
 """
 
 ABOUT_FILE = "erasure_bench.json"
-PARTS = ("unet", "text_encoder")
 
 
 def export_weights(

@@ -67,7 +67,7 @@ def fitted(where: Path | str, contents: Contents, base: Mapping[str, Tensor]) ->
         lacking = [name for name in base if name.startswith(f"{part}.") and name not in contents.tensors]
         if lacking:
             raise BenchError(
-                f"{where}, taken for a {contents.format}, lacks {how_many(len(lacking), 'tensor')} of the "
+                f"{where}, lacks {how_many(len(lacking), 'tensor')} of the "
                 f"base model's {part}, such as {some(lacking)}: the weights belong to another base model "
                 "(--model), or the file is incomplete"
             )

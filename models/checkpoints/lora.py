@@ -6,7 +6,6 @@ for Linear and convolutions alike: `down` [r, in, (h, w)] is the layer's own con
 channels, `up` [out, r, (1, 1)] mixes those.
 """
 
-import json
 import math
 import re
 from collections import defaultdict
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 from torch import Tensor
 
 from models.checkpoints.compvis import compvis_names
@@ -23,6 +23,7 @@ from models.checkpoints.contents import Contents, Format, Source, Target, is_fla
 from models.checkpoints.fitting import refuse_unknown
 from models.checkpoints.names import full_name
 from models.checkpoints.reading import Tree
+from models.checkpoints.state_dicts import PARTS
 from models.diffusion_model import wide
 from prompt_suites.errors import BenchError
 
@@ -101,8 +102,11 @@ def _read(source: Source, target: Target) -> Contents:
             by_module[key.module][key.role] = source.tree[name]
     kohya = any(module.startswith((KOHYA_UNET, KOHYA_TEXT)) for module in by_module)
     weights = _weights_by_module(by_module, target, kohya)
-    refuse_unknown(source.path, [module for module, weight in weights.items() if weight not in target.base])
-    settings = _Settings(source)
+    refuse_unknown(
+        f"{source.path}, taken for a {LORA.title}",
+        [module for module, weight in weights.items() if weight not in target.base],
+    )
+    settings = _settings(source)
     adapters = {
         weights[module]: _adapter(source.path, module, factors, weights[module], settings)
         for module, factors in by_module.items()
@@ -143,45 +147,63 @@ def _kohya_modules(target: Target) -> dict[str, str]:
     return known
 
 
-class _Settings:
-    """A PEFT adapter's settings: its own file's, or what diffusers noted in the safetensors file."""
+class _Settings(BaseModel):
+    """What of a PEFT adapter's settings decides its strength, on one part of the model."""
 
-    def __init__(self, source: Source) -> None:
-        self.path = source.path
-        self.whole = source.adapter
-        try:
-            self.noted = json.loads(source.metadata.get(METADATA_KEY, "{}"))
-        except ValueError:
-            self.noted = {}
+    use_dora: bool = False
+    use_rslora: bool = False
+    lora_alpha: FiniteFloat | None = None
+    alpha_pattern: dict[re.Pattern[str], FiniteFloat] | None = None
 
-    def alpha(self, weight: str, rank: int) -> float | None:
+    def alpha(self, layer: str, rank: int) -> float | None:
         """α of a layer that the file itself has none for; None where nothing says it."""
-        part, _, layer = weight.removesuffix(".weight").partition(".")
-        settings = self.whole or {
-            key.removeprefix(f"{part}."): value
-            for key, value in self.noted.items()
-            if key.startswith(f"{part}.")
-        }
-        if settings.get("use_dora"):
-            raise BenchError(f"{self.path}: a DoRA adapter; {UNSUPPORTED}")
-        alpha = settings.get("lora_alpha")
-        for pattern, value in (settings.get("alpha_pattern") or {}).items():
-            if re.fullmatch(rf"(.*\.)?({pattern})", layer):
-                alpha = value
-                break
-        if alpha is None:
-            return None
-        return float(alpha) * math.sqrt(rank) if settings.get("use_rslora") else float(alpha)
+        patterns = (self.alpha_pattern or {}).items()
+        alpha = next(
+            (value for known, value in patterns if re.fullmatch(rf"(.*\.)?({known.pattern})", layer)),
+            self.lora_alpha,
+        )
+        return alpha * math.sqrt(rank) if alpha is not None and self.use_rslora else alpha
+
+
+def _settings(source: Source) -> dict[str, _Settings]:
+    """By part of the model: an adapter's own file, or what diffusers noted in the safetensors file."""
+    try:
+        noted = TypeAdapter(dict[str, Any]).validate_json(source.metadata.get(METADATA_KEY, "{}"))
+        settings = {part: _Settings.model_validate(source.adapter or _of_part(noted, part)) for part in PARTS}
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(map(str, problem["loc"])) or "all of them"
+        raise BenchError(
+            f"{source.path}: a LoRA with settings that cannot be read: {name}: {problem['msg']}"
+        ) from None
+    if any(given.use_dora for given in settings.values()):
+        raise BenchError(f"{source.path}: a DoRA adapter; {UNSUPPORTED}")
+    return settings
+
+
+def _of_part(noted: Mapping[str, Any], part: str) -> dict[str, Any]:
+    prefix = f"{part}."
+    return {key.removeprefix(prefix): value for key, value in noted.items() if key.startswith(prefix)}
 
 
 def _adapter(
-    path: Path, module: str, factors: Mapping[str, Tensor], weight: str, settings: _Settings
+    path: Path, module: str, factors: Mapping[str, Tensor], weight: str, settings: Mapping[str, _Settings]
 ) -> Adapter:
     if not {"down", "up"} <= factors.keys():
         raise BenchError(f"{path}: the LoRA of {module} is incomplete: it has {', '.join(factors)} only")
     rank = len(factors["down"])
-    alpha = float(factors["alpha"]) if "alpha" in factors else settings.alpha(weight, rank)
+    if not rank:
+        raise BenchError(f"{path}: the LoRA of {module} has rank 0")
+    part, _, layer = weight.removesuffix(".weight").partition(".")
+    own = factors.get("alpha")
+    alpha = settings[part].alpha(layer, rank) if own is None else _number(path, module, own)
     return Adapter(down=factors["down"], up=factors["up"], alpha=alpha)
+
+
+def _number(path: Path, module: str, alpha: Tensor) -> float:
+    if alpha.numel() != 1:
+        raise BenchError(f"{path}: the alpha of {module} is {alpha.numel()} numbers, not one")
+    return float(alpha)
 
 
 def _merged(path: Path, name: str, adapter: Adapter, target: Target) -> Tensor:

@@ -1,12 +1,10 @@
 """The autoencoder: 64x64 pictures to 8x8 latents of about zero mean and unit variance, and back."""
 
-import json
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
-from torch.nn import functional as F
 
 from models.microworld.dataset import Pictures
 from models.microworld.loop import Trainer
@@ -102,24 +100,3 @@ def encode_all(model: AutoencoderTiny, pictures: Pictures, limit: int | None = N
     parts = torch.arange(count).split(64)
     encoded = [model.encoder(_channels_last(pictures.images(part) * 2 - 1)) for part in parts]
     return torch.cat([latents.contiguous() for latents in encoded])
-
-
-@torch.no_grad()
-def reconstruct(model: AutoencoderTiny, images: Tensor) -> Tensor:
-    """Float images in [0, 1] through the autoencoder, [n, 3, 64, 64] in [0, 1]."""
-    return ((model.decoder(model.encoder(images * 2 - 1)) + 1) / 2).clamp(0, 1)
-
-
-def reconstruction_report(model: AutoencoderTiny, pictures: Pictures, path: Path) -> dict[str, float]:
-    """Mean absolute error (of 255) and PSNR in dB on the first 512 pictures, written as JSON."""
-    images = pictures.images(torch.arange(min(512, len(pictures.pixels))))
-    made = torch.cat([reconstruct(model, part) for part in images.split(128)])
-    mse = F.mse_loss(made, images, reduction="none").mean(dim=(1, 2, 3))
-    report = {
-        "mean_absolute_error_255": float((made - images).abs().mean() * 255),
-        "psnr_db": float((-10 * mse.clamp_min(1e-10).log10()).mean()),
-        "scaling_factor": float(model.config.scaling_factor),
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return report

@@ -83,12 +83,15 @@ def test_options_win_over_presets_and_are_parsed():
         ("esd-x", {"trajectories": "4", "sampled_by": "edited"}, "esd-x: trajectories.*--method-option"),
         ("sld-max", {"warmup_steps": "1.5"}, "valid integer"),
         ("none", {"steps": "5"}, "none has no settings"),
+        ("uce", {"retain": "foo"}, r"'none' or 'neighbours'; a list is written as JSON: \["),
+        ("uce", {"keep_scale": "inf"}, "keep_scale=inf: not a finite number"),
     ],
 )
 def test_bad_options_are_one_clear_line(name, options, message):
     with pytest.raises(BenchError, match=message) as refused:
         build_method(name, options=options)
     assert "\n" not in str(refused.value)
+    assert str(refused.value).count("--method-option") == 1
 
 
 @pytest.fixture

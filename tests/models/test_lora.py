@@ -238,7 +238,8 @@ def refused(model, state, path, message, **options):
 def test_unknown_layers_are_named(tiny_model, tmp_path):
     state = {"lora_unet_no_such_layer.lora_down.weight": torch.zeros(1, 2)}
     state["lora_unet_no_such_layer.lora_up.weight"] = torch.zeros(2, 1)
-    refused(tiny_model, state, tmp_path / "lora.safetensors", "lora_unet_no_such_layer.*another base model")
+    message = "taken for a LoRA.*lora_unet_no_such_layer.*another base model"
+    refused(tiny_model, state, tmp_path / "lora.safetensors", message)
 
 
 def test_a_lora_for_wider_layers(tiny_model, tmp_path):
@@ -267,6 +268,41 @@ def test_dora_in_a_peft_folder_is_refused(tiny_model, tmp_path):
     folder = peft_folder(tmp_path / "adapter", factors(tiny_model), lora_alpha=1, use_dora=True)
     with pytest.raises(BenchError, match="DoRA"):
         read_checkpoint(folder, tiny_model.named_tensors())
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"lora_alpha": "much"}, "lora_alpha: .*valid number"),
+        ({"lora_alpha": float("nan")}, "lora_alpha: .*finite"),
+        ({"alpha_pattern": {"to_(k": 2}}, "alpha_pattern.*regular expression"),
+        ({"alpha_pattern": [1]}, "alpha_pattern: .*dictionary"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(tiny_model, tmp_path, config, message):
+    folder = peft_folder(tmp_path / "adapter", factors(tiny_model), **config)
+    with pytest.raises(BenchError, match=message) as error:
+        read_checkpoint(folder, tiny_model.named_tensors())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("noted", ["[1]", "{", '{"unet.lora_alpha": []}'])
+def test_notes_of_diffusers_that_make_no_sense_are_named(tiny_model, tmp_path, noted):
+    path = tmp_path / "lora.safetensors"
+    save_file(one_layer(tiny_model), path, {"lora_adapter_metadata": noted})
+    with pytest.raises(BenchError, match="settings that cannot be read"):
+        read_checkpoint(path, tiny_model.named_tensors())
+
+
+def test_an_alpha_is_one_number(tiny_model, tmp_path):
+    state = {**one_layer(tiny_model), f"{kohya(LINEAR)}.alpha": torch.ones(2)}
+    refused(tiny_model, state, tmp_path / "lora.safetensors", "alpha of .* is 2 numbers")
+
+
+def test_a_rank_of_zero(tiny_model, tmp_path):
+    ((down, up),) = factors(tiny_model, (LINEAR,)).values()
+    state = {f"{kohya(LINEAR)}.lora_down.weight": down[:0], f"{kohya(LINEAR)}.lora_up.weight": up[:, :0]}
+    refused(tiny_model, state, tmp_path / "lora.safetensors", "rank 0")
 
 
 def test_sdxl_lora_is_refused(tiny_model, tmp_path):
