@@ -35,11 +35,22 @@ class Recipe:
     groups: tuple[ParameterGroup, ...]
     frozen_copy: bool = False
     average: bool = False
+    others: int = 0
+    """Further tensors for each trained one."""
 
 
 RECIPES = (
-    Recipe(title="With a frozen copy of the model (ESD)", groups=get_args(UNetGroup), frozen_copy=True),
+    Recipe(
+        title="With a frozen copy of the model (ESD; Concept Ablation with `target=base`)",
+        groups=get_args(UNetGroup),
+        frozen_copy=True,
+    ),
     Recipe(title="Without one (Concept Ablation)", groups=get_args(ParameterGroup)),
+    Recipe(
+        title="With the trained weights' original values and their distance from them (loss maximisation)",
+        groups=get_args(ParameterGroup),
+        others=2,
+    ),
     Recipe(
         title="With the average of the weights (Selective Amnesia)", groups=("noxattn", "full"), average=True
     ),
@@ -59,10 +70,11 @@ The columns are the images in one pass. A batch of any size can go through as mi
 recomputes instead of remembering. What a method computes without gradients between its steps (sampling,
 targets, the autoencoder) is not counted: it has the room of the activations, the gradients being gone.
 Selective Amnesia's original weights and Fisher diagonal stay on the CPU, whence one tensor at a time is
-copied.
+copied. The distance that loss maximisation's penalty measures is not there at the same time as the
+activations; it is counted as if it were.
 
-The official presets pass their whole batch at once: ESD 1 image, Concept Ablation 8 and
-as many anchors, Selective Amnesia 16 and as many replayed. On 24 GB give the last two `micro_batch=1` (or
+The official presets pass their whole batch at once: ESD 1 image, loss maximisation 8, Concept Ablation 8 and
+as many anchors, Selective Amnesia 16 and as many replayed. On 24 GB give the last three `micro_batch=1` (or
 as many as the tables allow).
 """
 
@@ -103,6 +115,7 @@ def everything(group: ParameterGroup, micro_batch: int, checkpointing: bool) -> 
         gradient_checkpointing=checkpointing,
         frozen_copy=True,
         average=True,
+        other_tensors=1,
     )
 
 
@@ -113,6 +126,7 @@ def needed(recipe: Recipe, group: ParameterGroup, micro_batch: int, checkpointin
         most,
         frozen_copy=most.frozen_copy * recipe.frozen_copy,
         average=most.average * recipe.average,
+        others=most.others * recipe.others,
     )
 
 
