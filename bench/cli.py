@@ -103,7 +103,8 @@ def run(
     preset: Annotated[
         str,
         typer.Option(
-            help="The methods' settings: auto (made for the model, else official), official, paper, …"
+            help="The methods' settings: official, paper, …; auto takes those made for the model, else "
+            "official, and for nudity official-nudity where a method has it."
         ),
     ] = "auto",
     method_option: Annotated[

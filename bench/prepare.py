@@ -1,8 +1,10 @@
 """From a config to a plan: finds the suite, the model, the methods and the evaluators that it names."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.cases import pick_cases, slug
 from bench.chosen import (
     BASELINE,
     ChosenEvaluator,
@@ -50,7 +52,8 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     names = with_baseline(config.methods)
     if names[0] not in config.methods:
         notes.append(f"added the baseline {names[0]!r}: every other row is compared with it")
-    methods = _methods(config, names, source, store)
+    concepts = {slug(case.concept.name) for case in pick_cases(suite, config.concepts)}
+    methods = _methods(config, names, source, concepts, store)
     evaluators, skipped = _evaluators(config, suite, source)
     notes += skipped
     general = _general_prompts(config, source, methods)
@@ -59,7 +62,7 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
 
 
 def _methods(
-    config: RunConfig, names: tuple[str, ...], source: ModelSource, store: Path
+    config: RunConfig, names: tuple[str, ...], source: ModelSource, concepts: Collection[str], store: Path
 ) -> list[ChosenMethod]:
     preset = (source.preset or OFFICIAL) if config.preset == AUTO else config.preset
     common = config.method_options.get("", {})
@@ -69,6 +72,8 @@ def _methods(
         own = config.method_options.get(row_name(name), {})
         options: Options = own if name == names[0] else {**common, **own}
         method = choose_method(name, preset, options, store / "settings")
+        if config.preset == AUTO and (own_preset := _preset_for(concepts, preset, method)):
+            method = choose_method(name, own_preset, options, store / "settings")
         if method.name in (other.name for other in chosen):
             raise BenchError(f"--methods {name}: there is a row {method.name!r} already; rename one of them")
         chosen.append(method)
@@ -85,6 +90,12 @@ def _methods(
             raise BenchError(f"--reference {spec}: there is a row {row.name!r} already")
         chosen.append(row)
     return chosen
+
+
+def _preset_for(concepts: Collection[str], preset: str, method: ChosenMethod) -> str | None:
+    """The preset that the method's authors made for the one concept of the run: official-nudity."""
+    names = [f"{preset}-{concept}" for concept in concepts]
+    return names[0] if len(names) == 1 and names[0] in method.presets else None
 
 
 def _general_prompts(config: RunConfig, source: ModelSource, methods: list[ChosenMethod]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import bench.chosen
 import bench.prepare
 from bench.chosen import choose_evaluator, choose_method
 from bench.config import RunConfig
-from bench.prepare import _evaluators
+from bench.prepare import _evaluators, _methods
 from bench.worker import pick_device, prepared
 from models.zoo import ModelSource
 from prompt_suites.errors import BenchError
@@ -43,6 +43,26 @@ def test_a_note_that_is_damaged_is_written_again(tmp_path: Path) -> None:
     (note,) = tmp_path.iterdir()
     note.write_text("{")
     assert choose_method("sld-medium", "official", {}, tmp_path) == first
+
+
+@pytest.mark.parametrize(
+    ("asked", "concepts", "taken"),
+    [
+        ("auto", {"nudity"}, "official-nudity"),
+        ("auto", {"grumpy-cat"}, "official"),
+        ("auto", {"nudity", "grumpy-cat"}, "official"),
+        ("official", {"nudity"}, "official"),
+        ("paper-nudity", {"nudity"}, "paper-nudity"),
+    ],
+)
+def test_settings_that_authors_made_for_a_concept_are_taken_unless_others_are_named(
+    asked: str, concepts: set[str], taken: str, tmp_path: Path
+) -> None:
+    config = RunConfig(suite="tiny", methods=("none", "sa", "esd-u"), preset=asked)
+    methods = {method.name: method for method in _methods(config, config.methods, SOURCE, concepts, tmp_path)}
+    assert methods["sa"].preset == taken
+    assert methods["sa"].settings["parameters"] == ("noxattn" if "nudity" in taken else "full")
+    assert methods["esd-u"].preset == "official"
 
 
 def test_device_and_batch_size_of_an_evaluator_are_no_part_of_its_protocol() -> None:
