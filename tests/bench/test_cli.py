@@ -1,6 +1,7 @@
 """The command line: exit codes, one-line mistakes, results on stdout only."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -314,6 +315,21 @@ def test_a_failed_cell_is_shown_and_the_exit_code_is_1(
     said = capsys.readouterr()
     assert "no such luck" in said.out and "failed" in said.out
     assert json.loads(Path("out/run.json").read_text())["failures"][0]["method"] == "negative-prompt"
+
+
+def test_the_curve_of_a_training_that_was_stopped_is_in_the_record(
+    tiny_model_dir: Path, capsys: Captured
+) -> None:
+    options = "steps=20 learning_rate=1e30 trajectories=1".split()
+    words = tiny_run(tiny_model_dir, *(word for option in options for word in ("--method-option", option)))
+    words[words.index("negative-prompt")] = "esd-u"
+    assert run_command(words) == 1
+    assert "esd-u" in capsys.readouterr().out
+    (failure,) = json.loads(Path("out/run.json").read_text())["failures"]
+    assert (failure["method"], failure["stage"]) == ("esd-u", "erase")
+    assert "learning_rate" in failure["reason"]
+    losses = [float(loss) for loss in failure["losses"]]
+    assert 1 < len(losses) < 20 and math.isfinite(losses[0]) and not losses[-1] <= losses[0]
 
 
 @pytest.mark.usefixtures("microworld")
