@@ -23,9 +23,9 @@ A model organism: nothing here is a result on Stable Diffusion. Made by
 
 Methods are not told the same: uce is given the names of the neighbours, which it is to keep, and sa replays
 pictures of general prompts, in which neighbours and unrelated subjects are named as everything else that the
-model knows. Their keeping is measured with other noise and other wordings, but for memorised pictures: a title
-is the only wording that brings one back, and 3 of the 12 neighbour prompts of each are bare titles, which sa
-replays as they are. The others are told the concept alone, with its anchor where they use one.
+model knows. Their keeping is measured with other noise and other wordings, but for memorised pictures: a
+title is the only wording that brings one back, and 3 of the 12 neighbour prompts of each are bare titles,
+which sa replays as they are. The others are told the concept alone, with its anchor where they use one.
 """
 ERASED_HEAD = """## Erased
 

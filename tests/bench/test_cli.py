@@ -320,7 +320,7 @@ def test_a_failed_cell_is_shown_and_the_exit_code_is_1(
 def test_the_curve_of_a_training_that_was_stopped_is_in_the_record(
     tiny_model_dir: Path, capsys: Captured
 ) -> None:
-    options = "steps=20 learning_rate=1e30 trajectories=1".split()
+    options = ["steps=20", "learning_rate=1e30", "trajectories=1"]
     words = tiny_run(tiny_model_dir, *(word for option in options for word in ("--method-option", option)))
     words[words.index("negative-prompt")] = "esd-u"
     assert run_command(words) == 1
