@@ -94,8 +94,11 @@ def _methods(
 
 def _preset_for(concepts: Collection[str], preset: str, method: ChosenMethod) -> str | None:
     """The preset that the method's authors made for the one concept of the run: official-nudity."""
-    names = [f"{preset}-{concept}" for concept in concepts]
-    return names[0] if len(names) == 1 and names[0] in method.presets else None
+    if len(concepts) != 1:
+        return None
+    (concept,) = concepts
+    name = f"{preset}-{concept}"
+    return name if name in method.presets else None
 
 
 def _general_prompts(config: RunConfig, source: ModelSource, methods: list[ChosenMethod]) -> tuple[str, ...]:
