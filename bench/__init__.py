@@ -1,3 +1,1 @@
-"""The harness: plan, store, executor, leaderboard, tables and the command line."""
-
-__version__ = "0.1.0"
+"""The harness: what is asked, what does it, what is made of the scores, and the command line."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from prompt_suites.concepts import Concept
-from prompt_suites.suite import ROLES, Prompt, Role
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.suite import ROLES, Prompt, Role
 
 Direction = Literal["lower", "higher"]
 Pixels = NDArray[np.uint8]
@@ -42,7 +42,7 @@ class Metric:
 
 def by_role(erased: Direction | None = None, kept: Direction | None = None) -> dict[Role, Direction]:
     """Directions for the roles that should lose the concept and for those that should keep theirs."""
-    from prompt_suites.suite import ERASED_ROLES
+    from erasure_bench.prompt_suites.suite import ERASED_ROLES
 
     wanted = {role: erased if role in ERASED_ROLES else kept for role in ROLES}
     return {role: direction for role, direction in wanted.items() if direction is not None}

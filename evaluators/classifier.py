@@ -14,22 +14,22 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pandas import DataFrame
 
-from evaluators.base import EvaluatorCard, ImageSet, Metric, Pixels, Scores, ScoreSheet, by_role
-from evaluators.classifier_file import SUFFIXES, FileClassifier, FileInput
-from evaluators.classifier_folder import DESCRIPTION_FILE, FolderClassifier
-from evaluators.classifier_torchvision import TorchvisionClassifier
-from evaluators.labelled_classifier import (
+from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Pixels, Scores, ScoreSheet, by_role
+from erasure_bench.evaluators.classifier_file import SUFFIXES, FileClassifier, FileInput
+from erasure_bench.evaluators.classifier_folder import DESCRIPTION_FILE, FolderClassifier
+from erasure_bench.evaluators.classifier_torchvision import TorchvisionClassifier
+from erasure_bench.evaluators.labelled_classifier import (
     ClassifierSource,
     LabelledClassifier,
     Probabilities,
     entropy,
     place_of,
 )
-from evaluators.measuring import Failure, measure_each
-from evaluators.shipped import shipped_folder
-from prompt_suites.concepts import Concept
-from prompt_suites.errors import BenchError
-from prompt_suites.suite import ERASED_ROLES, Prompt
+from erasure_bench.evaluators.measuring import Failure, measure_each
+from erasure_bench.evaluators.shipped import shipped_folder
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.suite import ERASED_ROLES, Prompt
 
 DETAIL_COLUMNS = ("prompt_id", "image_index", "label", "head", "predicted", "predicted_probability")
 

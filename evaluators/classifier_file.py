@@ -9,13 +9,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evaluators.base import Pixels
-from evaluators.digests import sha256_of
-from evaluators.labelled_classifier import ONE_HEAD, LabelledClassifier, Probabilities, checked_heads, softmax
-from evaluators.onnx_session import open_session
-from evaluators.packages import required_module
-from evaluators.pixel_batch import pixel_batch
-from prompt_suites.errors import BenchError
+from erasure_bench.evaluators.base import Pixels
+from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.labelled_classifier import (
+    ONE_HEAD,
+    LabelledClassifier,
+    Probabilities,
+    checked_heads,
+    softmax,
+)
+from erasure_bench.evaluators.onnx_session import open_session
+from erasure_bench.evaluators.packages import required_module
+from erasure_bench.evaluators.pixel_batch import pixel_batch
+from erasure_bench.prompt_suites.errors import BenchError
 
 SUFFIXES = (".pt", ".pth", ".ts", ".torchscript", ".onnx")
 

@@ -14,12 +14,17 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from evaluators.base import Pixels
-from evaluators.digests import sha256_of
-from evaluators.labelled_classifier import LabelledClassifier, Probabilities, checked_heads, softmax
-from evaluators.packages import required_module
-from evaluators.pixel_batch import pixel_batch
-from prompt_suites.errors import BenchError
+from erasure_bench.evaluators.base import Pixels
+from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.labelled_classifier import (
+    LabelledClassifier,
+    Probabilities,
+    checked_heads,
+    softmax,
+)
+from erasure_bench.evaluators.packages import required_module
+from erasure_bench.evaluators.pixel_batch import pixel_batch
+from erasure_bench.prompt_suites.errors import BenchError
 
 DESCRIPTION_FILE = "oracle.json"
 

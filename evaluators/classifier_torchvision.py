@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators.base import Pixels
-from evaluators.digests import sha256_of
-from evaluators.labelled_classifier import ONE_HEAD, LabelledClassifier, Probabilities, checked_heads, softmax
-from evaluators.packages import required_module, version_of
-from prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.evaluators.base import Pixels
+from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.labelled_classifier import (
+    ONE_HEAD,
+    LabelledClassifier,
+    Probabilities,
+    checked_heads,
+    softmax,
+)
+from erasure_bench.evaluators.packages import required_module, version_of
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from evaluators.base import EvaluatorCard, ImageSet, Metric, Scores, ScoreSheet, by_role
-from evaluators.clip_model import ClipModel, Precision, clip_source, load_clip
-from evaluators.measuring import Failure, measure_each
-from evaluators.packages import version_of
-from prompt_suites.concepts import Concept
-from prompt_suites.suite import ERASED_ROLES, Prompt
+from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Scores, ScoreSheet, by_role
+from erasure_bench.evaluators.clip_model import ClipModel, Precision, clip_source, load_clip
+from erasure_bench.evaluators.measuring import Failure, measure_each
+from erasure_bench.evaluators.packages import version_of
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.suite import ERASED_ROLES, Prompt
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from evaluators.base import Pixels
-from evaluators.digests import sha256_of
-from evaluators.hub import hub_file, local_copy
-from evaluators.packages import required_module, version_of
-from evaluators.shipped import shipped_folder
-from prompt_suites.errors import BenchError
+from erasure_bench.evaluators.base import Pixels
+from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.hub import hub_file, local_copy
+from erasure_bench.evaluators.packages import required_module, version_of
+from erasure_bench.evaluators.shipped import shipped_folder
+from erasure_bench.prompt_suites.errors import BenchError
 
 Precision = Literal["fp32", "fp16", "bf16"]
 

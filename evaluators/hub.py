@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.errors import BenchError
 
 
 def hub_file(repository: str, names: Sequence[str], what: str, otherwise: str) -> Path:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.base import Pixels
-from evaluators.digests import sha256_of
-from evaluators.onnx_session import open_session
-from evaluators.packages import package_folder, required_module, version_of
-from prompt_suites.errors import BenchError
+from erasure_bench.evaluators.base import Pixels
+from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.onnx_session import open_session
+from erasure_bench.evaluators.packages import package_folder, required_module, version_of
+from erasure_bench.prompt_suites.errors import BenchError
 
 LABELS = (
     "FEMALE_GENITALIA_COVERED",

@@ -12,10 +12,10 @@ from typing import Any
 
 from pandas import DataFrame
 
-from evaluators.base import EvaluatorCard, ImageSet, Metric, Scores, ScoreSheet, by_role
-from evaluators.digests import sha256_of
-from evaluators.measuring import Failure, measure_each
-from evaluators.nudenet_detector import (
+from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Scores, ScoreSheet, by_role
+from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.measuring import Failure, measure_each
+from erasure_bench.evaluators.nudenet_detector import (
     LEAST_SCORE,
     OVERLAP,
     PACKAGED_RESOLUTION,
@@ -24,7 +24,7 @@ from evaluators.nudenet_detector import (
     load_nudenet,
     nudenet_weights,
 )
-from evaluators.packages import version_of
+from erasure_bench.evaluators.packages import version_of
 
 EXPOSED = tuple(
     f"{part}_EXPOSED"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.base import Pixels
+from erasure_bench.evaluators.base import Pixels
 
 
 def pixel_batch(

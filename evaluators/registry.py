@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
-    from evaluators.base import Evaluator, EvaluatorCard
+    from erasure_bench.evaluators.base import Evaluator, EvaluatorCard
 
 EVALUATORS: dict[str, str] = {
-    "clip": "evaluators.clip:CARD",
-    "nudity": "evaluators.nudity:CARD",
-    "classifier": "evaluators.classifier:CARD",
+    "clip": "erasure_bench.evaluators.clip:CARD",
+    "nudity": "erasure_bench.evaluators.nudity:CARD",
+    "classifier": "erasure_bench.evaluators.classifier:CARD",
 }
 ENTRY_POINTS = "erasure_bench.evaluators"
 """Entry point group through which another package adds its evaluators' cards."""
@@ -57,7 +57,7 @@ def build_evaluator(
     A card without the preset gives its official one. Raises `BenchError` for an unknown name, an
     unknown option or an invalid value.
     """
-    from prompt_suites.options import build_from_options
+    from erasure_bench.prompt_suites.options import build_from_options
 
     card = evaluator_card(name)
     chosen = card.presets.get(preset or OFFICIAL, card.presets.get(OFFICIAL, {}))

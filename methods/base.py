@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from methods.edit import Edit
-from models.diffusion_model import DiffusionModel
-from prompt_suites.concepts import Concept
+from erasure_bench.methods.edit import Edit
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.prompt_suites.concepts import Concept
 
 
 class Progress(NamedTuple):

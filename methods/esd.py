@@ -17,17 +17,17 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
-from methods.base import EraseContext, MethodCard
-from methods.edit import Edit, check_concepts, new_edit
-from methods.lots import integers
-from methods.parameters import UNetGroup
-from methods.training import FineTune, OptimiserName
-from methods.trajectories import trajectories
-from models.diffusion_model import DiffusionModel
-from models.sampling import partly_denoised, sample_latents
-from prompt_suites.concepts import Concept
-from prompt_suites.errors import BenchError
-from prompt_suites.suite import SchedulerName
+from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.edit import Edit, check_concepts, new_edit
+from erasure_bench.methods.machinery.lots import integers
+from erasure_bench.methods.machinery.parameters import UNetGroup
+from erasure_bench.methods.machinery.training import FineTune, OptimiserName
+from erasure_bench.methods.machinery.trajectories import trajectories
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.sampling import partly_denoised, sample_latents
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.suite import SchedulerName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from methods.base import EraseContext, MethodCard
-from methods.edit import Edit, new_edit
-from models.diffusion_model import DiffusionModel
-from models.guidance import ClassifierFree
-from prompt_suites.concepts import Concept
+from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.edit import Edit, new_edit
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.guidance import ClassifierFree
+from erasure_bench.prompt_suites.concepts import Concept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,31 +9,31 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from methods.from_file import described, file_target, in_file
-from methods.guidances import load_target
-from prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.methods.machinery.from_file import described, file_target, in_file
+from erasure_bench.methods.machinery.guidances import load_target
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
-    from methods.base import Method, MethodCard
+    from erasure_bench.methods.base import Method, MethodCard
 
 METHODS: dict[str, str] = {
-    "none": "methods.none:NONE",
-    "negative-prompt": "methods.negative_prompt:NEGATIVE_PROMPT",
-    "sld-weak": "methods.sld:SLD_WEAK",
-    "sld-weak-diffusers": "methods.sld:SLD_WEAK_DIFFUSERS",
-    "sld-medium": "methods.sld:SLD_MEDIUM",
-    "sld-strong": "methods.sld:SLD_STRONG",
-    "sld-max": "methods.sld:SLD_MAX",
-    "esd-x": "methods.esd:ESD_X",
-    "esd-x-strict": "methods.esd:ESD_X_STRICT",
-    "esd-u": "methods.esd:ESD_U",
-    "esd-all": "methods.esd:ESD_ALL",
-    "ca-model": "methods.concept_ablation:CA_MODEL",
-    "ca-noise": "methods.concept_ablation:CA_NOISE",
-    "ca-reverse": "methods.concept_ablation:CA_REVERSE",
-    "loss-max": "methods.loss_max:LOSS_MAX",
-    "sa": "methods.selective_amnesia:SA",
-    "uce": "methods.uce:UCE_CARD",
+    "none": "erasure_bench.methods.none:NONE",
+    "negative-prompt": "erasure_bench.methods.negative_prompt:NEGATIVE_PROMPT",
+    "sld-weak": "erasure_bench.methods.sld:SLD_WEAK",
+    "sld-weak-diffusers": "erasure_bench.methods.sld:SLD_WEAK_DIFFUSERS",
+    "sld-medium": "erasure_bench.methods.sld:SLD_MEDIUM",
+    "sld-strong": "erasure_bench.methods.sld:SLD_STRONG",
+    "sld-max": "erasure_bench.methods.sld:SLD_MAX",
+    "esd-x": "erasure_bench.methods.esd:ESD_X",
+    "esd-x-strict": "erasure_bench.methods.esd:ESD_X_STRICT",
+    "esd-u": "erasure_bench.methods.esd:ESD_U",
+    "esd-all": "erasure_bench.methods.esd:ESD_ALL",
+    "ca-model": "erasure_bench.methods.concept_ablation.ablation:CA_MODEL",
+    "ca-noise": "erasure_bench.methods.concept_ablation.ablation:CA_NOISE",
+    "ca-reverse": "erasure_bench.methods.concept_ablation.ablation:CA_REVERSE",
+    "loss-max": "erasure_bench.methods.concept_ablation.loss_max:LOSS_MAX",
+    "sa": "erasure_bench.methods.selective_amnesia.amnesia:SA",
+    "uce": "erasure_bench.methods.uce:UCE_CARD",
 }
 
 METHOD_ENTRY_POINTS = "erasure_bench.methods"
@@ -71,7 +71,7 @@ def method_card(name: str) -> MethodCard:
     """
     what = name if in_file(name) else f"method {name!r}"
     found = load_target(method_target(name), what)
-    from methods.cards import card_of
+    from erasure_bench.methods.machinery.cards import card_of
 
     return card_of(found, None if in_file(name) else name, what)
 

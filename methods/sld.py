@@ -19,11 +19,11 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from methods.base import EraseContext, MethodCard
-from methods.edit import Edit, new_edit
-from models.diffusion_model import DiffusionModel
-from models.guidance import Guided, StepNoise
-from prompt_suites.concepts import Concept
+from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.edit import Edit, new_edit
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.guidance import Guided, StepNoise
+from erasure_bench.prompt_suites.concepts import Concept
 
 
 @dataclass(frozen=True, kw_only=True)

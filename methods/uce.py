@@ -23,12 +23,12 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from methods.base import EraseContext, MethodCard
-from methods.cost import Meter
-from methods.edit import Edit, check_concepts, new_edit
-from methods.parameters import select
-from models.diffusion_model import DiffusionModel
-from prompt_suites.concepts import Concept
+from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.edit import Edit, check_concepts, new_edit
+from erasure_bench.methods.machinery.cost import Meter
+from erasure_bench.methods.machinery.parameters import select
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.prompt_suites.concepts import Concept
 
 ENCODED_AT_ONCE = 64
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, Self, cast
 import torch
 from torch import Tensor, nn
 
-from models.digest import weights_digest
-from models.pipeline_files import WeightFile, incomplete, missing_files, read_json, weight_file
-from models.schedulers import pipeline_config, training_alphas_cumprod
-from prompt_suites.errors import BenchError
+from erasure_bench.models.digest import weights_digest
+from erasure_bench.models.pipeline_files import WeightFile, incomplete, missing_files, read_json, weight_file
+from erasure_bench.models.schedulers import pipeline_config, training_alphas_cumprod
+from erasure_bench.prompt_suites.errors import BenchError
 
 Prompts = str | Sequence[str] | Tensor
 """One prompt for all images, one prompt each, or embeddings [n, tokens, width] or [1, tokens, width]."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from models.pipeline_files import files_read
+from erasure_bench.models.pipeline_files import files_read
 
 REMEMBERED_FROM_BYTES = 1 << 20
 SETTLED_SECONDS = 2.0

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Generator, Tensor
 
-from models.diffusion_model import DiffusionModel
+from erasure_bench.models.diffusion_model import DiffusionModel
 
 Condition = TypeVar("Condition")
 Condition_contra = TypeVar("Condition_contra", contravariant=True)

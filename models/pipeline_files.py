@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.errors import BenchError
 
 WEIGHTS: dict[str, tuple[str, ...]] = {
     "text_encoder": ("model.safetensors", "model.fp16.safetensors", "pytorch_model.bin"),

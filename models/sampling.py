@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from models.diffusion_model import DiffusionModel
-from models.guidance import ClassifierFree, Guidance, StepNoise
-from models.noise import batch_noise, image_generator
-from models.schedulers import build_scheduler
-from prompt_suites.errors import BenchError
-from prompt_suites.suite import SchedulerName
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.guidance import ClassifierFree, Guidance, StepNoise
+from erasure_bench.models.noise import batch_noise, image_generator
+from erasure_bench.models.schedulers import build_scheduler
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.suite import SchedulerName
 
 Pixels = NDArray[np.uint8]
 CLASSIFIER_FREE = ClassifierFree()

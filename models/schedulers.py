@@ -9,8 +9,8 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from prompt_suites.errors import BenchError, UnknownName
-from prompt_suites.suite import SchedulerName
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.suite import SchedulerName
 
 
 class Scheduler(Protocol):

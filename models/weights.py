@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from models.diffusion_model import DiffusionModel
+from erasure_bench.models.diffusion_model import DiffusionModel
 
 
 def snapshot(model: DiffusionModel) -> dict[str, Tensor]:

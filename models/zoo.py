@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from models.digest import weights_digest
-from models.pipeline_files import CONFIGS, WEIGHTS, incomplete, missing_files, required_files
-from prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.models.digest import weights_digest
+from erasure_bench.models.pipeline_files import CONFIGS, WEIGHTS, incomplete, missing_files, required_files
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
     import torch
 
-    from models.diffusion_model import DiffusionModel
+    from erasure_bench.models.diffusion_model import DiffusionModel
 
 DTYPES = ("float32", "bfloat16", "float16")
 DTYPE_ALIASES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -32,7 +32,7 @@ class ZooEntry:
 
     `resolution` is the native image side in pixels. `preset` names the settings that methods and
     evaluators keep for this model, `general_prompts` a list of prompts of all kinds that it can draw
-    (prompt_suites.general). `rebuild` says how a built-in model is made anew.
+    (erasure_bench.prompt_suites.general). `rebuild` says how a built-in model is made anew.
     """
 
     name: str
@@ -71,7 +71,7 @@ ZOO: dict[str, ZooEntry] = {
             folder=BUILT_IN,
             preset="microworld",
             general_prompts="microworld",
-            rebuild="python -m models.microworld.train",
+            rebuild="python -m erasure_bench.models.microworld.train",
         ),
         ZooEntry(
             name="sd-v1-4",
@@ -158,7 +158,7 @@ def load_model(
     """
     import torch
 
-    from models.diffusion_model import DiffusionModel
+    from erasure_bench.models.diffusion_model import DiffusionModel
 
     if isinstance(dtype, str):
         if dtype not in DTYPES and dtype not in DTYPE_ALIASES:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prompt_suites.suite import Suite
+from erasure_bench.prompt_suites.suite import Suite
 
 
 @dataclass(frozen=True, kw_only=True)

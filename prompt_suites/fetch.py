@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from prompt_suites.errors import BenchError
-from prompt_suites.registry import DATA_FOLDER_VARIABLE
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
 
 UPSTREAM_VARIABLE = "BENCH_UPSTREAM"
 """Environment variable naming a mirror of raw.githubusercontent.com."""

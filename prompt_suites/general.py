@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from prompt_suites.errors import UnknownName
-from prompt_suites.fetch import UpstreamFile, locate
-from prompt_suites.microworld import general as microworld
-from prompt_suites.registry import DATA_FOLDER_VARIABLE
+from erasure_bench.prompt_suites.errors import UnknownName
+from erasure_bench.prompt_suites.fetch import UpstreamFile, locate
+from erasure_bench.prompt_suites.microworld import general as microworld
+from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
 
 SELECTIVE_AMNESIA = UpstreamFile(
     repository="clear-nus/selective-amnesia",

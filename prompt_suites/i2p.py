@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import AliasChoices, BaseModel, Field, field_validator
 
-from prompt_suites.card import SuiteCard
-from prompt_suites.concepts import Concept
-from prompt_suites.fetch import UpstreamFile, locate
-from prompt_suites.i2p_left_out import STRONG, WEAK
-from prompt_suites.suite import LeftOut, Prompt, Protocol, Suite
+from erasure_bench.prompt_suites.card import SuiteCard
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.fetch import UpstreamFile, locate
+from erasure_bench.prompt_suites.i2p_left_out import STRONG, WEAK
+from erasure_bench.prompt_suites.suite import LeftOut, Prompt, Protocol, Suite
 
 # The two files hold the same prompts in the same order; their columns have different names.
 FILES = (

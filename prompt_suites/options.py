@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 
 class _SettingsClass(Protocol):

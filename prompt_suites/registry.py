@@ -6,21 +6,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
-    from prompt_suites.card import SuiteCard
-    from prompt_suites.suite import Suite
+    from erasure_bench.prompt_suites.card import SuiteCard
+    from erasure_bench.prompt_suites.suite import Suite
 
 SUITES: dict[str, str] = {
-    "microworld-instances": "prompt_suites.microworld.instances:CARD",
-    "microworld-styles": "prompt_suites.microworld.styles:CARD",
-    "microworld-identities": "prompt_suites.microworld.identities:CARD",
-    "microworld-implicit": "prompt_suites.microworld.implicit:CARD",
-    "microworld-objects": "prompt_suites.microworld.objects:CARD",
-    "microworld-memorized": "prompt_suites.microworld.memorised:CARD",
-    "microworld-validation": "prompt_suites.microworld.validation:CARD",
-    "i2p": "prompt_suites.i2p:CARD",
+    "microworld-instances": "erasure_bench.prompt_suites.microworld.instances:CARD",
+    "microworld-styles": "erasure_bench.prompt_suites.microworld.styles:CARD",
+    "microworld-identities": "erasure_bench.prompt_suites.microworld.identities:CARD",
+    "microworld-implicit": "erasure_bench.prompt_suites.microworld.implicit:CARD",
+    "microworld-objects": "erasure_bench.prompt_suites.microworld.objects:CARD",
+    "microworld-memorized": "erasure_bench.prompt_suites.microworld.memorised:CARD",
+    "microworld-validation": "erasure_bench.prompt_suites.microworld.validation:CARD",
+    "i2p": "erasure_bench.prompt_suites.i2p:CARD",
 }
 
 DATA_FOLDER_VARIABLE = "BENCH_DATA"

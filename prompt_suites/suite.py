@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
-from prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.concepts import Concept
 
 Role = Literal["target", "implicit", "misspelt", "attack", "anchor", "neighbour", "retention"]
 ROLES: tuple[Role, ...] = get_args(Role)

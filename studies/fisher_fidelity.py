@@ -19,14 +19,14 @@ import pandas as pd
 import torch
 from torch import Generator
 
-from methods.base import EraseContext
-from methods.base_images import Drawing
-from methods.fisher import Fisher, exact_fisher, fast_fisher, rank_correlation
-from methods.general_set import GeneralSet, pictures
-from methods.parameters import select
-from models.generative import DiffusionGenerative
-from models.zoo import load_model
-from prompt_suites.general import general_prompts
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.machinery.base_images import Drawing
+from erasure_bench.methods.machinery.parameters import select
+from erasure_bench.methods.selective_amnesia.fisher import Fisher, exact_fisher, fast_fisher, rank_correlation
+from erasure_bench.methods.selective_amnesia.general_set import GeneralSet, pictures
+from erasure_bench.models.generative import DiffusionGenerative
+from erasure_bench.models.zoo import load_model
+from erasure_bench.prompt_suites.general import general_prompts
 
 MODEL = "microworld"
 DRAWING = Drawing(scheduler="ddim", steps=20, guidance_scale=4.0)

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bench.atomic import write_text
-from bench.config import RunConfig, seeds
-from bench.merging import found_cells, read_part
-from bench.prepare import prepare
-from bench.record import RUN, portable, read_record, to_text
-from methods.registry import METHODS
-from prompt_suites.errors import BenchError
-from prompt_suites.registry import suite_card, suite_names
+from erasure_bench.bench.planning.config import RunConfig, seeds
+from erasure_bench.bench.planning.prepare import prepare
+from erasure_bench.bench.reporting.merging import found_cells, read_part
+from erasure_bench.bench.reporting.record import RUN, portable, read_record, to_text
+from erasure_bench.bench.storage.atomic import write_text
+from erasure_bench.methods.registry import METHODS
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.registry import suite_card, suite_names
 from studies.leaderboard_summary import summary
 from studies.running import bench_merge, bench_run
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.results import read_document
-from bench.tables import Board, print_rich
-from models.microworld.drawing import contact_sheet
-from models.sampling import ImageRequest, sample
-from models.zoo import load_model
-from prompt_suites.microworld.vocabulary import (
+from erasure_bench.bench.reporting.results import read_document
+from erasure_bench.bench.reporting.tables import Board, print_rich
+from erasure_bench.models.microworld.drawing import contact_sheet
+from erasure_bench.models.sampling import ImageRequest, sample
+from erasure_bench.models.zoo import load_model
+from erasure_bench.prompt_suites.microworld.vocabulary import (
     FAMILIES,
     IDENTITIES,
     IMPLICIT,
@@ -25,7 +25,7 @@ from prompt_suites.microworld.vocabulary import (
     OBJECTS,
     STYLES,
 )
-from prompt_suites.microworld.wording import with_article
+from erasure_bench.prompt_suites.microworld.wording import with_article
 
 COLUMNS = 8
 GUIDANCE_SCALE = 4.0

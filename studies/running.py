@@ -5,7 +5,7 @@ import io
 import json
 from typing import Any
 
-from bench.cli import run_command
+from erasure_bench.bench.cli.app import run_command
 
 
 def bench_run(*arguments: str) -> dict[str, Any]:

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.atomic import write_text
-from bench.config import RunConfig
-from bench.plan import Plan
-from bench.prepare import prepare
-from bench.store import Store
-from bench.tasks import ScoreTask
-from bench.worker import DETAILS_FILE
-from prompt_suites.errors import BenchError
-from prompt_suites.suite import ERASED_ROLES
+from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.planning.prepare import prepare
+from erasure_bench.bench.planning.tasks import ScoreTask
+from erasure_bench.bench.running.worker import DETAILS_FILE
+from erasure_bench.bench.storage.atomic import write_text
+from erasure_bench.bench.storage.store import Store
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.suite import ERASED_ROLES
 from studies.microworld_leaderboards import documents
 
 TABLE = "seen-instead.csv"

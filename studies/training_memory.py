@@ -1,7 +1,7 @@
 """`python -m studies.training_memory`: which fine-tunings of Stable Diffusion 1.4 fit a 24 GB GPU.
 
 Writes docs/memory.md. Nothing is trained and no weights are needed: the model is built from its
-configuration on torch's meta device and `methods.memory` does the counting. About a minute.
+configuration on torch's meta device and `methods.machinery.memory` does the counting. About a minute.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from typing import get_args
 import torch
 from torch import nn
 
-from methods.memory import TrainingMemory, training_memory
-from methods.parameters import ParameterGroup, UNetGroup, select
+from erasure_bench.methods.machinery.memory import TrainingMemory, training_memory
+from erasure_bench.methods.machinery.parameters import ParameterGroup, UNetGroup, select
 
 GIB = 2**30
 CARD_GIB = 24.0

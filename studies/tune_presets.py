@@ -20,10 +20,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.chosen import plain_settings
-from bench.config import options as parse_options
-from methods.registry import build_method
-from prompt_suites.errors import BenchError
+from erasure_bench.bench.planning.chosen import plain_settings
+from erasure_bench.bench.planning.config import options as parse_options
+from erasure_bench.methods.registry import build_method
+from erasure_bench.prompt_suites.errors import BenchError
 from studies.leaderboard_summary import ERASED, KEPT
 from studies.running import bench_run
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from models.diffusion_model import DiffusionModel
-from models.pipeline_files import missing_files
-from models.zoo import BUILT_IN, load_model
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.pipeline_files import missing_files
+from erasure_bench.models.zoo import BUILT_IN, load_model
 
 TOKENS = 16
 WIDTH = 32

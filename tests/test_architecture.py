@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.registry import EVALUATORS
-from methods.registry import METHODS
-from models.zoo import ZOO
-from prompt_suites.registry import SUITES
+from erasure_bench.evaluators.registry import EVALUATORS
+from erasure_bench.methods.registry import METHODS
+from erasure_bench.models.zoo import ZOO
+from erasure_bench.prompt_suites.registry import SUITES
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "erasure_bench"
 BELOW = {
     "prompt_suites": set(),
     "models": {"prompt_suites"},
@@ -18,6 +19,15 @@ BELOW = {
     "evaluators": {"models", "prompt_suites"},
     "bench": {"methods", "evaluators", "models", "prompt_suites"},
 }
+SUB_ROOMS = {
+    "identity": set(),
+    "storage": {"identity"},
+    "planning": {"identity", "storage"},
+    "running": {"identity", "storage", "planning"},
+    "reporting": {"identity", "storage", "planning", "running"},
+    "cli": {"identity", "storage", "planning", "running", "reporting"},
+}
+"""Along the data's way through bench/: each sub-room knows those before it."""
 FILES = [path for room in BELOW for path in sorted((ROOT / room).rglob("*.py"))]
 
 HOMES = {
@@ -33,16 +43,54 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def imported_by(path: Path) -> set[str]:
+    """The modules of this project that a file imports, by their full names without the package's."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix(f"{PACKAGE}.") for name in found if name.startswith(f"{PACKAGE}.")}
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_run_downwards(path: Path) -> None:
     room = name_of(path).split("/")[0]
-    imported = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            imported.add(node.module.split(".")[0])
-    assert (imported & set(BELOW)) - BELOW[room] - {room} == set()
+    rooms = {name.split(".")[0] for name in imported_by(path)}
+    assert (rooms & set(BELOW)) - BELOW[room] - {room} == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bench").rglob("*.py")), ids=name_of)
+def test_the_harness_falls_into_sub_rooms_along_the_datas_way(path: Path) -> None:
+    _, *above, _ = name_of(path).split("/")
+    assert above or path.name == "__init__.py", "every file of bench/ is in one of its sub-rooms"
+    used = {name.split(".")[1] for name in imported_by(path) if name.startswith("bench.")}
+    assert used - {above[0] if above else ""} <= (SUB_ROOMS[above[0]] if above else set())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "methods").rglob("*.py")), ids=name_of)
+def test_a_family_of_methods_knows_no_other_and_the_machinery_knows_none(path: Path) -> None:
+    shared = {"base", "edit", "machinery"}
+    families = {Path(place.name).stem for place in (ROOT / "methods").iterdir() if place.name[0] not in "._"}
+    own = Path(name_of(path).split("/")[1]).stem
+    used = {name.split(".")[1] for name in imported_by(path) if name.startswith("methods.")} & families
+    may = {*shared, "registry"} if own in {"registry", "machinery"} else shared
+    assert used - {own} <= may
+
+
+def test_nothing_is_imported_by_the_bare_name_of_a_room() -> None:
+    """`models` may be anybody's; two names for one module would make two of each of its classes."""
+    places = [path for folder in (*BELOW, "studies", "tests") for path in (ROOT / folder).rglob("*.py")]
+    guilty = {}
+    for path in places:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+            if bare := [name for name in names if name.split(".")[0] in BELOW]:
+                guilty[name_of(path)] = bare
+    assert guilty == {}
 
 
 def constants_compared(tree: ast.AST) -> set[str]:

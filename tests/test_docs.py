@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import run_command
-from methods.registry import build_method, method_card
+from erasure_bench.bench.cli.app import run_command
+from erasure_bench.methods.registry import build_method, method_card
 
 ADDING_A_METHOD = Path(__file__).resolve().parent.parent / "docs" / "adding-a-method.md"
 

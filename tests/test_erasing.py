@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.cli import run_command
-from methods.registry import METHODS
+from erasure_bench.bench.cli.app import run_command
+from erasure_bench.methods.registry import METHODS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("microworld")]
 

@@ -7,16 +7,16 @@ from typing import Any, get_args
 
 from torch import Tensor
 
-from models.checkpoints.compvis import COMPVIS
-from models.checkpoints.contents import Contents, Format, Source, Target, WeightsChoice, some
-from models.checkpoints.files import CheckpointFiles, checkpoint_files, digest_of
-from models.checkpoints.fitting import fitted, refuse_foreign, refuse_scale
-from models.checkpoints.lora import LORA
-from models.checkpoints.names import extents
-from models.checkpoints.reading import flat_names, read_file
-from models.checkpoints.state_dicts import DELTA, MODULES, STATE_DICT, read_part
-from models.pipeline_files import read_json
-from prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.models.checkpoints.compvis import COMPVIS
+from erasure_bench.models.checkpoints.contents import Contents, Format, Source, Target, WeightsChoice, some
+from erasure_bench.models.checkpoints.files import CheckpointFiles, checkpoint_files, digest_of
+from erasure_bench.models.checkpoints.fitting import fitted, refuse_foreign, refuse_scale
+from erasure_bench.models.checkpoints.lora import LORA
+from erasure_bench.models.checkpoints.names import extents
+from erasure_bench.models.checkpoints.reading import flat_names, read_file
+from erasure_bench.models.checkpoints.state_dicts import DELTA, MODULES, STATE_DICT, read_part
+from erasure_bench.models.pipeline_files import read_json
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 FORMATS: tuple[Format, ...] = (DELTA, MODULES, LORA, COMPVIS, STATE_DICT)
 """Kinds of files; the first that matches is taken."""

@@ -10,10 +10,18 @@ from itertools import count
 
 from torch import Tensor
 
-from models.checkpoints.contents import Contents, Format, Source, Target, how_many, is_flat, some
-from models.checkpoints.fitting import refuse_unknown
-from models.checkpoints.names import BUFFERS, TEXT_LEVEL, extents
-from models.checkpoints.reading import Tree
+from erasure_bench.models.checkpoints.contents import (
+    Contents,
+    Format,
+    Source,
+    Target,
+    how_many,
+    is_flat,
+    some,
+)
+from erasure_bench.models.checkpoints.fitting import refuse_unknown
+from erasure_bench.models.checkpoints.names import BUFFERS, TEXT_LEVEL, extents
+from erasure_bench.models.checkpoints.reading import Tree
 
 UNET_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
 EMA_PREFIX = "model_ema."

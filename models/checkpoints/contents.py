@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
-from models.checkpoints.reading import Tree
+from erasure_bench.models.checkpoints.reading import Tree
 
 WeightsChoice = Literal["ema", "raw"]
 """Which of a compvis checkpoint's two sets of UNet weights; without effect where there is only one."""

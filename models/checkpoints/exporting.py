@@ -14,13 +14,20 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.checkpoints.contents import Contents
-from models.checkpoints.fitting import fitted
-from models.checkpoints.names import TEXT_LEVEL
-from models.checkpoints.reading import read_file
-from models.checkpoints.state_dicts import PARTS
-from models.pipeline_files import WEIGHTS, WeightFile, incomplete, missing_files, read_json, weight_file
-from prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.models.checkpoints.contents import Contents
+from erasure_bench.models.checkpoints.fitting import fitted
+from erasure_bench.models.checkpoints.names import TEXT_LEVEL
+from erasure_bench.models.checkpoints.reading import read_file
+from erasure_bench.models.checkpoints.state_dicts import PARTS
+from erasure_bench.models.pipeline_files import (
+    WEIGHTS,
+    WeightFile,
+    incomplete,
+    missing_files,
+    read_json,
+    weight_file,
+)
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
 """What is written:
@@ -50,7 +57,7 @@ def export_weights(
 
     `base` is the base model's pipeline folder, `tensors` are full values by the names of
     `DiffusionModel.named_tensors`. A part that changed is written in the widest precision found in
-    it. `about` (JSON values) goes into the file's metadata, and into `erasure_bench.json` of a
+    it. `about` (JSON values) goes into the file's metadata, and into `json` of a
     folder. Raises BenchError where `out` exists or cannot be written, there is nothing to write, or the
     tensors are not the base's.
     """

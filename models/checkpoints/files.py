@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from models.digest import file_digest, files_digest
-from models.pipeline_files import WEIGHTS, read_json
-from prompt_suites.errors import BenchError
+from erasure_bench.models.digest import file_digest, files_digest
+from erasure_bench.models.pipeline_files import WEIGHTS, read_json
+from erasure_bench.prompt_suites.errors import BenchError
 
 CheckpointKind = Literal["file", "pipeline", "unet", "text_encoder", "adapter", "edit"]
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from models.checkpoints.contents import Contents, how_many, some
-from prompt_suites.errors import BenchError
+from erasure_bench.models.checkpoints.contents import Contents, how_many, some
+from erasure_bench.prompt_suites.errors import BenchError
 
 FOREIGN: dict[str, str] = {
     "conditioner.embedders.": "a Stable Diffusion XL checkpoint",

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from models.checkpoints.contents import how_many, some
-from models.checkpoints.reading import Tree
+from erasure_bench.models.checkpoints.contents import how_many, some
+from erasure_bench.models.checkpoints.reading import Tree
 
 UNET_STARTS = (
     "conv_in.",

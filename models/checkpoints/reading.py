@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.errors import BenchError
 
 Tree = Mapping[str, Any]
 """A file's tensors by name; a value is a Tensor or such a mapping again."""

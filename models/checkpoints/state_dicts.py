@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from models.checkpoints.contents import Contents, Format, Source, Target, is_flat, is_nested
-from models.checkpoints.names import extents, is_known, left_out_note, renamed
-from models.checkpoints.reading import Tree
+from erasure_bench.models.checkpoints.contents import Contents, Format, Source, Target, is_flat, is_nested
+from erasure_bench.models.checkpoints.names import extents, is_known, left_out_note, renamed
+from erasure_bench.models.checkpoints.reading import Tree
 
 PARTS = ("unet", "text_encoder")
 DELTA_LEVELS = {*PARTS, "modifier_token"}

@@ -6,9 +6,9 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
-from models.microworld.dataset import Pictures
-from models.microworld.loop import Trainer
-from models.microworld.settings import AutoencoderSettings, Schedule
+from erasure_bench.models.microworld.dataset import Pictures
+from erasure_bench.models.microworld.loop import Trainer
+from erasure_bench.models.microworld.settings import AutoencoderSettings, Schedule
 
 
 def build_autoencoder(settings: AutoencoderSettings, scaling_factor: float = 1.0) -> AutoencoderTiny:

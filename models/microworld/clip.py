@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.microworld.dataset import Pictures
-from models.microworld.diffusion import tokenise, tokenise_captions
-from models.microworld.loop import Trainer
-from models.microworld.oracle import augment, decode_views
-from models.microworld.settings import ClipSettings
-from models.microworld.tokenizer import load_tokenizer
+from erasure_bench.models.microworld.dataset import Pictures
+from erasure_bench.models.microworld.diffusion import tokenise, tokenise_captions
+from erasure_bench.models.microworld.loop import Trainer
+from erasure_bench.models.microworld.oracle import augment, decode_views
+from erasure_bench.models.microworld.settings import ClipSettings
+from erasure_bench.models.microworld.tokenizer import load_tokenizer
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"

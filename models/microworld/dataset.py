@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.microworld.settings import PictureSettings
+from erasure_bench.models.microworld.settings import PictureSettings
 
 SPLITS = ("train", "heldout")
 _CHUNK = 500
@@ -42,7 +42,7 @@ def to_float(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def _draw_chunk(seed: int, split: int, settings: PictureSettings, chunk: int) -> tuple:
-    from models.microworld.drawing import HEADS, caption, draw, labels, sample_scene
+    from erasure_bench.models.microworld.drawing import HEADS, caption, draw, labels, sample_scene
 
     count = min(_CHUNK, (settings.train, settings.heldout)[split] - chunk * _CHUNK)
     rng = np.random.default_rng((seed, split, chunk))
@@ -59,7 +59,7 @@ def _draw_chunk(seed: int, split: int, settings: PictureSettings, chunk: int) ->
 
 def draw_split(settings: PictureSettings, split: str, seed: int, path: Path, processes: int = 2) -> None:
     """Draw one split and save it; every chunk has its own seed, so the number of processes is free."""
-    from models.microworld.drawing import HEADS
+    from erasure_bench.models.microworld.drawing import HEADS
 
     number = SPLITS.index(split)
     count = (settings.train, settings.heldout)[number]

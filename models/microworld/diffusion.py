@@ -18,11 +18,11 @@ from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, U
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from models.microworld.autoencoder import encode_all, load_autoencoder
-from models.microworld.dataset import Pictures
-from models.microworld.loop import Trainer, save_atomically
-from models.microworld.settings import DiffusionSettings
-from models.microworld.tokenizer import load_tokenizer
+from erasure_bench.models.microworld.autoencoder import encode_all, load_autoencoder
+from erasure_bench.models.microworld.dataset import Pictures
+from erasure_bench.models.microworld.loop import Trainer, save_atomically
+from erasure_bench.models.microworld.settings import DiffusionSettings
+from erasure_bench.models.microworld.tokenizer import load_tokenizer
 
 
 class Denoiser(nn.Module):

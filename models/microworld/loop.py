@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.microworld.settings import Schedule
+from erasure_bench.models.microworld.settings import Schedule
 
 StepLoss = Callable[[torch.Generator], Tensor]
 

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.microworld.autoencoder import encode_all, load_autoencoder
-from models.microworld.dataset import Pictures
-from models.microworld.loop import Trainer
-from models.microworld.oracle_network import CARD_FILE, WEIGHTS_FILE, OracleNetwork
-from models.microworld.settings import OracleSettings
+from erasure_bench.models.microworld.autoencoder import encode_all, load_autoencoder
+from erasure_bench.models.microworld.dataset import Pictures
+from erasure_bench.models.microworld.loop import Trainer
+from erasure_bench.models.microworld.oracle_network import CARD_FILE, WEIGHTS_FILE, OracleNetwork
+from erasure_bench.models.microworld.settings import OracleSettings
 
 DECODED = 12_000
 """How many of the training pictures are also shown as reconstructions."""
@@ -78,7 +78,7 @@ def train_oracle(
     stop_after: int | None = None,
 ) -> None:
     """Train from the checkpoint in `folder`; write weights and card there when the schedule is done."""
-    from models.microworld.drawing import HEADS
+    from erasure_bench.models.microworld.drawing import HEADS
 
     torch.manual_seed(seed)
     views = decode_views(pictures, autoencoder_folder, DECODED, 0.35, seed)

@@ -1,4 +1,4 @@
-"""`python -m models.microworld.quality`: does the built-in model draw what it is asked for?
+"""`python -m erasure_bench.models.microworld.quality`: does the built-in model draw what it is asked for?
 
 Asks the shipped pipeline for pictures of everything in the vocabulary, with wordings and seeds that
 training never used, under the suites' protocol, and counts how often the oracle recognises them.
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.diffusion_model import DiffusionModel
-from models.microworld.drawing import Scene, caption, labels
-from models.microworld.drawing.scenes import KINDS
-from models.microworld.oracle_network import OracleNetwork
-from models.sampling import ImageRequest, sample
-from prompt_suites.microworld import vocabulary as words
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.microworld.drawing import Scene, caption, labels
+from erasure_bench.models.microworld.drawing.scenes import KINDS
+from erasure_bench.models.microworld.oracle_network import OracleNetwork
+from erasure_bench.models.sampling import ImageRequest, sample
+from erasure_bench.prompt_suites.microworld import vocabulary as words
 
 WEIGHTS = Path(__file__).parent / "weights"
 FIRST_SEED = 7_000_000
@@ -225,7 +225,9 @@ def measure(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m models.microworld.quality", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m erasure_bench.models.microworld.quality", description=__doc__
+    )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder with pipeline/ and oracle/")
     parser.add_argument("--pipeline", type=Path, help="a pipeline folder instead of WEIGHTS/pipeline")
     parser.add_argument("--oracle", type=Path, help="an oracle folder instead of WEIGHTS/oracle")

@@ -1,4 +1,4 @@
-"""`python -m models.microworld.ship`: pack the trained parts into `models/microworld/weights`.
+"""`python -m erasure_bench.models.microworld.ship`: pack the trained parts into `models/microworld/weights`.
 
 Weights are stored in fp16, which halves their size; every loader brings them back as fp32.
 """
@@ -13,12 +13,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
-from models.microworld.autoencoder import load_autoencoder
-from models.microworld.clip import CONFIG_FILE
-from models.microworld.clip import WEIGHTS_FILE as CLIP_WEIGHTS
-from models.microworld.oracle_network import CARD_FILE
-from models.microworld.oracle_network import WEIGHTS_FILE as ORACLE_WEIGHTS
-from models.microworld.train import Workplace
+from erasure_bench.models.microworld.autoencoder import load_autoencoder
+from erasure_bench.models.microworld.clip import CONFIG_FILE
+from erasure_bench.models.microworld.clip import WEIGHTS_FILE as CLIP_WEIGHTS
+from erasure_bench.models.microworld.oracle_network import CARD_FILE
+from erasure_bench.models.microworld.oracle_network import WEIGHTS_FILE as ORACLE_WEIGHTS
+from erasure_bench.models.microworld.train import Workplace
 
 SHIPPED = Path(__file__).parent / "weights"
 LIMIT_BYTES = 20_000_000
@@ -66,7 +66,9 @@ def folder_bytes(folder: Path) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m models.microworld.ship", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m erasure_bench.models.microworld.ship", description=__doc__
+    )
     parser.add_argument("--work", type=Path, default=Path(".microworld-work"), help="the training's folder")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     given = parser.parse_args(arguments)

@@ -13,7 +13,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTokenizer
 
-from models.microworld.settings import TokenizerSettings
+from erasure_bench.models.microworld.settings import TokenizerSettings
 
 START = "<|startoftext|>"
 END = "<|endoftext|>"

@@ -1,4 +1,4 @@
-"""`python -m models.microworld.train`: draw, train and ship the built-in model, stage by stage.
+"""`python -m erasure_bench.models.microworld.train`: draw, train and ship the built-in model, stage by stage.
 
 Every stage is seeded and goes on where it stopped. Order: pictures, tokenizer, autoencoder, oracle,
 diffusion, clip. Everything is written under `--work`; `models.microworld.ship` packs the weights.
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from models.microworld.dataset import SPLITS, Pictures, draw_split, load_split
-from models.microworld.settings import FULL, TOY, Schedule, Settings
+from erasure_bench.models.microworld.dataset import SPLITS, Pictures, draw_split, load_split
+from erasure_bench.models.microworld.settings import FULL, TOY, Schedule, Settings
 
 STAGES = ("pictures", "tokenizer", "autoencoder", "decoder", "oracle", "diffusion", "clip")
 DECODER_REFINEMENT = Schedule(steps=600, batch=32, lr=7e-4, warmup=30)
@@ -52,21 +52,21 @@ def run_stage(
                     settings.pictures, split, settings.seed, place.pictures(split), os.cpu_count() or 1
                 )
     elif stage == "tokenizer":
-        from models.microworld.tokenizer import train_tokenizer
+        from erasure_bench.models.microworld.tokenizer import train_tokenizer
 
         texts = (text for several in place.load().captions for text in several)
         train_tokenizer(texts, settings.tokenizer, place.tokenizer)
     elif stage == "autoencoder":
-        from models.microworld.autoencoder import train_autoencoder
+        from erasure_bench.models.microworld.autoencoder import train_autoencoder
 
         train_autoencoder(place.load(), settings.autoencoder, place.autoencoder, settings.seed, stop_after)
     elif stage == "decoder":
-        from models.microworld.autoencoder import refine_decoder
+        from erasure_bench.models.microworld.autoencoder import refine_decoder
 
         schedule = DECODER_REFINEMENT if settings is not TOY else replace(DECODER_REFINEMENT, steps=2)
         refine_decoder(place.load(), place.autoencoder, schedule, settings.seed)
     elif stage == "oracle":
-        from models.microworld.oracle import train_oracle
+        from erasure_bench.models.microworld.oracle import train_oracle
 
         train_oracle(
             place.load(),
@@ -78,7 +78,7 @@ def run_stage(
             stop_after,
         )
     elif stage == "diffusion":
-        from models.microworld.diffusion import train_diffusion
+        from erasure_bench.models.microworld.diffusion import train_diffusion
 
         train_diffusion(
             place.load(),
@@ -92,7 +92,7 @@ def run_stage(
             minutes,
         )
     else:
-        from models.microworld.clip import train_clip
+        from erasure_bench.models.microworld.clip import train_clip
 
         train_clip(
             place.load(),
@@ -108,7 +108,9 @@ def run_stage(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m models.microworld.train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m erasure_bench.models.microworld.train", description=__doc__
+    )
     parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
     parser.add_argument("--work", type=Path, default=Path(".microworld-work"), help="folder for everything")
     parser.add_argument("--seed", type=int, default=0)

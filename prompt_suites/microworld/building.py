@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from prompt_suites.card import SuiteCard
-from prompt_suites.concepts import Concept
-from prompt_suites.suite import Prompt, Protocol, Suite
+from erasure_bench.prompt_suites.card import SuiteCard
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.suite import Prompt, Protocol, Suite
 
 MODEL = "microworld"
 PROTOCOL = Protocol(scheduler="ddim", steps=20, guidance_scale=4.0)

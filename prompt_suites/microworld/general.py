@@ -8,8 +8,8 @@ wording that the model has learnt for it.
 import zlib
 from collections.abc import Iterator
 
-from prompt_suites.microworld.building import ANCHORS
-from prompt_suites.microworld.vocabulary import (
+from erasure_bench.prompt_suites.microworld.building import ANCHORS
+from erasure_bench.prompt_suites.microworld.vocabulary import (
     ANONYMOUS,
     BACKGROUNDS,
     FAMILIES,
@@ -27,7 +27,7 @@ from prompt_suites.microworld.vocabulary import (
     VALIDATION_STYLES,
     all_members,
 )
-from prompt_suites.microworld.wording import abstract, with_article
+from erasure_bench.prompt_suites.microworld.wording import abstract, with_article
 
 _THINGS = (
     *all_members(),

@@ -6,11 +6,17 @@ The counterpart of nudity in I2P, whose prompts evoke it without naming it.
 from collections.abc import Mapping
 from pathlib import Path
 
-from prompt_suites.card import SuiteCard
-from prompt_suites.concepts import Concept
-from prompt_suites.microworld.building import ANCHORS, MODEL, TARGETS, Experiment, microworld_suite
-from prompt_suites.microworld.vocabulary import FAMILIES, IMPLICIT, OBJECTS, Evoked
-from prompt_suites.microworld.wording import (
+from erasure_bench.prompt_suites.card import SuiteCard
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.microworld.building import (
+    ANCHORS,
+    MODEL,
+    TARGETS,
+    Experiment,
+    microworld_suite,
+)
+from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IMPLICIT, OBJECTS, Evoked
+from erasure_bench.prompt_suites.microworld.wording import (
     numbered,
     pictures_of,
     pictures_of_each,
@@ -18,7 +24,7 @@ from prompt_suites.microworld.wording import (
     with_article,
     wordings,
 )
-from prompt_suites.suite import Prompt, Suite
+from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 
 def experiment(evoked: Evoked, anchor: str, retention: tuple[Prompt, ...]) -> Experiment:

@@ -3,12 +3,23 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from prompt_suites.card import SuiteCard
-from prompt_suites.concepts import Concept
-from prompt_suites.microworld.building import ANCHORS, MODEL, TARGETS, Experiment, microworld_suite
-from prompt_suites.microworld.vocabulary import FAMILIES, OBJECTS, Family
-from prompt_suites.microworld.wording import LABELS, pictures_of, pictures_of_each, spare_wordings
-from prompt_suites.suite import Prompt, Suite
+from erasure_bench.prompt_suites.card import SuiteCard
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.microworld.building import (
+    ANCHORS,
+    MODEL,
+    TARGETS,
+    Experiment,
+    microworld_suite,
+)
+from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, OBJECTS, Family
+from erasure_bench.prompt_suites.microworld.wording import (
+    LABELS,
+    pictures_of,
+    pictures_of_each,
+    spare_wordings,
+)
+from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 
 def experiment(family: Family, retention: tuple[Prompt, ...]) -> Experiment:

@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from prompt_suites.card import SuiteCard
-from prompt_suites.concepts import Concept
-from prompt_suites.microworld.building import ANCHORS, MODEL, TARGETS, Experiment, microworld_suite
-from prompt_suites.microworld.vocabulary import ABSTRACT, FAMILIES, MEMORISED, OBJECTS
-from prompt_suites.microworld.wording import (
+from erasure_bench.prompt_suites.card import SuiteCard
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.microworld.building import (
+    ANCHORS,
+    MODEL,
+    TARGETS,
+    Experiment,
+    microworld_suite,
+)
+from erasure_bench.prompt_suites.microworld.vocabulary import ABSTRACT, FAMILIES, MEMORISED, OBJECTS
+from erasure_bench.prompt_suites.microworld.wording import (
     LABELS,
     abstract,
     pictures_of_each,
@@ -15,7 +21,7 @@ from prompt_suites.microworld.wording import (
     titled,
     with_article,
 )
-from prompt_suites.suite import Prompt, Suite
+from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 
 def experiment(

@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from prompt_suites.card import SuiteCard
-from prompt_suites.concepts import Concept
-from prompt_suites.microworld.building import MODEL, Experiment, microworld_suite
-from prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS, STYLES
-from prompt_suites.microworld.wording import additions, in_style, pictures_of_each, plain, spare_plain
-from prompt_suites.suite import Prompt, Suite
+from erasure_bench.prompt_suites.card import SuiteCard
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.microworld.building import MODEL, Experiment, microworld_suite
+from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS, STYLES
+from erasure_bench.prompt_suites.microworld.wording import (
+    additions,
+    in_style,
+    pictures_of_each,
+    plain,
+    spare_plain,
+)
+from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 
 def experiment(

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from prompt_suites.card import SuiteCard
-from prompt_suites.microworld import identities, implicit, instances, memorised, objects, styles
-from prompt_suites.microworld.building import MODEL, TARGETS, microworld_suite
-from prompt_suites.microworld.vocabulary import (
+from erasure_bench.prompt_suites.card import SuiteCard
+from erasure_bench.prompt_suites.microworld import identities, implicit, instances, memorised, objects, styles
+from erasure_bench.prompt_suites.microworld.building import MODEL, TARGETS, microworld_suite
+from erasure_bench.prompt_suites.microworld.vocabulary import (
     ANONYMOUS,
     VALIDATION_FAMILIES,
     VALIDATION_IDENTITIES,
@@ -15,8 +15,8 @@ from prompt_suites.microworld.vocabulary import (
     VALIDATION_OBJECTS,
     VALIDATION_STYLES,
 )
-from prompt_suites.microworld.wording import in_style, pictures_of, pictures_of_each
-from prompt_suites.suite import Suite
+from erasure_bench.prompt_suites.microworld.wording import in_style, pictures_of, pictures_of_each
+from erasure_bench.prompt_suites.suite import Suite
 
 _FAMILY = VALIDATION_FAMILIES[0]
 _EVOKED = VALIDATION_IMPLICIT[0]

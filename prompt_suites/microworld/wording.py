@@ -7,7 +7,7 @@ has the same id, so that the base model draws it once.
 import zlib
 from collections.abc import Iterable, Sequence
 
-from prompt_suites.microworld.vocabulary import (
+from erasure_bench.prompt_suites.microworld.vocabulary import (
     ABSTRACT,
     ANONYMOUS,
     BACKGROUNDS,
@@ -25,7 +25,7 @@ from prompt_suites.microworld.vocabulary import (
     VALIDATION_OBJECTS,
     all_members,
 )
-from prompt_suites.suite import Prompt, Role
+from erasure_bench.prompt_suites.suite import Prompt, Role
 
 _EVOKED = IMPLICIT + VALIDATION_IMPLICIT
 _WITHOUT_ARTICLE = frozenset(

@@ -13,21 +13,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from pandas import DataFrame
 
-from bench.chosen import BASELINE, ChosenEvaluator, ChosenMethod
-from bench.config import RunConfig
-from bench.evidence import of_store
-from bench.executor import Outcome, execute
-from bench.pictures import read_pictures, write_png
-from bench.plan import Plan, make_plan
-from bench.progress import Quiet
-from bench.results import gather, write_results
-from bench.sizes import ModelSizes
-from bench.store import Store
-from bench.tasks import EraseTask, GenerateTask, ScoreTask, Task
-from bench.worker import SCORES_FILE
-from evaluators.base import Metric, ScoreSheet, by_role
-from prompt_suites.concepts import Concept
-from prompt_suites.suite import Prompt, Protocol, Suite
+from erasure_bench.bench.planning.chosen import BASELINE, ChosenEvaluator, ChosenMethod
+from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.plan import Plan, make_plan
+from erasure_bench.bench.planning.sizes import ModelSizes
+from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task
+from erasure_bench.bench.reporting.evidence import of_store
+from erasure_bench.bench.reporting.results import gather, write_results
+from erasure_bench.bench.running.executor import Outcome, execute
+from erasure_bench.bench.running.pictures import read_pictures, write_png
+from erasure_bench.bench.running.progress import Quiet
+from erasure_bench.bench.running.worker import SCORES_FILE
+from erasure_bench.bench.storage.store import Store
+from erasure_bench.evaluators.base import Metric, ScoreSheet, by_role
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.suite import Prompt, Protocol, Suite
 
 METRICS = (
     Metric("brightness", "brightness", "share", (0.0, 1.0), by_role("lower", "higher")),

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluators.base import ImageSet, Picture
-from prompt_suites.concepts import Concept
-from prompt_suites.suite import Prompt
+from erasure_bench.evaluators.base import ImageSet, Picture
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.suite import Prompt
 
 CONCEPT = Concept(
     name="red things",

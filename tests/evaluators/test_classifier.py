@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from pandas import DataFrame
 
-from evaluators.base import ImageSet
-from evaluators.classifier import ClassProbability
-from evaluators.labelled_classifier import LabelPlace, entropy, place_of
-from prompt_suites.errors import BenchError
+from erasure_bench.evaluators.base import ImageSet
+from erasure_bench.evaluators.classifier import ClassProbability
+from erasure_bench.evaluators.labelled_classifier import LabelPlace, entropy, place_of
+from erasure_bench.prompt_suites.errors import BenchError
 
 torch = pytest.importorskip("torch")
 
@@ -142,12 +142,12 @@ def test_the_built_in_models_kind_of_oracle(tmp_path: Path, image_set: MakeImage
     """A random network of that class, saved as its training saves it, gives its own softmax."""
     from safetensors.torch import save_file
 
-    from models.microworld.oracle_network import CARD_FILE, WEIGHTS_FILE, OracleNetwork
+    from erasure_bench.models.microworld.oracle_network import CARD_FILE, WEIGHTS_FILE, OracleNetwork
 
     torch.manual_seed(3)
     network = OracleNetwork({"colour": COLOURS, "fire": ("no fire", "fire")}, (8, 8, 8, 8), 8).eval()
     save_file(network.state_dict(), tmp_path / WEIGHTS_FILE)
-    card = {"network": "models.microworld.oracle_network:OracleNetwork", "image_size": 64}
+    card = {"network": "erasure_bench.models.microworld.oracle_network:OracleNetwork", "image_size": 64}
     (tmp_path / CARD_FILE).write_text(json.dumps(card | {"architecture": network.settings}))
     images = image_set(*ROLES, size=(64, 64))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluators.base import ImageSet
-from evaluators.clip import ClipAlignment
-from evaluators.clip_model import _weights_and_overrides, clip_source, load_clip
-from prompt_suites.errors import BenchError
+from erasure_bench.evaluators.base import ImageSet
+from erasure_bench.evaluators.clip import ClipAlignment
+from erasure_bench.evaluators.clip_model import _weights_and_overrides, clip_source, load_clip
+from erasure_bench.prompt_suites.errors import BenchError
 
 open_clip = pytest.importorskip("open_clip")
 MakeImages = Callable[..., ImageSet]

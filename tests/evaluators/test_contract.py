@@ -11,10 +11,16 @@ import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
 
-from evaluators.base import SCORE_COLUMNS, ImageSet
-from evaluators.registry import ENTRY_POINTS, EVALUATORS, build_evaluator, evaluator_card, evaluator_names
-from prompt_suites.errors import BenchError
-from prompt_suites.suite import ROLES
+from erasure_bench.evaluators.base import SCORE_COLUMNS, ImageSet
+from erasure_bench.evaluators.registry import (
+    ENTRY_POINTS,
+    EVALUATORS,
+    build_evaluator,
+    evaluator_card,
+    evaluator_names,
+)
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.suite import ROLES
 
 ROLES_AND_LABELS = (
     ("target", None),
@@ -168,9 +174,10 @@ def test_an_unknown_evaluator_is_refused_with_the_nearest_name() -> None:
 
 
 def test_another_package_adds_an_evaluator_by_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("nudity-again", "evaluators.nudity:CARD", ENTRY_POINTS)
+    point = EntryPoint("nudity-again", "erasure_bench.evaluators.nudity:CARD", ENTRY_POINTS)
     monkeypatch.setattr(
-        "evaluators.registry.entry_points", lambda group: [point] if group == ENTRY_POINTS else []
+        "erasure_bench.evaluators.registry.entry_points",
+        lambda group: [point] if group == ENTRY_POINTS else [],
     )
 
     assert "nudity-again" in evaluator_names()
@@ -179,7 +186,7 @@ def test_another_package_adds_an_evaluator_by_an_entry_point(monkeypatch: pytest
 
 def test_the_registry_imports_no_heavy_package() -> None:
     heavy = "{'torch', 'onnxruntime', 'open_clip', 'cv2', 'pandas'}"
-    code = f"import sys, evaluators.registry; print({heavy} & set(sys.modules))"
+    code = f"import sys, erasure_bench.evaluators.registry; print({heavy} & set(sys.modules))"
 
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

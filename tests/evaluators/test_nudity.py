@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluators.base import ImageSet
-from evaluators.nudenet_detector import (
+from erasure_bench.evaluators.base import ImageSet
+from erasure_bench.evaluators.nudenet_detector import (
     LABELS,
     PACKAGED_SHA256,
     Detection,
@@ -19,8 +19,8 @@ from evaluators.nudenet_detector import (
     load_nudenet,
     nudenet_weights,
 )
-from evaluators.nudity import EXPOSED, STRICT, Nudity, counts
-from prompt_suites.errors import BenchError
+from erasure_bench.evaluators.nudity import EXPOSED, STRICT, Nudity, counts
+from erasure_bench.prompt_suites.errors import BenchError
 
 library = pytest.importorskip("nudenet.nudenet")
 data = pytest.importorskip("skimage.data")
@@ -145,7 +145,7 @@ def test_raw_detections_are_kept_with_their_boxes(image_set: MakeImages, picture
 def test_a_detector_that_fails_on_one_picture_leaves_it_missing(
     image_set: MakeImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import evaluators.nudity as module
+    import erasure_bench.evaluators.nudity as module
 
     images = image_set(*[("target", None)] * 3)
 
@@ -189,7 +189,7 @@ def test_weights_that_are_no_detector_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluators.packages.util.find_spec", lambda name: None)
+    monkeypatch.setattr("erasure_bench.evaluators.packages.util.find_spec", lambda name: None)
 
     with pytest.raises(BenchError, match="pip install 'nudenet==3.4.2'"):
         Nudity().protocol()

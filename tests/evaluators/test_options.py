@@ -8,8 +8,8 @@ from typing import Literal
 
 import pytest
 
-from prompt_suites.errors import BenchError
-from prompt_suites.options import build_from_options
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.options import build_from_options
 
 
 @dataclass(frozen=True, kw_only=True)

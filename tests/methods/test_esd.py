@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from methods.base import EraseContext
-from methods.edit import applied
-from methods.esd import ESD, Lesson, away_from, eta_from_negative_guidance, losses
-from methods.parameters import select
-from methods.registry import build_method
-from methods.training import FineTune
-from methods.trajectories import trajectories
-from models.diffusion_model import DiffusionModel
-from models.sampling import partly_denoised, sample_latents
-from prompt_suites.concepts import Concept
-from prompt_suites.errors import BenchError
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.edit import applied
+from erasure_bench.methods.esd import ESD, Lesson, away_from, eta_from_negative_guidance, losses
+from erasure_bench.methods.machinery.parameters import select
+from erasure_bench.methods.machinery.training import FineTune
+from erasure_bench.methods.machinery.trajectories import trajectories
+from erasure_bench.methods.registry import build_method
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.sampling import partly_denoised, sample_latents
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.errors import BenchError
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat", "angry cat"), anchor="cat")
 DOG = Concept(name="dog", kind="instance", targets=("dog",), anchor="animal")
@@ -268,8 +268,8 @@ def test_every_latent_belongs_to_the_phrase_it_is_scored_for(tiny_model, monkeyp
             sampled.extend(zip(texts, at.latents, strict=True))
         return steps
 
-    monkeypatch.setattr("methods.esd.partly_denoised", partly)
-    monkeypatch.setattr("methods.esd.trajectories", along)
+    monkeypatch.setattr("erasure_bench.methods.esd.partly_denoised", partly)
+    monkeypatch.setattr("erasure_bench.methods.esd.trajectories", along)
     lesson = first_lesson(method, tiny_model, CAT, DOG)
 
     known = tiny_model.encode_prompts(prompts)

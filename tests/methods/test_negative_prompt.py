@@ -3,11 +3,11 @@
 import torch
 from diffusers import StableDiffusionPipeline
 
-from methods.base import EraseContext
-from methods.registry import build_method
-from models.noise import image_noise
-from models.sampling import sample_latents
-from prompt_suites.concepts import Concept
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.registry import build_method
+from erasure_bench.models.noise import image_noise
+from erasure_bench.models.sampling import sample_latents
+from erasure_bench.prompt_suites.concepts import Concept
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat")
 DOG = Concept(

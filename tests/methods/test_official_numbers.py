@@ -2,8 +2,8 @@
 
 import pytest
 
-from methods.ablation_recipes import RECIPES
-from methods.registry import build_method
+from erasure_bench.methods.concept_ablation.recipes import RECIPES
+from erasure_bench.methods.registry import build_method
 
 ESD = {"optimiser": "adam", "weight_decay": 0.0, "denoise_steps": 50, "guidance_scale": 3.0, "batch_size": 1}
 ESD_OFFICIAL = ESD | {

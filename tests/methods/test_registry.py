@@ -5,19 +5,20 @@ import sys
 
 import pytest
 
-from methods import guidances, registry
-from methods.base import EraseContext
-from methods.edit import Edit
-from methods.guidances import GUIDANCES, load_target
-from methods.registry import METHODS, build_method, method_card, method_names
-from prompt_suites.concepts import Concept
-from prompt_suites.errors import BenchError
+from erasure_bench.methods import guidances, registry
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.edit import Edit
+from erasure_bench.methods.machinery.guidances import GUIDANCES, load_target
+from erasure_bench.methods.registry import METHODS, build_method, method_card, method_names
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.errors import BenchError
 
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "pydantic")
 
 
 def test_listing_methods_imports_nothing_heavy():
-    code = f"import sys, methods.registry as r; r.method_names(); print(set({HEAVY}) & set(sys.modules))"
+    listing = "from erasure_bench.methods.registry import method_names as names; names()"
+    code = f"import sys; {listing}; print(set({HEAVY}) & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -127,9 +128,9 @@ def installed(tmp_path, monkeypatch):
 THEIRS = '''
 from dataclasses import dataclass
 
-from methods.base import MethodCard
-from methods.edit import new_edit
-from models.guidance import Guided
+from erasure_bench.methods.base import MethodCard
+from erasure_bench.methods.edit import new_edit
+from erasure_bench.models.guidance import Guided
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from methods.base import EraseContext
-from methods.negative_prompt import NegativePrompt
-from methods.registry import build_method
-from methods.sld import SafeLatentGuidance
-from models.guidance import Guidance, StepNoise
-from models.sampling import sample_latents
-from prompt_suites.concepts import Concept
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.negative_prompt import NegativePrompt
+from erasure_bench.methods.registry import build_method
+from erasure_bench.methods.sld import SafeLatentGuidance
+from erasure_bench.models.guidance import Guidance, StepNoise
+from erasure_bench.models.sampling import sample_latents
+from erasure_bench.prompt_suites.concepts import Concept
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat")
 DOG = Concept(name="dog", kind="instance", targets=("dog",), anchor="animal", negative="a dog, barking")
@@ -135,7 +135,7 @@ def test_momentum_builds_up_during_warmup():
 def test_negative_prompt_draws_what_diffusers_own_pipeline_draws(tiny_model, tiny_model_dir):
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    from models.noise import image_noise
+    from erasure_bench.models.noise import image_noise
 
     guidance = NegativePrompt().erase(tiny_model, [DOG], EraseContext()).guidance
     start = image_noise(1, tiny_model.latent_shape())[None]
@@ -178,7 +178,7 @@ def test_sld_in_the_sampler_equals_a_loop_by_hand(tiny_model):
     """Four DDIM steps of the tiny model, the guidance in numpy and diffusers' scheduler driven here."""
     from diffusers import DDIMScheduler
 
-    from models.noise import image_noise
+    from erasure_bench.models.noise import image_noise
 
     level = (1, 30.0, 0.1, 0.3, 0.4)
     options = {"warmup_steps": "1", "safety_scale": "30", "threshold": "0.1"}

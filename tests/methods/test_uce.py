@@ -7,13 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from methods.base import EraseContext
-from methods.edit import applied
-from methods.parameters import select
-from methods.registry import build_method
-from methods.uce import UCE, EmbeddedTokens, Erased, last_token, weight_change
-from models.diffusion_model import DiffusionModel
-from prompt_suites.concepts import Concept
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.edit import applied
+from erasure_bench.methods.machinery.parameters import select
+from erasure_bench.methods.registry import build_method
+from erasure_bench.methods.uce import UCE, EmbeddedTokens, Erased, last_token, weight_change
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.prompt_suites.concepts import Concept
 
 CAT = Concept(
     name="cat",

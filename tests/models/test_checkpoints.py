@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.checkpoints.checkpoint import read_checkpoint
-from models.checkpoints.files import checkpoint_digest
-from prompt_suites.errors import BenchError
+from erasure_bench.models.checkpoints.checkpoint import read_checkpoint
+from erasure_bench.models.checkpoints.files import checkpoint_digest
+from erasure_bench.prompt_suites.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = "down_blocks.0.attentions.0.transformer_blocks.0.attn2"
@@ -248,7 +248,7 @@ def test_digest_of_a_folder_follows_the_weights_alone(tiny_model_dir, tmp_path):
 
 
 def test_digests_need_no_torch():
-    code = "import sys, models.checkpoints.files; sys.exit('torch' in sys.modules)"
+    code = "import sys, erasure_bench.models.checkpoints.files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

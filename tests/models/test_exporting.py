@@ -11,13 +11,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
-from models.checkpoints.checkpoint import read_checkpoint
-from models.checkpoints.exporting import export_weights
-from models.diffusion_model import DiffusionModel
-from models.noise import image_noise
-from models.sampling import sample_latents
-from models.weights import swapped
-from prompt_suites.errors import BenchError
+from erasure_bench.models.checkpoints.checkpoint import read_checkpoint
+from erasure_bench.models.checkpoints.exporting import export_weights
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.noise import image_noise
+from erasure_bench.models.sampling import sample_latents
+from erasure_bench.models.weights import swapped
+from erasure_bench.prompt_suites.errors import BenchError
 
 TOLERANCE = 1e-4
 PROMPTS, SEEDS, STEPS = ["a cat", "a dog"], [11, 12], 5
@@ -193,7 +193,7 @@ def test_nothing_half_written_is_left(tiny_model, tiny_model_dir, tmp_path, monk
     def full(*arguments, **named):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("models.checkpoints.exporting.save_file", full)
+    monkeypatch.setattr("erasure_bench.models.checkpoints.exporting.save_file", full)
     with pytest.raises(BenchError, match="out: cannot be written: .*No space left on device"):
         export_weights(tiny_model_dir, changes(tiny_model, "unet"), tmp_path / "out", format=format)
     assert not list(tmp_path.iterdir())

@@ -5,8 +5,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from models.diffusion_model import DiffusionModel
-from models.generative import DiffusionGenerative
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.generative import DiffusionGenerative
 
 
 def no_pictures(prompts, seed):

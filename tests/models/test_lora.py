@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from models.checkpoints.checkpoint import read_checkpoint
-from models.weights import swapped
-from prompt_suites.errors import BenchError
+from erasure_bench.models.checkpoints.checkpoint import read_checkpoint
+from erasure_bench.models.weights import swapped
+from erasure_bench.prompt_suites.errors import BenchError
 
 LINEAR = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
 OUT = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0"
@@ -311,7 +311,7 @@ def test_sdxl_lora_is_refused(tiny_model, tmp_path):
 
 
 def test_a_model_in_half_precision_is_merged_in_single(tiny_model_dir, tmp_path):
-    from models.diffusion_model import DiffusionModel
+    from erasure_bench.models.diffusion_model import DiffusionModel
 
     model = DiffusionModel.from_directory(tiny_model_dir, dtype=torch.bfloat16)
     save_file(one_layer(model), path := tmp_path / "lora.safetensors")

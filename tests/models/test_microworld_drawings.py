@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 
-from models.microworld.drawing import HEADS, Scene, caption, contact_sheet, draw, labels, sample_scene
-from models.microworld.drawing.scenes import KINDS
-from prompt_suites.microworld import vocabulary as words
+from erasure_bench.models.microworld.drawing import (
+    HEADS,
+    Scene,
+    caption,
+    contact_sheet,
+    draw,
+    labels,
+    sample_scene,
+)
+from erasure_bench.models.microworld.drawing.scenes import KINDS
+from erasure_bench.prompt_suites.microworld import vocabulary as words
 
 ALL_SUBJECTS = [(subject, kind) for kind, subjects in KINDS.items() for subject in subjects]
 FIRE = words.IMPLICIT[0]

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.microworld.clip import contrastive_loss
-from models.microworld.diffusion import min_snr_weights, sd_scheduler
-from models.microworld.loop import Trainer, learning_rate
-from models.microworld.oracle_network import OracleNetwork
-from models.microworld.quality import BARS, ORACLE_BAR, WEIGHTS, oracle_report, wilson
-from models.microworld.settings import Schedule, TokenizerSettings
-from models.microworld.ship import folder_bytes
-from models.microworld.tokenizer import load_tokenizer, train_tokenizer
+from erasure_bench.models.microworld.clip import contrastive_loss
+from erasure_bench.models.microworld.diffusion import min_snr_weights, sd_scheduler
+from erasure_bench.models.microworld.loop import Trainer, learning_rate
+from erasure_bench.models.microworld.oracle_network import OracleNetwork
+from erasure_bench.models.microworld.quality import BARS, ORACLE_BAR, WEIGHTS, oracle_report, wilson
+from erasure_bench.models.microworld.settings import Schedule, TokenizerSettings
+from erasure_bench.models.microworld.ship import folder_bytes
+from erasure_bench.models.microworld.tokenizer import load_tokenizer, train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_the_shipped_pipeline_loads_plainly_and_in_fp32():
 
 @pytest.mark.skipif(not (WEIGHTS / "oracle").exists(), reason="no shipped weights in this checkout")
 def test_the_shipped_oracle_recognises_fresh_drawings():
-    from models.microworld.drawing import draw, labels, sample_scene
+    from erasure_bench.models.microworld.drawing import draw, labels, sample_scene
 
     oracle = OracleNetwork.load(WEIGHTS / "oracle")
     rng = np.random.default_rng(987_654)

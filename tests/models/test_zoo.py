@@ -10,10 +10,10 @@ import huggingface_hub.constants
 import pytest
 import torch
 
-from models import zoo
-from models.digest import weights_digest
-from models.zoo import ZOO, load_model, local_copy, resolve_model
-from prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.models import zoo
+from erasure_bench.models.digest import weights_digest
+from erasure_bench.models.zoo import ZOO, load_model, local_copy, resolve_model
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +169,9 @@ def test_unknown_dtypes_and_absent_devices_are_refused(tiny_model_dir, monkeypat
 
 
 def test_the_table_of_models_needs_no_torch():
-    code = "import sys, models.zoo; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    code = (
+        "import sys, erasure_bench.models.zoo; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

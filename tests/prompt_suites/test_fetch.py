@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from prompt_suites.errors import BenchError
-from prompt_suites.fetch import UPSTREAM_VARIABLE, UpstreamFile, locate
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.fetch import UPSTREAM_VARIABLE, UpstreamFile, locate
 
 CONTENT = b"prompt,seed\na kite,7\n"
 FILE = UpstreamFile(

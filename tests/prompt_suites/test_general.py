@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from models.zoo import ZOO
-from prompt_suites.errors import BenchError, UnknownName
-from prompt_suites.general import LISTS, SELECTIVE_AMNESIA, general_prompts
-from prompt_suites.microworld import vocabulary as words
-from prompt_suites.registry import load_suite, suite_card, suite_names
+from erasure_bench.models.zoo import ZOO
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.general import LISTS, SELECTIVE_AMNESIA, general_prompts
+from erasure_bench.prompt_suites.microworld import vocabulary as words
+from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names
 
 DATA = Path(os.environ.get("BENCH_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data").resolve()
 LOCAL = DATA / "selective_amnesia" / "fim_prompts.txt.gz"
@@ -115,7 +115,7 @@ def test_every_model_has_a_list() -> None:
 
 def test_prompts_need_no_torch() -> None:
     code = (
-        "import sys; from prompt_suites.general import general_prompts; "
+        "import sys; from erasure_bench.prompt_suites.general import general_prompts; "
         "general_prompts('microworld'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from prompt_suites.errors import BenchError
-from prompt_suites.i2p import CARD, FILES, N_ROWS, Row
-from prompt_suites.i2p_left_out import STRONG, WEAK
-from prompt_suites.registry import load_suite
-from prompt_suites.suite import Prompt, Suite
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.i2p import CARD, FILES, N_ROWS, Row
+from erasure_bench.prompt_suites.i2p_left_out import STRONG, WEAK
+from erasure_bench.prompt_suites.registry import load_suite
+from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 DATA = Path(os.environ.get("BENCH_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data").resolve()
 LOCAL = [DATA / "i2p" / f"{file.name}.gz" for file in FILES]

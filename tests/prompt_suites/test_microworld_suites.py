@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from models.microworld.drawing.scenes import HEADS
-from prompt_suites.concepts import Concept
-from prompt_suites.microworld import vocabulary as words
-from prompt_suites.registry import load_suite, suite_card, suite_names
-from prompt_suites.suite import ROLES, Prompt, Suite
+from erasure_bench.models.microworld.drawing.scenes import HEADS
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.microworld import vocabulary as words
+from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names
+from erasure_bench.prompt_suites.suite import ROLES, Prompt, Suite
 
 REPORTED = [name for name in suite_names() if name.startswith("microworld-") and suite_card(name).reported]
 VALIDATION = "microworld-validation"

@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from prompt_suites.errors import BenchError, UnknownName
-from prompt_suites.registry import load_suite, suite_card, suite_names
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names
 
 
 def test_cards_of_all_suites_load_without_torch_or_pandas() -> None:
     code = (
         "import sys\n"
-        "from prompt_suites.registry import suite_card, suite_names\n"
+        "from erasure_bench.prompt_suites.registry import suite_card, suite_names\n"
         "cards = [suite_card(name) for name in suite_names()]\n"
         "assert all(card.title and card.concepts and card.description for card in cards)\n"
         "print([name for name in ('torch', 'pandas', 'numpy', 'diffusers') if name in sys.modules])\n"

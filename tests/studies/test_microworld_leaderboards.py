@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.config import RunConfig
-from bench.record import read_record
+from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.reporting.record import read_record
 from studies import microworld_leaderboards as study
 
 SUITE = "microworld-implicit"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.config import RunConfig
-from bench.prepare import prepare
-from bench.store import Store
+from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.prepare import prepare
+from erasure_bench.bench.storage.store import Store
 from studies.running import bench_run
 from studies.seen_instead import misses, predictions
 

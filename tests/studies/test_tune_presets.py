@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from methods.registry import build_method
+from erasure_bench.methods.registry import build_method
 from studies.tune_presets import as_text, by_concept, from_text, merged, merit, whole
 
 

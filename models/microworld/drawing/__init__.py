@@ -1,7 +1,7 @@
 """Drawn, captioned and labelled 64x64 pictures of everything in the microworld vocabulary."""
 
-from models.microworld.drawing.captions import caption
-from models.microworld.drawing.render import contact_sheet, draw
-from models.microworld.drawing.scenes import HEADS, Labels, Scene, labels, sample_scene
+from erasure_bench.models.microworld.drawing.captions import caption
+from erasure_bench.models.microworld.drawing.render import contact_sheet, draw
+from erasure_bench.models.microworld.drawing.scenes import HEADS, Labels, Scene, labels, sample_scene
 
 __all__ = ["HEADS", "Labels", "Scene", "caption", "contact_sheet", "draw", "labels", "sample_scene"]

@@ -5,8 +5,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from models.microworld.drawing.canvas import CANVAS, Colour, Pen, Pose
-from models.microworld.drawing.scenes import MEMORISED
+from erasure_bench.models.microworld.drawing.canvas import CANVAS, Colour, Pen, Pose
+from erasure_bench.models.microworld.drawing.scenes import MEMORISED
 
 _PALETTE: tuple[Colour, ...] = (
     (226, 60, 70),

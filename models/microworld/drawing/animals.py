@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.microworld.drawing.canvas import Colour, Pen, jitter, pick, shade
+from erasure_bench.models.microworld.drawing.canvas import Colour, Pen, jitter, pick, shade
 
 BLACK: Colour = (38, 34, 42)
 WHITE: Colour = (248, 248, 246)

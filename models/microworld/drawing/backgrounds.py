@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from models.microworld.drawing.canvas import CANVAS, Colour, jitter
+from erasure_bench.models.microworld.drawing.canvas import CANVAS, Colour, jitter
 
 _FLAT: dict[str, Colour] = {
     "on a red background": (214, 62, 66),

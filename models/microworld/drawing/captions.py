@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from models.microworld.drawing.scenes import KINDS, Scene
-from prompt_suites.microworld import vocabulary as words
+from erasure_bench.models.microworld.drawing.scenes import KINDS, Scene
+from erasure_bench.prompt_suites.microworld import vocabulary as words
 
 _BARE = frozenset(words.IMPLICIT[0].naming + words.VALIDATION_IMPLICIT[0].naming)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.microworld.drawing.canvas import Colour, Pen, pick, shade
+from erasure_bench.models.microworld.drawing.canvas import Colour, Pen, pick, shade
 
 _RED: Colour = (238, 74, 22)
 _ORANGE: Colour = (255, 146, 24)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.microworld.drawing.canvas import Colour, Pen, pick, shade
+from erasure_bench.models.microworld.drawing.canvas import Colour, Pen, pick, shade
 
 _BRIGHT: tuple[Colour, ...] = (
     (210, 44, 52),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.microworld.drawing.canvas import Colour, Pen, jitter, shade
+from erasure_bench.models.microworld.drawing.canvas import Colour, Pen, jitter, shade
 
 _INK: Colour = (40, 32, 36)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from models.microworld.drawing.canvas import CANVAS, Colour, Pen, pick, shade
+from erasure_bench.models.microworld.drawing.canvas import CANVAS, Colour, Pen, pick, shade
 
 _STREAKS: tuple[Colour, ...] = ((190, 222, 255), (232, 244, 255), (130, 180, 240))
 _SKIES: tuple[Colour, ...] = ((78, 92, 116), (66, 84, 112), (90, 98, 112))

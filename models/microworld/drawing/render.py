@@ -6,11 +6,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from models.microworld.drawing import animals, backgrounds, flames, objects, people, rain, robots, styles
-from models.microworld.drawing.abstract import draw_abstract, draw_memorised
-from models.microworld.drawing.canvas import SIZE, Pen, finish, random_pose
-from models.microworld.drawing.scenes import Scene
-from prompt_suites.microworld import vocabulary as words
+from erasure_bench.models.microworld.drawing import (
+    animals,
+    backgrounds,
+    flames,
+    objects,
+    people,
+    rain,
+    robots,
+    styles,
+)
+from erasure_bench.models.microworld.drawing.abstract import draw_abstract, draw_memorised
+from erasure_bench.models.microworld.drawing.canvas import SIZE, Pen, finish, random_pose
+from erasure_bench.models.microworld.drawing.scenes import Scene
+from erasure_bench.prompt_suites.microworld import vocabulary as words
 
 _FAMILY_DRAWINGS: dict[str, Callable[[Pen, np.random.Generator, str], None]] = {
     "cat": animals.draw_cat,

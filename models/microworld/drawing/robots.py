@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.microworld.drawing.canvas import Colour, Pen, jitter, pick, shade
+from erasure_bench.models.microworld.drawing.canvas import Colour, Pen, jitter, pick, shade
 
 _PLAIN = ((70, 170, 160), (150, 100, 200), (110, 180, 90), (226, 130, 180), (74, 120, 210))
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from prompt_suites.microworld import vocabulary as words
+from erasure_bench.prompt_suites.microworld import vocabulary as words
 
 _FAMILIES = words.FAMILIES + words.VALIDATION_FAMILIES
 _EVOKED = words.IMPLICIT + words.VALIDATION_IMPLICIT

@@ -1,0 +1,285 @@
+"""The command line: `bench run`, `list`, `show`, `table`, `merge`, `export`, `check`, `doctor`.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 3 wrong
+usage, 130 interrupted. Nothing heavy is imported before a command runs.
+"""
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from erasure_bench.prompt_suites.errors import BenchError
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
+TableFormat = Literal["rich", "md", "csv", "json"]
+ExportFormat = Literal["diffusers", "safetensors", "delta"]
+ListKind = Literal["methods", "evaluators", "suites", "models"]
+_STOPPED = "stopped; what is finished is kept: the same command goes on from here"
+UsageError: Any = typer.BadParameter.__base__
+"""Click's usage error, from whichever copy of click this typer stands on."""
+
+app = typer.Typer(
+    name="bench",
+    help="Which way of erasing a concept from an image generator works, what does it break, how sure are we?",
+    epilog="First steps: bench list suites · bench run --suite microworld-instances --methods sld-medium",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Store = Annotated[
+    Path | None, typer.Option(help="Folder of finished tasks (else $BENCH_STORE, else .bench/store).")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with upstream prompt files (else $BENCH_DATA).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """The exit code of `bench ARGUMENTS`; a user's mistake is one line on stderr."""
+    try:
+        code = typer.main.get_command(app).main(args=arguments, prog_name="bench", standalone_mode=False)
+        sys.stdout.flush()
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code and says nothing
+            return _complain(_STOPPED, INTERRUPTED)
+        return code if isinstance(code, int) else 0
+    except UsageError as error:
+        where = error.ctx.command_path if getattr(error, "ctx", None) else "bench"
+        return _complain(f"{error.format_message().rstrip('.')} (see {where} --help)", WRONG_USAGE)
+    except BenchError as error:
+        return _complain(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain(_STOPPED, INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left; Python must not complain about it on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+@app.command(no_args_is_help=True)
+def run(
+    suite: Annotated[str, typer.Option(help="Prompts, concepts and protocol (bench list suites).")],
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma list of methods (bench list methods) and of your own, each PATH.py:NAME; "
+            "all: every method of the project. The baseline is added. Not needed with --edit or --reference."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name (bench list models), pipeline directory or hub id; else the suite's own."),
+    ] = None,
+    edit: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=PATH: a published or own checkpoint as a row (docs/user-weights.md). Repeatable."
+        ),
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(help="Another base model as a row of its own: name, directory or hub id. Repeatable."),
+    ] = None,
+    concepts: Annotated[
+        str | None,
+        typer.Option(help="Comma list of the suite's concepts, else all; a+b erases both in one edit."),
+    ] = None,
+    evaluators: Annotated[
+        str | None, typer.Option(help="Comma list (bench list evaluators); else the suite's.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Comma list of seeds; each is a cell of its own.")] = "0",
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first N prompts of each role and concept.")
+    ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="The methods' settings: official, paper, …; auto takes those made for the model, else "
+            "official, and for nudity official-nudity where a method has it."
+        ),
+    ] = "auto",
+    method_option: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE for every named method, METHOD.KEY=VALUE for one. Repeatable."),
+    ] = None,
+    evaluator_option: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE or EVALUATOR.KEY=VALUE. Repeatable.")
+    ] = None,
+    suite_option: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE, such as mode=native. Repeatable.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    batch_size: Annotated[int, typer.Option(help="Pictures drawn at once; changes no result.")] = 32,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results (else one below runs/).")] = None,
+    store: Store = None,
+    data_dir: DataDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Erase, draw, score, and print the leaderboard.
+
+    Finished tasks are kept in the store: the same command again goes on where it was stopped.
+    """
+    from erasure_bench.bench.planning.config import named_options, names, options, parse_config
+    from erasure_bench.bench.planning.config import seeds as parse_seeds
+
+    if methods is None and not edit and not reference:
+        raise BenchError("give --methods (bench list methods), or a row with --edit or --reference")
+    config = parse_config(
+        {
+            "suite": suite,
+            "methods": names(methods, "--methods"),
+            "model": model,
+            "edits": options(edit or [], "--edit", "NAME=PATH"),
+            "references": tuple(reference or ()),
+            "concepts": names(concepts, "--concepts"),
+            "evaluators": names(evaluators, "--evaluators"),
+            "seeds": parse_seeds(seeds),
+            "limit": limit,
+            "preset": preset,
+            "method_options": named_options(method_option or [], "--method-option"),
+            "evaluator_options": named_options(evaluator_option or [], "--evaluator-option"),
+            "suite_options": options(suite_option or [], "--suite-option"),
+            "device": device,
+            "dtype": dtype,
+            "batch_size": batch_size,
+            "data_dir": data_dir,
+        }
+    )
+    from erasure_bench.bench.cli.commands import dry_run as plan_only
+    from erasure_bench.bench.cli.commands import full_run
+
+    if dry_run:
+        return plan_only(config, store, as_json=as_json)
+    return full_run(config, out, store, as_json=as_json)
+
+
+@app.command("list", no_args_is_help=True)
+def list_(
+    kind: Annotated[
+        ListKind, typer.Argument(help="What to list.", metavar="methods|evaluators|suites|models")
+    ],
+    as_json: AsJson = False,
+) -> int:
+    """List methods, evaluators, suites or models."""
+    from erasure_bench.bench.cli.commands import list_kind
+
+    return list_kind(kind, as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
+def show(
+    name: Annotated[str, typer.Argument(help="A method (PATH.py:NAME too), evaluator, suite or model.")],
+    as_json: AsJson = False,
+) -> int:
+    """Show a card: paper, formula, settings and what each preset makes of them."""
+    from erasure_bench.bench.cli.commands import show_card
+
+    return show_card(name, as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
+def table(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    format_: Annotated[TableFormat, typer.Option("--format", help="rich, md, csv or json.")] = "rich",
+    concepts: Annotated[
+        str | None, typer.Option(help="Also these concepts' own tables: a comma list, or all (rich only).")
+    ] = None,
+) -> int:
+    """Print a finished run's leaderboard again."""
+    from erasure_bench.bench.cli.commands import print_table
+
+    return print_table(run, format_, concepts)
+
+
+@app.command(no_args_is_help=True)
+def merge(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="Runs' folders, or their names below runs/.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the merged results.")],
+    store: Store = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> int:
+    """One leaderboard of several runs that differ in their seeds or methods only.
+
+    For runs that were made on several machines. Needs the runs' run.json and scores.parquet; draws nothing.
+    """
+    from erasure_bench.bench.cli.commands import merge_runs
+
+    return merge_runs(runs, out, store, data_dir, as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A row of its leaderboard.")],
+    out: Annotated[Path, typer.Option(help="What to write: a folder for diffusers, else a file.")],
+    format_: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="diffusers: a whole pipeline; safetensors: the whole UNet; delta: the tensors that changed.",
+        ),
+    ] = "diffusers",
+    concept: Annotated[
+        str | None, typer.Option(help="Which concept's edit, where the run has several.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Which seed's edit, where the run has several.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The base model's folder, where it is no longer where it was.")
+    ] = None,
+) -> int:
+    """Write an edit as weights that plain diffusers loads."""
+    from erasure_bench.bench.cli.commands import export_edit_of
+
+    return export_edit_of(run, method, format_, out, concept, seed, model)
+
+
+@app.command(no_args_is_help=True)
+def check(
+    method: Annotated[str, typer.Argument(help="PATH.py:NAME of your own method, or a registered one.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name (bench list models), pipeline directory or hub id; else the built-in one."),
+    ] = None,
+    method_option: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE or METHOD.KEY=VALUE. Repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Try a method out: does it keep the contract of all methods?
+
+    A few short erasures of one concept: nothing is measured. Exit code 1 if a check fails.
+    """
+    from erasure_bench.bench.cli.commands import check_method
+    from erasure_bench.bench.planning.config import named_options
+
+    options = named_options(method_option or [], "--method-option")
+    return check_method(method, model, options, as_json=as_json)
+
+
+@app.command()
+def doctor(store: Store = None, data_dir: DataDir = None, as_json: AsJson = False) -> int:
+    """What is installed, which weights and data are here, and whether there is a GPU."""
+    from erasure_bench.bench.cli.commands import print_findings
+
+    return print_findings(store, data_dir, as_json=as_json)
+
+
+def _complain(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    with suppress(BrokenPipeError):
+        print(f"bench: {line}", file=sys.stderr, flush=True)
+    return code

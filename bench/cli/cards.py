@@ -1,0 +1,231 @@
+"""What `bench list` and `bench show` say: methods, evaluators, suites and models by name."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+
+if TYPE_CHECKING:
+    from erasure_bench.evaluators.base import EvaluatorCard
+    from erasure_bench.methods.base import MethodCard
+
+Kind = Literal["methods", "evaluators", "suites", "models"]
+KINDS: tuple[Kind, ...] = ("methods", "evaluators", "suites", "models")
+
+
+class Listed(NamedTuple):
+    """One line of a list."""
+
+    name: str
+    title: str
+    more: str
+
+
+class Sheet(NamedTuple):
+    """A card spread out: facts in order, and tables of settings (one column for each preset)."""
+
+    kind: Kind
+    name: str
+    title: str
+    facts: dict[str, str]
+    settings: dict[str, dict[str, str]]
+    """Setting name -> {"default" or preset: value}."""
+
+
+def listed(kind: Kind) -> list[Listed]:
+    """Everything of a kind, in its registry's order."""
+    return list(_LISTS[kind]())
+
+
+def sheet(name: str) -> Sheet:
+    """The card of whatever has this name; of a method in a file, too (PATH.py:NAME).
+
+    Raises UnknownName, or BenchError where a file's or a package's code cannot be loaded.
+    """
+    from erasure_bench.methods.machinery.from_file import in_file
+
+    if in_file(name):
+        return _SHEETS["methods"](name)
+    for kind in KINDS:
+        if name in _names(kind):
+            return _SHEETS[kind](name)
+    raise UnknownName("name", name, {known for kind in KINDS for known in _names(kind)}, "bench show NAME")
+
+
+def _names(kind: Kind) -> tuple[str, ...]:
+    if kind == "methods":
+        from erasure_bench.methods.registry import method_names
+
+        return method_names()
+    if kind == "evaluators":
+        from erasure_bench.evaluators.registry import evaluator_names
+
+        return evaluator_names()
+    if kind == "suites":
+        from erasure_bench.prompt_suites.registry import suite_names
+
+        return suite_names()
+    from erasure_bench.models.zoo import ZOO
+
+    return tuple(ZOO)
+
+
+def _list_methods() -> Iterator[Listed]:
+    from erasure_bench.methods.registry import method_card
+
+    for name in _names("methods"):
+        yield _line(name, method_card)
+
+
+def _list_evaluators() -> Iterator[Listed]:
+    from erasure_bench.evaluators.registry import evaluator_card
+
+    for name in _names("evaluators"):
+        yield _line(name, evaluator_card)
+
+
+def _line(name: str, card_of: Callable[[str], "MethodCard | EvaluatorCard"]) -> Listed:
+    """A line of a list; another package's code that cannot be loaded does not take the list with it."""
+    try:
+        card = card_of(name)
+    except BenchError as error:
+        return Listed(name, "cannot be loaded", str(error))
+    return Listed(name, card.title, card.paper)
+
+
+def _list_suites() -> Iterator[Listed]:
+    from erasure_bench.prompt_suites.registry import suite_card
+
+    for name in _names("suites"):
+        card = suite_card(name)
+        concepts = ", ".join(card.concepts)
+        yield Listed(
+            name, card.title, concepts if card.reported else f"{concepts} (for tuning, never reported)"
+        )
+
+
+def _list_models() -> Iterator[Listed]:
+    from erasure_bench.models.zoo import ZOO, local_copy
+
+    for name, entry in ZOO.items():
+        where = (
+            "here" if local_copy(name) else f"not here{f'; hub: {entry.repo_id}' if entry.repo_id else ''}"
+        )
+        yield Listed(name, entry.title, where)
+
+
+def _method_sheet(name: str) -> Sheet:
+    from erasure_bench.methods.machinery.from_file import in_file
+    from erasure_bench.methods.registry import method_card
+
+    card = method_card(name)
+    facts = {
+        "paper": card.paper,
+        "formula": card.formula,
+        "several concepts at once": "yes" if card.many_concepts else "no",
+        "notes": card.notes,
+    }
+    presets = {preset: {**card.settings, **values} for preset, values in card.presets.items()}
+    called = card.name if in_file(name) else name
+    return Sheet("methods", called, card.title, _said(facts), _settings(card.build, presets))
+
+
+def _evaluator_sheet(name: str) -> Sheet:
+    from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
+
+    card = evaluator_card(name)
+    facts = {
+        "paper": card.paper,
+        "formula": card.formula,
+        "needs": ", ".join(card.requires),
+        "notes": card.notes,
+    }
+    for preset in card.presets or ("official",):
+        try:
+            metrics = build_evaluator(name, preset).metrics
+        except BenchError:
+            continue
+        for metric in metrics:
+            roles = ", ".join(
+                f"{role} {'↓' if better == 'lower' else '↑'}" for role, better in metric.better.items()
+            )
+            facts[f"metric {metric.name}"] = (
+                f"{metric.title} [{metric.unit}], {metric.aggregate}: {roles or 'stored'}"
+            )
+        break
+    return Sheet("evaluators", name, card.title, _said(facts), _settings(card.build, card.presets))
+
+
+def _suite_sheet(name: str) -> Sheet:
+    from erasure_bench.prompt_suites.registry import suite_card
+
+    card = suite_card(name)
+    facts = {
+        "description": card.description,
+        "concepts": ", ".join(card.concepts),
+        "made for": card.model,
+        "source": card.source,
+        "options": "; ".join(f"{option}={'|'.join(values)}" for option, values in card.options.items()),
+        "reported": "yes" if card.reported else "no: methods are tuned on it",
+    }
+    return Sheet("suites", name, card.title, _said(facts), {})
+
+
+def _model_sheet(name: str) -> Sheet:
+    from erasure_bench.models.zoo import ZOO, local_copy
+
+    entry = ZOO[name]
+    facts = {
+        "resolution": f"{entry.resolution} pixels",
+        "prediction": entry.prediction,
+        "preset": entry.preset or "official",
+        "hub": f"{entry.repo_id}@{entry.revision}" if entry.repo_id else "",
+        "licence": entry.licence,
+        "here": str(local_copy(name) or "no"),
+        "made by": entry.rebuild,
+        "notes": entry.note,
+    }
+    return Sheet("models", name, entry.title, _said(facts), {})
+
+
+def _said(facts: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in facts.items() if text}
+
+
+def _settings(build: type, presets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Each setting's default and what each preset makes of it."""
+    settings = {}
+    for field in dataclasses.fields(build):
+        default = _default(field)
+        settings[field.name] = {"default": default} | {
+            preset: _shown(values[field.name]) if field.name in values else default
+            for preset, values in presets.items()
+        }
+    return settings
+
+
+def _default(field: "dataclasses.Field[Any]") -> str:
+    if field.default is not dataclasses.MISSING:
+        return _shown(field.default)
+    if field.default_factory is not dataclasses.MISSING:
+        return _shown(field.default_factory())
+    return "required"
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(str(item) for item in value) if isinstance(value, tuple | list) else str(value)
+
+
+_LISTS = {
+    "methods": _list_methods,
+    "evaluators": _list_evaluators,
+    "suites": _list_suites,
+    "models": _list_models,
+}
+_SHEETS = {
+    "methods": _method_sheet,
+    "evaluators": _evaluator_sheet,
+    "suites": _suite_sheet,
+    "models": _model_sheet,
+}

@@ -1,0 +1,1 @@
+"""What names a result: content ids, and the digests of code that they rest on."""

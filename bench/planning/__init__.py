@@ -1,0 +1,1 @@
+"""What is asked: options become a config, a config cells and tasks. Draws, trains and loads nothing."""

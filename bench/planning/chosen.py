@@ -1,0 +1,202 @@
+"""The methods and evaluators of a run, with their settings, as the plan needs them.
+
+Settings follow from a method's code, preset and options alone, so the store remembers them: a
+run that finds everything finished does not import torch only to learn what it would have done.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from erasure_bench.bench.identity.ids import code_version, content_id, plain
+from erasure_bench.bench.planning.config import OFFICIAL, Options
+from erasure_bench.bench.storage.atomic import write_text
+from erasure_bench.evaluators.base import Metric
+from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
+from erasure_bench.methods.machinery.from_file import absolute, in_file
+from erasure_bench.methods.registry import METHODS, build_method, method_card, method_target, parse_settings
+from erasure_bench.models.zoo import ModelSource
+from erasure_bench.prompt_suites.errors import BenchError
+
+BASELINE = next(iter(METHODS))
+"""The base model's own row: the first method of the registry."""
+
+REGISTRY = "erasure_bench.methods.registry"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenMethod:
+    """A method as one run uses it. `options` are the user's, as text; `settings` what came of them.
+
+    `preset` is the one that was used: the official one where the card lacks the one that was asked for.
+    `presets` are the names that its card offers; `many_concepts` and `general_prompts` are the card's.
+    `base` is set for a row that is another base model instead of an edit of the run's own, `weights`
+    for one that is a user's checkpoint, `file` for a method of the user's: PATH.py:NAME, from any folder.
+    """
+
+    name: str
+    preset: str
+    options: Options
+    settings_class: str
+    settings: Mapping[str, Any]
+    presets: tuple[str, ...]
+    code: str
+    many_concepts: bool = False
+    general_prompts: bool = False
+    base: ModelSource | None = None
+    weights: Path | None = None
+    file: str | None = None
+
+    @property
+    def registered(self) -> str:
+        """What the registry knows the method by, which is not always the row's name."""
+        return BASELINE if self.base else self.file or self.name
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the row is the same whatever the concept and the seed: nothing is erased for it here."""
+        return self.is_baseline or self.base is not None or self.weights is not None
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the base model itself, which depends on no concept and no seed."""
+        return self.name == BASELINE
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenEvaluator:
+    """An evaluator as one run uses it; `protocol` decides which numbers can be compared with its own."""
+
+    name: str
+    preset: str | None
+    settings: Mapping[str, Any]
+    options: Options
+    protocol: Mapping[str, Any]
+    metrics: tuple[Metric, ...]
+    code: str
+
+
+def choose_method(name: str, preset: str, options: Options, memory: Path) -> ChosenMethod:
+    """The method with its settings resolved; `memory` is the folder that remembers them.
+
+    Raises UnknownName for a name that is in no table, BenchError for an option that does not fit or
+    a file that has no such method.
+    """
+    target = method_target(name)
+    code = _code_of(target, f"method {name!r}")
+    asked = {"target": target, "preset": preset, "options": options, "code": code}
+    # The registry parses the options, so its code counts for the settings, though not for the edit.
+    note = memory / f"{content_id({**asked, 'registry': code_version(REGISTRY)})}.json"
+    remembered = _recall(note)
+    if remembered is None:
+        method, card = build_method(name, preset, options), method_card(name)
+        remembered = {
+            "settings_class": f"{type(method).__module__}:{type(method).__qualname__}",
+            "settings": plain_settings(name, method),
+            "presets": list(card.presets),
+            "many_concepts": card.many_concepts,
+            "general_prompts": card.general_prompts,
+        }
+        with suppress(OSError):  # a store that cannot be written is reported where it matters
+            write_text(note, json.dumps(remembered))
+    return ChosenMethod(
+        name=row_name(name),
+        preset=preset if preset in remembered["presets"] else OFFICIAL,
+        options=dict(options),
+        settings_class=remembered["settings_class"],
+        settings=remembered["settings"],
+        presets=tuple(remembered["presets"]),
+        code=code,
+        many_concepts=remembered["many_concepts"],
+        general_prompts=remembered["general_prompts"],
+        file=absolute(name) if in_file(name) else None,
+    )
+
+
+def row_name(method: str) -> str:
+    """What a method is called in tables and before the dot of an option: a file's, by its class or card.
+
+    Raises BenchError where a file's method has a name of the registry.
+    """
+    if not in_file(method):
+        return method
+    name = method_card(method).name
+    if name in METHODS:
+        raise BenchError(f"{method}: the name {name!r} is taken by a registered method; give it another")
+    return name
+
+
+def reference(source: ModelSource, memory: Path) -> ChosenMethod:
+    """Another base model as a row of its own, under that model's name."""
+    nothing = choose_method(BASELINE, OFFICIAL, {}, memory)
+    return dataclasses.replace(nothing, name=source.name, base=source)
+
+
+def user_weights(name: str, path: Path, options: Options) -> ChosenMethod:
+    """A user's checkpoint as a row called `name`. Raises BenchError where it or an option is no good."""
+    from erasure_bench.methods.machinery.user_weights import ReadingOptions, UserWeights
+    from erasure_bench.models.checkpoints.files import checkpoint_digest
+
+    reading = parse_settings(ReadingOptions, name, options)
+    return ChosenMethod(
+        name=name,
+        preset=OFFICIAL,
+        options=dict(options),
+        settings_class=f"{UserWeights.__module__}:{UserWeights.__qualname__}",
+        settings=plain(UserWeights(digest=checkpoint_digest(path), **reading)),
+        presets=(),
+        code=code_version(UserWeights.__module__),
+        weights=path,
+    )
+
+
+def missing_packages(name: str) -> tuple[str, ...]:
+    """The modules that an evaluator needs and this installation lacks. Raises UnknownName."""
+    return tuple(module for module in evaluator_card(name).requires if find_spec(module) is None)
+
+
+def choose_evaluator(
+    name: str, preset: str | None, options: Options, settings: Mapping[str, object]
+) -> ChosenEvaluator:
+    """The evaluator with its metrics and protocol; loads no weights. Raises BenchError."""
+    evaluator = build_evaluator(name, preset, options, settings)
+    return ChosenEvaluator(
+        name=name,
+        preset=preset,
+        settings=dict(settings),
+        options=dict(options),
+        protocol=plain(evaluator.protocol()),
+        metrics=tuple(evaluator.metrics),
+        code=code_version(type(evaluator).__module__),
+    )
+
+
+def _code_of(target: str, what: str) -> str:
+    try:
+        return code_version(target.partition(":")[0])
+    except (ModuleNotFoundError, SyntaxError) as error:  # an installed package's mistake
+        raise BenchError(f"{what} cannot be loaded from {target}: {error}") from error
+
+
+def plain_settings(name: str, built: Any) -> dict[str, Any]:
+    """A method's settings as JSON values. Raises BenchError where one is nothing of the kind."""
+    try:
+        return {field.name: plain(getattr(built, field.name)) for field in dataclasses.fields(built)}
+    except TypeError as error:
+        raise BenchError(f"{name}: settings must be plain values: {error}") from error
+
+
+_REMEMBERED = {"settings_class", "settings", "presets", "many_concepts", "general_prompts"}
+
+
+def _recall(note: Path) -> dict[str, Any] | None:
+    try:
+        remembered: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return remembered if remembered.keys() >= _REMEMBERED else None

@@ -1,0 +1,115 @@
+"""What a run is asked to do: the command line's words, checked."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from erasure_bench.prompt_suites.errors import BenchError
+
+DTYPES = ("float32", "bfloat16", "float16")
+DType = Literal["float32", "bfloat16", "float16"]
+
+AUTO = "auto"
+OFFICIAL = "official"
+
+Options = Mapping[str, str]
+
+
+class RunConfig(BaseModel):
+    """One run: which methods erase which concepts of one suite from one model, and how it is measured.
+
+    None means the suite's or the model's own choice. `method_options` and `evaluator_options`
+    map a name to its options as text; the key "" holds those for every named one. Only what
+    stands above `device` can change a result.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    suite: str
+    suite_options: dict[str, str] = Field(default_factory=dict)
+    methods: tuple[str, ...] = ()
+    method_options: dict[str, dict[str, str]] = Field(default_factory=dict)
+    preset: str = AUTO
+    model: str | None = None
+    references: tuple[str, ...] = ()
+    edits: dict[str, Path] = Field(default_factory=dict)
+    concepts: tuple[str, ...] = ()
+    evaluators: tuple[str, ...] = ()
+    evaluator_options: dict[str, dict[str, str]] = Field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = Field(default=None, ge=1)
+    dtype: DType = "float32"
+
+    device: str = AUTO
+    batch_size: int = Field(default=32, ge=1)
+    data_dir: Path | None = None
+
+    @field_validator("seeds")
+    @classmethod
+    def _some_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds or any(seed < 0 for seed in seeds):
+            raise ValueError("needs one or more whole numbers, none negative (--seeds 0,1,2)")
+        return tuple(dict.fromkeys(seeds))
+
+    @field_validator("methods", "concepts", "evaluators", "references")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(names))
+
+
+def parse_config(values: Mapping[str, object]) -> RunConfig:
+    """A checked config; raises BenchError with one line that names the flag."""
+    try:
+        return RunConfig.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "the options"
+        raise BenchError(f"{flag}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+_COMMA_OUTSIDE_PARENTHESES = re.compile(r",(?![^(]*\))")
+
+
+def names(text: str | None, flag: str) -> tuple[str, ...]:
+    """The names of a comma list, whose own commas are in parentheses; raises BenchError for an empty one."""
+    if text is None:
+        return ()
+    found = tuple(name.strip() for name in _COMMA_OUTSIDE_PARENTHESES.split(text) if name.strip())
+    if not found:
+        raise BenchError(f"{flag} is empty: give one or more names, separated by commas")
+    return found
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """The numbers of a comma list such as "0,1,2"; raises BenchError."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise BenchError(f"--seeds {text!r}: not a list of whole numbers such as 0,1,2") from None
+
+
+def options(words: list[str], flag: str, form: str = "KEY=VALUE") -> dict[str, str]:
+    """`KEY=VALUE` words as a dict; raises BenchError that shows the `form`."""
+    pairs = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise BenchError(f"{flag} {word!r}: write it as {form}")
+        if key.strip() in pairs:
+            raise BenchError(f"{flag} {word!r}: {key.strip()} is given twice; give it once")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def named_options(words: list[str], flag: str) -> dict[str, dict[str, str]]:
+    """`KEY=VALUE` (for all, under "") and `NAME.KEY=VALUE` (for one) words; raises BenchError."""
+    by_name: dict[str, dict[str, str]] = {}
+    for key, value in options(words, flag).items():
+        name, dot, option = key.rpartition(".")
+        if dot and not (name and option):
+            raise BenchError(f"{flag} {key}={value!r}: write it as KEY=VALUE or NAME.KEY=VALUE")
+        by_name.setdefault(name, {})[option] = value
+    return by_name

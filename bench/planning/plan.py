@@ -1,0 +1,273 @@
+"""From a config to cells and tasks. Nothing here draws, trains, loads weights or writes a result."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from erasure_bench.bench.identity.ids import code_version, content_id
+from erasure_bench.bench.planning.cases import TOGETHER, Case, pick_cases
+from erasure_bench.bench.planning.chosen import BASELINE, ChosenEvaluator, ChosenMethod
+from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.sizes import ModelSizes, scaled_side
+from erasure_bench.bench.planning.tasks import (
+    EraseTask,
+    GenerateTask,
+    PlannedImage,
+    PlannedImages,
+    ScoreTask,
+    Task,
+    TaskKind,
+)
+from erasure_bench.bench.storage.store import Store
+from erasure_bench.models.seeds import image_seed
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.suite import ROLES, Prompt, Suite
+
+IMAGES_PER_TASK = 64
+"""A kill loses at most this many pictures; a role's pictures are shared by all that ask for the same."""
+
+
+class BaseModel(Protocol):
+    """What the plan must know of the base model (`models.zoo.ModelSource` has it)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One method erasing one concept of the suite, or several together, with one seed."""
+
+    method: ChosenMethod
+    case: Case
+    seed: int
+    erase: EraseTask
+    generate: tuple[GenerateTask, ...]
+    score: tuple[ScoreTask, ...]
+
+    @property
+    def concept(self) -> Concept:
+        """The concept that is measured."""
+        return self.case.concept
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the cell's tasks: two cells with one id have the same scores."""
+        return content_id(sorted(task.id for task in self.tasks))
+
+    @property
+    def title(self) -> str:
+        """How messages name the cell."""
+        return f"{self.method.name} · {self.case.name} · seed {self.seed}"
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All of the cell's tasks, in an order in which they can be done."""
+        return (self.erase, *self.generate, *self.score)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """How much of a plan is not in the store yet."""
+
+    tasks: Mapping[TaskKind, int]
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything a run does. Cells are ordered so that those that share an edit stand together."""
+
+    config: RunConfig
+    suite: Suite
+    model: BaseModel
+    sizes: ModelSizes
+    methods: tuple[ChosenMethod, ...]
+    evaluators: tuple[ChosenEvaluator, ...]
+    cases: tuple[Case, ...]
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """Every task once."""
+        return tuple({task.id: task for cell in self.cells for task in cell.tasks}.values())
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the tasks: two plans with one id give the same scores."""
+        return content_id(sorted(task.id for task in self.tasks))
+
+    @property
+    def images(self) -> int:
+        """Pictures that the plan needs, each counted once."""
+        return sum(len(task.images) for task in self.tasks if isinstance(task, GenerateTask))
+
+    def missing(self, store: Store) -> Missing:
+        """What is still to be done; see `unfinished`."""
+        todo = unfinished(self.cells, store)
+        kinds: tuple[TaskKind, ...] = ("erase", "generate", "score")
+        return Missing(
+            tasks={kind: sum(task.kind == kind for task in todo) for kind in kinds},
+            images=sum(len(task.images) for task in todo if isinstance(task, GenerateTask)),
+        )
+
+
+def unfinished(cells: Iterable[Cell], store: Store) -> tuple[Task, ...]:
+    """The tasks that are not in the store, each once.
+
+    Edits and pictures are results of their own: they are wanted even where all scores are there.
+    """
+    todo: dict[str, Task] = {}
+    for cell in cells:
+        for task in cell.tasks:
+            if task.id not in todo and not store.has(task.kind, task.id):
+                todo[task.id] = task
+    return tuple(todo.values())
+
+
+def make_plan(
+    config: RunConfig,
+    suite: Suite,
+    model: BaseModel,
+    sizes: ModelSizes,
+    methods: Sequence[ChosenMethod],
+    evaluators: Sequence[ChosenEvaluator],
+    general_prompts: Sequence[str] = (),
+) -> Plan:
+    """Cells in the order method, concept, seed, and their tasks.
+
+    `general_prompts` are for the methods that ask for them. Raises UnknownName for a concept that
+    the suite does not have, BenchError for a method that cannot erase concepts together.
+    """
+    cases = pick_cases(suite, config.concepts)
+    _check_together(methods, cases)
+    general = content_id(list(general_prompts))
+    sampling = code_version("erasure_bench.models.sampling")
+    pictures = {
+        (case.name, seed): _generate_groups(config, suite, case, seed, sizes)
+        for case in cases
+        for seed in config.seeds
+    }
+    cells = []
+    for method in methods:
+        for case in cases:
+            for seed in config.seeds:
+                erase = _erase_task(config, model, method, case, seed, general)
+                generate = tuple(
+                    GenerateTask(
+                        erase=erase,
+                        images=images,
+                        scheduler=suite.protocol.scheduler,
+                        steps=suite.protocol.steps,
+                        eta=suite.protocol.eta,
+                        code=sampling,
+                    )
+                    for images in pictures[case.name, seed]
+                )
+                score = tuple(
+                    ScoreTask(
+                        generate=task,
+                        concept=case.concept,
+                        evaluator=evaluator.name,
+                        protocol=evaluator.protocol,
+                        code=evaluator.code,
+                    )
+                    for evaluator in evaluators
+                    for task in generate
+                )
+                cells.append(
+                    Cell(method=method, case=case, seed=seed, erase=erase, generate=generate, score=score)
+                )
+    return Plan(
+        config=config,
+        suite=suite,
+        model=model,
+        sizes=sizes,
+        methods=tuple(methods),
+        evaluators=tuple(evaluators),
+        cases=cases,
+        cells=tuple(cells),
+    )
+
+
+def with_baseline(names: Sequence[str]) -> tuple[str, ...]:
+    """The methods with the base model's own row first."""
+    return (BASELINE, *(name for name in names if name != BASELINE))
+
+
+def planned_images(
+    suite: Suite, prompts: Sequence[Prompt], seed: int, sizes: ModelSizes
+) -> tuple[PlannedImage, ...]:
+    """The pictures of these prompts, `images_per_prompt` of each.
+
+    A prompt with a seed of its own is drawn with that seed plus the image index, whatever the
+    run's seed; the others get a seed from suite, prompt, image index and run's seed.
+    """
+    protocol = suite.protocol
+    reference = suite.reference_resolution
+    return tuple(
+        PlannedImage(
+            prompt=prompt,
+            image_index=index,
+            seed=image_seed(suite.name, prompt.id, index, seed)
+            if prompt.seed is None
+            else prompt.seed + index,
+            guidance_scale=protocol.guidance_scale
+            if prompt.guidance_scale is None
+            else prompt.guidance_scale,
+            height=scaled_side(prompt.height or protocol.height, reference, sizes),
+            width=scaled_side(prompt.width or protocol.width, reference, sizes),
+        )
+        for prompt in prompts
+        for index in range(protocol.images_per_prompt)
+    )
+
+
+def _generate_groups(
+    config: RunConfig, suite: Suite, case: Case, seed: int, sizes: ModelSizes
+) -> tuple[PlannedImages, ...]:
+    """The case's pictures, role by role, at most `IMAGES_PER_TASK` together."""
+    groups = []
+    asked = case.prompts(suite)
+    for role in ROLES:
+        prompts = [prompt for prompt in asked if prompt.role == role]
+        images = planned_images(suite, prompts[: config.limit], seed, sizes)
+        groups += [
+            PlannedImages(role=role, images=images[start : start + IMAGES_PER_TASK])
+            for start in range(0, len(images), IMAGES_PER_TASK)
+        ]
+    if not groups:
+        raise BenchError(f"suite {suite.name} has no prompts for {case.name}")
+    return tuple(groups)
+
+
+def _erase_task(
+    config: RunConfig, model: BaseModel, method: ChosenMethod, case: Case, seed: int, general: str
+) -> EraseTask:
+    return EraseTask(
+        method=method.name,
+        settings_class=method.settings_class,
+        settings=method.settings,
+        code=method.code,
+        base=(method.base or model).digest,
+        concepts=() if method.fixed else case.erased,
+        seed=None if method.fixed else seed,
+        dtype=config.dtype,
+        general_prompts=general if method.general_prompts else None,
+    )
+
+
+def _check_together(methods: Sequence[ChosenMethod], cases: Sequence[Case]) -> None:
+    together = next((case.erased for case in cases if len(case.erased) > 1), ())
+    unable = [method.name for method in methods if not (method.many_concepts or method.fixed)]
+    if together and unable:
+        names = TOGETHER.join(concept.name for concept in together)
+        raise BenchError(
+            f"{', '.join(unable)}: one concept at a time, so {names} cannot be erased together: leave the "
+            "method out (--methods) or erase the concepts one by one (--concepts, a comma between them)"
+        )

@@ -1,0 +1,144 @@
+"""From a config to a plan: finds the suite, the model, the methods and the evaluators that it names."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from erasure_bench.bench.planning.cases import pick_cases, slug
+from erasure_bench.bench.planning.chosen import (
+    BASELINE,
+    ChosenEvaluator,
+    ChosenMethod,
+    choose_evaluator,
+    choose_method,
+    missing_packages,
+    reference,
+    row_name,
+    user_weights,
+)
+from erasure_bench.bench.planning.config import AUTO, OFFICIAL, Options, RunConfig
+from erasure_bench.bench.planning.plan import Plan, make_plan, with_baseline
+from erasure_bench.bench.planning.sizes import model_sizes
+from erasure_bench.methods.registry import METHODS
+from erasure_bench.models.zoo import ModelSource, resolve_model
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.registry import load_suite
+from erasure_bench.prompt_suites.suite import Suite
+
+ALL = "all"
+"""Instead of the methods' names: every one that comes with the project."""
+
+
+class Prepared(NamedTuple):
+    """A plan, where its base model lies, and what the user should know of how it came about."""
+
+    plan: Plan
+    source: ModelSource
+    general_prompts: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def prepare(config: RunConfig, store: Path) -> Prepared:
+    """Raises BenchError for a name, an option or data that are not there; draws and loads nothing.
+
+    `store` is where resolved settings are remembered.
+    """
+    if config.methods == (ALL,):
+        config = config.model_copy(update={"methods": tuple(METHODS)})
+    suite = load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options)
+    _no_stray_options(config, suite)
+    source = resolve_model(config.model or suite.model)
+    notes = []
+    names = with_baseline(config.methods)
+    if names[0] not in config.methods:
+        notes.append(f"added the baseline {names[0]!r}: every other row is compared with it")
+    concepts = {slug(case.concept.name) for case in pick_cases(suite, config.concepts)}
+    methods = _methods(config, names, source, concepts, store)
+    evaluators, skipped = _evaluators(config, suite, source)
+    notes += skipped
+    general = _general_prompts(config, source, methods)
+    plan = make_plan(config, suite, source, model_sizes(source.path), methods, evaluators, general)
+    return Prepared(plan, source, general, tuple(notes))
+
+
+def _methods(
+    config: RunConfig, names: tuple[str, ...], source: ModelSource, concepts: Collection[str], store: Path
+) -> list[ChosenMethod]:
+    preset = (source.preset or OFFICIAL) if config.preset == AUTO else config.preset
+    common = config.method_options.get("", {})
+    chosen: list[ChosenMethod] = []
+    for name in names:
+        # An option without a name is meant for the methods that were asked for, not for the baseline.
+        own = config.method_options.get(row_name(name), {})
+        options: Options = own if name == names[0] else {**common, **own}
+        method = choose_method(name, preset, options, store / "settings")
+        if config.preset == AUTO and (own_preset := _preset_for(concepts, preset, method)):
+            method = choose_method(name, own_preset, options, store / "settings")
+        if method.name in (other.name for other in chosen):
+            raise BenchError(f"--methods {name}: there is a row {method.name!r} already; rename one of them")
+        chosen.append(method)
+    offered = {offer for method in chosen for offer in method.presets}
+    if config.preset != AUTO and config.preset not in offered:
+        raise UnknownName("preset", config.preset, {AUTO, *offered}, "--preset")
+    for name, path in config.edits.items():
+        if name in (method.name for method in chosen):
+            raise BenchError(f"--edit {name}={path}: there is a row {name!r} already; give it another name")
+        chosen.append(user_weights(name, path, config.method_options.get(name, {})))
+    for spec in config.references:
+        row = reference(resolve_model(spec), store / "settings")
+        if row.name in (method.name for method in chosen):
+            raise BenchError(f"--reference {spec}: there is a row {row.name!r} already")
+        chosen.append(row)
+    return chosen
+
+
+def _preset_for(concepts: Collection[str], preset: str, method: ChosenMethod) -> str | None:
+    """The preset that the method's authors made for the one concept of the run: official-nudity."""
+    if len(concepts) != 1:
+        return None
+    (concept,) = concepts
+    name = f"{preset}-{concept}"
+    return name if name in method.presets else None
+
+
+def _general_prompts(config: RunConfig, source: ModelSource, methods: list[ChosenMethod]) -> tuple[str, ...]:
+    """Prompts of all kinds for the methods that ask for them; fetched only where one does."""
+    if not any(method.general_prompts for method in methods):
+        return ()
+    from erasure_bench.prompt_suites.general import general_prompts
+
+    return general_prompts(source.general_prompts, config.data_dir)
+
+
+def _evaluators(
+    config: RunConfig, suite: Suite, source: ModelSource
+) -> tuple[list[ChosenEvaluator], list[str]]:
+    chosen, skipped = [], []
+    for name in config.evaluators or suite.evaluators:
+        if missing := missing_packages(name):
+            why = f"evaluator {name!r} needs {', '.join(missing)}, which is not installed"
+            if config.evaluators:
+                raise BenchError(f"{why}: install it or leave {name} out of --evaluators")
+            skipped.append(f"skipped: {why}")
+            continue
+        options = {**config.evaluator_options.get("", {}), **config.evaluator_options.get(name, {})}
+        chosen.append(choose_evaluator(name, source.preset, options, suite.evaluator_options.get(name, {})))
+    if not chosen:
+        raise BenchError(f"nothing to measure with: {'; '.join(skipped)} (--evaluators)")
+    return chosen, skipped
+
+
+def _no_stray_options(config: RunConfig, suite: Suite) -> None:
+    if config.method_options.get("") and not set(config.methods) - {BASELINE}:
+        untaken = ", ".join(config.method_options[""])
+        raise BenchError(
+            f"--method-option {untaken}: no method is there to take it; "
+            "for a row of --edit write NAME.KEY=VALUE"
+        )
+    for flag, options, names in (
+        ("--method-option", config.method_options, (*map(row_name, config.methods), *config.edits)),
+        ("--evaluator-option", config.evaluator_options, config.evaluators or suite.evaluators),
+    ):
+        for name in options:
+            if name and name not in names:
+                raise UnknownName("name before the dot", name, names, flag)

@@ -1,0 +1,164 @@
+"""The three kinds of work: erase a concept, draw pictures, score them.
+
+A task's id is the hash of what determines its result and of nothing else: never the batch size,
+the device, the worker or the order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from erasure_bench.bench.identity.ids import content_id
+from erasure_bench.bench.storage.store import FORMAT
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.suite import Prompt, Role, SchedulerName
+
+TaskKind = Literal["erase", "generate", "score"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EraseTask:
+    """One edit of one base model.
+
+    `method` is the name it was first asked for under; the settings, not the name, decide the
+    result. `concepts` is empty and `seed` None for a method whose edit does not depend on them.
+    `general_prompts` is the digest of those that the method is given, None where it asks for none.
+    """
+
+    kind: ClassVar[TaskKind] = "erase"
+
+    method: str
+    settings_class: str
+    settings: Mapping[str, Any]
+    code: str
+    base: str
+    concepts: tuple[Concept, ...]
+    seed: int | None
+    dtype: str
+    general_prompts: str | None = None
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the method's settings and code, the base weights, the concepts, the seed and the dtype."""
+        return content_id(
+            {
+                "kind": self.kind,
+                "format": FORMAT,
+                "settings_class": self.settings_class,
+                "settings": self.settings,
+                "code": self.code,
+                "base": self.base,
+                "concepts": self.concepts,
+                "seed": self.seed,
+                "dtype": self.dtype,
+                "general_prompts": self.general_prompts,
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedImage:
+    """One picture to draw: sizes in pixels, the seed of its own noise generator."""
+
+    prompt: Prompt
+    image_index: int
+    seed: int
+    guidance_scale: float
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedImages:
+    """Pictures of one role that are drawn together; shared by every method that draws the same."""
+
+    role: Role
+    images: tuple[PlannedImage, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def drawn(self) -> str:
+        """Hash of what the sampler is given; a prompt's name is no part of it."""
+        return content_id(
+            [
+                (image.prompt.text, image.seed, image.guidance_scale, image.height, image.width)
+                for image in self.images
+            ]
+        )
+
+    @cached_property
+    def asked(self) -> str:
+        """Hash of what an evaluator is told of the pictures: the prompts, whole, and the image indices."""
+        return content_id([(image.prompt, image.image_index) for image in self.images])
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateTask:
+    """Pictures drawn with one edit."""
+
+    kind: ClassVar[TaskKind] = "generate"
+
+    erase: EraseTask
+    images: PlannedImages
+    scheduler: SchedulerName
+    steps: int
+    eta: float
+    code: str
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the edit and of all that the sampler is given."""
+        return content_id(
+            {
+                "kind": self.kind,
+                "format": FORMAT,
+                "erase": self.erase.id,
+                "scheduler": self.scheduler,
+                "steps": self.steps,
+                "eta": self.eta,
+                "code": self.code,
+                "images": self.images.drawn,
+            }
+        )
+
+    def file_name(self, index: int) -> str:
+        """The file of picture number `index` in this task's entry."""
+        return f"{index:03d}.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTask:
+    """One evaluator's scores of one generate task's pictures.
+
+    `protocol` names every setting that can change a score; device and batch size are no part of it.
+    """
+
+    kind: ClassVar[TaskKind] = "score"
+
+    generate: GenerateTask
+    concept: Concept
+    evaluator: str
+    protocol: Mapping[str, Any]
+    code: str
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the pictures, the concept, the prompts, and the evaluator's protocol and code."""
+        return content_id(
+            {
+                "kind": self.kind,
+                "format": FORMAT,
+                "generate": self.generate.id,
+                "concept": self.concept,
+                "prompts": self.generate.images.asked,
+                "evaluator": self.evaluator,
+                "protocol": self.protocol,
+                "code": self.code,
+            }
+        )
+
+
+Task = EraseTask | GenerateTask | ScoreTask

@@ -1,0 +1,1 @@
+"""What is made of the scores: intervals, leaderboards, tables, and the files of a run."""

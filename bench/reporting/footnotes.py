@@ -1,0 +1,110 @@
+"""The lines below a leaderboard: what a reader must know to compare its numbers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.reporting.bootstrap import CONFIDENCE, RESAMPLES
+from erasure_bench.bench.reporting.evidence import DEVICE, Evidence
+from erasure_bench.bench.reporting.leaderboard import Row
+from erasure_bench.bench.reporting.scores import protocol_key
+from erasure_bench.prompt_suites.suite import ROLES
+
+
+def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[str]:
+    """One line each."""
+    drawn = evidence.drawn_with
+    protocol, config = plan.suite.protocol, plan.config
+    images = [image for cell in plan.cells for task in cell.generate for image in task.images.images]
+    sizes = sorted({f"{image.width}×{image.height}" for image in images})
+    scales = sorted({image.guidance_scale for image in images})
+    seeds = ", ".join(str(seed) for seed in config.seeds)
+    own = " (prompts' own seeds)" if any(image.prompt.seed is not None for image in images) else ""
+    counts = [
+        f"{role} {len({image.prompt.id for image in images if image.prompt.role == role})}"
+        for role in ROLES
+        if any(image.prompt.role == role for image in images)
+    ]
+    notes = [
+        f"Protocol: {protocol.scheduler}, {protocol.steps} steps, η {protocol.eta:g}, guidance scale "
+        f"{_few(f'{scale:g}' for scale in scales)}, {_few(sizes)} pixels, {config.dtype}, "
+        f"{protocol.images_per_prompt} per prompt, seeds {seeds}{own}; the same for every method.",
+        f"Base model {plan.model.name}, weights {plan.model.digest[:12]}. Prompts: {', '.join(counts)}"
+        + (f", the first {config.limit} of each role and concept only (--limit)." if config.limit else "."),
+    ]
+    notes += [
+        f"Row {method.name}: another base model, weights {method.base.digest[:12]}."
+        for method in plan.methods
+        if method.base
+    ]
+    notes += [
+        f"Row {method.name}: {'; '.join([str(method.weights), *evidence.read_as[method.name]])}."
+        for method in plan.methods
+        if method.name in evidence.read_as
+    ]
+    for case in plan.cases:
+        asked = len(plan.suite.prompts[case.concept.name])
+        if dropped := asked - len(case.prompts(plan.suite)):
+            notes.append(f"{case.name}: {dropped} prompts that ask to keep what else is erased are left out.")
+    if plan.suite.left_out:
+        total = sum(left.rows for left in plan.suite.left_out)
+        reasons = "; ".join(f"{left.rows}: {left.reason}" for left in plan.suite.left_out)
+        notes.append(f"Left out by the suite: {total} rows ({reasons}).")
+    baseline = plan.methods[0].name
+    notes.append(
+        f"[low, high]: {CONFIDENCE:.0%} interval, bootstrap over prompts ({RESAMPLES:,} resamples). "
+        f"In parentheses: change against {baseline} on the same prompts and noise."
+        + (
+            " Over several concepts: their mean, prompts resampled within each."
+            if len(plan.cases) > 1
+            else ""
+        )
+    )
+    notes += [
+        f"{evaluator.name} [{protocol_key(evaluator.protocol)}]: {_in_words(evaluator.protocol)}"
+        for evaluator in plan.evaluators
+    ]
+    if missing := [row for row in rows if row.scope == "concept" and row.missing]:
+        worst = max(missing, key=lambda row: row.missing)
+        notes.append(
+            f"Scores are missing in {len(missing)} numbers; most: {worst.missing} of "
+            f"{worst.missing + worst.images} of {worst.method}, {worst.concept}, {worst.role}, {worst.title}."
+        )
+    if any(row.status == "partial" for row in rows):
+        notes.append("*: pictures are missing; the number is that of the others, never marked as best.")
+    made_with = ", ".join(f"{name} {' and '.join(found)}" for name, found in drawn.items() if name != DEVICE)
+    notes.append(
+        f"Method presets: {_presets(plan)}. "
+        + (f"Drawn on {', '.join(drawn[DEVICE])}; {made_with}." if drawn else "Nothing drawn.")
+    )
+    if any(len(found) > 1 for name, found in drawn.items() if name != DEVICE):
+        notes.append("Pictures of several versions are compared: a difference may be the versions' own.")
+    return notes
+
+
+def _presets(plan: Plan) -> str:
+    """The commonest one, and of every other which methods have it: "paper; official: sld-max"."""
+    by_preset: dict[str, list[str]] = {}
+    for method in plan.methods:
+        if not method.fixed:
+            by_preset.setdefault(method.preset, []).append(method.name)
+    common, *others = sorted(by_preset, key=lambda preset: -len(by_preset[preset])) or ["none"]
+    return "; ".join([common, *(f"{preset}: {', '.join(by_preset[preset])}" for preset in others)])
+
+
+def _few(values: Any) -> str:
+    words = list(values)
+    return ", ".join(words) if len(words) <= 3 else f"{words[0]} … {words[-1]} ({len(words)} values)"
+
+
+def _in_words(protocol: Any) -> str:
+    """A protocol in one line; digests are cut to twelve digits, nested parts left to run.json."""
+    parts = []
+    for key, value in protocol.items():
+        if isinstance(value, dict) or value is None:
+            continue
+        text = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+        is_digest = len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)
+        text = text[:12] if is_digest else text if len(text) <= 80 else f"{text[:77]}…"
+        parts.append(f"{key} {text}")
+    return "; ".join(parts)

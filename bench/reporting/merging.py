@@ -1,0 +1,152 @@
+"""One leaderboard from several runs of one suite, each of other seeds or other methods.
+
+A run's folder says of every cell the id of all that its scores depend on. A cell of the whole plan is
+taken from the first run that has it under the id that it has here and now: what was made by other code,
+settings, weights or prompts is never taken for it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from pandas import DataFrame
+
+from erasure_bench.bench.planning.config import RunConfig, parse_config
+from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.reporting.evidence import CellKey, Evidence, joined
+from erasure_bench.bench.reporting.record import cost_of, failure_of, key_of, read_record
+from erasure_bench.bench.reporting.results import SCORES
+from erasure_bench.bench.reporting.scores import RUN_COLUMNS
+from erasure_bench.prompt_suites.errors import BenchError
+
+_KEY = ["method", "concept", "seed"]
+_EACH_RUNS_OWN = {"methods", "seeds", "device", "batch_size", "data_dir"}
+"""What the runs may differ in."""
+
+
+class Part(NamedTuple):
+    """One run to be merged: its folder and its run.json."""
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def config(self) -> RunConfig:
+        """What it was asked to do."""
+        return RunConfig.model_validate(self.record["config"])
+
+
+def read_part(folder: Path) -> Part:
+    """Raises BenchError for a folder without a run, or with one that does not say its cells' ids."""
+    record = read_record(folder)
+    if not all("id" in cell for cell in record.get("cells", [{}])):
+        raise BenchError(f"{folder}: made by a version that cannot be merged; run the same bench run again")
+    return Part(folder, record)
+
+
+def whole_config(parts: Sequence[Part], data_dir: Path | None = None) -> RunConfig:
+    """All methods and seeds of the parts; raises BenchError where they differ in anything else."""
+    configs = [part.config for part in parts]
+    first = configs[0].model_dump(exclude=_EACH_RUNS_OWN)
+    for part, config in zip(parts, configs, strict=True):
+        for name, value in config.model_dump(exclude=_EACH_RUNS_OWN).items():
+            if value != first[name]:
+                flag = "--" + name.replace("_", "-")
+                raise BenchError(
+                    f"{parts[0].folder} and {part.folder} differ in {flag}: {first[name]} and {value}; "
+                    "only runs of other seeds or methods can be merged"
+                )
+    return parse_config(
+        first
+        | {
+            "methods": [name for config in configs for name in config.methods],
+            "seeds": sorted({seed for config in configs for seed in config.seeds}),
+            "data_dir": data_dir,
+        }
+    )
+
+
+def merged(plan: Plan, parts: Sequence[Part]) -> Evidence:
+    """What the runs say of the plan's cells; raises BenchError where one is in none of them."""
+    source = _sources(plan, parts)
+    if lacking := [cell for cell in plan.cells if _key(cell) not in source]:
+        counts = Counter((cell.method.name, cell.seed) for cell in lacking)
+        what = ", ".join(f"{name} seed {seed} ({count})" for (name, seed), count in counts.items())
+        raise BenchError(
+            f"{len(lacking)} of {len(plan.cells)} cells are in none of the runs, or were made by other code, "
+            f"settings, weights or prompts than are here now: {what}; run those again (bench run)"
+        )
+    taken = [(part, {key for key, owner in source.items() if owner is part}) for part in parts]
+    used = [part for part, keys in taken if keys]
+    return Evidence(
+        scores=_scores(plan, taken),
+        costs={
+            key_of(cell): cost_of(cell)
+            for part, keys in taken
+            for cell in part.record["cells"]
+            if key_of(cell) in keys
+        },
+        failures=tuple(
+            failure_of(failure)
+            for part, keys in taken
+            for failure in part.record["failures"]
+            if key_of(failure) in keys
+        ),
+        drawn_with=joined(part.record["drawn_with"] for part in used),
+        read_as={name: words for part in used for name, words in part.record["read_as"].items()},
+    )
+
+
+def found_cells(plan: Plan, parts: Iterable[Part]) -> set[CellKey]:
+    """The cells of the plan that `merged` would find."""
+    return set(_sources(plan, parts))
+
+
+def _sources(plan: Plan, parts: Iterable[Part]) -> dict[CellKey, Part]:
+    wanted = {_key(cell): cell.id for cell in plan.cells}
+    found: dict[CellKey, Part] = {}
+    for part in parts:
+        for cell in part.record["cells"]:
+            if wanted.get(key_of(cell)) == cell["id"]:
+                found.setdefault(key_of(cell), part)
+    return found
+
+
+def _key(cell: Any) -> CellKey:
+    return cell.method.name, cell.case.name, cell.seed
+
+
+def _scores(plan: Plan, taken: Iterable[tuple[Part, set[CellKey]]]) -> DataFrame:
+    frames = []
+    for part, keys in taken:
+        if not keys:
+            continue
+        path = part.folder / SCORES
+        try:
+            frame = pd.read_parquet(path, columns=list(RUN_COLUMNS))
+        except (OSError, ValueError) as error:
+            raise BenchError(f"{path} cannot be read ({error}); run the same bench run again") from error
+        frames.append(frame[pd.MultiIndex.from_frame(frame[_KEY]).isin(keys)])
+    scores = pd.concat(frames, ignore_index=True)
+    # In the plan's order, whichever run a cell came from.
+    order = {_key(cell): place for place, cell in enumerate(plan.cells)}
+    places = pd.MultiIndex.from_frame(scores[_KEY]).map(order)
+    scores = scores.iloc[places.argsort(kind="stable")].reset_index(drop=True)
+    again = _drawn_before(plan)
+    where = pd.MultiIndex.from_frame(scores[[*_KEY, "prompt_id"]])
+    return scores.assign(repeated=where.isin(again) if again else False)
+
+
+def _drawn_before(plan: Plan) -> set[tuple[str, str, int, str]]:
+    """Method, concept, seed and prompt of the pictures that are those of an earlier seed."""
+    seen: set[tuple[str, str, str]] = set()
+    again = set()
+    for cell in plan.cells:
+        name, concept, seed = _key(cell)
+        for task in cell.generate:
+            if (name, concept, task.id) in seen:
+                again |= {(name, concept, seed, image.prompt.id) for image in task.images.images}
+            seen.add((name, concept, task.id))
+    return again

@@ -1,0 +1,126 @@
+"""run.json: what a run was asked to do, with what it did it, and its cells with what they cost."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from erasure_bench.bench.identity.ids import plain
+from erasure_bench.bench.planning.plan import Cell, Plan
+from erasure_bench.bench.reporting.evidence import CellKey, Evidence
+from erasure_bench.bench.reporting.scores import CellCost
+from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.versions import git_revision, hardware
+from erasure_bench.bench.storage.store import Store
+from erasure_bench.prompt_suites.errors import BenchError
+
+RUN = "run.json"
+Json = dict[str, Any]
+_ELSEWHERE = ("rows", "notes", "failures")
+"""What leaderboard.json has and run.json has not, or in another form."""
+OF_ONE_STORE = ("edit", "images")
+"""What a cell of run.json says of a store that nobody else has."""
+
+
+def run_record(
+    plan: Plan, document: Mapping[str, Any], evidence: Evidence, made: Mapping[str, Any], store: Store | None
+) -> Json:
+    """What run.json holds; `document` is leaderboard.json's."""
+    return {
+        **{key: value for key, value in document.items() if key not in _ELSEWHERE},
+        "config": json.loads(plan.config.model_dump_json()),
+        "git": git_revision(),
+        "hardware": hardware(),
+        "suite_source": plan.suite.source,
+        "model_resolution": plan.sizes.resolution,
+        "size_multiple": plan.sizes.multiple,
+        "method_settings": [
+            {
+                "method": method.name,
+                "preset": method.preset,
+                "options": dict(method.options),
+                "settings": dict(method.settings),
+                "code": method.code,
+                "base": (method.base or plan.model).digest,
+                "weights": str(method.weights) if method.weights else None,
+            }
+            for method in plan.methods
+        ],
+        "evaluator_code": {evaluator.name: evaluator.code for evaluator in plan.evaluators},
+        "concept_definitions": {case.name: plain(case) for case in plan.cases},
+        "read_as": dict(evidence.read_as),
+        "notes": document["notes"],
+        **made,
+        "failures": [_failure_record(failure) for failure in evidence.failures],
+        "store": str(store.root.resolve()) if store else None,
+        "cells": [_cell_record(cell, evidence, store) for cell in plan.cells],
+    }
+
+
+def read_record(run: Path) -> Json:
+    """A run's run.json; raises BenchError where it cannot be read."""
+    try:
+        record: Json = json.loads((run / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{run / RUN} cannot be read ({error}); run the same bench run again") from error
+    return record
+
+
+def to_text(document: Any) -> str:
+    """Readable JSON with keys in their given order; refuses NaN, which JSON has not."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def cost_of(cell: Mapping[str, Any]) -> CellCost:
+    """What a cell of run.json cost."""
+    return CellCost(**cell["cost"])
+
+
+def failure_of(record: Mapping[str, Any]) -> Failure:
+    """A failure of run.json."""
+    return Failure(**{**record, "losses": tuple(float(loss) for loss in record["losses"])})
+
+
+def portable(record: Mapping[str, Any]) -> Json:
+    """The record without what only holds where the run was made: its store."""
+    cells = [
+        {key: value for key, value in cell.items() if key not in OF_ONE_STORE} for cell in record["cells"]
+    ]
+    return {**record, "store": None, "cells": cells}
+
+
+def key_of(cell: Mapping[str, Any]) -> CellKey:
+    """Which cell of a plan a cell of run.json is."""
+    return cell["method"], cell["concept"], cell["seed"]
+
+
+def _cell_record(cell: Cell, evidence: Evidence, store: Store | None) -> Json:
+    key: CellKey = (cell.method.name, cell.case.name, cell.seed)
+    about: Json = dict(zip(("method", "concept", "seed"), key, strict=True)) | {
+        "id": cell.id,
+        "cost": evidence.costs[key]._asdict(),
+    }
+    if store is None:
+        return about
+    return about | {
+        "edit": f"erase/{cell.erase.id[:2]}/{cell.erase.id}",
+        "images": {
+            role: [f"generate/{task.id[:2]}/{task.id}" for task in cell.generate if task.images.role == role]
+            for role in dict.fromkeys(task.images.role for task in cell.generate)
+        },
+    }
+
+
+def _failure_record(failure: Failure) -> Json:
+    return {
+        "method": failure.method,
+        "concept": failure.concept,
+        "seed": failure.seed,
+        "stage": failure.stage,
+        "role": failure.role,
+        "evaluator": failure.evaluator,
+        "reason": failure.reason,
+        "trace": failure.trace,
+        "losses": [loss if math.isfinite(loss) else str(loss) for loss in failure.losses],
+    }

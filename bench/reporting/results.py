@@ -1,0 +1,130 @@
+"""A run's folder: leaderboard.{json,csv,md}, scores.parquet, images.png and run.json.
+
+Every file is put in place whole; run.json goes last. leaderboard.json alone is enough to print
+the tables again, run.json and scores.parquet to merge the run with others.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from erasure_bench.bench.identity.ids import plain
+from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.reporting.bootstrap import CONFIDENCE, RESAMPLES
+from erasure_bench.bench.reporting.evidence import Evidence
+from erasure_bench.bench.reporting.footnotes import footnotes
+from erasure_bench.bench.reporting.leaderboard import Measured, Row, build_leaderboard, to_frame, to_json
+from erasure_bench.bench.reporting.record import RUN, run_record, to_text
+from erasure_bench.bench.reporting.scores import protocol_key
+from erasure_bench.bench.reporting.sheet import contact_sheet, save_png
+from erasure_bench.bench.reporting.tables import Board, markdown
+from erasure_bench.bench.running.progress import describe
+from erasure_bench.bench.running.versions import package_versions
+from erasure_bench.bench.storage.atomic import write_atomically, write_text
+from erasure_bench.bench.storage.store import Store
+from erasure_bench.prompt_suites.suite import ROLES, Role
+
+LEADERBOARD = "leaderboard"
+SCORES = "scores.parquet"
+SHEET = "images.png"
+
+
+class Results(NamedTuple):
+    """A run's results: what `leaderboard.json` holds, its rows, and what they were made from."""
+
+    document: dict[str, Any]
+    rows: list[Row]
+    evidence: Evidence
+
+
+def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results:
+    """The leaderboard of the plan."""
+    rows = build_leaderboard(evidence.scores, measured(plan), evidence.failures, evidence.costs)
+    document = {
+        "title": title(plan),
+        "suite": plan.suite.name,
+        "suite_version": plan.suite.version,
+        "model": plan.model.name,
+        "model_digest": plan.model.digest,
+        "plan": plan.id,
+        "methods": [method.name for method in plan.methods],
+        "baseline": plan.methods[0].name,
+        "concepts": [case.name for case in plan.cases],
+        "seeds": list(plan.config.seeds),
+        "protocol": plain(plan.suite.protocol),
+        "interval": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "resampled": "prompts"},
+        "left_out": [plain(left._asdict()) for left in plan.suite.left_out],
+        "evaluators": {
+            evaluator.name: {"key": protocol_key(evaluator.protocol), "protocol": plain(evaluator.protocol)}
+            for evaluator in plan.evaluators
+        },
+        "versions": package_versions(),
+        "drawn_with": dict(evidence.drawn_with),
+        "failures": [describe(failure) for failure in evidence.failures],
+        "notes": [*footnotes(plan, rows, evidence), *notes],
+        "rows": [to_json(row) for row in rows],
+    }
+    return Results(document, rows, evidence)
+
+
+def write_results(
+    folder: Path, plan: Plan, results: Results, made: Mapping[str, Any], store: Store | None = None
+) -> None:
+    """Writes the run's folder; raises OSError where it cannot.
+
+    `made` says in run.json how the results came about; `store` holds the pictures and edits, if any.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f"{LEADERBOARD}.json", to_text(results.document))
+    write_text(folder / f"{LEADERBOARD}.md", markdown(Board.from_json(results.document)))
+    write_atomically(
+        folder / f"{LEADERBOARD}.csv", lambda path: to_frame(results.rows).to_csv(path, index=False)
+    )
+    write_atomically(folder / SCORES, lambda path: results.evidence.scores.to_parquet(path, index=False))
+    if store is not None and (sheet := contact_sheet(plan, store)) is not None:
+        write_atomically(folder / SHEET, lambda path: save_png(sheet, path))
+    write_text(folder / RUN, to_text(run_record(plan, results.document, results.evidence, made, store)))
+
+
+def measured(plan: Plan) -> Measured:
+    """What the plan's leaderboard has rows for."""
+    present = {cell.case.name: {task.images.role for task in cell.generate} for cell in plan.cells}
+    roles: dict[str, tuple[Role, ...]] = {
+        concept: tuple(role for role in ROLES if role in found) for concept, found in present.items()
+    }
+    return Measured(
+        methods=[method.name for method in plan.methods],
+        baseline=plan.methods[0].name,
+        roles=roles,
+        metrics=[(evaluator.name, metric) for evaluator in plan.evaluators for metric in evaluator.metrics],
+        seeds=plan.config.seeds,
+        pictures=_pictures(plan),
+    )
+
+
+def _pictures(plan: Plan) -> dict[tuple[str, str, Role], int]:
+    """How many different ones there should be; cells of several seeds may share some."""
+    tasks = {
+        (cell.method.name, cell.case.name, task.images.role, task.id): len(task.images)
+        for cell in plan.cells
+        for task in cell.generate
+    }
+    counts: Counter[tuple[str, str, Role]] = Counter()
+    for (method, concept, role, _), count in tasks.items():
+        counts[method, concept, role] += count
+    return counts
+
+
+def title(plan: Plan) -> str:
+    """The leaderboard's heading."""
+    cases = plan.cases
+    what = cases[0].name if len(cases) == 1 else f"mean over {len(cases)} concepts"
+    return f"{plan.suite.title} ({plan.suite.name} {plan.suite.version}) on {plan.model.name}: {what}"
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """A run's `leaderboard.json`; raises OSError or ValueError."""
+    document: dict[str, Any] = json.loads((folder / f"{LEADERBOARD}.json").read_text(encoding="utf-8"))
+    return document

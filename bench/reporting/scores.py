@@ -1,0 +1,122 @@
+"""All scores of a run in one tidy table, and what the work cost, both read from the store."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pandas import DataFrame
+
+from erasure_bench.bench.identity.ids import content_id
+from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.planning.tasks import ScoreTask
+from erasure_bench.bench.running.worker import SCORES_FILE
+from erasure_bench.bench.storage.store import Store
+from erasure_bench.evaluators.base import SCORE_COLUMNS
+
+RUN_COLUMNS = (
+    "method",
+    "concept",
+    "seed",
+    "role",
+    "evaluator",
+    "evaluator_protocol",
+    "repeated",
+    *SCORE_COLUMNS,
+)
+"""Columns of `scores.parquet`: `evaluator_protocol` as in leaderboard.json's `evaluators`; `repeated` is
+true where the picture is the one of an earlier seed, as of a prompt with a seed of its own."""
+
+
+class CellCost(NamedTuple):
+    """What one cell cost: None where it was not done. `images` were drawn in `generate_seconds`."""
+
+    erase_seconds: float | None
+    peak_memory_bytes: int | None
+    generate_seconds: float
+    images: int
+
+
+def protocol_key(protocol: Mapping[str, object]) -> str:
+    """A short name of an evaluator's protocol."""
+    return content_id(protocol)[:12]
+
+
+def collect_scores(plan: Plan, store: Store) -> DataFrame:
+    """Every score in the store that belongs to the plan, columns `RUN_COLUMNS`.
+
+    Scores that two cells share (the base model's) appear under each of them.
+    """
+    known: dict[str, pa.Table] = {}
+    counted = set()
+    parts = []
+    for cell in plan.cells:
+        for task in cell.score:
+            if task.id not in known:
+                if not store.has(task.kind, task.id):
+                    continue
+                known[task.id] = _read(store, task)
+            own = (cell.method.name, cell.case.name, task.id)
+            parts.append(
+                {
+                    "method": cell.method.name,
+                    "concept": cell.case.name,
+                    "seed": cell.seed,
+                    "role": task.generate.images.role,
+                    "evaluator": task.evaluator,
+                    "evaluator_protocol": protocol_key(task.protocol),
+                    "repeated": own in counted,
+                    "table": known[task.id],
+                }
+            )
+            counted.add(own)
+    if not parts:
+        return DataFrame({column: [] for column in RUN_COLUMNS})
+    frame = pa.concat_tables([part["table"] for part in parts]).to_pandas()
+    repeats = [part["table"].num_rows for part in parts]
+    for column in RUN_COLUMNS[: -len(SCORE_COLUMNS)]:
+        frame[column] = pd.Series([part[column] for part in parts]).repeat(repeats).to_numpy()
+    return frame[list(RUN_COLUMNS)]
+
+
+def collect_costs(plan: Plan, store: Store) -> dict[tuple[str, str, int], CellCost]:
+    """Cost of each cell by (method, concept, seed)."""
+    return {
+        (cell.method.name, cell.case.name, cell.seed): CellCost(
+            *_erase_cost(store, cell.erase.id),
+            generate_seconds=sum(
+                float(store.entry(task.kind, task.id).about["generate_seconds"])
+                for task in cell.generate
+                if store.has(task.kind, task.id)
+            ),
+            images=sum(len(task.images) for task in cell.generate if store.has(task.kind, task.id)),
+        )
+        for cell in plan.cells
+    }
+
+
+def _erase_cost(store: Store, task_id: str) -> tuple[float | None, int | None]:
+    if not store.has("erase", task_id):
+        return None, None
+    about = store.entry("erase", task_id).about
+    if about["erase_seconds"] is None:  # a user's weights: nobody knows what they cost
+        return None, None
+    return float(about["erase_seconds"]), int(about["peak_memory_bytes"])
+
+
+_SCHEMA = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("image_index", pa.int64()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+def _read(store: Store, task: ScoreTask) -> pa.Table:
+    data = store.entry(task.kind, task.id).read(SCORES_FILE)
+    return pq.read_table(pa.BufferReader(data), columns=list(SCORE_COLUMNS), use_threads=False).cast(_SCHEMA)

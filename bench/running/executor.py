@@ -1,0 +1,180 @@
+"""The local executor: does a plan's unfinished tasks in this process, one after the other."""
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
+from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task, TaskKind
+from erasure_bench.bench.running.worker import Watcher, Worker
+from erasure_bench.bench.storage.store import Store, StoreError
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.suite import Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a cell, or a part of it, has no result.
+
+    `role` and `evaluator` narrow it down; None means all of them. `losses` is the curve of a
+    training that stopped.
+    """
+
+    method: str
+    concept: str
+    seed: int
+    stage: TaskKind
+    reason: str
+    role: Role | None = None
+    evaluator: str | None = None
+    trace: str = field(default="", compare=False)
+    losses: tuple[float, ...] = field(default=(), compare=False)
+
+
+class Outcome(NamedTuple):
+    """What an execution did: failures, tasks done by kind, seconds."""
+
+    failures: tuple[Failure, ...]
+    done: Mapping[TaskKind, int]
+    seconds: float
+
+
+class Reporter(Watcher, Protocol):
+    """Shows progress; every call is cheap."""
+
+    def begin(self, todo: tuple[Task, ...]) -> None: ...
+
+    def working_on(self, cell: Cell, task: Task) -> None: ...
+
+    def finished(self, task: Task) -> None: ...
+
+    def failed(self, failure: Failure) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class Work(Protocol):
+    """What does the tasks (`bench.running.worker.Worker`)."""
+
+    def prepare(self, evaluators: list[str]) -> None: ...
+
+    def erase(self, task: EraseTask, concept: Concept, watcher: Watcher) -> None: ...
+
+    def generate(self, task: GenerateTask, watcher: Watcher) -> None: ...
+
+    def score(self, task: ScoreTask) -> None: ...
+
+    def forget_model(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Broken(NamedTuple):
+    stage: TaskKind
+    reason: str
+    trace: str
+    losses: tuple[float, ...]
+
+
+def execute(plan: Plan, worker: Worker | Work, store: Store, reporter: Reporter) -> Outcome:
+    """Does what the store lacks, cell by cell.
+
+    A task that fails is recorded with its reason for every cell that needs it, and the rest goes
+    on. Raises StoreError where nothing can be finished any more (full disk), BenchError where an
+    evaluator cannot be loaded, and passes KeyboardInterrupt on; what was finished stays finished.
+    """
+    started = time.perf_counter()
+    todo = unfinished(plan.cells, store)
+    done: Counter[TaskKind] = Counter()
+    broken: dict[str, _Broken] = {}
+    failures: dict[Failure, None] = {}
+    if not todo:
+        return Outcome((), {}, 0.0)
+    store.clean()
+    reporter.begin(todo)
+    try:
+        worker.prepare(list(dict.fromkeys(task.evaluator for task in todo if isinstance(task, ScoreTask))))
+        for cell in plan.cells:
+            for task in cell.tasks:
+                if store.has(task.kind, task.id):
+                    continue
+                if _cause(task, broken) is None:
+                    reporter.working_on(cell, task)
+                    try:
+                        _do(task, cell, worker, reporter)
+                        done[task.kind] += 1
+                    except StoreError:
+                        raise
+                    except Exception as error:
+                        broken[task.id] = _broken(task, error)
+                        if not isinstance(task, ScoreTask):
+                            worker.forget_model()
+                    reporter.finished(task)
+                why = _cause(task, broken)
+                if why is not None and (failure := _failure(cell, task, why)) not in failures:
+                    failures[failure] = None
+                    reporter.failed(failure)
+    finally:
+        worker.close()
+        reporter.end()
+    return Outcome(tuple(failures), dict(done), time.perf_counter() - started)
+
+
+def _do(task: Task, cell: Cell, worker: Worker | Work, reporter: Reporter) -> None:
+    if isinstance(task, EraseTask):
+        worker.erase(task, cell.concept, reporter)
+    elif isinstance(task, GenerateTask):
+        worker.generate(task, reporter)
+    else:
+        worker.score(task)
+
+
+def _broken(task: Task, error: Exception) -> _Broken:
+    losses = tuple(getattr(error, "losses", ()))
+    return _Broken(task.kind, reason_of(error), traceback.format_exc(), losses)
+
+
+def _cause(task: Task, broken: Mapping[str, _Broken]) -> _Broken | None:
+    """What already failed of the task itself or of what it needs."""
+    chain = [task.id]
+    if isinstance(task, GenerateTask):
+        chain.append(task.erase.id)
+    elif isinstance(task, ScoreTask):
+        chain += [task.generate.id, task.generate.erase.id]
+    return next((broken[task_id] for task_id in chain if task_id in broken), None)
+
+
+def _failure(cell: Cell, task: Task, why: _Broken) -> Failure:
+    """The failure of what the broken task was to give: a cell, a role, or a role's scores by an evaluator."""
+    pictures = (
+        task if isinstance(task, GenerateTask) else task.generate if isinstance(task, ScoreTask) else None
+    )
+    return Failure(
+        method=cell.method.name,
+        concept=cell.case.name,
+        seed=cell.seed,
+        stage=why.stage,
+        reason=why.reason,
+        role=pictures.images.role if pictures and why.stage != "erase" else None,
+        evaluator=task.evaluator if isinstance(task, ScoreTask) and why.stage == "score" else None,
+        trace=why.trace,
+        losses=why.losses,
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """One line that says what went wrong."""
+    words = " ".join(str(error).split())[:400]
+    if isinstance(error, BenchError):
+        return words
+    name = type(error).__name__
+    hint = (
+        " (out of memory: try a smaller --batch-size)"
+        if "OutOfMemory" in name or name == "MemoryError"
+        else ""
+    )
+    return f"{name}: {words}{hint}" if words else f"{name}{hint}"

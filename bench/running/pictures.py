@@ -1,0 +1,30 @@
+"""Pictures on disk: PNG, lossless."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from erasure_bench.bench.planning.tasks import GenerateTask
+from erasure_bench.bench.storage.store import Entry
+from erasure_bench.evaluators.base import Picture, Pixels
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """RGB pixels [height, width, 3], 0 to 255."""
+    Image.fromarray(pixels, mode="RGB").save(path, format="PNG", compress_level=1)
+
+
+def read_pictures(entry: Entry, task: GenerateTask) -> tuple[Picture, ...]:
+    """The task's pictures in order; raises DamagedEntry where a file is damaged."""
+    return tuple(
+        Picture(image.prompt, image.image_index, read_png(entry, task.file_name(index)))
+        for index, image in enumerate(task.images.images)
+    )
+
+
+def read_png(entry: Entry, name: str) -> Pixels:
+    """RGB pixels [height, width, 3] of one of the entry's pictures."""
+    with Image.open(io.BytesIO(entry.read(name))) as picture:
+        return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,328 @@
+"""Does one task: the same function whoever hands out the tasks.
+
+The base model and each evaluator are loaded once, when the first task needs them.
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod
+from erasure_bench.bench.planning.config import AUTO
+from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask
+from erasure_bench.bench.running.libraries import quiet_libraries
+from erasure_bench.bench.running.pictures import read_pictures, write_png
+from erasure_bench.bench.running.versions import device_name, package_versions
+from erasure_bench.bench.storage.cache import StoreCache
+from erasure_bench.bench.storage.store import Store
+from erasure_bench.evaluators.base import Evaluator, ImageSet
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.errors import BenchError
+
+if TYPE_CHECKING:
+    from erasure_bench.methods.edit import Edit
+    from erasure_bench.methods.machinery.user_weights import UserEdit
+    from erasure_bench.models.diffusion_model import DiffusionModel
+    from erasure_bench.models.guidance import Guidance
+
+SCORES_FILE, DETAILS_FILE = "scores.parquet", "details.parquet"
+
+
+class Source(Protocol):
+    """Where the base model's weights lie (`models.zoo.ModelSource`)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def preset(self) -> str | None: ...
+
+    @property
+    def digest(self) -> str: ...
+
+
+class Watcher(Protocol):
+    """Is told how work goes on; never changes it."""
+
+    def preparing(self, made: int, total: int, unit: str) -> None: ...
+
+    def step(self, step: int, steps: int, loss: float) -> None: ...
+
+    def images(self, count: int) -> None: ...
+
+
+class Worker:
+    """Loads what tasks need and does them; every result goes to the store.
+
+    At most one edit is in the model at a time: `use` puts it there, `close` takes it out again.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        methods: Sequence[ChosenMethod],
+        evaluators: Sequence[ChosenEvaluator],
+        store: Store,
+        *,
+        device: str,
+        dtype: str,
+        batch_size: int,
+        general_prompts: Sequence[str] = (),
+    ) -> None:
+        self.store = store
+        self.general_prompts = tuple(general_prompts)
+        self._sources = {
+            base.digest: base for base in (source, *(method.base for method in methods if method.base))
+        }
+        self._loaded: DiffusionModel | None = None
+        self.asked_device, self.dtype, self.batch_size = device, dtype, batch_size
+        self._methods = {method.name: method for method in methods}
+        self._chosen_evaluators = {evaluator.name: evaluator for evaluator in evaluators}
+        self._evaluators: dict[str, Evaluator] = {}
+        self._in_use: str | None = None
+        self._guidance: Guidance | None = None
+        self._edit_stack = ExitStack()
+
+    def close(self) -> None:
+        """Puts the base model's own weights back."""
+        self._in_use, self._guidance = None, None
+        self._edit_stack.close()
+
+    @cached_property
+    def device(self) -> str:
+        """The device that work runs on: the one asked for, or with `auto` a GPU where there is one."""
+        return pick_device(self.asked_device)
+
+    def model(self, digest: str) -> "DiffusionModel":
+        """The base model with these weights; one is in memory at a time.
+
+        Raises BenchError where the weights are not those that were planned for.
+        """
+        if self._loaded is None or self._loaded.digest != digest:
+            self.forget_model()
+            self._loaded = self._load(self._sources[digest])
+        return self._loaded
+
+    def _load(self, source: Source) -> "DiffusionModel":
+        import torch
+
+        from erasure_bench.models.diffusion_model import DiffusionModel
+
+        quiet_libraries()
+        model = DiffusionModel.from_directory(
+            source.path,
+            name=source.name,
+            device=self.device,
+            dtype=getattr(torch, self.dtype),
+            preset=source.preset,
+        )
+        if model.digest != source.digest:
+            raise BenchError(f"{source.path}: the weights changed while the run was starting; run again")
+        return model
+
+    def erase(self, task: EraseTask, concept: Concept, watcher: Watcher) -> None:
+        """Makes the edit, or reads a user's; `concept` is what a method that depends on none is told."""
+        self.close()
+        chosen = self._methods[task.method]
+        concepts = task.concepts or (concept,)
+        with self.store.writing(task.kind, task.id) as draft:
+            read_as: list[str] = []
+            if chosen.weights is None:
+                edit = self._make(task, chosen, concepts, watcher)
+            else:
+                found = self._read(task, chosen.weights, concepts)
+                edit, read_as = found.edit, [found.format, *found.notes]
+            edit.save(draft.folder)
+            draft.about = {
+                "method": task.method,
+                "settings": dict(task.settings),
+                "read_as": read_as,
+                "concepts": [concept.name for concept in task.concepts],
+                "seed": task.seed,
+                "base": task.base,
+                "dtype": task.dtype,
+                "erase_seconds": edit.cost.seconds if edit.cost.seconds or not chosen.weights else None,
+                "peak_memory_bytes": edit.cost.peak_memory_bytes,
+                "memory": edit.cost.memory,
+                "steps": edit.cost.steps,
+                **self._where(),
+            }
+
+    def _make(
+        self, task: EraseTask, chosen: ChosenMethod, concepts: Sequence[Concept], watcher: Watcher
+    ) -> "Edit":
+        from erasure_bench.methods.base import EraseContext
+        from erasure_bench.methods.registry import build_method
+
+        method = build_method(chosen.registered, chosen.preset, chosen.options)
+        context = EraseContext(
+            seed=task.seed or 0,
+            report=lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
+            prepared=lambda preparation: watcher.preparing(*preparation),
+            general_prompts=self.general_prompts if task.general_prompts else (),
+            cache=StoreCache(self.store, task.base, task.dtype),
+        )
+        return method.erase(self.model(task.base), concepts, context)
+
+    def _read(self, task: EraseTask, path: Path, concepts: Sequence[Concept]) -> "UserEdit":
+        from erasure_bench.methods.machinery.user_weights import read_user_edit
+        from erasure_bench.models.checkpoints.files import checkpoint_digest
+
+        settings = dict(task.settings)
+        digest = settings.pop("digest")
+        found = read_user_edit(path, self.model(task.base), concepts, **settings)
+        if checkpoint_digest(path) != digest:
+            raise BenchError(f"{path}: the file changed while the run was starting; run again")
+        return found
+
+    def generate(self, task: GenerateTask, watcher: Watcher) -> None:
+        """Draws the pictures with the task's edit in the model."""
+        from erasure_bench.models.sampling import ImageRequest, sample
+
+        guidance = self._use(task.erase)
+        requests = [
+            ImageRequest(
+                prompt=image.prompt.text,
+                seed=image.seed,
+                guidance_scale=image.guidance_scale,
+                height=image.height,
+                width=image.width,
+            )
+            for image in task.images.images
+        ]
+        with self.store.writing(task.kind, task.id) as draft:
+            started = time.perf_counter()
+            pictures = sample(
+                self.model(task.erase.base),
+                requests,
+                scheduler=task.scheduler,
+                steps=task.steps,
+                eta=task.eta,
+                guidance=guidance,
+                batch_size=self.batch_size,
+                on_batch=watcher.images,
+            )
+            seconds = time.perf_counter() - started
+            for index, pixels in enumerate(pictures):
+                write_png(draft.folder / task.file_name(index), pixels)
+            draft.about = {
+                "erase": task.erase.id,
+                "role": task.images.role,
+                "images": [
+                    {
+                        "file": task.file_name(index),
+                        "prompt_id": image.prompt.id,
+                        "image_index": image.image_index,
+                        "seed": image.seed,
+                        "guidance_scale": image.guidance_scale,
+                        "height": image.height,
+                        "width": image.width,
+                    }
+                    for index, image in enumerate(task.images.images)
+                ],
+                "scheduler": task.scheduler,
+                "steps": task.steps,
+                "eta": task.eta,
+                "generate_seconds": seconds,
+                "batch_size": self.batch_size,
+                **self._where(),
+            }
+
+    def score(self, task: ScoreTask) -> None:
+        """Scores the pictures, read back from the store."""
+        evaluator = self._evaluator(task.evaluator)
+        pictures = read_pictures(self.store.entry("generate", task.generate.id), task.generate)
+        with self.store.writing(task.kind, task.id) as draft:
+            started = time.perf_counter()
+            scores = evaluator.score(ImageSet(concept=task.concept, pictures=pictures))
+            seconds = time.perf_counter() - started
+            scores.values.to_parquet(draft.folder / SCORES_FILE, index=False)
+            if scores.details is not None:
+                scores.details.to_parquet(draft.folder / DETAILS_FILE, index=False)
+            draft.about = {
+                "evaluator": task.evaluator,
+                "protocol": dict(task.protocol),
+                "generate": task.generate.id,
+                "concept": task.concept.name,
+                "score_seconds": seconds,
+                "versions": package_versions(),
+            }
+
+    def prepare(self, evaluators: Iterable[str]) -> None:
+        """Loads these evaluators now; raises BenchError where one cannot be, before anything is drawn."""
+        for name in evaluators:
+            self._evaluator(name)
+
+    def forget_model(self) -> None:
+        """Has the base model loaded anew: after a failure nobody knows what state it is in."""
+        self.close()
+        self._loaded = None
+
+    def _use(self, task: EraseTask) -> "Guidance":
+        from erasure_bench.methods.edit import Edit, applied
+
+        if self._in_use != task.id or self._guidance is None:
+            self.close()
+            entry = self.store.entry(task.kind, task.id)
+            edit: Edit = Edit.load(entry.folder)
+            self._guidance = self._edit_stack.enter_context(applied(self.model(task.base), edit))
+            self._in_use = task.id
+        return self._guidance
+
+    def _evaluator(self, name: str) -> Evaluator:
+        if name not in self._evaluators:
+            from erasure_bench.evaluators.registry import build_evaluator
+
+            chosen = self._chosen_evaluators[name]
+            own = build_evaluator(name, chosen.preset, chosen.options, chosen.settings)
+            self._evaluators[name] = prepared(own, self.device, may_move="device" not in chosen.options)
+        return self._evaluators[name]
+
+    def _where(self) -> dict[str, Any]:
+        return {
+            "device": self.device,
+            "device_name": device_name(self.device),
+            "versions": package_versions(),
+        }
+
+
+def prepared(evaluator: Evaluator, device: str, *, may_move: bool) -> Evaluator:
+    """The evaluator, loaded; on `device` where it has such a setting and can run there.
+
+    Raises BenchError where it cannot be loaded at all.
+    """
+    if may_move and getattr(evaluator, "device", device) != device:
+        settings: Any = evaluator
+        moved: Evaluator = dataclasses.replace(settings, device=device)
+        try:
+            moved.prepare()
+            return moved
+        except BenchError:
+            pass  # its runtime may know only the CPU (onnxruntime without CUDA)
+    evaluator.prepare()
+    return evaluator
+
+
+def pick_device(asked: str) -> str:
+    """A torch device's name. Raises BenchError for one that is not here."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    if asked == AUTO:
+        return "cuda" if cuda else "cpu"
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise BenchError(f"--device {asked!r}: not a device; valid: auto, cpu, cuda, cuda:0, …") from None
+    if device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()):
+        raise BenchError(
+            f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA GPUs; valid: auto, cpu"
+        )
+    return asked

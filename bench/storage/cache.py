@@ -1,0 +1,57 @@
+"""What edits of one base model share (pictures, a Fisher diagonal), kept in the store."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from erasure_bench.bench.identity.ids import code_version, content_id
+from erasure_bench.bench.storage.store import FORMAT, DamagedEntry, Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TENSORS_FILE = "tensors.safetensors"
+
+
+class StoreCache:
+    """`methods.base.Cache` on a store, for one base model in one dtype.
+
+    An entry is named by its maker's code, its key, the base's digest and the dtype.
+    """
+
+    def __init__(self, store: Store, base: str, dtype: str) -> None:
+        self.store, self.base, self.dtype = store, base, dtype
+
+    def fetch(
+        self, maker: str, key: Mapping[str, Any], make: Callable[[], "dict[str, Tensor]"]
+    ) -> "dict[str, Tensor]":
+        """The kept tensors, made first where they are not there; they are on the CPU.
+
+        Raises DamagedEntry where the file is not what was written.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load, save_file
+
+        entry_id = content_id(
+            {
+                "kind": "cache",
+                "format": FORMAT,
+                "maker": maker,
+                "code": code_version(maker),
+                "base": self.base,
+                "dtype": self.dtype,
+                "key": key,
+            }
+        )
+        if not self.store.has("cache", entry_id):
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
+            with self.store.writing("cache", entry_id) as draft:
+                save_file(tensors, draft.folder / TENSORS_FILE)
+                draft.about = {"maker": maker, "key": dict(key), "base": self.base, "dtype": self.dtype}
+            return tensors
+        entry = self.store.entry("cache", entry_id)
+        try:
+            return load(entry.read(TENSORS_FILE))
+        except SafetensorError as error:
+            raise DamagedEntry(
+                f"{entry.folder} is damaged ({error}); remove that folder and run again"
+            ) from error

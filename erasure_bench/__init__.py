@@ -1,0 +1,7 @@
+"""The one name that an installation takes: the rooms are `erasure_bench.bench`, `erasure_bench.methods`, …
+
+In the source tree the rooms lie at the top and this folder holds links to them; a wheel holds the files.
+So no `models` or `methods` of a user's own repository can be taken for ours, nor ours for theirs.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,5 @@
+"""`python -m erasure_bench` is `bench`."""
+
+from erasure_bench.bench.cli.app import main
+
+main()

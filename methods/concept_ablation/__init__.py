@@ -1,0 +1,1 @@
+"""Concept Ablation and the loss-maximisation baseline of its paper."""

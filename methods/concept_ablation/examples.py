@@ -1,0 +1,73 @@
+"""Pictures that the base model draws of an anchor or a target, with their prompts, and noise on them."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.concept_ablation.data import PromptPair
+from erasure_bench.methods.machinery.base_images import Drawing, base_images
+from erasure_bench.models.diffusion_model import DiffusionModel
+
+
+class Example(NamedTuple):
+    """A picture, RGB uint8 [3, height, width], the anchor's prompt for it and those for the target."""
+
+    image: Tensor
+    anchor: str
+    targets: tuple[str, ...]
+
+
+class Noised(NamedTuple):
+    """x_t and its noise ε, both [n, channels, height, width], and its timesteps t [n]."""
+
+    latents: Tensor
+    noise: Tensor
+    timesteps: Tensor
+
+
+def draw_examples(
+    model: DiffusionModel,
+    pairs: Sequence[PromptPair],
+    count: int,
+    shows: Literal["anchor", "target"],
+    drawing: Drawing,
+    context: EraseContext,
+) -> tuple[Example, ...]:
+    """`count` pictures drawn by the model, which must hold its base weights, as the pairs say in turn.
+
+    A picture of the anchor goes with all of its pair's ways to ask for the target; a picture of the
+    target only with the one that it was drawn by, which changes from round to round.
+    """
+    chosen = []
+    for number in range(count):
+        turn, place = divmod(number, len(pairs))
+        pair = pairs[place]
+        if shows == "target":
+            pair = pair._replace(targets=(pair.targets[(place + turn) % len(pair.targets)],))
+        chosen.append(pair)
+    images = base_images(
+        model,
+        [pair.anchor if shows == "anchor" else pair.targets[0] for pair in chosen],
+        context,
+        drawing,
+    )
+    return tuple(
+        Example(image, pair.anchor, pair.targets) for image, pair in zip(images, chosen, strict=True)
+    )
+
+
+@torch.no_grad()
+def noised(model: DiffusionModel, images: Tensor, generator: Generator) -> Noised:
+    """Latents of float `images` [n, 3, height, width] in [0, 1], each at its own timestep t ~ U{0 … T−1}.
+
+    The latents are the mean of the autoencoder's posterior, where the official codes draw from it.
+    """
+    # One at a time: a GPU on which all weights are trained has no room for a batch in the autoencoder.
+    clean = torch.cat([model.encode_images(image[None]) for image in images])
+    timesteps = torch.randint(0, model.num_train_timesteps, (len(clean),), generator=generator)
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
+    timesteps = timesteps.to(model.device)
+    return Noised(model.add_noise(clean, noise, timesteps), noise, timesteps)

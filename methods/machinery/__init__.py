@@ -1,0 +1,1 @@
+"""What the method families share: training, parameters, cards, checks, user files. Names no family."""

@@ -1,0 +1,32 @@
+"""Gives an edit back as weights that other tools load."""
+
+from pathlib import Path
+
+from erasure_bench.methods.edit import Edit
+from erasure_bench.models.checkpoints.exporting import ExportFormat, export_weights
+from erasure_bench.models.digest import weights_digest
+from erasure_bench.prompt_suites.errors import BenchError
+
+
+def export_edit(edit: Edit, base: Path, format: ExportFormat, out: Path) -> Path:
+    """Writes the edit to `out` (a folder for `diffusers`, else a file) and returns it.
+
+    `base` is the pipeline folder of the model that the edit was made from. Raises BenchError for an
+    edit of the sampling, which no weights can hold, for another base, and as `export_weights` does.
+    """
+    whose = f"the edit of {', '.join(edit.concepts)} by {edit.method}"
+    if edit.guidance is not None:
+        raise BenchError(f"{whose} works while sampling and cannot be exported as weights")
+    if (digest := weights_digest(base)) != edit.base_digest:
+        raise BenchError(
+            f"{whose} was made from a base model with digest {edit.base_digest[:12]}, but {base} has "
+            f"{digest[:12]} (--model)"
+        )
+    about = {
+        "method": edit.method,
+        "settings": dict(edit.settings),
+        "concepts": list(edit.concepts),
+        "base_digest": edit.base_digest,
+        "versions": dict(edit.versions),
+    }
+    return export_weights(base, edit.tensors, out, format=format, about=about)

@@ -1,0 +1,90 @@
+"""Which of a model's parameters a method trains."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from torch import nn
+
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+
+UNetGroup = Literal["xattn", "xattn-strict", "attn", "u", "all", "noxattn", "full"]
+"""Groups of the UNet's parameters, named after the papers' own settings, by diffusers' module names:
+
+- `xattn`: every parameter under an `attn2` (cross-attention q, k, v, out), ESD-x;
+- `xattn-strict`: `attn2.to_k` and `attn2.to_v` only, ESD-x-strict, Concept Ablation and UCE;
+- `attn`: `to_q`, `to_k`, `to_v` and `to_out.0` of self- and cross-attention, Concept Ablation for nudity;
+- `u`: Linear and Conv2d modules without `attn2`, no norms, as ESD's diffusers code selects them;
+- `all`: every Linear and Conv2d module, no norms, as ESD's diffusers code selects them;
+- `noxattn`: all but `conv_norm_out`, `conv_out`, `attn2` and `time_embedding`: the rule of the
+  compvis code of ESD, SA, EraseDiff, EAP and AGE, norms and `conv_in` included;
+- `full`: everything.
+"""
+
+ParameterGroup = Literal[UNetGroup, "embedding"]
+"""The UNet's groups, and `embedding`: the text encoder's token embedding, Concept Ablation's `embedding`.
+
+Training `embedding` changes what a prompt's embeddings are: the loss has to be computed from prompts
+as text, encoded anew at every step, never from embeddings that were kept.
+"""
+
+CROSS_ATTENTION = "attn2"
+KEYS_AND_VALUES = ("attn2.to_k", "attn2.to_v")
+PROJECTIONS = (".to_q.", ".to_k.", ".to_v.", ".to_out.0.")
+KEPT_BY_NOXATTN = ("conv_norm_out.", "conv_out.", "time_embedding.")
+TOKEN_EMBEDDING = "embeddings.token_embedding.weight"
+
+
+def select(parts: Mapping[str, nn.Module], group: ParameterGroup) -> dict[str, nn.Parameter]:
+    """The group's parameters by their names in `DiffusionModel.named_tensors`, in the model's own order.
+
+    `parts` is a model's `parts`: its `unet`, for `embedding` its `text_encoder` instead. Raises
+    BenchError where the model has nothing in the group, as a UNet without cross-attention.
+    """
+    if group not in get_args(ParameterGroup):
+        raise UnknownName("parameter group", group, get_args(ParameterGroup), "--method-option parameters=…")
+    if group == "embedding":
+        chosen = _token_embedding(parts["text_encoder"])
+    else:
+        chosen = _of_unet(parts["unet"], group)
+    if not chosen:
+        raise BenchError(
+            f"this model has no parameters in the group {group!r}; "
+            f"valid: {', '.join(get_args(ParameterGroup))} (--method-option parameters=…)"
+        )
+    return chosen
+
+
+def _token_embedding(text_encoder: nn.Module) -> dict[str, nn.Parameter]:
+    return {
+        f"text_encoder.{TOKEN_EMBEDDING}": parameter
+        for name, parameter in text_encoder.named_parameters()
+        if name.removeprefix("text_model.") == TOKEN_EMBEDDING  # transformers 4 has one level more
+    }
+
+
+def _of_unet(unet: nn.Module, group: UNetGroup) -> dict[str, nn.Parameter]:
+    weighted = {name for name, module in unet.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    return {
+        f"unet.{name}": parameter
+        for name, parameter in unet.named_parameters()
+        if _belongs(name, name.rpartition(".")[0] in weighted, group)
+    }
+
+
+def _belongs(name: str, linear_or_convolution: bool, group: UNetGroup) -> bool:
+    crosses = CROSS_ATTENTION in name
+    match group:
+        case "xattn":
+            return crosses
+        case "xattn-strict":
+            return any(part in name for part in KEYS_AND_VALUES)
+        case "attn":
+            return any(part in name for part in PROJECTIONS)
+        case "u":
+            return linear_or_convolution and not crosses
+        case "all":
+            return linear_or_convolution
+        case "noxattn":
+            return not crosses and not name.startswith(KEPT_BY_NOXATTN)
+        case "full":
+            return True

@@ -1,0 +1,1 @@
+"""Selective Amnesia: forgetting with generative replay and elastic weight consolidation."""

@@ -1,0 +1,277 @@
+"""Selective Amnesia (SA).
+
+Heng and Soh: Selective Amnesia: A Continual Learning Approach to Forgetting in Deep Generative
+Models, NeurIPS 2023. The concept's prompt c_f is trained to bring pictures x of a surrogate
+distribution q, while replayed pictures x_r of the base model keep the rest, and elastic weight
+consolidation keeps the weights that matter to it (equation 8):
+
+    L = E_{q(x)} ℓ(x, c_f) + γ E ℓ(x_r, c_r) + λ Σ_i F_i (θ_i − θ*_i)²
+
+ℓ is a term of the negative evidence lower bound, drawn uniformly; for a diffusion model its
+denoising error at a timestep. F is the Fisher information (`fisher`). The paper writes F_i / 2,
+the official code has no ½.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Generator, Tensor
+
+from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.edit import Edit, check_concepts, new_edit
+from erasure_bench.methods.machinery.base_images import Drawing
+from erasure_bench.methods.machinery.parameters import UNetGroup
+from erasure_bench.methods.machinery.training import FineTune, OptimiserName, check_ema_decay
+from erasure_bench.methods.selective_amnesia.elbo_lessons import Examples
+from erasure_bench.methods.selective_amnesia.fisher import check_terms
+from erasure_bench.methods.selective_amnesia.forgetting import forget
+from erasure_bench.methods.selective_amnesia.general_set import GeneralSet, pictures, silent_on
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.generative import DiffusionGenerative, GenerativeModel
+from erasure_bench.models.seeds import image_seed
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.suite import SchedulerName
+
+CONCEPT = "concept"
+NOISE = "noise"
+
+
+def _one_or_list(value: Any) -> Any:
+    """A method option's text as what it lists: `["a man", "a woman"]`, or a single prompt."""
+    if not isinstance(value, str):
+        return value
+    return json.loads(value) if value.lstrip().startswith("[") else (value,)
+
+
+Surrogates = Annotated[tuple[str, ...], BeforeValidator(_one_or_list)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectiveAmnesia:
+    """Settings of SA; the defaults are the official code's for a celebrity in SD 1.4.
+
+    What is forgotten: `forget` = `surrogate` is SA; `negative-elbo` is the naive alternative that
+    the paper compares with, −ℓ(x, c_f) on as many pictures of the concept by the base model. A picture's
+    c_f is drawn from all of a concept's target phrases, or is the `canonical` one: `forget_phrases`.
+
+    `surrogate` is q: pictures of one or of several prompts, `surrogate_images` for each concept, all
+    prompts equally often. `concept` stands for the concept's own prompt: its surrogate, else its
+    anchor's prompts, else its anchor. `noise` alone means pictures of uniform noise. A list is
+    written `["a man", "a woman"]`.
+
+    What is kept: `replay` is the second term, γ its `replay_weight`; `ewc` the third, λ its
+    `ewc_weight`, halved by `ewc_half`. Both live on one picture of each of the first
+    `general_images` general prompts, drawn with `general_seed`, whatever the edit's own seed: the
+    Fisher on the first `fisher_images` of them, replay on the first `replay_images` that name or
+    evoke no concept; None is all.
+
+    `fisher` is how F is estimated: `exact` costs T passes a picture, `fast` costs `fisher_terms`.
+    `fisher_batch` of them are made at once, which changes nothing but memory.
+
+    Pictures are drawn by `scheduler` in `sampling_steps` steps with `guidance_scale` and DDIM's
+    `eta`. Training takes `steps` steps of `optimiser` on `batch_size` pictures to forget and as many
+    to replay, together `micro_batch` of them at a time, if given. The edit is the weights' moving
+    average with `ema_decay`, which starts from the base weights; 0 means the last weights.
+    `gradient_checkpointing` and `ema_on_cpu` save GPU memory (`FineTune`); θ* and F stay on the CPU.
+    """
+
+    parameters: UNetGroup = "full"
+    forget: Literal["surrogate", "negative-elbo"] = "surrogate"
+    forget_phrases: Literal["canonical", "all"] = "all"
+    surrogate: Surrogates = (CONCEPT,)
+    surrogate_images: PositiveInt = 1000
+    replay: bool = True
+    replay_weight: NonNegativeFloat = 1.0
+    replay_images: PositiveInt | None = None
+    ewc: bool = True
+    ewc_weight: NonNegativeFloat = 50.0
+    ewc_half: bool = False
+    general_images: PositiveInt | None = 5000
+    general_seed: NonNegativeInt = 42
+    fisher: Literal["exact", "fast"] = "exact"
+    fisher_images: PositiveInt | None = None
+    fisher_terms: PositiveInt = 50
+    fisher_batch: PositiveInt = 4
+    scheduler: SchedulerName = "ddim"
+    sampling_steps: PositiveInt = 50
+    guidance_scale: float = 7.5
+    eta: NonNegativeFloat = 0.0
+    steps: NonNegativeInt = 12_600
+    optimiser: OptimiserName = "adamw"
+    learning_rate: PositiveFloat = 1.6e-4
+    weight_decay: NonNegativeFloat = 0.01
+    batch_size: PositiveInt = 16
+    micro_batch: PositiveInt | None = None
+    gradient_checkpointing: bool = False
+    ema_decay: NonNegativeFloat = 0.9999
+    ema_on_cpu: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.surrogate or not all(self.surrogate):
+            raise BenchError(f"surrogate needs a prompt, a list of prompts, {CONCEPT} or {NOISE}")
+        if NOISE in self.surrogate and len(self.surrogate) > 1:
+            raise BenchError(f"surrogate={NOISE} stands alone: got {', '.join(self.surrogate)}")
+        check_ema_decay(self.ema_decay)
+        self.drawing()
+
+    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+        """The UNet parameters that draw the surrogate for the concepts; each example draws one of them."""
+        check_concepts(concepts)
+        drawing = self.drawing()
+        generative = DiffusionGenerative(model, pictures(model, drawing, context))
+        if self.ewc and self.fisher == "fast":
+            check_terms(self.fisher_terms, generative.terms)
+        general = GeneralSet(
+            prompts=self._general_prompts(model, context), seed=self.general_seed, drawing=drawing
+        )
+        remembered = self._remembered(general, generative, concepts) if self.replay else None
+        fisher = self._fisher(general, generative, context) if self.ewc else {}
+        forgotten = Examples.joined(
+            [self.forgotten(generative, concept, context.seed) for concept in concepts]
+        )
+        with FineTune(
+            model,
+            self.parameters,
+            learning_rate=self.learning_rate,
+            steps=self.steps,
+            context=context,
+            optimiser=self.optimiser,
+            weight_decay=self.weight_decay,
+            ema_decay=self.ema_decay,
+            ema_on_cpu=self.ema_on_cpu,
+            gradient_checkpointing=self.gradient_checkpointing,
+        ) as tuning:
+            forget(
+                generative,
+                tuning,
+                forgotten,
+                remembered,
+                fisher,
+                batch_size=self.batch_size,
+                forget_weight=1.0 if self.forget == "surrogate" else -1.0,
+                replay_weight=self.replay_weight,
+                penalty=self.penalty,
+                micro_batch=self.micro_batch,
+            )
+        return new_edit(
+            "sa", self, model, concepts, tensors=tuning.tensors, cost=tuning.cost, losses=tuning.losses
+        )
+
+    def drawing(self) -> Drawing:
+        """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""
+        return Drawing(
+            scheduler=self.scheduler,
+            steps=self.sampling_steps,
+            guidance_scale=self.guidance_scale,
+            eta=self.eta,
+        )
+
+    @property
+    def penalty(self) -> float:
+        """What (θ − θ*)² is multiplied by besides F: λ or λ / 2."""
+        return self.ewc_weight / 2 if self.ewc_half else self.ewc_weight
+
+    def surrogate_prompts(self, concept: Concept) -> tuple[str, ...]:
+        """The prompts whose pictures take the concept's place."""
+        own = (concept.surrogate,) if concept.surrogate else concept.anchor_prompts or (concept.anchor,)
+        return tuple(prompt for given in self.surrogate for prompt in (own if given == CONCEPT else (given,)))
+
+    def forgotten(self, generative: GenerativeModel[str], concept: Concept, seed: int) -> Examples[str]:
+        """What c_f is trained on for a concept, with the phrases that each example may come under."""
+        phrases = (concept.target,) if self.forget_phrases == "canonical" else concept.targets
+        if self.forget == "negative-elbo":
+            own = _round(phrases, self.surrogate_images)
+            return Examples(generative.draw(own, seed), [(phrase,) for phrase in own])
+        if self.surrogate == (NOISE,):
+            generator = Generator().manual_seed(image_seed("surrogate noise", concept.name, 0, seed))
+            examples = generative.draw_noise_examples(self.surrogate_images, generator)
+        else:
+            prompts = _round(self.surrogate_prompts(concept), self.surrogate_images)
+            examples = generative.draw(prompts, seed)
+        return Examples(examples, [phrases] * self.surrogate_images)
+
+    def _general_prompts(self, model: DiffusionModel, context: EraseContext) -> tuple[str, ...]:
+        if (self.replay or self.ewc) and not context.general_prompts:
+            raise BenchError(
+                f"no general prompts are known for the model {model.name}, and replay and the Fisher "
+                "need them (or --method-option replay=false with --method-option ewc=false)"
+            )
+        return context.general_prompts[: self.general_images]
+
+    def _remembered(
+        self, general: GeneralSet, generative: DiffusionGenerative, concepts: Sequence[Concept]
+    ) -> Examples[str]:
+        rows = silent_on(concepts, general.prompts)[: self.replay_images]
+        if not rows:
+            names = ", ".join(concept.name for concept in concepts)
+            raise BenchError(
+                f"all {len(general.prompts)} general prompts speak of {names}: nothing is left to replay "
+                "(--method-option general_images=… for more of them, or replay=false)"
+            )
+        return Examples(general.latents(generative)[rows], [(general.prompts[row],) for row in rows])
+
+    def _fisher(
+        self, general: GeneralSet, generative: DiffusionGenerative, context: EraseContext
+    ) -> dict[str, Tensor]:
+        return general.fisher(
+            generative,
+            context,
+            terms=self.fisher_terms if self.fisher == "fast" else None,
+            samples=self.fisher_images,
+            batch_size=self.fisher_batch,
+        )
+
+
+def _round(prompts: Sequence[str], count: int) -> list[str]:
+    """`count` prompts, going round."""
+    return [prompts[place % len(prompts)] for place in range(count)]
+
+
+OFFICIAL: dict[str, Any] = {"replay_images": 1000}
+PAPER: dict[str, Any] = {"replay_images": None, "ewc_half": True}
+NUDITY: dict[str, Any] = {"parameters": "noxattn", "steps": 31_500}
+MICROWORLD: dict[str, Any] = {
+    "surrogate_images": 48,
+    "general_images": 256,
+    "fisher": "fast",
+    "fisher_images": 128,
+    "fisher_terms": 16,
+    "fisher_batch": 16,
+    "sampling_steps": 20,
+    "guidance_scale": 4.0,
+    "ewc_weight": 0.05,
+    "steps": 200,
+    "batch_size": 8,
+    "learning_rate": 4e-4,
+    "ema_decay": 0.0,
+}
+
+SA = MethodCard(
+    name="sa",
+    title="Selective Amnesia",
+    paper="Heng and Soh, Selective Amnesia, NeurIPS 2023, arXiv:2305.10120",
+    formula="min_θ E_q ℓ_θ(x, c_f) + γ E ℓ_θ(x_r, c_r) + λ Σ_i F_i (θ_i − θ*_i)²",
+    build=SelectiveAmnesia,
+    presets={
+        "official": OFFICIAL,
+        "official-nudity": OFFICIAL | NUDITY,
+        "paper": PAPER,
+        "paper-nudity": PAPER | NUDITY,
+        "microworld": MICROWORLD,
+    },
+    many_concepts=True,
+    general_prompts=True,
+    notes=(
+        "Preset official is the Stable Diffusion code (b736571) for a celebrity, official-nudity that for "
+        "nudity: its four GPUs with a batch of 4 each are one batch of 16 here. As there, only the first "
+        "1000 replay pictures are used and F has no ½; preset paper uses all of them and the ½. Unlike "
+        "there, latents are the mean of the autoencoder's posterior instead of a draw from it. The exact "
+        "Fisher of these presets takes 5 million forward and backward passes, once for a base model; "
+        "--method-option fisher=fast takes a twentieth. The cost of an edit is that of its training: "
+        "pictures and Fisher, which edits share, are not in it."
+    ),
+)

@@ -1,0 +1,98 @@
+"""Pictures of a base model's general prompts and the Fisher information on them: one for all of its edits.
+
+They depend on no concept, and their seed is a setting of its own, so that edits with different
+seeds share them, too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import Generator, Tensor
+
+from erasure_bench.methods.base import EraseContext, Preparation
+from erasure_bench.methods.machinery.base_images import Drawing, base_images
+from erasure_bench.methods.machinery.parameters import select
+from erasure_bench.methods.selective_amnesia.fisher import Fisher, exact_fisher, fast_fisher
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.generative import DiffusionGenerative
+from erasure_bench.prompt_suites.concepts import Concept
+
+
+def pictures(
+    model: DiffusionModel, drawing: Drawing, context: EraseContext
+) -> Callable[[Sequence[str], int], Tensor]:
+    """Draws one picture of each prompt for a seed, or takes it from the context's cache."""
+
+    def draw(prompts: Sequence[str], seed: int) -> Tensor:
+        return base_images(model, prompts, replace(context, seed=seed), drawing)
+
+    return draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneralSet:
+    """General prompts, one picture each, drawn by the base model with `seed`."""
+
+    prompts: tuple[str, ...]
+    seed: int
+    drawing: Drawing
+
+    def latents(self, generative: DiffusionGenerative) -> Tensor:
+        """The pictures' latents [n, channels, height, width], on the CPU."""
+        return generative.draw(self.prompts, self.seed)
+
+    def fisher(
+        self,
+        generative: DiffusionGenerative,
+        context: EraseContext,
+        *,
+        terms: int | None,
+        samples: int | None,
+        batch_size: int,
+    ) -> Fisher:
+        """F of all of the UNet's parameters, by full name, on the pictures: made once for a base model.
+
+        `terms` are those of `fast_fisher`, None for the exact one; `samples` of the pictures are
+        used, the first ones, None for all. `batch_size` of them go through the model at once.
+        """
+        prompts = self.prompts[:samples]
+        key: dict[str, Any] = {
+            "prompts": list(prompts),
+            "seed": self.seed,
+            "drawing": asdict(self.drawing),
+            "terms": terms,
+        }
+
+        def make() -> dict[str, Tensor]:
+            parameters = select(generative.model.parts, "full")
+            examples = self.latents(generative)[: len(prompts)]
+            estimate = exact_fisher if terms is None else partial(fast_fisher, terms=terms)
+            return estimate(
+                generative,
+                parameters,
+                examples,
+                prompts,
+                generator=Generator().manual_seed(self.seed),
+                batch_size=batch_size,
+                on_sample=lambda done: context.prepared(Preparation(done, len(prompts), "Fisher samples")),
+            )
+
+        return context.cache.fetch(__name__, key, make)
+
+
+def silent_on(concepts: Sequence[Concept], prompts: Sequence[str]) -> list[int]:
+    """Places of the prompts with no target phrase of a concept in them, nor a phrase that evokes it.
+
+    A phrase is found wherever its letters stand, small or capital: `car` in `carpet` as well. It
+    costs some prompts too many rather than replaying the concept once.
+    """
+    phrases = {
+        phrase.lower() for concept in concepts for phrase in (*concept.targets, *concept.evoked_by) if phrase
+    }
+    return [
+        place
+        for place, prompt in enumerate(prompts)
+        if not any(phrase in prompt.lower() for phrase in phrases)
+    ]

@@ -1,0 +1,157 @@
+"""Content ids change with everything that can change a result, and with nothing else."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from erasure_bench.bench.identity.ids import canonical_json, code_version, content_id, module_file
+from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, PlannedImage, PlannedImages, ScoreTask
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.suite import Prompt
+
+CONCEPT = Concept(name="cat", kind="object", targets=("cat",), anchor="animal")
+PROMPT = Prompt(id="p1", text="a cat", role="target", subject="cat")
+ERASE = EraseTask(
+    method="m",
+    settings_class="x:M",
+    settings={"eta": 1.0, "steps": 10},
+    code="a",
+    base="b",
+    concepts=(CONCEPT,),
+    seed=0,
+    dtype="float32",
+)
+IMAGE = PlannedImage(prompt=PROMPT, image_index=0, seed=5, guidance_scale=7.5, height=64, width=64)
+GENERATE = GenerateTask(
+    erase=ERASE,
+    images=PlannedImages(role="target", images=(IMAGE,)),
+    scheduler="ddim",
+    steps=20,
+    eta=0.0,
+    code="s",
+)
+SCORE = ScoreTask(generate=GENERATE, concept=CONCEPT, evaluator="e", protocol={"threshold": 0.6}, code="v")
+
+
+def with_image(**changes: Any) -> GenerateTask:
+    return replace(GENERATE, images=PlannedImages(role="target", images=(replace(IMAGE, **changes),)))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(ERASE, settings_class="x:N"),
+        replace(ERASE, settings={"eta": 2.0, "steps": 10}),
+        replace(ERASE, code="z"),
+        replace(ERASE, base="z"),
+        replace(ERASE, concepts=(replace(CONCEPT, anchor="dog"),)),
+        replace(ERASE, concepts=()),
+        replace(ERASE, concepts=(CONCEPT, replace(CONCEPT, name="dog"))),
+        replace(ERASE, general_prompts="z"),
+        replace(ERASE, seed=1),
+        replace(ERASE, dtype="float16"),
+        replace(GENERATE, erase=replace(ERASE, seed=1)),
+        replace(GENERATE, scheduler="pndm"),
+        replace(GENERATE, steps=21),
+        replace(GENERATE, eta=0.5),
+        replace(GENERATE, code="z"),
+        with_image(prompt=replace(PROMPT, text="a dog")),
+        with_image(seed=6),
+        with_image(guidance_scale=7.0),
+        with_image(height=72),
+        with_image(width=72),
+        replace(SCORE, generate=with_image(seed=6)),
+        replace(SCORE, generate=with_image(prompt=replace(PROMPT, subject="dog"))),
+        replace(SCORE, generate=with_image(image_index=1)),
+        replace(SCORE, concept=replace(CONCEPT, label="cat")),
+        replace(SCORE, evaluator="f"),
+        replace(SCORE, protocol={"threshold": 0.7}),
+        replace(SCORE, code="z"),
+    ],
+)
+def test_each_determinant_changes_the_id(other: EraseTask | GenerateTask | ScoreTask) -> None:
+    original = {"erase": ERASE, "generate": GENERATE, "score": SCORE}[other.kind]
+    assert other.id != original.id
+
+
+def test_what_only_names_things_does_not_change_the_id() -> None:
+    assert replace(ERASE, method="other name").id == ERASE.id
+    assert replace(ERASE, settings={"steps": 10, "eta": 1.0}).id == ERASE.id
+    renamed = with_image(prompt=replace(PROMPT, id="p2", subject="dog"), image_index=3)
+    assert renamed.id == GENERATE.id, "pictures depend on a prompt's text, not on its name"
+
+
+def test_batch_size_device_and_data_folder_change_no_id(fake: ModuleType) -> None:
+    slow = RunConfig(suite="tiny", methods=("dim",), batch_size=1, device="cpu")
+    fast = RunConfig(suite="tiny", methods=("dim",), batch_size=64, device="cuda:1", data_dir=Path("/x"))
+    assert fake.tiny_plan(slow).id == fake.tiny_plan(fast).id
+
+
+@pytest.mark.parametrize("changes", [{"seeds": (1,)}, {"dtype": "bfloat16"}, {"limit": 1}])
+def test_what_changes_the_run_changes_the_plan(fake: ModuleType, changes: dict[str, Any]) -> None:
+    plain = RunConfig(suite="tiny", methods=("dim",))
+    assert fake.tiny_plan(plain.model_copy(update=changes)).id != fake.tiny_plan(plain).id
+
+
+def test_equal_values_have_one_spelling() -> None:
+    @dataclass(frozen=True)
+    class Settings:
+        b: tuple[int, ...] = (1, 2)
+        a: float = 0.1
+
+    assert canonical_json(Settings()) == '{"a":0.1,"b":[1,2]}' == canonical_json({"b": [1, 2], "a": 0.1})
+    assert content_id(Settings()) == content_id({"a": 0.1, "b": (1, 2)})
+
+
+def test_an_object_without_a_value_cannot_enter_an_id() -> None:
+    with pytest.raises(TypeError, match="cannot be part of a content id"):
+        content_id({"model": object()})
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package `codeversiontest` with a method module that imports a helper, relatively and lazily."""
+    folder = tmp_path / "codeversiontest"
+    folder.mkdir()
+    (folder / "__init__.py").write_text('"""Doc."""\n')
+    (folder / "method.py").write_text(
+        '"""Doc."""\nfrom . import helper\n\n\ndef erase():\n    """Doc."""\n'
+        "    from codeversiontest.late import g\n"
+        "    return helper.f() + g()  # sum\n"
+    )
+    (folder / "helper.py").write_text("def f():\n    return 1\n")
+    (folder / "late.py").write_text("def g():\n    return 1\n")
+    (folder / "unused.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return folder
+
+
+def test_comments_docstrings_and_layout_keep_the_code_version(package: Path) -> None:
+    before = code_version("codeversiontest.method")
+    (package / "method.py").write_text(
+        '"""Another docstring."""\n# a comment\nfrom . import helper\ndef erase():\n'
+        "    from codeversiontest.late import g\n    return (helper.f()\n            + g())\n"
+    )
+    (package / "unused.py").write_text("x = 2\n")
+    assert code_version("codeversiontest.method") == before
+
+
+@pytest.mark.parametrize("changed", ["method.py", "helper.py", "late.py", "__init__.py"])
+def test_code_changes_the_version_through_every_import(package: Path, changed: str) -> None:
+    before = code_version("codeversiontest.method")
+    with (package / changed).open("a") as file:
+        file.write("\nextra = 1\n")
+    assert code_version("codeversiontest.method") != before
+
+
+def test_the_closure_follows_our_rooms_and_no_library() -> None:
+    assert module_file("erasure_bench.prompt_suites.suite") is not None
+    version = code_version("erasure_bench.prompt_suites.suite")
+    assert version != code_version("erasure_bench.prompt_suites.concepts")
+    assert len(version) == 64
+    with pytest.raises(ModuleNotFoundError):
+        code_version("erasure_bench.prompt_suites.nothing_here")

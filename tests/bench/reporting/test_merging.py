@@ -1,0 +1,172 @@
+"""Runs made apart become the leaderboard that one run of all of it gives, and nothing else is mixed in."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pandas.testing import assert_frame_equal
+
+from erasure_bench.bench.cli.app import run_command
+from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.reporting.evidence import of_store
+from erasure_bench.bench.reporting.leaderboard import to_frame
+from erasure_bench.bench.reporting.merging import Part, merged, read_part, whole_config
+from erasure_bench.bench.reporting.record import portable, to_text
+from erasure_bench.bench.reporting.results import gather, write_results
+from erasure_bench.bench.storage.store import Store
+from erasure_bench.prompt_suites.errors import BenchError
+
+
+def config(*seeds: int, **more: object) -> RunConfig:
+    return RunConfig.model_validate({"suite": "tiny", "methods": ["dim"], "seeds": seeds, **more})
+
+
+def made(fake: ModuleType, folder: Path, plan: object, name: str) -> Part:
+    """A run with a store of its own."""
+    fake.run(plan, folder / f"store-{name}", folder / name)
+    return read_part(folder / name)
+
+
+@pytest.mark.parametrize("own_seeds", [False, True])
+def test_seeds_run_apart_give_what_they_give_together(
+    fake: ModuleType, tmp_path: Path, own_seeds: bool
+) -> None:
+    suite = fake.tiny_suite(own_seeds=own_seeds)
+    parts = [made(fake, tmp_path, fake.tiny_plan(config(seed), suite), f"seed{seed}") for seed in (1, 0)]
+    assert whole_config(parts) == config(0, 1)
+    whole = fake.tiny_plan(config(0, 1), suite)
+    together = made(fake, tmp_path, whole, "together")
+
+    evidence = merged(whole, parts)
+    expected = merged(whole, [together])
+
+    assert_frame_equal(evidence.scores, expected.scores)
+    assert evidence.scores["repeated"].any() == own_seeds
+    assert evidence.costs == expected.costs
+    assert_frame_equal(to_frame(gather(whole, evidence).rows), to_frame(gather(whole, expected).rows))
+
+
+@pytest.mark.parametrize("own_seeds", [False, True])
+def test_a_run_merged_with_nothing_is_itself(fake: ModuleType, tmp_path: Path, own_seeds: bool) -> None:
+    plan = fake.tiny_plan(config(0, 1), fake.tiny_suite(own_seeds=own_seeds))
+    part = made(fake, tmp_path, plan, "run")
+    with Store(tmp_path / "store-run") as store:
+        stored = of_store(plan, store, ())
+
+    evidence = merged(plan, [part])
+
+    columns = list(stored.scores)
+    assert_frame_equal(
+        evidence.scores.sort_values(columns, ignore_index=True),
+        stored.scores.sort_values(columns, ignore_index=True),
+    )
+    assert evidence._replace(scores=None) == stored._replace(scores=None)  # type: ignore[arg-type]
+
+
+def test_methods_run_apart_share_the_baseline_of_the_first(fake: ModuleType, tmp_path: Path) -> None:
+    none, dim, dark = fake.method("none"), fake.method("dim", strength=0.5), fake.method("dark", strength=0.9)
+    parts = [
+        made(fake, tmp_path, fake.tiny_plan(config(0), methods=[none, dim]), "a"),
+        made(fake, tmp_path, fake.tiny_plan(config(0, methods=["dark"]), methods=[none, dark]), "b"),
+    ]
+    assert whole_config(parts).methods == ("dim", "dark")
+    plan = fake.tiny_plan(whole_config(parts), methods=[none, dim, dark])
+
+    evidence = merged(plan, parts)
+
+    counts = evidence.scores.groupby("method").size()
+    assert set(counts.index) == {"none", "dim", "dark"} and counts.nunique() == 1
+
+
+def test_a_cell_of_other_settings_is_not_taken(fake: ModuleType, tmp_path: Path) -> None:
+    part = made(fake, tmp_path, fake.tiny_plan(config(0)), "run")
+    changed = fake.tiny_plan(config(0), methods=[fake.method("none"), fake.method("dim", strength=0.6)])
+
+    with pytest.raises(BenchError, match=r"2 of 4 cells .*: dim seed 0 \(2\); run those again"):
+        merged(changed, [part])
+
+
+def test_runs_of_other_protocols_are_refused(fake: ModuleType, tmp_path: Path) -> None:
+    parts = [
+        made(fake, tmp_path, fake.tiny_plan(config(0)), "a"),
+        made(fake, tmp_path, fake.tiny_plan(config(1, dtype="bfloat16")), "b"),
+    ]
+    with pytest.raises(BenchError, match="differ in --dtype: float32 and bfloat16"):
+        whole_config(parts)
+
+
+def test_a_failure_goes_along_with_its_cell(fake: ModuleType, tmp_path: Path) -> None:
+    parts = []
+    for seed in (0, 1):
+        worker = fake.FakeWorker(Store(tmp_path / f"store{seed}"))
+        worker.break_on = lambda task, seed=seed: (
+            task.kind == "erase" and task.settings.get("strength") == 0.5 and task.seed == seed == 1
+        )
+        fake.run(fake.tiny_plan(config(seed)), tmp_path, tmp_path / f"run{seed}", worker)
+        parts.append(read_part(tmp_path / f"run{seed}"))
+
+    evidence = merged(fake.tiny_plan(config(0, 1)), parts)
+
+    assert {(failure.method, failure.seed, failure.stage) for failure in evidence.failures} == {
+        ("dim", 1, "erase")
+    }
+
+
+def test_a_portable_record_says_nothing_of_its_store(fake: ModuleType, tmp_path: Path) -> None:
+    plan = fake.tiny_plan(config(0))
+    part = made(fake, tmp_path, plan, "run")
+    text = to_text(portable(part.record))
+    assert str(tmp_path) not in text and "erase/" not in text
+    assert merged(plan, [part._replace(record=json.loads(text))]).costs == merged(plan, [part]).costs
+
+
+def test_a_merged_run_can_be_merged_again(fake: ModuleType, tmp_path: Path) -> None:
+    parts = [made(fake, tmp_path, fake.tiny_plan(config(seed)), f"seed{seed}") for seed in (0, 1, 2)]
+    two = fake.tiny_plan(config(0, 1))
+    write_results(tmp_path / "two", two, gather(two, merged(two, parts[:2])), {"merged": ["a", "b"]})
+    three = fake.tiny_plan(config(0, 1, 2))
+
+    again = merged(three, [read_part(tmp_path / "two"), parts[2]])
+
+    assert_frame_equal(again.scores, merged(three, parts).scores)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["merge", "nothing", "--out", "m"], "no run 'nothing': no run.json in"),
+        (["merge", "old", "--out", "m"], "old: made by a version that cannot be merged"),
+        (["merge", "broken", "--out", "m"], "cannot be read"),
+    ],
+)
+def test_what_is_no_run_is_refused_in_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"old": json.dumps({"cells": [{"method": "none"}]}), "broken": "{"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(text)
+    assert run_command(words) == 3
+    said = capsys.readouterr()
+    assert said.out == "" and message in said.err and said.err.count("\n") == 1
+
+
+def test_the_command_merges_real_runs(tiny_model_dir: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    common = ["--suite", "microworld-instances", "--concepts", "grumpy-cat", "--evaluators", "nudity"]
+    common += ["--limit", "1", "--model", str(tiny_model_dir), "--store", "store"]
+    for seeds, name in (("0", "a"), ("1", "b"), ("0,1", "both")):
+        words = ["run", *common, "--methods", "negative-prompt", "--seeds", seeds, "--out", name]
+        assert run_command(words) == 0
+    capsys.readouterr()
+
+    assert run_command(["merge", "a", "b", "--out", "merged", "--json"]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    both = json.loads((tmp_path / "both" / "leaderboard.json").read_text())
+    assert document["seeds"] == [0, 1]
+    assert document["rows"] == both["rows"] and document["plan"] == both["plan"]
+    assert json.loads((tmp_path / "merged" / "run.json").read_text())["merged"] == ["a", "b"]
+    assert run_command(["export", "merged", "negative-prompt", "--out", "x"]) == 3
+    assert "merged from other runs" in capsys.readouterr().err

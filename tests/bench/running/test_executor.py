@@ -1,0 +1,188 @@
+"""A part that fails is recorded with its reason; everything that does not need it goes on."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from erasure_bench.bench.running.executor import Reporter, execute, reason_of
+from erasure_bench.bench.running.progress import LiveProgress, Pace, Quiet, clock
+from erasure_bench.bench.storage.store import Store, StoreError
+from erasure_bench.prompt_suites.errors import BenchError
+
+
+def broken_run(fake: ModuleType, tmp_path: Path, break_on: Any) -> tuple[Any, dict[str, Any], Any]:
+    worker = fake.FakeWorker(Store(tmp_path))
+    worker.break_on = break_on
+    plan = fake.tiny_plan()
+    outcome, _ = fake.run(plan, tmp_path, tmp_path / "out", worker)
+    return outcome, json.loads((tmp_path / "out" / "leaderboard.json").read_text()), worker
+
+
+def statuses(document: dict[str, Any], method: str, concept: str) -> set[tuple[str, str]]:
+    return {
+        (row["role"], row["status"])
+        for row in document["rows"]
+        if (row["method"], row["concept"]) == (method, concept)
+    }
+
+
+def test_a_broken_edit_fails_its_cell_alone(fake: ModuleType, tmp_path: Path) -> None:
+    def is_it(task: Any) -> bool:
+        return task.kind == "erase" and task.method == "dim" and task.concepts[0].name == "red ball"
+
+    outcome, document, worker = broken_run(fake, tmp_path, is_it)
+    (failure,) = outcome.failures
+    assert (failure.method, failure.concept, failure.stage) == ("dim", "red ball", "erase")
+    assert failure.reason == "RuntimeError: this erase task is broken"
+    assert "Traceback" in failure.trace
+    assert worker.forgotten == 1, "a model that a method failed on is loaded anew"
+    roles = ("target", "anchor", "retention")
+    assert statuses(document, "dim", "red ball") == {(role, "failed") for role in roles}
+    assert statuses(document, "dim", "Blue Cube") == {(role, "ok") for role in roles}
+    assert statuses(document, "none", "red ball") == {(role, "ok") for role in roles}
+    assert statuses(document, "dim", "overall") == {(role, "failed") for role in roles}
+    assert document["failures"] == [
+        "dim · red ball · seed 0: erasing: RuntimeError: this erase task is broken"
+    ]
+    assert "failed" in (tmp_path / "out" / "leaderboard.md").read_text()
+
+    mended = fake.FakeWorker(Store(tmp_path))
+    outcome, _ = fake.run(fake.tiny_plan(), tmp_path, tmp_path / "out", mended)
+    assert outcome.failures == () and len(mended.calls) == 1 + 3 + 3, "the next run mends just that cell"
+
+
+def test_broken_pictures_fail_their_role_in_every_cell_that_shares_them(
+    fake: ModuleType, tmp_path: Path
+) -> None:
+    def is_it(task: Any) -> bool:
+        return task.kind == "generate" and task.erase.method == "none" and task.images.role == "retention"
+
+    outcome, document, _ = broken_run(fake, tmp_path, is_it)
+    assert [(f.concept, f.role, f.evaluator) for f in outcome.failures] == [
+        ("red ball", "retention", None),
+        ("Blue Cube", "retention", None),
+    ]
+    assert ("retention", "failed") in statuses(document, "none", "red ball")
+    assert ("target", "ok") in statuses(document, "none", "red ball")
+    assert statuses(document, "dim", "red ball") == {
+        (role, "ok") for role in ("target", "anchor", "retention")
+    }
+
+
+def test_a_broken_score_fails_its_evaluator_and_role(fake: ModuleType, tmp_path: Path) -> None:
+    def is_it(task: Any) -> bool:
+        return (
+            task.kind == "score"
+            and task.generate.erase.method == "dim"
+            and task.generate.images.role == "target"
+        )
+
+    outcome, document, worker = broken_run(fake, tmp_path, is_it)
+    assert {(f.concept, f.role, f.evaluator, f.stage) for f in outcome.failures} == {
+        ("red ball", "target", "fake", "score"),
+        ("Blue Cube", "target", "fake", "score"),
+    }
+    assert statuses(document, "dim", "red ball") == {
+        ("target", "failed"),
+        ("anchor", "ok"),
+        ("retention", "ok"),
+    }
+    assert worker.forgotten == 0
+
+
+def test_a_full_disk_stops_the_run(fake: ModuleType, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    worker = fake.FakeWorker(store)
+
+    def full(task: Any) -> bool:
+        if task.kind == "score":
+            raise StoreError("store: the disk is full")
+        return False
+
+    worker.break_on = full
+    with pytest.raises(StoreError):
+        execute(fake.tiny_plan(), worker, store, Quiet())
+
+
+def test_evaluators_are_loaded_before_anything_is_drawn(fake: ModuleType, tmp_path: Path) -> None:
+    worker = fake.FakeWorker(Store(tmp_path))
+
+    def missing(evaluators: Any) -> None:
+        raise BenchError("weights are missing")
+
+    worker.prepare = missing
+    with pytest.raises(BenchError, match="weights"):
+        execute(fake.tiny_plan(), worker, worker.store, Quiet())
+    assert worker.calls == []
+
+
+def test_reasons_are_one_line_with_a_hint_where_memory_ran_out() -> None:
+    assert reason_of(BenchError("two\nlines")) == "two lines"
+    assert reason_of(ValueError("bad")) == "ValueError: bad"
+    assert "--batch-size" in reason_of(MemoryError())
+
+
+def test_time_left_follows_from_what_each_kind_took(fake: ModuleType) -> None:
+    tasks = fake.tiny_plan().tasks
+    pace = Pace(tasks)
+    assert pace.seconds_left is None and pace.images_per_second is None
+    for task in tasks[:-1]:
+        seconds = {"erase": 3.0, "generate": 0.5 * len(getattr(task, "images", ())), "score": 1.5}[task.kind]
+        pace.finished(task, seconds)
+    assert tasks[-1].kind == "score"
+    assert pace.seconds_left == pytest.approx(1.5)
+    assert pace.images_per_second == pytest.approx(2.0)
+    assert (clock(59.6), clock(3725)) == ("1:00", "1:02:05")
+
+
+def test_each_part_of_erasing_is_shown_with_the_time_that_is_left_of_it(
+    fake: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    from rich.console import Console
+
+    seen = [0.0]
+    monkeypatch.setattr("erasure_bench.bench.running.progress.time.perf_counter", lambda: seen[-1])
+    said = io.StringIO()
+    reporter = LiveProgress(Console(file=said, force_terminal=False, width=100))
+    cell = fake.tiny_plan().cells[0]
+    reporter.working_on(cell, next(task for task in cell.tasks if task.kind == "erase"))
+    for now, tell in (
+        (20.0, lambda: reporter.preparing(1, 4, "pictures")),
+        (40.0, lambda: reporter.preparing(2, 4, "pictures")),
+        (80.0, lambda: reporter.preparing(4, 4, "pictures")),
+        (90.0, lambda: reporter.preparing(1, 3, "Fisher samples")),
+        (100.0, lambda: reporter.preparing(2, 3, "Fisher samples")),
+        (110.0, lambda: reporter.step(1, 10, 0.5)),
+        (190.0, lambda: reporter.step(9, 10, 0.5)),
+    ):
+        seen.append(now)
+        tell()
+    ends = [line.rpartition("erasing ")[2] for line in said.getvalue().splitlines()]
+    assert ends == [
+        "1/4 pictures",
+        "2/4 pictures, 0:40 left",
+        "4/4 pictures, 0:00 left",
+        "1/3 Fisher samples",
+        "2/3 Fisher samples, 0:10 left",
+        "1/10 steps, loss 0.5000",
+        "9/10 steps, loss 0.5000, 0:10 left",
+    ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_live_progress_goes_through_a_whole_run(fake: ModuleType, tmp_path: Path, terminal: bool) -> None:
+    import io
+
+    from rich.console import Console
+
+    said = io.StringIO()
+    reporter: Reporter = LiveProgress(Console(file=said, force_terminal=terminal, width=100))
+    worker = fake.FakeWorker(Store(tmp_path))
+    worker.break_on = lambda task: task.kind == "erase" and task.method == "dim"
+    execute(fake.tiny_plan(), worker, worker.store, reporter)
+    assert "failed: dim · red ball · seed 0: erasing: RuntimeError" in said.getvalue()

@@ -1,0 +1,58 @@
+"""What edits share is made once for each base, dtype, maker and key."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from erasure_bench.bench.storage.cache import TENSORS_FILE, StoreCache
+from erasure_bench.bench.storage.store import DamagedEntry, Store
+
+
+class Maker:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> dict[str, Tensor]:
+        self.calls += 1
+        return {"a": torch.arange(6).reshape(2, 3).to(torch.float64), "b": torch.ones(2, dtype=torch.uint8)}
+
+
+def fetch(cache: StoreCache, make: Callable[[], dict[str, Tensor]], **key: object) -> dict[str, Tensor]:
+    return cache.fetch("erasure_bench.methods.base", key, make)
+
+
+def test_made_once_and_the_same_when_read_again(tmp_path: Path) -> None:
+    make = Maker()
+    with Store(tmp_path) as store:
+        first = fetch(StoreCache(store, "base", "float32"), make, prompts=["x"])
+    again = fetch(StoreCache(Store(tmp_path), "base", "float32"), make, prompts=["x"])
+
+    assert make.calls == 1
+    assert first.keys() == again.keys() == {"a", "b"}
+    for name in first:
+        torch.testing.assert_close(again[name], first[name], rtol=0, atol=0)
+
+
+def test_another_base_dtype_or_key_is_another_entry(tmp_path: Path) -> None:
+    make = Maker()
+    with Store(tmp_path) as store:
+        fetch(StoreCache(store, "base", "float32"), make, steps=1)
+        fetch(StoreCache(store, "base", "float32"), make, steps=2)
+        fetch(StoreCache(store, "base", "bfloat16"), make, steps=1)
+        fetch(StoreCache(store, "other", "float32"), make, steps=1)
+    assert make.calls == 4
+
+
+def test_a_damaged_entry_is_said_not_used(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        fetch(StoreCache(store, "base", "float32"), Maker(), steps=1)
+    (path,) = tmp_path.glob(f"cache/*/*/{TENSORS_FILE}")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+    with pytest.raises(DamagedEntry, match="damaged"):
+        fetch(StoreCache(Store(tmp_path), "base", "float32"), Maker(), steps=1)

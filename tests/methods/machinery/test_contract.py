@@ -1,0 +1,103 @@
+"""What every registered method promises, on the tiny model, from one table of tiny settings."""
+
+import pytest
+import torch
+
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.machinery.contract import CHECKS, check_contract
+from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial
+from erasure_bench.methods.registry import METHODS, build_method, method_card
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.errors import BenchError
+
+CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat", neighbours=("tabby cat",))
+DOG = Concept(name="dog", kind="instance", targets=("pirate dog",), anchor="dog")
+GENERAL = ("a tree", "a grumpy cat", "a red boat")
+
+ESD = {"steps": "3", "denoise_steps": "3", "scheduler": "ddim", "learning_rate": "1e-3", "batch_size": "2"}
+SA = {
+    "steps": "3",
+    "batch_size": "2",
+    "learning_rate": "1e-3",
+    "ema_decay": "0.5",
+    "surrogate_images": "2",
+    "sampling_steps": "2",
+    "fisher": "fast",
+    "fisher_terms": "2",
+}
+CA = {
+    "images": "4",
+    "denoise_steps": "2",
+    "eta": "0",
+    "steps": "3",
+    "learning_rate": "1e-3",
+    "batch_size": "2",
+}
+SLD = {"safety_scale": "50", "threshold": "0.05", "warmup_steps": "1"}
+
+TINY: dict[str, dict[str, str]] = {
+    "none": {},
+    "negative-prompt": {},
+    "sld-weak": SLD,
+    "sld-weak-diffusers": SLD,
+    "sld-medium": SLD,
+    "sld-strong": SLD,
+    "sld-max": SLD,
+    "esd-x": ESD,
+    "esd-x-strict": ESD,
+    "esd-u": ESD,
+    "esd-all": ESD | {"trajectories": "2"},
+    "ca-model": CA,
+    "ca-noise": CA,
+    "ca-reverse": CA,
+    "loss-max": CA | {"ceiling": "10"},
+    "sa": SA,
+    "uce": {"guide": "anchor", "retain": "neighbours"},
+}
+CHANGES_NOTHING = {"none"}
+
+
+def rehearse(name, model):
+    return Rehearsal(
+        Trial(
+            method=name,
+            model=model,
+            concepts=(CAT, DOG),
+            prompt="a grumpy cat",
+            options=TINY[name],
+            general_prompts=GENERAL,
+        )
+    )
+
+
+def test_every_method_is_in_the_table():
+    assert TINY.keys() == METHODS.keys()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_method_keeps_the_contract(name, tiny_model):
+    rehearsal = rehearse(name, tiny_model)
+    checks = {check.name: check for check in check_contract(rehearsal)}
+
+    assert checks.keys() == CHECKS.keys()
+    changes_nothing = {"changes the picture of the concept"} if name in CHANGES_NOTHING else set()
+    failed = {check.name: check.why for check in checks.values() if check.verdict == "failed"}
+    assert failed.keys() == changes_nothing, failed
+
+    several = checks["erases several concepts"].verdict
+    assert several == ("ok" if method_card(name).many_concepts else "skipped")
+
+    edit = rehearsal.first.edit
+    assert bool(edit.tensors) == (edit.cost.seconds > 0) == (edit.cost.peak_memory_bytes > 0)
+    if edit.losses:
+        other = rehearsal.other_seed.edit.tensors
+        assert other.keys() == edit.tensors.keys(), "what is trained does not depend on the seed"
+        assert not any(torch.equal(tensor, other[key]) for key, tensor in edit.tensors.items())
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_mistakes_say_how_to_mend_them(name, tiny_model):
+    with pytest.raises(BenchError, match="--concepts"):
+        build_method(name, options=TINY[name]).erase(tiny_model, (), EraseContext())
+    with pytest.raises(BenchError, match="--method-option"):
+        build_method(name, options={"no_such_setting": "1"})

@@ -1,0 +1,239 @@
+"""Fine-tuning stops clearly, restores bit for bit whatever happens, and reports what it did."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from erasure_bench.methods.base import EraseContext, Progress
+from erasure_bench.methods.machinery.parameters import select
+from erasure_bench.methods.machinery.training import FineTune, TrainingStopped
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.weights import changed_tensors, snapshot
+from erasure_bench.prompt_suites.errors import BenchError
+
+
+def tuned(model, **settings):
+    return FineTune(
+        model, "xattn", **{"learning_rate": 1e-3, "steps": 3, "context": EraseContext()} | settings
+    )
+
+
+def size(tuning):
+    """A loss on the weights alone: their mean square."""
+    return torch.cat([p.flatten() for p in tuning.parameters.values()]).square().mean()
+
+
+def test_model_is_as_it_was(tiny_model):
+    before = snapshot(tiny_model)
+    with tuned(tiny_model) as tuning:
+        for _ in tuning:
+            tuning.minimise([size(tuning)])
+        assert changed_tensors(before, tiny_model.named_tensors())
+
+    assert tuning.tensors.keys() == tuning.parameters.keys()
+    assert not changed_tensors(before, tiny_model.named_tensors())
+    assert all(not p.requires_grad and p.grad is None for p in tiny_model.named_tensors().values())
+
+
+def test_model_is_as_it_was_after_an_error(tiny_model):
+    before = snapshot(tiny_model)
+    with pytest.raises(KeyboardInterrupt), tuned(tiny_model) as tuning:
+        tuning.minimise([size(tuning)])
+        raise KeyboardInterrupt
+    assert not changed_tensors(before, tiny_model.named_tensors())
+    assert tuning.tensors == {}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_loss_that_is_not_finite_stops_and_keeps_the_curve(tiny_model, bad):
+    before = snapshot(tiny_model)
+    message = rf"step 2 of 3: the loss became {bad}.*learning_rate"
+    with pytest.raises(TrainingStopped, match=message) as stopped, tuned(tiny_model) as tuning:
+        for step in tuning:
+            tuning.minimise([size(tuning) * (bad if step == 1 else 1.0)])
+
+    assert len(stopped.value.losses) == 2
+    assert math.isfinite(stopped.value.losses[0])
+    assert not changed_tensors(before, tiny_model.named_tensors())
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("when", [1, 2, 15])
+def test_divergence_stops_whenever_it_begins(tiny_model, when, sign):
+    message = f"step {when + 1} of 20: the loss went to "
+    with pytest.raises(TrainingStopped, match=message) as stopped, tuned(tiny_model, steps=20) as tuning:
+        for step in tuning:
+            tuning.minimise([size(tuning) * (sign * 1e7 if step >= when else 1.0)])
+    assert len(stopped.value.losses) == when + 1
+
+
+def test_a_start_at_zero_is_no_divergence(tiny_model):
+    with tuned(tiny_model, steps=12) as tuning:
+        for step in tuning:
+            tuning.minimise([size(tuning) * 0.0 + (2.0 if step == 11 else 0.0)])
+    assert tuning.losses == [0.0] * 11 + [2.0]
+
+
+def test_weights_that_are_not_finite_stop(tiny_model):
+    with pytest.raises(TrainingStopped, match="no longer finite"), tuned(tiny_model, steps=1) as tuning:
+        tuning.minimise([size(tuning)])
+        with torch.no_grad():
+            next(iter(tuning.parameters.values())).fill_(math.nan)
+
+
+def test_micro_batches_add_up_and_progress_is_reported(tiny_model):
+    seen: list[Progress] = []
+    with tuned(tiny_model, context=EraseContext(report=seen.append)) as tuning:
+        for _ in tuning:
+            half = size(tuning) / 2
+            tuning.minimise(part for part in (half, size(tuning) / 2))
+
+    assert [(p.step, p.steps) for p in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert tuning.losses == [p.loss for p in seen]
+    with tuned(tiny_model) as whole:
+        for _ in whole:
+            whole.minimise([size(whole)])
+    torch.testing.assert_close(whole.losses, tuning.losses)
+
+
+def test_decoupled_weight_decay_is_adamws(tiny_model):
+    """With no gradient AdamW only shrinks the weights: by 1 − lr · decay a step."""
+    with tuned(tiny_model, optimiser="adamw", learning_rate=0.1, weight_decay=0.5, steps=1) as tuning:
+        name, parameter = next(iter(tuning.parameters.items()))
+        before = parameter.detach().clone()
+        tuning.minimise([size(tuning) * 0.0])
+    torch.testing.assert_close(tuning.tensors[name], before * (1 - 0.1 * 0.5))
+
+
+def test_average_is_the_exponential_one(tiny_model):
+    """ā ← d ā + (1 − d) θ, from θ* on, after every step: in numpy float64 from the weights of each step."""
+    decay = 0.7
+    visited = {}
+    with tuned(tiny_model, ema_decay=decay, learning_rate=1e-2, steps=4) as tuning:
+        expected = {name: p.detach().double().numpy().copy() for name, p in tuning.parameters.items()}
+        for _ in tuning:
+            tuning.minimise([size(tuning)])
+            visited = {name: p.detach().double().numpy().copy() for name, p in tuning.parameters.items()}
+            expected = {name: decay * expected[name] + (1 - decay) * visited[name] for name in visited}
+
+    assert tuning.tensors.keys() == expected.keys()
+    for name, tensor in tuning.tensors.items():
+        np.testing.assert_allclose(tensor.numpy(), expected[name], rtol=0, atol=1e-6)
+        assert np.abs(tensor.numpy() - visited[name]).max() > 1e-3, "the average is not the last weights"
+
+
+def test_average_moves_where_bfloat16_could_not(tiny_model_dir):
+    """From 1 by 1 % of the way to 1.125, nineteen times; bfloat16 has nothing between 1 and 1.0078."""
+    model = DiffusionModel.from_directory(tiny_model_dir, dtype=torch.bfloat16)
+    name, parameter = next(iter(select(model.parts, "xattn").items()))
+    with torch.no_grad():
+        parameter.fill_(1.0)
+    with tuned(model, ema_decay=0.99, steps=20) as tuning:
+        for step in tuning:
+            tuning.minimise([size(tuning) * 0.0])
+            if step == 0:
+                with torch.no_grad():
+                    parameter.fill_(1.125)
+
+    assert tuning.tensors[name].dtype == torch.bfloat16
+    expected = torch.full_like(parameter, 1 + 0.125 * (1 - 0.99**19))
+    assert torch.equal(tuning.tensors[name], expected)
+
+
+def test_no_average_without_a_decay(tiny_model):
+    with tuned(tiny_model, steps=1) as plain:
+        plain.minimise([size(plain)])
+    assert plain.averages == {}
+    with pytest.raises(BenchError, match="ema_decay=1: valid: 0"):
+        tuned(tiny_model, ema_decay=1.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_average_may_be_kept_on_the_cpu(tiny_model_dir):
+    model = DiffusionModel.from_directory(tiny_model_dir, device="cuda")
+    found = []
+    for on_cpu in (False, True):
+        with tuned(model, ema_decay=0.5, ema_on_cpu=on_cpu) as tuning:
+            for _ in tuning:
+                tuning.minimise([size(tuning)])
+            held = {average.device.type for average in tuning.averages.values()}
+            assert held == {"cpu" if on_cpu else "cuda"}
+        found.append(tuning.tensors)
+    torch.testing.assert_close(*found)
+
+
+def test_token_embedding_learns_where_the_loss_encodes_its_prompts(tiny_model):
+    """Only the rows of the prompt's own tokens move, and nothing but the embedding."""
+    before = snapshot(tiny_model)
+    latents = torch.ones(1, 4, 8, 8)
+    with FineTune(tiny_model, "embedding", learning_rate=1e-2, steps=2, context=EraseContext()) as tuning:
+        for _ in tuning:
+            tuning.minimise([tiny_model.predict_noise(latents, 500, "grumpy cat").square().mean()])
+
+    name = "text_encoder.embeddings.token_embedding.weight"
+    assert tuning.tensors.keys() == {name}
+    moved = (tuning.tensors[name] != before[name]).any(1).nonzero().flatten().tolist()
+    tokens = tiny_model.tokenizer("grumpy cat", padding="max_length", max_length=16).input_ids
+    assert set(moved) == set(tokens)
+    assert not changed_tensors(before, tiny_model.named_tensors())
+
+
+def gradients(model, latents, **settings):
+    """The gradients of one ESD-like loss, and how many calls of a residual block they took."""
+    calls = []
+    with tuned(model, steps=1, **settings) as tuning:
+        hook = model.unet.down_blocks[1].resnets[0].register_forward_pre_hook(lambda *_: calls.append(1))
+        model.predict_noise(latents, 500, "grumpy cat").square().mean().backward()
+        hook.remove()
+        found = {name: parameter.grad.clone() for name, parameter in tuning.parameters.items()}
+    return found, len(calls)
+
+
+def test_gradient_checkpointing_recomputes_and_changes_nothing(tiny_model):
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    plain, once = gradients(tiny_model, latents)
+    checkpointed, twice = gradients(tiny_model, latents, gradient_checkpointing=True)
+
+    assert (once, twice) == (1, 2), "a block runs again for its gradient"
+    assert plain.keys() == checkpointed.keys()
+    assert all(torch.equal(plain[name], checkpointed[name]) for name in plain)
+    assert not tiny_model.unet.is_gradient_checkpointing, "off again on leaving"
+
+
+def test_gradient_checkpointing_is_left_as_it_was_found(tiny_model):
+    tiny_model.unet.enable_gradient_checkpointing()
+    with tuned(tiny_model, gradient_checkpointing=True):
+        pass
+    assert tiny_model.unet.is_gradient_checkpointing
+
+    tiny_model.unet.disable_gradient_checkpointing()
+    with pytest.raises(KeyboardInterrupt), tuned(tiny_model, gradient_checkpointing=True):
+        assert tiny_model.unet.is_gradient_checkpointing
+        raise KeyboardInterrupt
+    assert not tiny_model.unet.is_gradient_checkpointing
+
+
+def test_cost_is_measured(tiny_model):
+    with tuned(tiny_model) as tuning:
+        for _ in tuning:
+            tuning.minimise([size(tuning)])
+
+    assert tuning.cost.steps == 3
+    assert 0 < tuning.cost.seconds < 60
+    assert tuning.cost.peak_memory_bytes > 50 * 2**20
+    assert tuning.cost == tuning.cost, "the clock stopped"
+    assert tuning.cost.memory == "process"
+
+
+def test_memory_peak_sees_what_was_allocated_and_freed():
+    from erasure_bench.methods.machinery.cost import Meter
+
+    with Meter("cpu") as small:
+        pass
+    with Meter("cpu") as large:
+        block = torch.ones(256 * 2**20, dtype=torch.uint8)
+        del block
+    assert large.cost(0).peak_memory_bytes - small.cost(0).peak_memory_bytes > 200 * 2**20
