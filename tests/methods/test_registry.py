@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from erasure_bench.methods import guidances, registry
+from erasure_bench.methods import registry
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import Edit
+from erasure_bench.methods.machinery import guidances
 from erasure_bench.methods.machinery.guidances import GUIDANCES, load_target
 from erasure_bench.methods.registry import METHODS, build_method, method_card, method_names
 from erasure_bench.prompt_suites.concepts import Concept

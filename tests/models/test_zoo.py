@@ -64,7 +64,9 @@ def test_an_unreachable_hub_is_part_of_the_same_line(monkeypatch):
 def test_missing_built_in_weights_say_how_to_make_them(tmp_path, monkeypatch):
     monkeypatch.setitem(ZOO, "microworld", replace(ZOO["microworld"], folder=tmp_path / "pipeline"))
 
-    with pytest.raises(BenchError, match=r"missing .*unet/config\.json.*python -m models\.microworld\.train"):
+    with pytest.raises(
+        BenchError, match=r"missing .*unet/config\.json.*python -m erasure_bench\.models\.microworld\.train"
+    ):
         resolve_model("microworld")
     assert local_copy("microworld") is None
 
