@@ -156,8 +156,8 @@ def run(
             "data_dir": data_dir,
         }
     )
-    from erasure_bench.bench.cli.commands import dry_run as plan_only
-    from erasure_bench.bench.cli.commands import full_run
+    from erasure_bench.bench.cli.commands.run import dry_run as plan_only
+    from erasure_bench.bench.cli.commands.run import full_run
 
     if dry_run:
         return plan_only(config, store, as_json=as_json)
@@ -172,7 +172,7 @@ def list_(
     as_json: AsJson = False,
 ) -> int:
     """List methods, evaluators, suites or models."""
-    from erasure_bench.bench.cli.commands import list_kind
+    from erasure_bench.bench.cli.commands.catalogue import list_kind
 
     return list_kind(kind, as_json=as_json)
 
@@ -183,7 +183,7 @@ def show(
     as_json: AsJson = False,
 ) -> int:
     """Show a card: paper, formula, settings and what each preset makes of them."""
-    from erasure_bench.bench.cli.commands import show_card
+    from erasure_bench.bench.cli.commands.catalogue import show_card
 
     return show_card(name, as_json=as_json)
 
@@ -197,7 +197,7 @@ def table(
     ] = None,
 ) -> int:
     """Print a finished run's leaderboard again."""
-    from erasure_bench.bench.cli.commands import print_table
+    from erasure_bench.bench.cli.commands.finished import print_table
 
     return print_table(run, format_, concepts)
 
@@ -216,7 +216,7 @@ def merge(
 
     For runs that were made on several machines. Needs the runs' run.json and scores.parquet; draws nothing.
     """
-    from erasure_bench.bench.cli.commands import merge_runs
+    from erasure_bench.bench.cli.commands.finished import merge_runs
 
     return merge_runs(runs, out, store, data_dir, as_json=as_json)
 
@@ -242,7 +242,7 @@ def export(
     ] = None,
 ) -> int:
     """Write an edit as weights that plain diffusers loads."""
-    from erasure_bench.bench.cli.commands import export_edit_of
+    from erasure_bench.bench.cli.commands.finished import export_edit_of
 
     return export_edit_of(run, method, format_, out, concept, seed, model)
 
@@ -263,7 +263,7 @@ def check(
 
     A few short erasures of one concept: nothing is measured. Exit code 1 if a check fails.
     """
-    from erasure_bench.bench.cli.commands import check_method
+    from erasure_bench.bench.cli.commands.examining import check_method
     from erasure_bench.bench.planning.config import named_options
 
     options = named_options(method_option or [], "--method-option")
@@ -273,7 +273,7 @@ def check(
 @app.command()
 def doctor(store: Store = None, data_dir: DataDir = None, as_json: AsJson = False) -> int:
     """What is installed, which weights and data are here, and whether there is a GPU."""
-    from erasure_bench.bench.cli.commands import print_findings
+    from erasure_bench.bench.cli.commands.examining import print_findings
 
     return print_findings(store, data_dir, as_json=as_json)
 

@@ -1,0 +1,1 @@
+"""What each command does. Returns the exit code; mistakes are BenchErrors."""

@@ -1,0 +1,57 @@
+"""What works here: `bench check` and `doctor`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from erasure_bench.bench.cli.output import FAILED, print_json, stdout_console
+
+
+def check_method(
+    method: str, model: str | None, options: Mapping[str, Mapping[str, str]], *, as_json: bool
+) -> int:
+    """Prints what the contract's checks found, each as soon as it is done."""
+    from erasure_bench.bench.cli.check import prepare_examination
+
+    console = stdout_console()
+    examination = prepare_examination(method, model, options)
+    if not as_json:
+        console.print(examination.title, highlight=False, markup=False)
+    marks = {"ok": "[green]ok[/]     ", "failed": "[red]failed[/] ", "skipped": "[dim]skipped[/]"}
+    for check in examination.run():
+        if not as_json:
+            why = f"  [dim]{escape(check.why)}[/]" if check.why else ""
+            console.print(
+                f"  {marks[check.verdict]}  {escape(check.name)}{why}", highlight=False, soft_wrap=True
+            )
+    if as_json:
+        print_json(examination.to_json())
+    else:
+        console.print(examination.summary, highlight=False, markup=False)
+    return FAILED if examination.failed else 0
+
+
+def print_findings(store: Path | None, data_dir: Path | None, *, as_json: bool) -> int:
+    """Prints what doctor found."""
+    from erasure_bench.bench.cli.doctor import examine, to_json
+
+    findings = examine(data_dir, store)
+    if as_json:
+        print_json(to_json(findings))
+        return 0
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    styles = {"ok": "green", "absent": "red", "note": "yellow"}
+    topic = ""
+    for finding in findings:
+        mark = f"[{styles[finding.verdict]}]{finding.verdict}[/]"
+        heading = finding.topic if finding.topic != topic else ""
+        table.add_row(heading, mark, escape(finding.name), escape(finding.detail))
+        topic = finding.topic
+    stdout_console().print(table)
+    return 0

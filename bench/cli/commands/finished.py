@@ -1,0 +1,92 @@
+"""What is made of finished runs: `bench table`, `merge`, `export`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from erasure_bench.bench.cli.output import (
+    FAILED,
+    RunFailed,
+    make_folder,
+    print_json,
+    stderr_console,
+    stdout_console,
+)
+from erasure_bench.bench.cli.paths import find_run, store_folder
+from erasure_bench.bench.planning.config import names
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+
+
+def print_table(run: str, form: str, concepts_asked: str | None) -> int:
+    """Prints a finished run's leaderboard."""
+    from erasure_bench.bench.reporting.results import LEADERBOARD, read_document
+    from erasure_bench.bench.reporting.tables import Board, print_rich
+
+    folder = find_run(run)
+    try:
+        if form in ("md", "csv", "json"):
+            sys.stdout.write((folder / f"{LEADERBOARD}.{form}").read_text(encoding="utf-8"))
+            return 0
+        board = Board.from_json(read_document(folder))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BenchError(
+            f"{folder}: the leaderboard cannot be read ({error}); run the same bench run again"
+        ) from error
+    wanted = names(concepts_asked, "--concepts")
+    if wanted == ("all",):
+        wanted = board.concepts
+    for name in wanted:
+        if name not in board.concepts:
+            raise UnknownName("concept", name, board.concepts, "--concepts")
+    print_rich(board, stdout_console(), wanted)
+    return 0
+
+
+def merge_runs(
+    runs: list[str], out: Path, store_asked: Path | None, data_dir: Path | None, *, as_json: bool
+) -> int:
+    """Writes and prints the leaderboard of several runs' cells."""
+    from erasure_bench.bench.planning.prepare import prepare
+    from erasure_bench.bench.reporting.merging import merged, read_part, whole_config
+    from erasure_bench.bench.reporting.record import RUN
+    from erasure_bench.bench.reporting.results import gather, write_results
+    from erasure_bench.bench.reporting.tables import Board, print_rich
+
+    parts = [read_part(find_run(run, RUN)) for run in runs]
+    plan = prepare(whole_config(parts, data_dir), store_folder(store_asked)).plan
+    results = gather(plan, merged(plan, parts))
+    make_folder(out)
+    try:
+        write_results(out, plan, results, {"merged": [str(part.folder) for part in parts]})
+    except OSError as error:
+        raise RunFailed(f"--out {out}: {error.strerror or error}") from error
+    if as_json:
+        print_json(results.document)
+    else:
+        print_rich(Board.from_json(results.document), stdout_console())
+    stderr_console().print(f"Results in {out}.", highlight=False, soft_wrap=True)
+    return FAILED if results.evidence.failures else 0
+
+
+def export_edit_of(
+    run: str,
+    method: str,
+    form: Any,
+    out: Path,
+    concept: str | None,
+    seed: int | None,
+    model: str | None,
+) -> int:
+    """Writes one edit of a finished run as weights, and prints where."""
+    from erasure_bench.bench.cli.export import find_edit
+    from erasure_bench.bench.running.libraries import quiet_libraries
+    from erasure_bench.methods.edit import Edit
+    from erasure_bench.methods.machinery.exporting import export_edit
+    from erasure_bench.models.zoo import resolve_model
+
+    found = find_edit(find_run(run), method, concept, seed)
+    quiet_libraries()
+    base = resolve_model(model or found.model)
+    written = export_edit(Edit.load(found.folder), base.path, form, out)
+    stdout_console().print(str(written), highlight=False, markup=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,151 @@
+"""`bench run`: does a plan, or prints it."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from erasure_bench.bench.cli.output import (
+    FAILED,
+    RunFailed,
+    make_folder,
+    print_json,
+    stderr_console,
+    stdout_console,
+)
+from erasure_bench.bench.cli.paths import run_folder, store_folder
+from erasure_bench.bench.planning.config import RunConfig
+
+
+def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, as_json: bool) -> int:
+    """Does the plan's unfinished tasks, writes the run's folder and prints the leaderboard."""
+    from erasure_bench.bench.planning.prepare import prepare
+    from erasure_bench.bench.reporting.evidence import of_store
+    from erasure_bench.bench.reporting.results import gather, write_results
+    from erasure_bench.bench.reporting.tables import Board, print_rich
+    from erasure_bench.bench.running.executor import execute
+    from erasure_bench.bench.running.progress import LiveProgress
+    from erasure_bench.bench.running.worker import Worker
+    from erasure_bench.bench.storage.store import Store
+
+    said = stderr_console()
+    root = store_folder(store_asked)
+    prepared = prepare(config, root)
+    plan, source = prepared.plan, prepared.source
+    for note in prepared.notes:
+        said.print(note, style="dim", markup=False, highlight=False)
+    folder = run_folder(out, config, source.name)
+    make_folder(folder)
+    with Store(root) as store:
+        worker = Worker(
+            source,
+            plan.methods,
+            plan.evaluators,
+            store,
+            device=config.device,
+            dtype=config.dtype,
+            batch_size=config.batch_size,
+            general_prompts=prepared.general_prompts,
+        )
+        missing = plan.missing(store)
+        todo = sum(missing.tasks.values())
+        said.print(
+            f"{len(plan.cells)} cells, {len(plan.tasks)} tasks: {len(plan.tasks) - todo} in the store, "
+            f"{todo} to do, {missing.images} images to draw",
+            highlight=False,
+        )
+        outcome = execute(plan, worker, store, LiveProgress(said))
+        skipped = [note for note in prepared.notes if note.startswith("skipped")]
+        results = gather(plan, of_store(plan, store, outcome.failures), skipped)
+        made = {"execution": {"seconds": round(outcome.seconds, 3), "tasks_done": dict(outcome.done)}}
+        try:
+            write_results(folder, plan, results, made, store)
+        except OSError as error:
+            raise RunFailed(
+                f"--out {folder}: {error.strerror or error}; what is finished is in the store: "
+                "make room or name another folder, then run the same command again"
+            ) from error
+    if as_json:
+        print_json(results.document)
+    else:
+        print_rich(Board.from_json(results.document), stdout_console())
+    _say_where(said, folder, root, [case.name for case in plan.cases])
+    return FAILED if outcome.failures else 0
+
+
+def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> int:
+    """Prints the plan: cells, tasks, how many are in the store, images to draw."""
+    from erasure_bench.bench.planning.plan import unfinished
+    from erasure_bench.bench.planning.prepare import prepare
+    from erasure_bench.bench.storage.store import Store
+
+    root = store_folder(store_asked)
+    prepared = prepare(config, root)
+    plan, store = prepared.plan, Store(root)
+    missing = plan.missing(store)
+    tasks = {kind: sum(task.kind == kind for task in plan.tasks) for kind in missing.tasks}
+    cells = [
+        {
+            "method": cell.method.name,
+            "concept": cell.case.name,
+            "seed": cell.seed,
+            "tasks": len(cell.tasks),
+            "images": sum(len(task.images) for task in cell.generate),
+            "to_do": len(unfinished([cell], store)),
+        }
+        for cell in plan.cells
+    ]
+    document = {
+        "suite": plan.suite.name,
+        "model": {"name": plan.model.name, "digest": plan.model.digest, "resolution": plan.sizes.resolution},
+        "plan": plan.id,
+        "tasks": tasks,
+        "tasks_to_do": dict(missing.tasks),
+        "images": plan.images,
+        "images_to_draw": missing.images,
+        "cells": cells,
+        "store": str(root),
+        "notes": list(prepared.notes),
+    }
+    if as_json:
+        print_json(document)
+        return 0
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("method", "concept", "seed", "images", "tasks", "to do"):
+        table.add_column(title, justify="left" if title in ("method", "concept") else "right")
+    for cell in cells:
+        table.add_row(
+            *(escape(str(cell[key])) for key in ("method", "concept", "seed", "images", "tasks", "to_do"))
+        )
+    console = stdout_console()
+    console.print(table)
+    console.print(
+        "\n".join(
+            [
+                "",
+                f"{len(cells)} cells on {plan.model.name}, {plan.sizes.resolution} pixels (shared: once)",
+                *(
+                    f"  {kind:<9} {tasks[kind]:>6}, {tasks[kind] - missing.tasks[kind]} in the store"
+                    for kind in missing.tasks
+                ),
+                f"  images    {plan.images:>6}, {missing.images} to draw",
+                *(f"left out by the suite: {left.rows} rows ({left.reason})" for left in plan.suite.left_out),
+                *prepared.notes,
+            ]
+        ),
+        highlight=False,
+        markup=False,
+    )
+    return 0
+
+
+def _say_where(said: Console, folder: Path, root: Path, concepts: list[str]) -> None:
+    files = ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
+    said.print(
+        f"Results in {folder}: {files}. Pictures and edits in {root}.", highlight=False, soft_wrap=True
+    )
+    if len(concepts) > 1:
+        said.print(
+            f"Each concept's own table: bench table {folder} --concepts all", highlight=False, soft_wrap=True
+        )
