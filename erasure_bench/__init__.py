@@ -4,4 +4,10 @@ In the source tree the rooms lie at the top and this folder holds links to them;
 So no `models` or `methods` of a user's own repository can be taken for ours, nor ours for theirs.
 """
 
+from erasure_bench.environment import go_offline, is_offline, send_nothing_home
+
 __version__ = "0.1.0"
+
+send_nothing_home()
+if is_offline():
+    go_offline()

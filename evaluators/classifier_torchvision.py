@@ -1,6 +1,5 @@
 """A torchvision classifier by name, with its own transforms and categories."""
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from erasure_bench.environment import why_offline
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.labelled_classifier import (
@@ -76,13 +76,15 @@ class TorchvisionClassifier:
         if self.file is not None:
             state: Mapping[str, Any] = torch.load(self._local_file(), map_location="cpu", weights_only=True)
             return state
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        name = chosen.url.rpartition("/")[2]
         try:
+            if (off := why_offline()) and not (folder / name).is_file():
+                raise FileNotFoundError(off)
             with redirect_stdout(sys.stderr):
                 fetched: Mapping[str, Any] = chosen.get_state_dict(progress=False, check_hash=True)
             return fetched
         except Exception as error:
-            folder = os.path.join(torch.hub.get_dir(), "checkpoints")
-            name = chosen.url.rpartition("/")[2]
             raise BenchError(
                 f"weights {name} of {self.name}/{self.weights} are not here and could not be fetched. "
                 f"Looked in {folder}. "

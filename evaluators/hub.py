@@ -4,14 +4,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from erasure_bench.environment import why_hub_is_off
 from erasure_bench.prompt_suites.errors import BenchError
 
 
 def hub_file(repository: str, names: Sequence[str], what: str, otherwise: str) -> Path:
     """The first of `names` that can be had from `repository` ("ORG/NAME").
 
-    Looked for in $BENCH_MODELS/<ORG>/<NAME>, in the hub's cache and, unless HF_HUB_OFFLINE is set, at
-    the hub or HF_ENDPOINT. Raises `BenchError`: `what` says what the file is for, `otherwise` how to
+    Looked for in $BENCH_MODELS/<ORG>/<NAME>, in the hub's cache and, unless offline, at the hub or
+    HF_ENDPOINT. Raises `BenchError`: `what` says what the file is for, `otherwise` how to
     do without the hub.
     """
     from huggingface_hub import constants, try_to_load_from_cache
@@ -44,8 +45,8 @@ def _download(repository: str, names: Sequence[str]) -> tuple[Path | None, str]:
     from huggingface_hub import constants, get_session, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    if constants.HF_HUB_OFFLINE:
-        return None, "offline: HF_HUB_OFFLINE is set"
+    if off := why_hub_is_off():
+        return None, off
     reason = ""
     try:
         # The hub's own client tries five times before it says that there is no network.

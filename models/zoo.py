@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from erasure_bench.environment import why_hub_is_off
 from erasure_bench.models.digest import weights_digest
 from erasure_bench.models.pipeline_files import CONFIGS, WEIGHTS, incomplete, missing_files, required_files
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
@@ -119,7 +120,7 @@ def resolve_model(spec: str, *, download: bool = True) -> ModelSource:
 
     `spec` is a name of `ZOO`, a local pipeline directory, or a hub id `org/repo[@revision]`. Weights
     of the hub are looked for in $BENCH_MODELS/<name>, $BENCH_MODELS/<org>/<repo>, the hub's cache,
-    and then, with `download`, on the hub itself ($HF_ENDPOINT; not when HF_HUB_OFFLINE is set).
+    and then, with `download`, on the hub itself ($HF_ENDPOINT; not when offline).
     Raises UnknownName or a BenchError that says which files are missing, where they were looked
     for and how to get them.
     """
@@ -245,8 +246,8 @@ def _download(entry: ZooEntry) -> tuple[Path | None, str]:
     """Fetches the files that are read: the directory, or None with the reason why not."""
     from huggingface_hub import constants, get_session, snapshot_download
 
-    if constants.HF_HUB_OFFLINE:
-        return None, "offline: HF_HUB_OFFLINE is set"
+    if reason := why_hub_is_off():
+        return None, reason
     try:
         # The hub's own client tries five times before it says that there is no network.
         get_session().head(constants.ENDPOINT, timeout=5)

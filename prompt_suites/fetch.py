@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from erasure_bench.environment import why_offline
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
 
@@ -73,8 +74,8 @@ def locate(
     """The first of `files` of which a copy is at hand, else the first one fetched from upstream.
 
     Looks in `data_dir` (plain or gzipped), then in the cache, then fetches and keeps a copy in
-    the cache. `cache_dir` is the user's cache folder and `base_url` $BENCH_UPSTREAM or
-    raw.githubusercontent.com unless given.
+    the cache, unless offline. `cache_dir` is the user's cache folder and `base_url` $BENCH_UPSTREAM
+    or raw.githubusercontent.com unless given.
     Raises BenchError if `data_dir` is no folder, a copy is not the pinned file, or none can be had.
     """
     if data_dir is not None and not data_dir.is_dir():
@@ -111,6 +112,8 @@ def _fetched(file: UpstreamFile, cache: Path, base: str, data_dir: Path | None) 
     url = file.url(base)
     place = _cached(file, cache)
     try:
+        if off := why_offline():
+            raise ConnectionRefusedError(off)
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
             content = answer.read(file.size + 1)
     except (OSError, http.client.HTTPException, ValueError) as error:

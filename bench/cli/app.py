@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from erasure_bench.environment import go_offline
 from erasure_bench.prompt_suites.errors import BenchError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
@@ -32,10 +33,26 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _stay_offline(asked: bool) -> bool:
+    """Before the command's own modules are imported: the hub's client reads its variable only then."""
+    if asked:
+        go_offline()
+    return asked
+
+
 Store = Annotated[
     Path | None, typer.Option(help="Folder of finished tasks (else $BENCH_STORE, else .bench/store).")
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with upstream prompt files (else $BENCH_DATA).")]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        help="Ask no network: what is not here is an error that says how to get it (or $BENCH_OFFLINE=1).",
+        callback=_stay_offline,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
@@ -123,6 +140,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder of the results (else one below runs/).")] = None,
     store: Store = None,
     data_dir: DataDir = None,
+    offline: Offline = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -210,6 +228,7 @@ def merge(
     out: Annotated[Path, typer.Option(help="Folder of the merged results.")],
     store: Store = None,
     data_dir: DataDir = None,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> int:
     """One leaderboard of several runs that differ in their seeds or methods only.
@@ -240,6 +259,7 @@ def export(
     model: Annotated[
         str | None, typer.Option(help="The base model's folder, where it is no longer where it was.")
     ] = None,
+    offline: Offline = False,
 ) -> int:
     """Write an edit as weights that plain diffusers loads."""
     from erasure_bench.bench.cli.commands.finished import export_edit_of
@@ -257,6 +277,7 @@ def check(
     method_option: Annotated[
         list[str] | None, typer.Option(help="KEY=VALUE or METHOD.KEY=VALUE. Repeatable.")
     ] = None,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> int:
     """Try a method out: does it keep the contract of all methods?
