@@ -8,7 +8,8 @@ from pathlib import Path
 def sha256_of(path: Path) -> str:
     """Lower-case hex sha256 of a file, or of a folder (names and contents of its files, at any depth).
 
-    Files are read once per process as long as their size and modification time stay the same.
+    Files are read once per process as long as size, both times, inode and device stay the same: a user
+    can set a modification time back, not the time of the inode's last change.
     """
     if path.is_dir():
         lines = (
@@ -18,10 +19,11 @@ def sha256_of(path: Path) -> str:
         )
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     stat = path.stat()
-    return _sha256_of_file(path.resolve(), stat.st_size, stat.st_mtime_ns)
+    key = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
+    return _sha256_of_file(path.resolve(), key)
 
 
 @lru_cache(maxsize=256)
-def _sha256_of_file(path: Path, size: int, modified: int) -> str:
+def _sha256_of_file(path: Path, key: tuple[int, ...]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,34 +13,47 @@ from erasure_bench.models.pipeline_files import files_read
 
 REMEMBERED_FROM_BYTES = 1 << 20
 SETTLED_SECONDS = 2.0
-"""A file changed less than this ago is not remembered: another write could leave its time stamp as it is."""
+"""A file changed less than this ago is not remembered: another write could leave its times as they are."""
 
 
 def weights_digest(directory: Path) -> str:
     """Lower-case hex SHA-256 over the sorted (relative path, file SHA-256) of a pipeline's files.
 
     Covers the configs, the tokenizer and the weight files that are loaded, so that unused variants
-    do not matter. Large files are hashed once and remembered in the user's cache by path, size
-    and modification time. Raises BenchError when the directory is incomplete.
+    do not matter. Large files are hashed once and remembered, as `file_digest` says. Raises
+    BenchError when the directory is incomplete.
     """
     return files_digest(directory, files_read(directory))
 
 
-def files_digest(directory: Path, files: Iterable[Path]) -> str:
+def files_digest(directory: Path, files: Iterable[Path], *, afresh: bool = False) -> str:
     """Lower-case hex SHA-256 over the (relative path, file SHA-256) of a folder's files, in order."""
     whole = hashlib.sha256()
     for path in files:
-        whole.update(f"{path.relative_to(directory).as_posix()}\0{file_digest(path)}\n".encode())
+        digest = file_digest(path, afresh=afresh)
+        whole.update(f"{path.relative_to(directory).as_posix()}\0{digest}\n".encode())
     return whole.hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, remembered when it is large and has settled."""
+def file_digest(path: Path, *, afresh: bool = False) -> str:
+    """SHA-256 of a file; when it is large and has settled, remembered in the user's cache.
+
+    The memory goes by path, size, both times, inode and device: a modification time can be set to
+    what it was, the time of the inode's last change cannot. `afresh` reads the file all the same.
+    """
     path = path.resolve()
     status = path.stat()
-    key = {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
-    if status.st_size < REMEMBERED_FROM_BYTES or time.time() - status.st_mtime < SETTLED_SECONDS:
+    changed = max(status.st_mtime, status.st_ctime)
+    if afresh or status.st_size < REMEMBERED_FROM_BYTES or time.time() - changed < SETTLED_SECONDS:
         return _hash(path)
+    key = {
+        "path": str(path),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
+        "inode": status.st_ino,
+        "device": status.st_dev,
+    }
     note = digest_cache() / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
     try:
         remembered = json.loads(note.read_text())

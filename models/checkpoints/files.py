@@ -68,7 +68,7 @@ def checkpoint_files(path: Path) -> CheckpointFiles:
 def checkpoint_digest(path: Path) -> str:
     """Lower-case hex SHA-256 of a checkpoint file, or over the sorted (name, SHA-256) of a folder's files.
 
-    Large files are hashed once and remembered. Raises BenchError as `checkpoint_files` does.
+    Always of what the files hold now: nothing is remembered. Raises BenchError as `checkpoint_files` does.
     """
     return digest_of(checkpoint_files(path))
 
@@ -76,8 +76,8 @@ def checkpoint_digest(path: Path) -> str:
 def digest_of(files: CheckpointFiles) -> str:
     """`checkpoint_digest` of files that are known already."""
     if files.kind == "file":
-        return file_digest(files.weights[""])
-    return files_digest(files.path, sorted(files.all))
+        return file_digest(files.weights[""], afresh=True)
+    return files_digest(files.path, sorted(files.all), afresh=True)
 
 
 def _pipeline(path: Path) -> CheckpointFiles:

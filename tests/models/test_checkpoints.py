@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from erasure_bench.models import digest
 from erasure_bench.models.checkpoints.checkpoint import read_checkpoint
 from erasure_bench.models.checkpoints.files import checkpoint_digest
 from erasure_bench.prompt_suites.errors import BenchError
@@ -245,6 +246,16 @@ def test_digest_of_a_folder_follows_the_weights_alone(tiny_model_dir, tmp_path):
     content[-1] ^= 1
     weights.write_bytes(content)
     assert checkpoint_digest(folder) != before
+
+
+def test_a_users_weights_are_hashed_afresh_each_time(tiny_model_dir, monkeypatch):
+    def refuse(*anything):
+        raise AssertionError("remembered")
+
+    monkeypatch.setattr(digest, "REMEMBERED_FROM_BYTES", 0)
+    monkeypatch.setattr(digest, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(digest, "digest_cache", refuse)
+    assert checkpoint_digest(tiny_model_dir)
 
 
 def test_digests_need_no_torch():

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import time
 
 import pytest
 import torch
@@ -145,7 +146,7 @@ def test_an_incomplete_directory_has_no_digest(copied):
 def test_large_files_are_hashed_once_until_they_change(tmp_path, monkeypatch):
     path = tmp_path / "weights"
     path.write_bytes(b"a" * digest.REMEMBERED_FROM_BYTES)
-    os.utime(path, (1_000_000, 1_000_000))
+    monkeypatch.setattr(digest, "SETTLED_SECONDS", 0.0)
     hashed = []
     real = digest._hash
     monkeypatch.setattr(digest, "_hash", lambda path: hashed.append(path) or real(path))
@@ -158,10 +159,38 @@ def test_large_files_are_hashed_once_until_they_change(tmp_path, monkeypatch):
     assert len(hashed) == 2
 
 
-def test_a_damaged_or_forbidden_cache_only_costs_time(tmp_path, monkeypatch):
+@pytest.mark.parametrize("replaced", [False, True])
+def test_other_content_of_the_same_size_and_time_has_another_digest(tmp_path, monkeypatch, replaced):
+    monkeypatch.setattr(digest, "SETTLED_SECONDS", 0.0)
     path = tmp_path / "weights"
     path.write_bytes(b"a" * digest.REMEMBERED_FROM_BYTES)
     os.utime(path, (1_000_000, 1_000_000))
+    before = file_digest(path)
+    time.sleep(0.01)  # the kernel's clock of inodes ticks every few milliseconds
+
+    changed = tmp_path / "new" if replaced else path
+    changed.write_bytes(b"b" * digest.REMEMBERED_FROM_BYTES)
+    os.utime(changed, (1_000_000, 1_000_000))
+    changed.rename(path)
+    assert file_digest(path) != before
+
+
+def test_what_was_remembered_is_not_asked_for_a_digest_afresh(tmp_path, monkeypatch):
+    monkeypatch.setattr(digest, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(digest, "digest_cache", lambda: tmp_path / "digests")
+    path = tmp_path / "weights"
+    path.write_bytes(b"a" * digest.REMEMBERED_FROM_BYTES)
+    true = file_digest(path)
+    (note,) = (tmp_path / "digests").iterdir()
+    note.write_text(note.read_text().replace(true, "0" * 64))
+    assert file_digest(path) == "0" * 64
+    assert file_digest(path, afresh=True) == true
+
+
+def test_a_damaged_or_forbidden_cache_only_costs_time(tmp_path, monkeypatch):
+    path = tmp_path / "weights"
+    path.write_bytes(b"a" * digest.REMEMBERED_FROM_BYTES)
+    monkeypatch.setattr(digest, "SETTLED_SECONDS", 0.0)
     expected = file_digest(path)
     for note in digest_cache().iterdir():
         note.write_text("{")
