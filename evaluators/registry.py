@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.errors import UnknownName
+from erasure_bench.prompt_suites.foreign.targets import load_target
 
 if TYPE_CHECKING:
     from erasure_bench.evaluators.base import Evaluator, EvaluatorCard
@@ -37,12 +37,7 @@ def evaluator_card(name: str) -> EvaluatorCard:
     targets = EVALUATORS if name in EVALUATORS else _targets()
     if name not in targets:
         raise UnknownName("evaluator", name, targets, "--evaluators")
-    module, _, attribute = targets[name].partition(":")
-    try:
-        card: EvaluatorCard = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a package's code, which may do anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise BenchError(f"evaluator {name!r} cannot be loaded from {targets[name]}: {reason}") from error
+    card: EvaluatorCard = load_target(targets[name], f"evaluator {name!r}")
     return card
 
 

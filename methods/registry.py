@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from erasure_bench.methods.machinery.from_file import described, file_target, in_file
-from erasure_bench.methods.machinery.guidances import load_target
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.foreign.errors import contained, described
+from erasure_bench.prompt_suites.foreign.files import METHOD, file_target, in_file
+from erasure_bench.prompt_suites.foreign.targets import load_target
 
 if TYPE_CHECKING:
     from erasure_bench.methods.base import Method, MethodCard
@@ -57,7 +58,7 @@ def method_target(name: str) -> str:
     Raises UnknownName, or BenchError for a file that has no such method.
     """
     if in_file(name):
-        return file_target(name)
+        return file_target(name, METHOD)
     known = methods()
     if name not in known:
         raise UnknownName("method", name, known, "--methods")
@@ -90,7 +91,8 @@ def build_method(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
     if missing := [field.name for field in fields if _is_required(field) and field.name not in settings]:
         raise BenchError(f"{name}: give {', '.join(missing)} (--method-option {missing[0]}=…)")
     try:
-        method: Method = card.build(**settings)
+        with contained("its settings"):
+            method: Method = card.build(**settings)
     except Exception as error:  # what a settings class of someone else's raises
         reason = described(error, None)
         hint = "" if "--method-option" in reason else " (--method-option)"

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, Union, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.foreign.errors import contained, described
 
 
 class _SettingsClass(Protocol):
@@ -47,11 +48,16 @@ def build_from_options(
     values = {name: _checked(settable[name], value, name, flag, what) for name, value in settings.items()}
     values |= {name: _parsed(settable[name], text, name, flag, what) for name, text in options.items()}
     try:
-        return cls(**values)
+        with contained(what):
+            return cls(**values)
+    except BenchError:
+        raise
     except ValueError as error:
         raise BenchError(f"{what}: {error} ({flag})") from error
     except TypeError as error:
         raise BenchError(f"{what} cannot be built: {error}; set it with {flag} NAME=VALUE") from error
+    except Exception as error:  # what a settings class of someone else's raises
+        raise BenchError(f"{what} cannot be built: {described(error, None)}") from error
 
 
 def _checked(kind: Any, value: object, name: str, flag: str, what: str) -> Any:

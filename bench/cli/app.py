@@ -73,7 +73,7 @@ def run_command(arguments: list[str]) -> int:
         where = error.ctx.command_path if getattr(error, "ctx", None) else "bench"
         return _complain(f"{error.format_message().rstrip('.')} (see {where} --help)", WRONG_USAGE)
     except BenchError as error:
-        return _complain(str(error), error.exit_code)
+        return _complain(str(error), error.exit_code or FAILED)
     except (KeyboardInterrupt, typer.Abort):
         return _complain(_STOPPED, INTERRUPTED)
     except BrokenPipeError:

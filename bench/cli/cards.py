@@ -43,7 +43,7 @@ def sheet(name: str) -> Sheet:
 
     Raises UnknownName, or BenchError where a file's or a package's code cannot be loaded.
     """
-    from erasure_bench.methods.machinery.from_file import in_file
+    from erasure_bench.prompt_suites.foreign.files import in_file
 
     if in_file(name):
         return _SHEETS["methods"](name)
@@ -116,8 +116,8 @@ def _list_models() -> Iterator[Listed]:
 
 
 def _method_sheet(name: str) -> Sheet:
-    from erasure_bench.methods.machinery.from_file import in_file
     from erasure_bench.methods.registry import method_card
+    from erasure_bench.prompt_suites.foreign.files import in_file
 
     card = method_card(name)
     facts = {

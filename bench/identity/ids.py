@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from erasure_bench.methods.machinery.syntax import syntax_digest
+from erasure_bench.prompt_suites.foreign.syntax import syntax_digest
 
 OURS = "erasure_bench"
 """The package that holds every room."""

@@ -18,10 +18,11 @@ from erasure_bench.bench.planning.config import OFFICIAL, Options
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.evaluators.base import Metric
 from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
-from erasure_bench.methods.machinery.from_file import absolute, in_file
 from erasure_bench.methods.registry import METHODS, build_method, method_card, method_target, parse_settings
 from erasure_bench.models.zoo import ModelSource
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.errors import in_one_line
+from erasure_bench.prompt_suites.foreign.files import absolute, in_file
 
 BASELINE = next(iter(METHODS))
 """The base model's own row: the first method of the registry."""
@@ -157,7 +158,8 @@ def user_weights(name: str, path: Path, options: Options) -> ChosenMethod:
 
 def missing_packages(name: str) -> tuple[str, ...]:
     """The modules that an evaluator needs and this installation lacks. Raises UnknownName."""
-    return tuple(module for module in evaluator_card(name).requires if find_spec(module) is None)
+    with in_one_line(f"evaluator {name!r} cannot say which packages it needs"):
+        return tuple(module for module in evaluator_card(name).requires if find_spec(module) is None)
 
 
 def choose_evaluator(
@@ -165,13 +167,15 @@ def choose_evaluator(
 ) -> ChosenEvaluator:
     """The evaluator with its metrics and protocol; loads no weights. Raises BenchError."""
     evaluator = build_evaluator(name, preset, options, settings)
+    with in_one_line(f"evaluator {name!r} cannot say how it measures"):
+        protocol, metrics = plain(evaluator.protocol()), tuple(evaluator.metrics)
     return ChosenEvaluator(
         name=name,
         preset=preset,
         settings=dict(settings),
         options=dict(options),
-        protocol=plain(evaluator.protocol()),
-        metrics=tuple(evaluator.metrics),
+        protocol=protocol,
+        metrics=metrics,
         code=code_version(type(evaluator).__module__),
     )
 

@@ -22,6 +22,7 @@ from erasure_bench.bench.storage.store import Store
 from erasure_bench.evaluators.base import Evaluator, ImageSet
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.errors import contained, in_one_line
 
 if TYPE_CHECKING:
     from erasure_bench.methods.edit import Edit
@@ -169,7 +170,9 @@ class Worker:
             general_prompts=self.general_prompts if task.general_prompts else (),
             cache=StoreCache(self.store, task.base, task.dtype),
         )
-        return method.erase(self.model(task.base), concepts, context)
+        model = self.model(task.base)
+        with contained("erase"):
+            return method.erase(model, concepts, context)
 
     def _read(self, task: EraseTask, path: Path, concepts: Sequence[Concept]) -> "UserEdit":
         from erasure_bench.methods.machinery.user_weights import read_user_edit
@@ -199,16 +202,17 @@ class Worker:
         ]
         with self.store.writing(task.kind, task.id) as draft:
             started = time.perf_counter()
-            pictures = sample(
-                self.model(task.erase.base),
-                requests,
-                scheduler=task.scheduler,
-                steps=task.steps,
-                eta=task.eta,
-                guidance=guidance,
-                batch_size=self.batch_size,
-                on_batch=watcher.images,
-            )
+            with contained("the edit's guidance"):
+                pictures = sample(
+                    self.model(task.erase.base),
+                    requests,
+                    scheduler=task.scheduler,
+                    steps=task.steps,
+                    eta=task.eta,
+                    guidance=guidance,
+                    batch_size=self.batch_size,
+                    on_batch=watcher.images,
+                )
             seconds = time.perf_counter() - started
             for index, pixels in enumerate(pictures):
                 write_png(draft.folder / task.file_name(index), pixels)
@@ -241,7 +245,8 @@ class Worker:
         pictures = read_pictures(self.store.entry("generate", task.generate.id), task.generate)
         with self.store.writing(task.kind, task.id) as draft:
             started = time.perf_counter()
-            scores = evaluator.score(ImageSet(concept=task.concept, pictures=pictures))
+            with contained("score"):
+                scores = evaluator.score(ImageSet(concept=task.concept, pictures=pictures))
             seconds = time.perf_counter() - started
             scores.values.to_parquet(draft.folder / SCORES_FILE, index=False)
             if scores.details is not None:
@@ -282,7 +287,8 @@ class Worker:
 
             chosen = self._chosen_evaluators[name]
             own = build_evaluator(name, chosen.preset, chosen.options, chosen.settings)
-            self._evaluators[name] = prepared(own, self.device, may_move="device" not in chosen.options)
+            with in_one_line(f"evaluator {name!r} cannot be prepared"):
+                self._evaluators[name] = prepared(own, self.device, may_move="device" not in chosen.options)
         return self._evaluators[name]
 
     def _where(self) -> dict[str, Any]:

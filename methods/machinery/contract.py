@@ -11,12 +11,12 @@ from torch import Tensor
 
 from erasure_bench.methods.base import Method
 from erasure_bench.methods.edit import Edit
-from erasure_bench.methods.machinery.from_file import described
 from erasure_bench.methods.machinery.rehearsal import Rehearsal
 from erasure_bench.methods.machinery.traces import some
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.weights import changed_tensors
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.errors import contained, described
 
 Verdict = Literal["ok", "failed", "skipped"]
 NO_SUCH_SETTING = "no_such_setting"
@@ -56,7 +56,8 @@ class _NotAsked(Exception):
 
 def _tried(name: str, check: Callable[[Rehearsal], None], rehearsal: Rehearsal) -> Check:
     try:
-        check(rehearsal)
+        with contained("it"):
+            check(rehearsal)
     except _NotAsked as reason:
         return Check(name, "skipped", str(reason))
     except _Broken as reason:

@@ -4,12 +4,9 @@ An edit's content id covers the code that it imports: a new line in the table of
 make every edit a different one.
 """
 
-import importlib
 from importlib.metadata import entry_points
-from typing import Any
 
-from erasure_bench.methods.machinery.from_file import described, guidances_in_files
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.files import defined_in, imported_files
 
 GUIDANCES: dict[str, str] = {
     "classifier-free": "erasure_bench.models.guidance:ClassifierFree",
@@ -23,15 +20,15 @@ GUIDANCE_ENTRY_POINTS = "erasure_bench.guidances"
 def guidances() -> dict[str, str]:
     """Our kinds of guidance, those of installed packages and those of the files that methods lie in."""
     installed = {point.name: point.value for point in entry_points(group=GUIDANCE_ENTRY_POINTS)}
-    return guidances_in_files() | installed | GUIDANCES
+    return _guidances_in_files() | installed | GUIDANCES
 
 
-def load_target(target: str, what: str) -> Any:
-    """What a `module:name` string points at."""
-    module, _, attribute = target.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise BenchError(f"{what} cannot be loaded from {target}: {error}") from error
-    except Exception as error:  # a package's code, which may do anything
-        raise BenchError(f"{what} cannot be loaded from {target}: {described(error, None)}") from error
+def _guidances_in_files() -> dict[str, str]:
+    """The kinds that imported files of users define, each by its own target."""
+    targets = [
+        f"{module.__name__}:{name}"
+        for module in imported_files()
+        for name, found in vars(module).items()
+        if defined_in(module, found) and callable(getattr(found, "combine", None))
+    ]
+    return {target: target for target in targets}

@@ -115,7 +115,7 @@ def test_ids_cover_what_the_file_imports_from_our_rooms(monkeypatch: pytest.Monk
         "erasure_bench.models.guidance",
         "erasure_bench.models.diffusion_model",
     } <= read
-    assert [name for name in read if name.startswith("method_file_")]
+    assert [name for name in read if name.startswith("user_file_")]
 
 
 def test_settings_that_are_no_plain_values_are_refused(mine: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from erasure_bench.methods.machinery.from_file import absolute, file_target, in_file
-from erasure_bench.methods.machinery.guidances import load_target
-from erasure_bench.methods.registry import build_method, method_card
+from erasure_bench.methods.registry import build_method, method_card, method_target
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.files import absolute, in_file
+from erasure_bench.prompt_suites.foreign.targets import load_target
 
 METHOD = '''"""A method."""
 
@@ -92,7 +92,7 @@ def test_a_relative_path_is_found_from_the_current_folder(
     mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(mine.parent)
-    assert file_target("./mine.py:Mine") == file_target("mine.py:Mine") == file_target(f"{mine}:Mine")
+    assert method_target("./mine.py:Mine") == method_target("mine.py:Mine") == method_target(f"{mine}:Mine")
     assert absolute("mine.py:Mine") == f"{mine}:Mine"
 
 
@@ -113,21 +113,21 @@ def test_two_files_of_one_name_do_not_meet(mine: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_lends_no_name_to_others_and_gets_no_compiled_twin(mine: Path) -> None:
-    file_target(f"{mine}:Mine")
+    method_target(f"{mine}:Mine")
     assert "mine" not in sys.modules
     assert [path.name for path in mine.parent.iterdir()] == ["mine.py"]
 
 
 def test_the_module_is_named_by_what_the_code_does(mine: Path, tmp_path: Path) -> None:
-    before = file_target(f"{mine}:Mine")
+    before = method_target(f"{mine}:Mine")
 
     moved = tmp_path / "moved.py"
     comment = "# a comment\n" + METHOD.replace("A method.", "Another text.").replace("Nothing.", "Not much.")
     moved.write_text(comment)
-    assert file_target(f"{moved}:Mine") == before
+    assert method_target(f"{moved}:Mine") == before
 
     moved.write_text(METHOD.replace("= 7", "= 8"))
-    assert file_target(f"{moved}:Mine") != before
+    assert method_target(f"{moved}:Mine") != before
 
 
 def test_a_file_that_was_changed_is_imported_anew(mine: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_file_that_was_changed_is_imported_anew(mine: Path) -> None:
 
 
 def test_the_same_file_is_imported_once(mine: Path) -> None:
-    classes = {load_target(file_target(f"{mine}:Mine"), "it") for _ in range(3)}
+    classes = {load_target(method_target(f"{mine}:Mine"), "it") for _ in range(3)}
     assert len(classes) == 1
 
 
@@ -163,7 +163,12 @@ ERASE = "    def erase(self, model, concepts, context):\n        return None\n"
             r"imported: line 2: ModuleNotFoundError: No module named 'nowhere_at",
         ),
         ("def f():\n    raise ValueError('a\\nb')\n\nf()", "M", r"imported: line 2: ValueError: a b$"),
-        ("raise SystemExit(3)", "M", r"imported: line 1: SystemExit: 3$"),
+        (
+            "raise SystemExit(3)",
+            "M",
+            r"imported: the file tried to end the program \(line 1: SystemExit: 3\)$",
+        ),
+        ("class Out(BaseException): ...\nraise Out", "M", r"tried to end the program \(line 2: Out\)$"),
         (METHOD, "number", r"mine\.py:number is no method: it is of type int; a method is a frozen"),
         ("class M:\n    pass", "M", r"it has no erase; a method is a frozen dataclass with erase\(self"),
         ("class M:\n" + ERASE, "M", r"it is no dataclass \(put @dataclass"),

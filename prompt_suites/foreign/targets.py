@@ -1,0 +1,22 @@
+"""What a registry's `module:name` string points at."""
+
+import importlib
+from typing import Any
+
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.errors import contained, described
+
+
+def load_target(target: str, what: str) -> Any:
+    """Imports the module and gives what the name means in it.
+
+    Raises BenchError, in one line that begins with `what`, where that cannot be had.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        with contained("its module"):
+            return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BenchError(f"{what} cannot be loaded from {target}: {error}") from error
+    except Exception as error:  # a package's code, which may do anything
+        raise BenchError(f"{what} cannot be loaded from {target}: {described(error, None)}") from error
