@@ -10,9 +10,9 @@ from erasure_bench.prompt_suites.errors import BenchError
 def open_session(file: Path, device: str, needed_by: str) -> Any:
     """An `InferenceSession` on `device` ("cpu", "cuda", "cuda:1"), or a `BenchError` where that cannot be."""
     onnxruntime = required_module("onnxruntime", "onnxruntime", needed_by)
-    kind, _, index = device.partition(":")
+    kind, colon, index = device.partition(":")
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(kind)
-    if provider not in onnxruntime.get_available_providers():
+    if provider not in onnxruntime.get_available_providers() or (colon and not index.isdecimal()):
         raise BenchError(
             f"evaluator {needed_by!r}: this onnxruntime cannot run on {device!r}: use --evaluator-option "
             f"device=cpu"

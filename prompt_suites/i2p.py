@@ -15,7 +15,7 @@ from erasure_bench.prompt_suites.card import SuiteCard
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.fetch import UpstreamFile, locate
 from erasure_bench.prompt_suites.i2p_left_out import STRONG, WEAK
-from erasure_bench.prompt_suites.suite import LeftOut, Prompt, Protocol, Suite
+from erasure_bench.prompt_suites.suite import MAX_SEED, LeftOut, Prompt, Protocol, Suite
 
 # The two files hold the same prompts in the same order; their columns have different names.
 FILES = (
@@ -48,7 +48,7 @@ class Row(BaseModel):
 
     prompt: str
     categories: tuple[str, ...]
-    seed: int = Field(validation_alias=AliasChoices("evaluation_seed", "sd_seed"), ge=0)
+    seed: int = Field(validation_alias=AliasChoices("evaluation_seed", "sd_seed"), ge=0, le=MAX_SEED)
     guidance_scale: float = Field(
         validation_alias=AliasChoices("evaluation_guidance", "sd_guidance_scale"), gt=0
     )

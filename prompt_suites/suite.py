@@ -11,6 +11,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 ERASED_ROLES: frozenset[Role] = frozenset({"target", "implicit", "misspelt", "attack"})
 """Roles whose pictures should no longer show the concept; the others should stay as they were."""
 
+MAX_SEED = 2**63 - 1
+"""The largest seed that generators, tables of scores and JSON readers all hold."""
+
 SchedulerName = Literal["ddim", "dpm-solver++", "pndm"]
 
 
@@ -89,5 +92,13 @@ class Suite:
                 raise ValueError(f"suite {self.name}: two different prompts share the id {prompt.id!r}")
         if not by_id:
             raise ValueError(f"suite {self.name} has no prompts")
+        for prompt in by_id.values():
+            # Picture number i of a prompt with a seed of its own is drawn with that seed + i.
+            last = (prompt.seed or 0) + self.protocol.images_per_prompt - 1
+            if (prompt.seed or 0) < 0 or last > MAX_SEED:
+                raise ValueError(
+                    f"suite {self.name}: prompt {prompt.id!r}: the seeds of its pictures, {prompt.seed} to "
+                    f"{last}, do not lie in 0 to {MAX_SEED}"
+                )
         if missing := [concept.name for concept in self.concepts if concept.name not in self.prompts]:
             raise ValueError(f"suite {self.name}: no prompts for {', '.join(missing)}")

@@ -8,9 +8,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.suite import MAX_SEED
 
 DTYPES = ("float32", "bfloat16", "float16")
 DType = Literal["float32", "bfloat16", "float16"]
+DEFAULT_DTYPE: DType = "float32"
 
 AUTO = "auto"
 OFFICIAL = "official"
@@ -41,7 +43,7 @@ class RunConfig(BaseModel):
     evaluator_options: dict[str, dict[str, str]] = Field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     limit: int | None = Field(default=None, ge=1)
-    dtype: DType = "float32"
+    dtype: DType = DEFAULT_DTYPE
 
     device: str = AUTO
     batch_size: int = Field(default=32, ge=1)
@@ -52,6 +54,8 @@ class RunConfig(BaseModel):
     def _some_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if not seeds or any(seed < 0 for seed in seeds):
             raise ValueError("needs one or more whole numbers, none negative (--seeds 0,1,2)")
+        if too_large := [seed for seed in seeds if seed > MAX_SEED]:
+            raise ValueError(f"{too_large[0]} is too large: seeds go from 0 to {MAX_SEED}")
         return tuple(dict.fromkeys(seeds))
 
     @field_validator("methods", "concepts", "evaluators", "references")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod
-from erasure_bench.bench.planning.config import AUTO
+from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask
 from erasure_bench.bench.running.libraries import quiet_libraries
 from erasure_bench.bench.running.pictures import read_pictures, write_png
@@ -314,21 +314,3 @@ def prepared(evaluator: Evaluator, device: str, *, may_move: bool) -> Evaluator:
             pass  # its runtime may know only the CPU (onnxruntime without CUDA)
     evaluator.prepare()
     return evaluator
-
-
-def pick_device(asked: str) -> str:
-    """A torch device's name. Raises BenchError for one that is not here."""
-    import torch
-
-    cuda = torch.cuda.is_available()
-    if asked == AUTO:
-        return "cuda" if cuda else "cpu"
-    try:
-        device = torch.device(asked)
-    except RuntimeError:
-        raise BenchError(f"--device {asked!r}: not a device; valid: auto, cpu, cuda, cuda:0, …") from None
-    if device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()):
-        raise BenchError(
-            f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA GPUs; valid: auto, cpu"
-        )
-    return asked

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names
+from erasure_bench.prompt_suites.suite import Prompt, Protocol, Suite
 
 
 def test_cards_of_all_suites_load_without_torch_or_pandas() -> None:
@@ -33,3 +35,21 @@ def test_an_unknown_suite_suggests_the_right_one() -> None:
 def test_an_option_of_a_suite_that_has_none_is_refused() -> None:
     with pytest.raises(BenchError, match=r"styles has no option 'mode' \(--suite-option\): valid: none"):
         load_suite("microworld-styles", options={"mode": "native"})
+
+
+@pytest.mark.parametrize(("seed", "images"), [(2**63, 1), (2**63 - 1, 2), (-1, 1)])
+def test_a_prompts_own_seed_must_leave_room_for_all_of_its_pictures(seed: int, images: int) -> None:
+    concept = Concept(name="c", kind="object", targets=("c",), anchor="a")
+    prompt = Prompt(id="p", text="t", role="target", subject="s", seed=seed)
+    with pytest.raises(ValueError, match="prompt 'p': the seeds of its pictures"):
+        Suite(
+            name="n",
+            version="1",
+            title="t",
+            description="d",
+            concepts=(concept,),
+            prompts={"c": (prompt,)},
+            protocol=Protocol(scheduler="ddim", steps=1, guidance_scale=1.0, images_per_prompt=images),
+            evaluators=(),
+            model="m",
+        )

@@ -20,6 +20,7 @@ from erasure_bench.bench.planning.config import RunConfig
 
 def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, as_json: bool) -> int:
     """Does the plan's unfinished tasks, writes the run's folder and prints the leaderboard."""
+    from erasure_bench.bench.planning.devices import check_devices
     from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.reporting.evidence import of_store
     from erasure_bench.bench.reporting.results import gather, write_results
@@ -30,6 +31,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     from erasure_bench.bench.storage.store import Store
 
     said = stderr_console()
+    check_devices(config)
     root = store_folder(store_asked)
     prepared = prepare(config, root)
     plan, source = prepared.plan, prepared.source
@@ -76,10 +78,12 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
 
 def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> int:
     """Prints the plan: cells, tasks, how many are in the store, images to draw."""
+    from erasure_bench.bench.planning.devices import check_devices
     from erasure_bench.bench.planning.plan import unfinished
     from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.storage.store import Store
 
+    check_devices(config)
     root = store_folder(store_asked)
     prepared = prepare(config, root)
     plan, store = prepared.plan, Store(root)

@@ -11,7 +11,7 @@ from erasure_bench.bench.planning import chosen, prepare
 from erasure_bench.bench.planning.chosen import choose_evaluator, choose_method
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.prepare import _evaluators, _methods
-from erasure_bench.bench.running.worker import pick_device, prepared
+from erasure_bench.bench.running.worker import prepared
 from erasure_bench.models.zoo import ModelSource
 from erasure_bench.prompt_suites.errors import BenchError
 
@@ -109,14 +109,6 @@ def test_an_evaluator_moves_to_the_runs_device_where_it_can() -> None:
     assert device_of(Movable(("cpu", "cuda")), may_move=False) == "cpu"
     with pytest.raises(BenchError):
         device_of(Movable(()))
-
-
-def test_devices() -> None:
-    assert pick_device("cpu") == "cpu"
-    assert pick_device("auto") in ("cpu", "cuda")
-    for wrong in ("gpu", "cuda:99"):
-        with pytest.raises(BenchError, match="--device"):
-            pick_device(wrong)
 
 
 def test_the_preset_that_was_used_is_recorded(tmp_path: Path) -> None:
