@@ -6,16 +6,20 @@ anchor; low means erased.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Scores, ScoreSheet, by_role
-from erasure_bench.evaluators.clip_model import ClipModel, Precision, clip_source, load_clip
+from erasure_bench.evaluators.clip_model import ClipModel, Precision, load_clip
+from erasure_bench.evaluators.clip_source import clip_source
 from erasure_bench.evaluators.measuring import Failure, measure_each
 from erasure_bench.evaluators.packages import version_of
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, Prompt
+
+_SAYS_STYLE = re.compile(r"\s+style$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +28,20 @@ class ClipAlignment:
 
     The text is the concept's where the concept should be gone (target, implicit, misspelt and
     attack prompts) and the prompt's own subject elsewhere. `backbone` and `weights` are read by
-    `clip_model.clip_source`. `template` has one `{}`; `style_template` takes its place for the text
-    of a style that is to be erased, unless the concept's phrase says "style" itself.
+    `clip_source.clip_source`.
+
+    `template` has one `{}`, the place of the subject. `style_template` takes its place for a style that
+    is to be erased and, with `style_neighbours`, for its neighbours, other styles: its `{}` is the style's
+    name, without the word "style" where it ends on that. With `lower_case` the subject is written in
+    small letters.
     """
 
     backbone: str = "ViT-B-32/openai"
     weights: str | None = None
     template: str = "A photo depicts {}"
-    style_template: str = "{} style"
+    style_template: str = "A photo depicts {} style"
+    style_neighbours: bool = True
+    lower_case: bool = True
     precision: Precision = "fp32"
     device: str = "cpu"
     batch_size: int = 32
@@ -69,6 +79,7 @@ class ClipAlignment:
             **clip_source(self.backbone, self.weights).protocol(),
             "template": self.template,
             "style_template": self.style_template,
+            **{name: True for name in ("style_neighbours", "lower_case") if getattr(self, name)},
             "precision": self.precision,
             "resize": "the backbone's own open_clip preprocessing",
             "open_clip": version_of("open_clip_torch"),
@@ -79,7 +90,7 @@ class ClipAlignment:
 
     def score(self, images: ImageSet) -> Scores:
         clip = self._model()
-        concept, anchor = self._concept_text(images.concept), self._anchor_text(images.concept)
+        concept, anchor = self._concept_text(images.concept), self.anchor_text(images.concept)
         wanted = {picture.prompt: self.text(images.concept, picture.prompt) for picture in images.pictures}
         texts = sorted({concept, anchor, *wanted.values()})
         embedded_texts = dict(zip(texts, clip.encode_texts(texts), strict=True))
@@ -108,16 +119,25 @@ class ClipAlignment:
         """The text that a picture of this prompt is compared with."""
         if prompt.role in ERASED_ROLES:
             return self._concept_text(concept)
-        return self.template.format(prompt.subject)
+        if prompt.role == "neighbour" and concept.kind == "style" and self.style_neighbours:
+            return self._style_text(prompt.subject)
+        return self._text(prompt.subject)
+
+    def anchor_text(self, concept: Concept) -> str:
+        """The text that a picture has to be nearer to than to the concept's."""
+        return self._text(concept.anchor)
 
     def _concept_text(self, concept: Concept) -> str:
-        if concept.kind != "style":
-            return self.template.format(concept.target)
-        says_style = concept.target.lower().endswith(" style")
-        return concept.target if says_style else self.style_template.format(concept.target)
+        return self._style_text(concept.target) if concept.kind == "style" else self._text(concept.target)
 
-    def _anchor_text(self, concept: Concept) -> str:
-        return self.template.format(concept.anchor)
+    def _style_text(self, style: str) -> str:
+        return self.style_template.format(self._written(_SAYS_STYLE.sub("", style)))
+
+    def _text(self, subject: str) -> str:
+        return self.template.format(self._written(subject))
+
+    def _written(self, subject: str) -> str:
+        return subject.lower() if self.lower_case else subject
 
     def _model(self) -> ClipModel:
         return load_clip(clip_source(self.backbone, self.weights), self.precision, self.device)
@@ -133,14 +153,19 @@ CARD = EvaluatorCard(
     build=ClipAlignment,
     presets={
         "official": {},
-        "microworld": {"backbone": "microworld", "template": "a picture of {}"},
+        "microworld": {
+            "backbone": "microworld",
+            "template": "a picture of {}",
+            "style_template": "{} style",
+            "style_neighbours": False,
+            "lower_case": False,
+        },
     },
     notes="Cosines of different backbones are not comparable: papers use ViT-B-32/openai (CA, SPM, MACE, "
-    "UCE, "
-    "AdvUnlearn) or ViT-L-14/openai (RECE, UnlearnDiffAtk). Where a pretrained tag was trained with "
-    "QuickGELU it "
-    "is switched on (open_clip 3 only warns). Erased roles are compared with the concept, the others with "
-    "the "
-    "prompt's own subject.",
+    "UCE, AdvUnlearn) or ViT-L-14/openai (RECE, UnlearnDiffAtk). A tag's weights get the activation "
+    "(QuickGELU for OpenAI's) and the preprocessing that they were trained with. Erased roles are compared "
+    "with the concept, the others with the prompt's own subject. Texts are those of Concept Ablation's "
+    "evaluation (c11fb1b): names in small letters, a style and its neighbours as 'A photo depicts {name} "
+    "style', against 'A photo depicts painting'.",
     requires=("open_clip", "torch"),
 )

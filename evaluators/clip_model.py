@@ -1,5 +1,7 @@
 """CLIP models through open_clip: by architecture and pretrained tag, checkpoint file, or folder."""
 
+import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,93 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from erasure_bench.evaluators.base import Pixels
-from erasure_bench.evaluators.digests import sha256_of
-from erasure_bench.evaluators.hub import hub_file, local_copy
-from erasure_bench.evaluators.packages import required_module, version_of
-from erasure_bench.evaluators.shipped import shipped_folder
+from erasure_bench.evaluators.clip_source import LOCAL, ClipSource, hub_files, pretrained_tag
+from erasure_bench.evaluators.hub import hub_file, local_folder
+from erasure_bench.evaluators.packages import required_module
 from erasure_bench.prompt_suites.errors import BenchError
 
 Precision = Literal["fp32", "fp16", "bf16"]
 
-CONFIG_FILE = "open_clip_config.json"
-WEIGHTS_FILE = "open_clip_model.safetensors"
-_FILES_OF_A_HUB_REPOSITORY = (
-    WEIGHTS_FILE,
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-)
-_LOCAL = "local-dir:"
-
-
-@dataclass(frozen=True)
-class ClipSource:
-    """Where a CLIP model comes from.
-
-    Either `folder` in open_clip's format (config, weights, tokenizer), or an open_clip
-    `architecture` with a pretrained `tag`, a checkpoint `file`, or both: the tag then says how the
-    file's weights were trained.
-    """
-
-    architecture: str | None = None
-    tag: str | None = None
-    file: Path | None = None
-    folder: Path | None = None
-
-    def protocol(self) -> dict[str, str]:
-        """What decides whether two scores of this model can be compared; reads local weights once.
-
-        A tag's weights are known by the tag alone, unless $BENCH_MODELS holds a copy of them.
-        """
-        if self.folder:
-            return {"weights_sha256": sha256_of(self.folder)}
-        named = {"architecture": self.architecture or ""}
-        if self.tag:
-            named["pretrained"] = self.tag
-        weights = self.file or local_copy(*_hub_files(self))
-        return named | ({"weights_sha256": sha256_of(weights)} if weights else {})
-
-
-def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
-    """Reads `backbone` and `weights`.
-
-    `backbone` is "ARCHITECTURE/TAG" of open_clip, a folder in open_clip's format (with or without
-    `local-dir:`), or the name of a built-in generator that ships a CLIP model. `weights` is the path
-    of a checkpoint of the ARCHITECTURE; a TAG beside it says with which activation and preprocessing
-    those weights were trained, and is left out for open_clip's own. Raises `BenchError` for anything
-    else, and for a folder or file that is not there.
-    """
-    path = Path(backbone.removeprefix(_LOCAL)).expanduser()
-    if backbone.startswith(_LOCAL) or path.is_dir():
-        return ClipSource(folder=_complete(path, backbone))
-    shipped = shipped_folder(backbone, "clip")
-    if "/" not in backbone and shipped.parent.parent.is_dir():
-        return ClipSource(folder=_complete(shipped, backbone))
-
-    architecture, _, tag = backbone.partition("/")
-    open_clip = required_module("open_clip", "open_clip_torch", "clip")
-    if architecture not in (known := open_clip.list_models()):
-        near = [name for name in known if name.lower().startswith(architecture.lower()[:5])]
-        raise BenchError(
-            f"unknown CLIP backbone {backbone!r} (--evaluator-option backbone=): no such folder, and "
-            f"open_clip "
-            f"{version_of('open_clip_torch')} has no architecture {architecture!r}"
-            f"{'; near: ' + ', '.join(near[:6]) if near else ''}; use ARCHITECTURE/TAG such as "
-            f"ViT-B-32/openai, "
-            f"or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}"
-        )
-    file = Path(weights).expanduser() if weights else None
-    if file and not file.is_file():
-        raise BenchError(f"CLIP weights {weights!r} are not a file (--evaluator-option weights=PATH)")
-    if file and not tag:
-        return ClipSource(architecture=architecture, file=file)
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if tag.lower().replace("-", "_") not in tags:
-        raise BenchError(
-            f"CLIP backbone {backbone!r}: {architecture} has no pretrained tag {tag!r}; valid: "
-            f"{', '.join(tags) or 'none'} "
-            f"(--evaluator-option backbone={architecture}/TAG, or weights=PATH for a checkpoint file)"
-        )
-    return ClipSource(architecture=architecture, tag=tag, file=file)
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+"""Numbers that OpenAI's TorchScript archives hold among their weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,65 +53,96 @@ class ClipModel:
 def load_clip(source: ClipSource, precision: Precision = "fp32", device: str = "cpu") -> ClipModel:
     """The model, loaded once per process. Raises `BenchError` when weights are missing or do not fit."""
     open_clip = required_module("open_clip", "open_clip_torch", "clip")
-    name = f"{_LOCAL}{source.folder}" if source.folder else str(source.architecture)
-    file, forced = _weights_and_overrides(open_clip, source)
+    name = f"{LOCAL}{source.folder}" if source.folder else str(source.architecture)
+    file = _weights_file(source)
+    archived = file is not None and _is_torchscript(file)
     try:
         network, _, preprocess = open_clip.create_model_and_transforms(
             name,
-            pretrained=str(file) if file else None,
+            pretrained=str(file) if file and not archived else None,
             precision=precision,
             device=device,
-            require_pretrained=True,
-            **forced,
+            require_pretrained=not archived,
+            **_as_trained(source),
         )
-        tokenizer = open_clip.get_tokenizer(name)
+        if file and archived:
+            network.load_state_dict(_of_torchscript(file))
     except Exception as error:
-        why = " ".join(str(error).split())[:300]
-        raise BenchError(f"CLIP model {source.folder or file} cannot be loaded: {why}") from error
+        raise BenchError(f"CLIP model {source.folder or file} cannot be loaded: {_reason(error)}") from error
     network.eval().requires_grad_(False)
-    return ClipModel(network, preprocess, tokenizer, device, precision)
+    return ClipModel(network, preprocess, _tokenizer(open_clip, name), device, precision)
 
 
-def _weights_and_overrides(open_clip: Any, source: ClipSource) -> tuple[Path | None, dict[str, Any]]:
-    """The weights file, and what its tag says of activation and preprocessing.
-
-    OpenAI's weights were trained with QuickGELU. open_clip 3 only warns when a tag needs it and the
-    architecture's config lacks it, and then computes with the wrong activation.
-    """
-    if not source.tag:
-        return source.file, {}
-    tag = open_clip.get_pretrained_cfg(source.architecture, source.tag)
-    file = source.file or hub_file(
-        *_hub_files(source),
+def _weights_file(source: ClipSource) -> Path | None:
+    """The file of the weights; None for a folder, which open_clip looks through itself."""
+    if source.file or not source.tag:
+        return source.file
+    return hub_file(
+        *hub_files(source),
         f"CLIP weights {source.architecture}/{source.tag}",
         "--evaluator-option weights=PATH (checkpoint file) or backbone=FOLDER",
     )
+
+
+def _as_trained(source: ClipSource) -> dict[str, Any]:
+    """The activation and the preprocessing that a tag's weights were trained with, as open_clip's arguments.
+
+    open_clip knows them only where it is given the tag; it is given a file here. OpenAI's weights were
+    trained with QuickGELU: open_clip 3 only warns when a tag needs it and the architecture's config
+    lacks it, and then computes with the wrong activation.
+    """
+    if not source.tag:
+        return {}
+    tag = pretrained_tag(source)
     keys = ("mean", "std", "interpolation", "resize_mode")
-    preprocess = {key: tag[key] for key in keys if tag.get(key)}
-    quick_gelu = {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
-    return file, quick_gelu | ({"force_preprocess_cfg": preprocess} if preprocess else {})
+    preprocessing = {f"image_{key}": tag[key] for key in keys if tag.get(key)}
+    return preprocessing | ({"force_quick_gelu": True} if tag.get("quick_gelu") else {})
 
 
-def _hub_files(source: ClipSource) -> tuple[str, tuple[str, ...]]:
-    """The hub repository of a tag's weights, and the names that they may have in it."""
-    open_clip = required_module("open_clip", "open_clip_torch", "clip")
-    tag = open_clip.get_pretrained_cfg(source.architecture, source.tag)
-    repository, _, name = tag["hf_hub"].rpartition("/")
-    return repository, (name,) if name else _FILES_OF_A_HUB_REPOSITORY
+def _is_torchscript(file: Path) -> bool:
+    """Whether it is a TorchScript archive, as OpenAI publishes its models and open_clip 3 refuses to read."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(Path(name).name == "constants.pkl" for name in archive.namelist())
 
 
-def _complete(folder: Path, backbone: str) -> Path:
-    """The folder, if what open_clip needs is in it."""
-    lacking = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).is_file()]
-    if WEIGHTS_FILE in lacking and any(folder.glob("*.bin")):
-        lacking.remove(WEIGHTS_FILE)
-    if lacking:
-        raise BenchError(
-            f"CLIP backbone {backbone!r}: {' and '.join(lacking)} missing, looked in {folder}; restore the "
-            f"folder, "
-            f"or name another backbone (--evaluator-option backbone=FOLDER or backbone=ViT-B-32/openai)"
+def _of_torchscript(file: Path) -> dict[str, Any]:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch deprecates the format
+        state = torch.jit.load(str(file), map_location="cpu").state_dict()
+    return {name: tensor for name, tensor in state.items() if name not in _NOT_WEIGHTS}
+
+
+def _tokenizer(open_clip: Any, name: str) -> Callable[[list[str]], Any]:
+    """A model's tokenizer; one in a hub repository of its own is looked for in $BENCH_MODELS first."""
+    config = None if name.startswith(LOCAL) else open_clip.get_model_config(name)
+    settings = (config or {}).get("text_cfg", {})
+    repository = settings.get("hf_tokenizer_name")
+    folder = local_folder(repository) if repository else None
+    try:
+        found: Callable[[list[str]], Any] = (
+            open_clip.get_tokenizer(name)
+            if folder is None
+            else open_clip.tokenizer.HFTokenizer(
+                str(folder),
+                context_length=settings.get("context_length", 77),
+                tokenizer_mode=settings.get("tokenizer_mode"),
+                **settings.get("tokenizer_kwargs", {}),
+            )
         )
-    return folder
+        return found
+    except Exception as error:
+        how = f": copy {repository} to $BENCH_MODELS/{repository}, or go online once" if repository else ""
+        raise BenchError(
+            f"the tokenizer of CLIP {name} cannot be had{how}. Reason: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _dtype(precision: Precision) -> Any:

@@ -36,9 +36,15 @@ def hub_file(repository: str, names: Sequence[str], what: str, otherwise: str) -
 
 def local_copy(repository: str, names: Sequence[str]) -> Path | None:
     """The first of `names` in $BENCH_MODELS/<ORG>/<NAME>."""
+    folder = local_folder(repository)
+    return next((folder / name for name in names if (folder / name).is_file()), None) if folder else None
+
+
+def local_folder(repository: str) -> Path | None:
+    """$BENCH_MODELS/<ORG>/<NAME>, where there is such a folder."""
     root = os.environ.get("BENCH_MODELS")
-    folder = Path(root or ".").expanduser() / repository
-    return next((folder / name for name in names if (folder / name).is_file()), None) if root else None
+    folder = Path(root).expanduser() / repository if root else None
+    return folder if folder and folder.is_dir() else None
 
 
 def _download(repository: str, names: Sequence[str]) -> tuple[Path | None, str]:

@@ -10,7 +10,10 @@ import pytest
 
 from erasure_bench.evaluators.base import ImageSet
 from erasure_bench.evaluators.clip import ClipAlignment
-from erasure_bench.evaluators.clip_model import _weights_and_overrides, clip_source, load_clip
+from erasure_bench.evaluators.clip_model import _as_trained, _weights_file, load_clip
+from erasure_bench.evaluators.clip_source import clip_source
+from erasure_bench.evaluators.registry import build_evaluator
+from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
 
 open_clip = pytest.importorskip("open_clip")
@@ -74,15 +77,58 @@ def test_accuracy_turns_round_when_concept_and_anchor_change_places(
     np.testing.assert_array_equal(there, 1 - back)
 
 
+def _texts(clip: ClipAlignment, concept: Concept, images: ImageSet) -> list[str]:
+    """What the pictures are compared with in turn, and then the anchor's text."""
+    return [clip.text(concept, picture.prompt) for picture in images.pictures] + [clip.anchor_text(concept)]
+
+
+@pytest.mark.parametrize("phrase", ["Van Gogh", "van gogh style"])
+def test_the_texts_of_a_style_are_concept_ablations(phrase: str, image_set: MakeImages) -> None:
+    """Its code asks of every picture how near it is to "A photo depicts {name} style", in small letters,
+    where {name} is the erased style or another one, and to "A photo depicts painting"."""
+    images = image_set(("target", "x"), ("misspelt", "x"), ("neighbour", "Monet"), ("retention", "Car"))
+    style = replace(images.concept, kind="style", targets=(phrase,), anchor="Painting")
+
+    assert _texts(ClipAlignment(), style, images) == [
+        "A photo depicts van gogh style",
+        "A photo depicts van gogh style",
+        "A photo depicts monet ball style",
+        "A photo depicts car ball",
+        "A photo depicts painting",
+    ]
+
+
+def test_the_texts_of_an_object_are_concept_ablations(image_set: MakeImages) -> None:
+    images = image_set(("target", "x"), ("neighbour", "Persian Cat"))
+    cat = replace(images.concept, kind="instance", targets=("Grumpy Cat",), anchor="Cat")
+
+    assert _texts(ClipAlignment(), cat, images) == [
+        "A photo depicts grumpy cat",
+        "A photo depicts persian cat ball",
+        "A photo depicts cat",
+    ]
+
+
 @pytest.mark.parametrize("phrase", ["mosaic", "mosaic style"])
-def test_an_erased_style_is_named_as_a_style(phrase: str, image_set: MakeImages) -> None:
-    images = image_set(("target", "x"), ("misspelt", "x"), ("neighbour", "neon"), ("retention", "car"))
-    style = replace(images.concept, kind="style", targets=(phrase,))
-    clip = ClipAlignment()
+def test_the_built_in_models_texts_stay_what_its_leaderboards_were_scored_with(
+    phrase: str, image_set: MakeImages
+) -> None:
+    images = image_set(("target", "x"), ("misspelt", "x"), ("neighbour", "Neon"), ("retention", "car"))
+    style = replace(images.concept, kind="style", targets=(phrase,), anchor="picture")
+    clip = build_evaluator("clip", "microworld")
+    assert isinstance(clip, ClipAlignment)
 
-    texts = [clip.text(style, picture.prompt) for picture in images.pictures]
-
-    assert texts == ["mosaic style", "mosaic style", "A photo depicts neon ball", "A photo depicts car ball"]
+    assert _texts(clip, style, images) == [
+        "mosaic style",
+        "mosaic style",
+        "a picture of Neon ball",
+        "a picture of car ball",
+        "a picture of picture",
+    ]
+    assert clip.protocol().keys() == {
+        "weights_sha256", "template", "style_template", "precision", "resize", "open_clip"
+    }  # fmt: skip
+    assert (clip.protocol()["template"], clip.protocol()["style_template"]) == ("a picture of {}", "{} style")
 
 
 def test_accuracy_is_tabled_for_erased_roles_only() -> None:
@@ -115,20 +161,20 @@ def test_a_checkpoint_file_with_an_architecture(tmp_path: Path, image_set: MakeI
     assert source.protocol().keys() == {"architecture", "weights_sha256"}
 
 
-def test_a_tags_local_copy_gets_the_activation_and_preprocessing_it_was_trained_with(
+def test_a_tags_local_copy_is_found_under_the_names_that_it_may_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for repository in ("timm/vit_base_patch32_clip_224.openai", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"):
-        (tmp_path / repository).mkdir(parents=True)
-        (tmp_path / repository / "open_clip_model.safetensors").write_bytes(b"")
+    files = {
+        "ViT-B-32/openai": "timm/vit_base_patch32_clip_224.openai/open_clip_model.safetensors",
+        "ViT-B-32/laion2b_s34b_b79k": "laion/CLIP-ViT-B-32-laion2B-s34B-b79K/open_clip_pytorch_model.bin",
+        "ViTamin-S/datacomp1b": "jienengchen/ViTamin-S/pytorch_model.bin",
+    }
     monkeypatch.setenv("BENCH_MODELS", str(tmp_path))
+    for backbone, file in files.items():
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_bytes(b"")
 
-    file, forced = _weights_and_overrides(open_clip, clip_source("ViT-B-32/openai"))
-    _, other = _weights_and_overrides(open_clip, clip_source("ViT-B-32/laion2b_s34b_b79k"))
-
-    assert file == tmp_path / "timm/vit_base_patch32_clip_224.openai/open_clip_model.safetensors"
-    assert forced["force_quick_gelu"] is True and "force_quick_gelu" not in other
-    assert forced["force_preprocess_cfg"]["mean"] == open_clip.OPENAI_DATASET_MEAN
+        assert _weights_file(clip_source(backbone)) == tmp_path / file
 
 
 def test_a_file_beside_a_tag_is_read_as_the_tags_weights_are(tmp_path: Path) -> None:
@@ -136,10 +182,8 @@ def test_a_file_beside_a_tag_is_read_as_the_tags_weights_are(tmp_path: Path) -> 
     file.write_bytes(b"some weights")
     tagged, plain = clip_source("ViT-B-32/openai", str(file)), clip_source("ViT-B-32", str(file))
 
-    found, forced = _weights_and_overrides(open_clip, tagged)
-
-    assert found == file and forced["force_quick_gelu"] is True
-    assert _weights_and_overrides(open_clip, plain) == (file, {})
+    assert _weights_file(tagged) == _weights_file(plain) == file
+    assert _as_trained(tagged)["force_quick_gelu"] is True and _as_trained(plain) == {}
     assert tagged.protocol() == plain.protocol() | {"pretrained": "openai"}
     with pytest.raises(BenchError, match="no pretrained tag"):
         clip_source("ViT-B-32/openia", str(file))

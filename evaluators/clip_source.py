@@ -1,0 +1,124 @@
+"""Where a CLIP model comes from: an architecture and pretrained tag of open_clip, a file, or a folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.hub import local_copy
+from erasure_bench.evaluators.packages import required_module, version_of
+from erasure_bench.evaluators.shipped import shipped_folder
+from erasure_bench.prompt_suites.errors import BenchError
+
+CONFIG_FILE = "open_clip_config.json"
+WEIGHTS_FILE = "open_clip_model.safetensors"
+FILES_OF_A_HUB_REPOSITORY = (
+    WEIGHTS_FILE,
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+LOCAL = "local-dir:"
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Where a CLIP model comes from.
+
+    Either `folder` in open_clip's format (config, weights, tokenizer), or an open_clip
+    `architecture` with a pretrained `tag`, a checkpoint `file`, or both: the tag then says how the
+    file's weights were trained.
+    """
+
+    architecture: str | None = None
+    tag: str | None = None
+    file: Path | None = None
+    folder: Path | None = None
+
+    def protocol(self) -> dict[str, str]:
+        """What decides whether two scores of this model can be compared; reads local weights once.
+
+        A tag's weights are known by the tag alone, unless $BENCH_MODELS holds a copy of them.
+        """
+        if self.folder:
+            return {"weights_sha256": sha256_of(self.folder)}
+        named = {"architecture": self.architecture or ""}
+        if self.tag:
+            named["pretrained"] = self.tag
+        weights = self.file or local_copy(*hub_files(self))
+        return named | ({"weights_sha256": sha256_of(weights)} if weights else {})
+
+
+def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
+    """Reads `backbone` and `weights`.
+
+    `backbone` is "ARCHITECTURE/TAG" of open_clip, a folder in open_clip's format (with or without
+    `local-dir:`), or the name of a built-in generator that ships a CLIP model. `weights` is the path
+    of a checkpoint of the ARCHITECTURE; a TAG beside it says with which activation and preprocessing
+    those weights were trained, and is left out for open_clip's own. Raises `BenchError` for anything
+    else, and for a folder or file that is not there.
+    """
+    path = Path(backbone.removeprefix(LOCAL)).expanduser()
+    if backbone.startswith(LOCAL) or path.is_dir():
+        return ClipSource(folder=_complete(path, backbone))
+    shipped = shipped_folder(backbone, "clip")
+    if "/" not in backbone and shipped.parent.parent.is_dir():
+        return ClipSource(folder=_complete(shipped, backbone))
+
+    architecture, _, tag = backbone.partition("/")
+    open_clip = required_module("open_clip", "open_clip_torch", "clip")
+    if architecture not in (known := open_clip.list_models()):
+        near = [name for name in known if name.lower().startswith(architecture.lower()[:5])]
+        raise BenchError(
+            f"unknown CLIP backbone {backbone!r} (--evaluator-option backbone=): no such folder, and "
+            f"open_clip "
+            f"{version_of('open_clip_torch')} has no architecture {architecture!r}"
+            f"{'; near: ' + ', '.join(near[:6]) if near else ''}; use ARCHITECTURE/TAG such as "
+            f"ViT-B-32/openai, "
+            f"or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}"
+        )
+    file = Path(weights).expanduser() if weights else None
+    if file and not file.is_file():
+        raise BenchError(f"CLIP weights {weights!r} are not a file (--evaluator-option weights=PATH)")
+    if file and not tag:
+        return ClipSource(architecture=architecture, file=file)
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag.lower().replace("-", "_") not in tags:
+        raise BenchError(
+            f"CLIP backbone {backbone!r}: {architecture} has no pretrained tag {tag!r}; valid: "
+            f"{', '.join(tags) or 'none'} "
+            f"(--evaluator-option backbone={architecture}/TAG, or weights=PATH for a checkpoint file)"
+        )
+    return ClipSource(architecture=architecture, tag=tag, file=file)
+
+
+def hub_files(source: ClipSource) -> tuple[str, tuple[str, ...]]:
+    """The hub repository of a tag's weights, and the names that they may have in it, best first.
+
+    Of a pickle that a tag names, a safetensors copy beside it is taken first, as open_clip does.
+    """
+    repository, _, name = pretrained_tag(source)["hf_hub"].rpartition("/")
+    if not name:
+        return repository, FILES_OF_A_HUB_REPOSITORY
+    stem, dot, _ = name.rpartition(".")
+    return repository, tuple(dict.fromkeys([f"{stem}{dot}safetensors", name]))
+
+
+def pretrained_tag(source: ClipSource) -> dict[str, Any]:
+    """What open_clip knows of the weights of `source.tag`: hub repository, activation, preprocessing."""
+    open_clip = required_module("open_clip", "open_clip_torch", "clip")
+    tag: dict[str, Any] = open_clip.get_pretrained_cfg(source.architecture, source.tag)
+    return tag
+
+
+def _complete(folder: Path, backbone: str) -> Path:
+    """The folder, if what open_clip needs is in it."""
+    lacking = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).is_file()]
+    if WEIGHTS_FILE in lacking and any(folder.glob("*.bin")):
+        lacking.remove(WEIGHTS_FILE)
+    if lacking:
+        raise BenchError(
+            f"CLIP backbone {backbone!r}: {' and '.join(lacking)} missing, looked in {folder}; restore the "
+            f"folder, "
+            f"or name another backbone (--evaluator-option backbone=FOLDER or backbone=ViT-B-32/openai)"
+        )
+    return folder
