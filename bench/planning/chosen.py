@@ -5,7 +5,6 @@ run that finds everything finished does not import torch only to learn what it w
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 from erasure_bench.bench.identity.ids import code_version, content_id, plain
 from erasure_bench.bench.planning.config import OFFICIAL, Options
-from erasure_bench.bench.storage.atomic import write_text
+from erasure_bench.bench.storage.memory import recall, remember
 from erasure_bench.evaluators.base import Metric
 from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
 from erasure_bench.methods.registry import METHODS, build_method, method_card, method_target, parse_settings
@@ -93,8 +92,8 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
     asked = {"target": target, "preset": preset, "options": options, "code": code}
     # The registry parses the options, so its code counts for the settings, though not for the edit.
     note = memory / f"{content_id({**asked, 'registry': code_version(REGISTRY)})}.json"
-    remembered = _recall(note)
-    if remembered is None:
+    remembered = recall(note)
+    if remembered is None or not remembered.keys() >= _REMEMBERED:
         method, card = build_method(name, preset, options), method_card(name)
         remembered = {
             "settings_class": f"{type(method).__module__}:{type(method).__qualname__}",
@@ -104,7 +103,7 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
             "general_prompts": card.general_prompts,
         }
         with suppress(OSError):  # a store that cannot be written is reported where it matters
-            write_text(note, json.dumps(remembered))
+            remember(note, remembered)
     return ChosenMethod(
         name=row_name(name),
         preset=preset if preset in remembered["presets"] else OFFICIAL,
@@ -196,11 +195,3 @@ def plain_settings(name: str, built: Any) -> dict[str, Any]:
 
 
 _REMEMBERED = {"settings_class", "settings", "presets", "many_concepts", "general_prompts"}
-
-
-def _recall(note: Path) -> dict[str, Any] | None:
-    try:
-        remembered: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return remembered if remembered.keys() >= _REMEMBERED else None

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL.Image import Image
+
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.bootstrap import CONFIDENCE, RESAMPLES
@@ -18,7 +20,7 @@ from erasure_bench.bench.reporting.footnotes import footnotes
 from erasure_bench.bench.reporting.leaderboard import Measured, Row, build_leaderboard, to_frame, to_json
 from erasure_bench.bench.reporting.record import RUN, run_record, to_text
 from erasure_bench.bench.reporting.scores import protocol_key
-from erasure_bench.bench.reporting.sheet import contact_sheet, save_png
+from erasure_bench.bench.reporting.sheet import save_png
 from erasure_bench.bench.reporting.tables import Board, markdown
 from erasure_bench.bench.running.progress import describe
 from erasure_bench.bench.running.versions import package_versions
@@ -32,11 +34,12 @@ SHEET = "images.png"
 
 
 class Results(NamedTuple):
-    """A run's results: what `leaderboard.json` holds, its rows, and what they were made from."""
+    """A run's results: what `leaderboard.json` holds, its rows, what they were made from, a contact sheet."""
 
     document: dict[str, Any]
     rows: list[Row]
     evidence: Evidence
+    sheet: Image | None = None
 
 
 def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results:
@@ -83,7 +86,7 @@ def write_results(
         folder / f"{LEADERBOARD}.csv", lambda path: to_frame(results.rows).to_csv(path, index=False)
     )
     write_atomically(folder / SCORES, lambda path: results.evidence.scores.to_parquet(path, index=False))
-    if store is not None and (sheet := contact_sheet(plan, store)) is not None:
+    if (sheet := results.sheet) is not None:
         write_atomically(folder / SHEET, lambda path: save_png(sheet, path))
     write_text(folder / RUN, to_text(run_record(plan, results.document, results.evidence, made, store)))
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task, TaskKind
 from erasure_bench.bench.running.worker import Watcher, Worker
-from erasure_bench.bench.storage.store import Store, StoreError
+from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreError
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import Role
@@ -35,12 +35,23 @@ class Failure:
     losses: tuple[float, ...] = field(default=(), compare=False)
 
 
+class _Broken(NamedTuple):
+    stage: TaskKind
+    reason: str
+    trace: str
+    losses: tuple[float, ...]
+
+
 class Outcome(NamedTuple):
-    """What an execution did: failures, tasks done by kind, seconds."""
+    """What an execution did: failures, tasks done by kind, seconds; and why tasks failed, by their ids."""
 
     failures: tuple[Failure, ...]
     done: Mapping[TaskKind, int]
     seconds: float
+    broken: Mapping[str, _Broken]
+
+
+NOTHING = Outcome((), {}, 0.0, {})
 
 
 class Reporter(Watcher, Protocol):
@@ -73,33 +84,32 @@ class Work(Protocol):
     def close(self) -> None: ...
 
 
-class _Broken(NamedTuple):
-    stage: TaskKind
-    reason: str
-    trace: str
-    losses: tuple[float, ...]
-
-
-def execute(plan: Plan, worker: Worker | Work, store: Store, reporter: Reporter) -> Outcome:
+def execute(
+    plan: Plan, worker: Worker | Work, store: Store, reporter: Reporter, earlier: Outcome = NOTHING
+) -> Outcome:
     """Does what the store lacks, cell by cell.
 
     A task that fails is recorded with its reason for every cell that needs it, and the rest goes
-    on. Raises StoreError where nothing can be finished any more (full disk), BenchError where an
-    evaluator cannot be loaded, and passes KeyboardInterrupt on; what was finished stays finished.
+    on; what failed in an `earlier` pass of the same run, which the outcome includes, is not tried again.
+    What turns out to be damaged when a task needs it is made anew. Raises StoreError where nothing can
+    be finished any more (full disk), BenchError where an evaluator cannot be loaded, and passes
+    KeyboardInterrupt on; what was finished stays finished.
     """
     started = time.perf_counter()
-    todo = unfinished(plan.cells, store)
-    done: Counter[TaskKind] = Counter()
-    broken: dict[str, _Broken] = {}
-    failures: dict[Failure, None] = {}
+    broken = dict(earlier.broken)
+    todo = tuple(task for task in unfinished(plan.cells, store) if _cause(task, broken) is None)
+    done: Counter[TaskKind] = Counter(earlier.done)
+    failures: dict[Failure, None] = dict.fromkeys(earlier.failures)
     if not todo:
-        return Outcome((), {}, 0.0)
+        return earlier
     store.clean()
     reporter.begin(todo)
     try:
         worker.prepare(list(dict.fromkeys(task.evaluator for task in todo if isinstance(task, ScoreTask))))
         for cell in plan.cells:
-            for task in cell.tasks:
+            left = list(cell.tasks)
+            while left:
+                task = left.pop(0)
                 if store.has(task.kind, task.id):
                     continue
                 if _cause(task, broken) is None:
@@ -109,6 +119,9 @@ def execute(plan: Plan, worker: Worker | Work, store: Store, reporter: Reporter)
                         done[task.kind] += 1
                     except StoreError:
                         raise
+                    except DamagedEntry:  # what the task needs is no longer there: from the cell's start
+                        left = list(cell.tasks)
+                        continue
                     except Exception as error:
                         broken[task.id] = _broken(task, error)
                         if not isinstance(task, ScoreTask):
@@ -121,7 +134,8 @@ def execute(plan: Plan, worker: Worker | Work, store: Store, reporter: Reporter)
     finally:
         worker.close()
         reporter.end()
-    return Outcome(tuple(failures), dict(done), time.perf_counter() - started)
+    seconds = earlier.seconds + time.perf_counter() - started
+    return Outcome(tuple(failures), dict(done), seconds, broken)
 
 
 def _do(task: Task, cell: Cell, worker: Worker | Work, reporter: Reporter) -> None:

@@ -275,8 +275,7 @@ class Worker:
 
         if self._in_use != task.id or self._guidance is None:
             self.close()
-            entry = self.store.entry(task.kind, task.id)
-            edit: Edit = Edit.load(entry.folder)
+            edit: Edit = Edit.load(self.store.entry(task.kind, task.id).checked())
             self._guidance = self._edit_stack.enter_context(applied(self.model(task.base), edit))
             self._in_use = task.id
         return self._guidance

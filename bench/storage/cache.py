@@ -24,10 +24,7 @@ class StoreCache:
     def fetch(
         self, maker: str, key: Mapping[str, Any], make: Callable[[], "dict[str, Tensor]"]
     ) -> "dict[str, Tensor]":
-        """The kept tensors, made first where they are not there; they are on the CPU.
-
-        Raises DamagedEntry where the file is not what was written.
-        """
+        """The kept tensors, made first where they are not there or damaged; they are on the CPU."""
         from safetensors import SafetensorError
         from safetensors.torch import load, save_file
 
@@ -42,16 +39,17 @@ class StoreCache:
                 "key": key,
             }
         )
-        if not self.store.has("cache", entry_id):
-            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
-            with self.store.writing("cache", entry_id) as draft:
-                save_file(tensors, draft.folder / TENSORS_FILE)
-                draft.about = {"maker": maker, "key": dict(key), "base": self.base, "dtype": self.dtype}
-            return tensors
-        entry = self.store.entry("cache", entry_id)
-        try:
-            return load(entry.read(TENSORS_FILE))
-        except SafetensorError as error:
-            raise DamagedEntry(
-                f"{entry.folder} is damaged ({error}); remove that folder and run again"
-            ) from error
+        if self.store.has("cache", entry_id):
+            try:
+                entry = self.store.entry("cache", entry_id)
+                try:
+                    return load(entry.read(TENSORS_FILE))
+                except SafetensorError as error:
+                    raise entry.damaged(f"{TENSORS_FILE} cannot be read ({error})") from error
+            except DamagedEntry:
+                pass  # moved aside, and said
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
+        with self.store.writing("cache", entry_id) as draft:
+            save_file(tensors, draft.folder / TENSORS_FILE)
+            draft.about = {"maker": maker, "key": dict(key), "base": self.base, "dtype": self.dtype}
+        return tensors

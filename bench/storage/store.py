@@ -1,34 +1,51 @@
 """The store: every finished task in a folder named by its content id, and nothing half-finished.
 
     <store>/<kind>/<first two digits>/<id>/…      a finished entry; its manifest.json is the done mark
-    <store>/tmp/<session>.lock                    held by a living process, free when it is dead
-    <store>/tmp/<session>/…                       what that process is writing
+    <store>/damaged/<kind>-<id>-…                 entries that are no longer what was written
+    <store>/tmp/…                                 what living processes are writing (`storage.session`)
 
 An entry is written into its session's folder, flushed to disk, closed with its manifest and then
 renamed as a whole. Two processes that finish the same entry get the same entry: the first stays.
+
+Whatever is read back is checked against its digest. A damaged entry is moved aside and is then not there:
+whoever found it gets `DamagedEntry`, has it made anew and goes on.
 """
 
 import errno
-import fcntl
 import hashlib
-import json
 import os
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self, get_args
 
 from erasure_bench.bench.storage.atomic import fsync_path
+from erasure_bench.bench.storage.damage import Say, on_stderr
+from erasure_bench.bench.storage.manifest import (
+    FileMark,
+    Flaw,
+    check_entry,
+    check_file,
+    check_sizes,
+    read_manifest,
+    seal,
+)
+from erasure_bench.bench.storage.session import Session, remove_if_dead, sessions
 from erasure_bench.prompt_suites.errors import BenchError
 
 EntryKind = Literal["erase", "generate", "score", "cache"]
 """What the store holds: results of tasks, and what edits share."""
+KINDS: tuple[EntryKind, ...] = get_args(EntryKind)
 FORMAT = 1
-"""Version of what the store's entries hold; raised when their layout changes."""
-MANIFEST = "manifest.json"
-_LOCK_SUFFIX = ".lock"
+"""Version of what tasks write into their entries; part of every id."""
+DAMAGED, TMP = "damaged", "tmp"
+MENDS = 3
+"""How often one entry may turn out damaged before the disk is held to be at fault."""
+_THERE_ALREADY = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
 class StoreError(BenchError):
@@ -38,36 +55,53 @@ class StoreError(BenchError):
 
 
 class DamagedEntry(BenchError):
-    """A finished task whose files are not what they were; removing its folder mends it."""
+    """A finished task's files are not what was written; they were moved aside, so it can be done anew."""
 
     exit_code = 1
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True)
+class Entry:
     """A finished task: its folder, its files with size and sha256, and what the task said of itself."""
 
-    folder: Path
-    files: Mapping[str, Mapping[str, Any]]
+    store: "Store"
+    kind: EntryKind
+    id: str
+    files: Mapping[str, FileMark]
     about: Mapping[str, Any]
 
-    def path(self, name: str) -> Path:
-        """Where a file of the entry lies; raises DamagedEntry where the entry has no such file."""
-        if name not in self.files:
-            raise DamagedEntry(
-                f"store entry {self.folder} has no file {name}; remove that folder and run again"
-            )
-        return self.folder / name
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return self.store.folder(self.kind, self.id)
 
     def read(self, name: str) -> bytes:
-        """A file's bytes, checked against its sha256; raises DamagedEntry where they are damaged."""
-        path = self.path(name)
+        """A file's bytes, checked against its sha256.
+
+        Raises DamagedEntry where they are not what was written, or where the entry has no such file.
+        """
+        if name not in self.files:
+            raise self.damaged(f"it has no file {name}")
         try:
-            data = path.read_bytes()
+            data = (self.folder / name).read_bytes()
         except OSError as error:
-            raise DamagedEntry(f"{path}: {error.strerror}; remove {self.folder} and run again") from error
-        if hashlib.sha256(data).hexdigest() != self.files[name]["sha256"]:
-            raise DamagedEntry(f"{path} is damaged (sha256 differs); remove {self.folder} and run again")
+            raise self.damaged(f"{name}: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != self.files[name].sha256:
+            raise self.damaged(f"{name} is damaged (sha256 differs)")
         return data
+
+    def checked(self) -> Path:
+        """The folder, for those who read its files themselves; raises DamagedEntry where one is damaged."""
+        try:
+            for name, mark in self.files.items():
+                check_file(self.folder, name, mark)
+        except Flaw as flaw:
+            raise self.damaged(str(flaw)) from flaw
+        return self.folder
+
+    def damaged(self, why: str) -> DamagedEntry:
+        """Moves the entry aside; what to raise where somebody could not read it."""
+        return self.store.set_aside(self.kind, self.id, why)
 
 
 class Store:
@@ -77,10 +111,13 @@ class Store:
     there yet. Use it as a context manager, or call `close`, to give up the writing session.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, say: Say = on_stderr) -> None:
         self.root = Path(root)
-        self._session: _Session | None = None
+        self.say = say
+        self._session: Session | None = None
         self._finished: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
+        self._mends: Counter[tuple[str, str]] = Counter()
 
     def __enter__(self) -> Self:
         return self
@@ -93,22 +130,52 @@ class Store:
         return self.root / kind / task_id[:2] / task_id
 
     def has(self, kind: EntryKind, task_id: str) -> bool:
-        """Whether the task is finished and every file of it is there with its full size."""
+        """Whether the task is finished and every file of it is there with its full size.
+
+        An entry that is visibly damaged is said and counts as missing; nothing is moved.
+        """
         if (kind, task_id) in self._finished:
             return True
-        manifest = self._manifest(self.folder(kind, task_id))
-        if manifest is None:
+        folder = self.folder(kind, task_id)
+        try:
+            check_sizes(folder, read_manifest(folder, kind, task_id))
+        except Flaw as flaw:
+            if folder.exists():
+                self._tell(kind, task_id, f"{flaw}; it counts as missing")
             return False
         self._finished.add((kind, task_id))
         return True
 
     def entry(self, kind: EntryKind, task_id: str) -> Entry:
-        """A finished entry; raises DamagedEntry where it is not there, or not whole."""
+        """A finished entry; raises DamagedEntry where it is not there, or visibly not whole."""
         folder = self.folder(kind, task_id)
-        manifest = self._manifest(folder)
-        if manifest is None:
-            raise DamagedEntry(f"store entry {folder} is missing or incomplete; run the same command again")
-        return Entry(folder, manifest["files"], manifest["about"])
+        try:
+            manifest = read_manifest(folder, kind, task_id)
+            check_sizes(folder, manifest)
+        except Flaw as flaw:
+            raise self.set_aside(kind, task_id, str(flaw)) from flaw
+        return Entry(self, kind, task_id, manifest.files, manifest.about)
+
+    def set_aside(self, kind: EntryKind, task_id: str, why: str) -> DamagedEntry:
+        """Moves a damaged entry out of the way and says so; what to raise for whoever wanted to read it.
+
+        Raises StoreError where it cannot be moved, or where the same entry was damaged `MENDS` times.
+        """
+        self._finished.discard((kind, task_id))
+        self._mends[kind, task_id] += 1
+        name = f"{kind} {task_id[:12]}"
+        if self._mends[kind, task_id] > MENDS:
+            raise StoreError(
+                f"store {self.root}: {name} was made anew {MENDS} times and is damaged again ({why}): "
+                "the disk does not keep what is written to it; name another place (--store)"
+            )
+        became = self._move_aside(self.folder(kind, task_id), kind, task_id)
+        if became is not None:
+            self._told.discard((kind, task_id))
+            self._tell(kind, task_id, f"{why}; {became}, to be made anew")
+        return DamagedEntry(
+            f"store {self.root}: {name}: {why}; run the same bench run again: it is made anew"
+        )
 
     @contextmanager
     def writing(self, kind: EntryKind, task_id: str) -> Iterator["Draft"]:
@@ -118,13 +185,13 @@ class Store:
         """
         try:
             if self._session is None:
-                self._session = _Session.begin(self.root / "tmp")
+                self._session = Session.begin(self.root / TMP)
             draft = Draft(self._session.folder / f"{kind}-{task_id}-{secrets.token_hex(4)}")
             draft.folder.mkdir()
             try:
                 yield draft
-                draft.seal(kind, task_id)
-                self._publish(draft.folder, self.folder(kind, task_id))
+                seal(draft.folder, kind, task_id, draft.about)
+                self._publish(draft.folder, kind, task_id)
             finally:
                 shutil.rmtree(draft.folder, ignore_errors=True)
         except StoreError:
@@ -140,7 +207,7 @@ class Store:
 
     def clean(self) -> int:
         """Removes what dead processes left half-written; returns how many sessions that were."""
-        return sum(1 for lock in (self.root / "tmp").glob(f"*{_LOCK_SUFFIX}") if _remove_if_dead(lock))
+        return sum(remove_if_dead(lock) for lock in sessions(self.root / TMP))
 
     def close(self) -> None:
         """Gives up the writing session; finished entries stay."""
@@ -148,32 +215,48 @@ class Store:
             self._session.end()
             self._session = None
 
-    def _manifest(self, folder: Path) -> dict[str, Any] | None:
-        try:
-            manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
-            whole = all(
-                (folder / name).stat().st_size == file["bytes"] for name, file in manifest["files"].items()
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return manifest if whole else None
-
-    def _publish(self, draft: Path, final: Path) -> None:
+    def _publish(self, draft: Path, kind: EntryKind, task_id: str) -> None:
+        final = self.folder(kind, task_id)
         final.parent.mkdir(parents=True, exist_ok=True)
         while True:
             try:
                 os.rename(draft, final)
             except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                if error.errno not in _THERE_ALREADY:
                     raise
-                if self._manifest(final) is not None:
+                if self._move_aside(final, kind, task_id) is None:
                     return  # another process finished the same task
-                # A damaged entry: moved aside whole, so that it never mixes with the new one.
-                with suppress(FileNotFoundError):
-                    os.rename(final, draft.with_name(f"{draft.name}-damaged-{secrets.token_hex(4)}"))
                 continue
             break
+        self._told.discard((kind, task_id))
         fsync_path(final.parent)
+
+    def _move_aside(self, folder: Path, kind: EntryKind, task_id: str) -> str | None:
+        """Moves the entry to where damaged ones lie; what became of it, or None where it is whole.
+
+        It is whole where another process has made it anew already.
+        """
+        try:
+            check_entry(folder, kind, task_id)
+            return None
+        except Flaw:
+            pass
+        try:
+            (self.root / DAMAGED).mkdir(exist_ok=True)
+            os.rename(folder, self.root / DAMAGED / f"{kind}-{task_id}-{secrets.token_hex(4)}")
+        except FileNotFoundError:
+            return "it is gone"  # or another process was quicker
+        except OSError as error:
+            raise StoreError(
+                f"store {self.root}: {kind} {task_id} is damaged and cannot be moved to {DAMAGED}/: "
+                f"{error.strerror}"
+            ) from error
+        return f"moved to {DAMAGED}/"
+
+    def _tell(self, kind: EntryKind, task_id: str, what: str) -> None:
+        if (kind, task_id) not in self._told:
+            self._told.add((kind, task_id))
+            self.say(f"store {self.root}: {kind} {task_id[:12]}: {what}")
 
 
 class Draft:
@@ -182,68 +265,6 @@ class Draft:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.about: dict[str, Any] = {}
-
-    def seal(self, kind: str, task_id: str) -> None:
-        """Flushes every file and writes the manifest, the last file of all."""
-        files = {}
-        for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
-            fsync_path(path)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            files[path.relative_to(self.folder).as_posix()] = {"sha256": digest, "bytes": path.stat().st_size}
-        manifest = {"kind": kind, "id": task_id, "files": files, "about": self.about}
-        path = self.folder / MANIFEST
-        path.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
-        fsync_path(path)
-        fsync_path(self.folder)
-
-
-class _Session:
-    """A living process' place for drafts: the kernel drops its lock however the process ends."""
-
-    def __init__(self, lock: Path, handle: int) -> None:
-        self.lock, self.handle = lock, handle
-        self.folder = lock.with_suffix("")
-
-    @classmethod
-    def begin(cls, tmp: Path) -> "_Session":
-        tmp.mkdir(parents=True, exist_ok=True)
-        while True:
-            lock = tmp / f"{os.getpid()}-{secrets.token_hex(6)}{_LOCK_SUFFIX}"
-            handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-            # Between creating and locking, another process' clean() may take the file for a dead one's.
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                continue
-            if lock.exists():
-                session = cls(lock, handle)
-                session.folder.mkdir()
-                return session
-            os.close(handle)
-
-    def end(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.lock.unlink(missing_ok=True)
-        os.close(self.handle)
-
-
-def _remove_if_dead(lock: Path) -> bool:
-    try:
-        handle = os.open(lock, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
-        shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-        lock.unlink(missing_ok=True)
-        return True
-    finally:
-        os.close(handle)
 
 
 _REASONS = {

@@ -18,9 +18,9 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Plan, make_plan
 from erasure_bench.bench.planning.sizes import ModelSizes
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task
-from erasure_bench.bench.reporting.evidence import of_store
-from erasure_bench.bench.reporting.results import gather, write_results
-from erasure_bench.bench.running.executor import Outcome, execute
+from erasure_bench.bench.reporting.completing import complete
+from erasure_bench.bench.reporting.results import write_results
+from erasure_bench.bench.running.executor import Outcome
 from erasure_bench.bench.running.pictures import read_pictures, write_png
 from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.running.worker import SCORES_FILE
@@ -192,8 +192,7 @@ class FakeWorker:
 def run(plan: Plan, folder: Path, out: Path, worker: FakeWorker | None = None) -> tuple[Outcome, DataFrame]:
     """Executes the plan with the store `folder` and writes the results to `out`."""
     store = worker.store if worker else Store(folder)
-    outcome = execute(plan, worker or FakeWorker(store), store, Quiet())
-    results = gather(plan, of_store(plan, store, outcome.failures))
+    outcome, results = complete(plan, worker or FakeWorker(store), store, Quiet)
     write_results(out, plan, results, {}, store)
     store.close()
     return outcome, results.evidence.scores

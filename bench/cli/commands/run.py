@@ -22,10 +22,9 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     """Does the plan's unfinished tasks, writes the run's folder and prints the leaderboard."""
     from erasure_bench.bench.planning.devices import check_devices
     from erasure_bench.bench.planning.prepare import prepare
-    from erasure_bench.bench.reporting.evidence import of_store
-    from erasure_bench.bench.reporting.results import gather, write_results
+    from erasure_bench.bench.reporting.completing import complete
+    from erasure_bench.bench.reporting.results import write_results
     from erasure_bench.bench.reporting.tables import Board, print_rich
-    from erasure_bench.bench.running.executor import execute
     from erasure_bench.bench.running.progress import LiveProgress
     from erasure_bench.bench.running.worker import Worker
     from erasure_bench.bench.storage.store import Store
@@ -57,9 +56,8 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
             f"{todo} to do, {missing.images} images to draw",
             highlight=False,
         )
-        outcome = execute(plan, worker, store, LiveProgress(said))
         skipped = [note for note in prepared.notes if note.startswith("skipped")]
-        results = gather(plan, of_store(plan, store, outcome.failures), skipped)
+        outcome, results = complete(plan, worker, store, lambda: LiveProgress(said), skipped)
         made = {"execution": {"seconds": round(outcome.seconds, 3), "tasks_done": dict(outcome.done)}}
         try:
             write_results(folder, plan, results, made, store)

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
 from erasure_bench.bench.storage.cache import TENSORS_FILE, StoreCache
-from erasure_bench.bench.storage.store import DamagedEntry, Store
+from erasure_bench.bench.storage.store import Store
 
 
 class Maker:
@@ -46,13 +45,20 @@ def test_another_base_dtype_or_key_is_another_entry(tmp_path: Path) -> None:
     assert make.calls == 4
 
 
-def test_a_damaged_entry_is_said_not_used(tmp_path: Path) -> None:
+def test_a_damaged_entry_is_said_and_made_anew(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         fetch(StoreCache(store, "base", "float32"), Maker(), steps=1)
     (path,) = tmp_path.glob(f"cache/*/*/{TENSORS_FILE}")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
+    make, said = Maker(), list[str]()
 
-    with pytest.raises(DamagedEntry, match="damaged"):
-        fetch(StoreCache(Store(tmp_path), "base", "float32"), Maker(), steps=1)
+    with Store(tmp_path, said.append) as store:
+        for _ in range(2):
+            found = fetch(StoreCache(store, "base", "float32"), make, steps=1)
+            torch.testing.assert_close(found["b"], Maker()()["b"], rtol=0, atol=0)
+
+    assert make.calls == 1
+    (line,) = said
+    assert f"{TENSORS_FILE} is damaged (sha256 differs); moved to damaged/, to be made anew" in line

@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -88,26 +90,101 @@ def test_a_failed_write_leaves_no_entry_and_no_rubbish(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_an_entry_without_manifest_or_with_a_short_file_is_not_finished_and_is_replaced(
-    tmp_path: Path,
-) -> None:
+def test_what_is_visibly_damaged_counts_as_missing_is_said_once_and_is_replaced(tmp_path: Path) -> None:
     put(Store(tmp_path))
     folder = tmp_path / "generate" / "ab" / ID
-    for damage in (folder / "manifest.json").unlink, lambda: (folder / "a.bin").write_bytes(b"da"):
+    for damage, why in (
+        ((folder / "manifest.json").unlink, "manifest.json: No such file"),
+        (lambda: (folder / "a.bin").write_bytes(b"da"), "a.bin is damaged (2 of 4 bytes)"),
+        ((folder / "a.bin").unlink, "a.bin: No such file"),
+        (lambda: (folder / "manifest.json").write_text("[]"), "manifest.json is damaged"),
+    ):
         damage()
-        store = Store(tmp_path)
-        assert not store.has("generate", ID)
+        said: list[str] = []
+        store = Store(tmp_path, said.append)
+        assert not store.has("generate", ID) and not store.has("generate", ID)
+        (line,) = said
+        assert why in line and line.endswith("it counts as missing") and "\n" not in line
         put(store)
         assert store.entry("generate", ID).read("a.bin") == b"data"
         store.close()
 
 
-def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_any_character_of_a_manifest_that_means_something_is_bound(tmp_path: Path) -> None:
+    put(Store(tmp_path))
+    path = tmp_path / "generate" / "ab" / ID / "manifest.json"
+    whole = path.read_bytes()
+    meaning = json.loads(whole)
+    noticed = 0
+    for place in range(len(whole)):
+        for bit in (0, 5):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << bit
+            path.write_bytes(changed)
+            if Store(tmp_path, lambda line: None).has("generate", ID):
+                assert json.loads(changed) == meaning, "only white space may change unseen"
+            else:
+                noticed += 1
+    assert noticed > 1.5 * len(whole)
+
+
+def test_an_entry_of_another_name_or_kind_is_not_taken(tmp_path: Path) -> None:
+    store = Store(tmp_path, lambda line: None)
     put(store)
-    (tmp_path / "generate" / "ab" / ID / "a.bin").write_bytes(b"datA")
-    with pytest.raises(DamagedEntry, match="sha256 differs"):
-        store.entry("generate", ID).read("a.bin")
+    other = "ab" + "1" * 62
+    shutil.copytree(store.folder("generate", ID), store.folder("generate", other))
+    shutil.copytree(store.folder("generate", ID), store.folder("erase", ID))
+    assert not store.has("generate", other) and not store.has("erase", ID) and store.has("generate", ID)
+
+
+def test_a_manifest_of_an_earlier_version_cannot_be_checked_and_counts_as_missing(tmp_path: Path) -> None:
+    put(Store(tmp_path))
+    path = tmp_path / "generate" / "ab" / ID / "manifest.json"
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    path.write_text(json.dumps(content))
+    said: list[str] = []
+    assert not Store(tmp_path, said.append).has("generate", ID)
+    assert "has no digest of its own" in said[0]
+
+
+def test_a_changed_byte_is_noticed_and_the_entry_moved_aside(tmp_path: Path) -> None:
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    put(store)
+    for read in (lambda entry: entry.read("a.bin"), lambda entry: entry.checked()):
+        entry = store.entry("generate", ID)
+        (entry.folder / "a.bin").write_bytes(b"datA")
+        with pytest.raises(DamagedEntry, match="sha256 differs"):
+            read(entry)
+        assert not store.has("generate", ID) and not entry.folder.exists()
+        put(store)
+        assert store.entry("generate", ID).read("a.bin") == b"data"
+    assert len(said) == len(list((tmp_path / "damaged").iterdir())) == 2
+
+
+def test_a_damaged_entry_that_another_process_made_anew_is_left_alone(tmp_path: Path) -> None:
+    said: list[str] = []
+    store, other = Store(tmp_path, said.append), Store(tmp_path)
+    put(store)
+    entry = store.entry("generate", ID)
+    (entry.folder / "a.bin").write_bytes(b"datA")
+    put(other)
+    with pytest.raises(DamagedEntry):
+        raise entry.damaged("was read before the other had made it anew")
+    assert said == [] and store.entry("generate", ID).read("a.bin") == b"data"
+
+
+def test_a_disk_that_keeps_nothing_stops_the_run_in_one_line(tmp_path: Path) -> None:
+    store = Store(tmp_path, lambda line: None)
+    with pytest.raises(StoreError, match="the disk does not keep what is written to it") as caught:
+        for _ in range(10):
+            put(store)
+            entry = store.entry("generate", ID)
+            (entry.folder / "a.bin").write_bytes(b"datA")
+            with suppress(DamagedEntry):
+                entry.read("a.bin")
+    assert "--store" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_the_second_writer_of_one_entry_keeps_the_firsts(tmp_path: Path) -> None:

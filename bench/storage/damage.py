@@ -1,0 +1,12 @@
+"""What is said of damage: one line, on stderr unless somebody else listens."""
+
+import sys
+from collections.abc import Callable
+
+Say = Callable[[str], None]
+"""Is told, in one line, of damage that was found and of what becomes of it."""
+
+
+def on_stderr(line: str) -> None:
+    """Prints the line, marked as the program's own."""
+    print(f"bench: {line}", file=sys.stderr, flush=True)
