@@ -1,17 +1,18 @@
 """The command line: `bench run`, `list`, `show`, `table`, `merge`, `export`, `check`, `doctor`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 3 wrong
-usage, 130 interrupted. Nothing heavy is imported before a command runs.
+usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported before a command runs.
 """
 
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
+from erasure_bench.bench.cli.streams import guard_streams, stdout_trouble
+from erasure_bench.bench.words.showing import one_line
 from erasure_bench.environment import go_offline
 from erasure_bench.prompt_suites.errors import BenchError
 
@@ -23,6 +24,15 @@ _STOPPED = "stopped; what is finished is kept: the same command goes on from her
 UsageError: Any = typer.BadParameter.__base__
 """Click's usage error, from whichever copy of click this typer stands on."""
 
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from erasure_bench.bench.running.versions import this_version
+
+        print(this_version())
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="bench",
     help="Which way of erasing a concept from an image generator works, what does it break, how sure are we?",
@@ -32,6 +42,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def bench(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Say which version this is, of what, and stop.",
+            is_eager=True,
+            callback=_say_version,
+        ),
+    ] = False,
+) -> None:
+    """Takes the options that stand before the command's name."""
 
 
 def _stay_offline(asked: bool) -> bool:
@@ -58,7 +83,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 def main() -> None:
     """Runs the command line and exits."""
-    sys.exit(run_command(sys.argv[1:]))
+    guard_streams()
+    end_as_by_ctrl_c()
+    code = run_command(sys.argv[1:])
+    if trouble := stdout_trouble():
+        code = _complain(f"stdout: {trouble}; what was asked is not all printed", code or FAILED)
+    sys.exit(code)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -67,7 +97,7 @@ def run_command(arguments: list[str]) -> int:
         code = typer.main.get_command(app).main(args=arguments, prog_name="bench", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code and says nothing
-            return _complain(_STOPPED, INTERRUPTED)
+            return _complain(_STOPPED, interrupted_code())
         return code if isinstance(code, int) else 0
     except UsageError as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else "bench"
@@ -75,11 +105,10 @@ def run_command(arguments: list[str]) -> int:
     except BenchError as error:
         return _complain(str(error), error.exit_code or FAILED)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain(_STOPPED, INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has left; Python must not complain about it on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _complain(_STOPPED, interrupted_code())
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{about}{error.strerror or error}", FAILED)
 
 
 @app.command(no_args_is_help=True)
@@ -300,7 +329,5 @@ def doctor(store: Store = None, data_dir: DataDir = None, as_json: AsJson = Fals
 
 
 def _complain(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    with suppress(BrokenPipeError):
-        print(f"bench: {line}", file=sys.stderr, flush=True)
+    print(f"bench: {one_line(message)}", file=sys.stderr, flush=True)
     return code

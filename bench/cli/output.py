@@ -1,13 +1,16 @@
 """What every command says is written here: results on stdout, all else on stderr."""
 
-import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
+from erasure_bench.bench.words.showing import ascii_json, in_json, one_line, shown
 from erasure_bench.prompt_suites.errors import BenchError
 
 FAILED = 1
@@ -20,26 +23,53 @@ class RunFailed(BenchError):
     exit_code = FAILED
 
 
+class PlainConsole(Console):
+    """A console that takes every string as it is: no markup, and nothing that a terminal would obey.
+
+    100 columns where nobody says how many.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        told = stream.isatty() or "COLUMNS" in os.environ
+        super().__init__(
+            file=stream, width=None if told else _PLAIN_WIDTH, markup=False, emoji=False, highlight=False
+        )
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of the renderable, each safe to print."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(shown(segment.text), segment.style)
+
+
+def stdout_console() -> PlainConsole:
+    """Where results go."""
+    return PlainConsole(sys.stdout)
+
+
+def stderr_console() -> PlainConsole:
+    """Where progress and notes go."""
+    return PlainConsole(sys.stderr)
+
+
+def words(text: object, style: str = "") -> Text:
+    """Anybody's words as one styled line or cell of a table."""
+    return Text(one_line(text), style)
+
+
+def print_json(document: Any) -> None:
+    """Prints a result as JSON on stdout, exact whatever its encoding."""
+    write_json(in_json(document))
+
+
+def write_json(text: str) -> None:
+    """Writes JSON to stdout, exact whatever its encoding."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    sys.stdout.write(text if encoding.startswith("utf") else ascii_json(text))
+
+
 def make_folder(folder: Path) -> None:
     """The results' folder, made before hours of work go into what it is to hold."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BenchError(f"--out {folder}: cannot be made: {error.strerror or error}") from error
-
-
-def print_json(document: Any) -> None:
-    """Prints a result as JSON on stdout."""
-    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def stdout_console() -> Console:
-    """Where results go; 100 columns where nobody says how many."""
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH)
-
-
-def stderr_console() -> Console:
-    """Where progress and notes go."""
-    return Console(
-        stderr=True, width=None if sys.stderr.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
-    )

@@ -44,7 +44,7 @@ def canonical_json(value: Any) -> str:
 
 def content_id(value: Any) -> str:
     """sha256 of the canonical JSON, 64 lower-case hex digits."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def code_version(module_name: str) -> str:

@@ -67,11 +67,6 @@ def read_record(run: Path) -> Json:
     return record
 
 
-def to_text(document: Any) -> str:
-    """Readable JSON with keys in their given order; refuses NaN, which JSON has not."""
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def cost_of(cell: Mapping[str, Any]) -> CellCost:
     """What a cell of run.json cost."""
     return CellCost(**cell["cost"])

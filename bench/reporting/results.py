@@ -18,7 +18,7 @@ from erasure_bench.bench.reporting.bootstrap import CONFIDENCE, RESAMPLES
 from erasure_bench.bench.reporting.evidence import Evidence
 from erasure_bench.bench.reporting.footnotes import footnotes
 from erasure_bench.bench.reporting.leaderboard import Measured, Row, build_leaderboard, to_frame, to_json
-from erasure_bench.bench.reporting.record import RUN, run_record, to_text
+from erasure_bench.bench.reporting.record import RUN, run_record
 from erasure_bench.bench.reporting.scores import protocol_key
 from erasure_bench.bench.reporting.sheet import save_png
 from erasure_bench.bench.reporting.tables import Board, markdown
@@ -26,6 +26,7 @@ from erasure_bench.bench.running.progress import describe
 from erasure_bench.bench.running.versions import package_versions
 from erasure_bench.bench.storage.atomic import write_atomically, write_text
 from erasure_bench.bench.storage.store import Store
+from erasure_bench.bench.words.showing import in_json
 from erasure_bench.prompt_suites.suite import ROLES, Role
 
 LEADERBOARD = "leaderboard"
@@ -80,7 +81,7 @@ def write_results(
     `made` says in run.json how the results came about; `store` holds the pictures and edits, if any.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / f"{LEADERBOARD}.json", to_text(results.document))
+    write_text(folder / f"{LEADERBOARD}.json", in_json(results.document))
     write_text(folder / f"{LEADERBOARD}.md", markdown(Board.from_json(results.document)))
     write_atomically(
         folder / f"{LEADERBOARD}.csv", lambda path: to_frame(results.rows).to_csv(path, index=False)
@@ -88,7 +89,7 @@ def write_results(
     write_atomically(folder / SCORES, lambda path: results.evidence.scores.to_parquet(path, index=False))
     if (sheet := results.sheet) is not None:
         write_atomically(folder / SHEET, lambda path: save_png(sheet, path))
-    write_text(folder / RUN, to_text(run_record(plan, results.document, results.evidence, made, store)))
+    write_text(folder / RUN, in_json(run_record(plan, results.document, results.evidence, made, store)))
 
 
 def measured(plan: Plan) -> Measured:

@@ -11,6 +11,7 @@ from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task, TaskKind
 from erasure_bench.bench.running.worker import Watcher, Worker
 from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreError
+from erasure_bench.bench.words.showing import one_line
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import Role
@@ -182,7 +183,7 @@ def _failure(cell: Cell, task: Task, why: _Broken) -> Failure:
 
 def reason_of(error: BaseException) -> str:
     """One line that says what went wrong."""
-    words = " ".join(str(error).split())[:400]
+    words = one_line(error)[:400]
     if isinstance(error, BenchError):
         return words
     name = type(error).__name__

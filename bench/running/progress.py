@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from erasure_bench.bench.planning.plan import Cell
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, Task, TaskKind
 from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.words.showing import one_line
 
 DOING: dict[TaskKind, str] = {"erase": "erasing", "generate": "drawing", "score": "scoring"}
 LINE_EVERY_SECONDS = 10.0
@@ -99,10 +100,10 @@ class LiveProgress(Quiet):
         self._console = console
         self._live = console.is_terminal
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}", markup=False),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
             transient=True,
             disable=not self._live,
@@ -123,7 +124,7 @@ class LiveProgress(Quiet):
     def working_on(self, cell: Cell, task: Task) -> None:
         self._task_started = time.perf_counter()
         self._erasing_part = NO_PART
-        self._title = f"{cell.title} · {DOING[task.kind]}"
+        self._title = f"{one_line(cell.title)} · {DOING[task.kind]}"
         if not isinstance(task, EraseTask):
             self._title += f" {(task if isinstance(task, GenerateTask) else task.generate).images.role}"
         if self._part is not None:
@@ -199,7 +200,7 @@ def describe(failure: Failure) -> str:
         failure.role or "",
         failure.evaluator or "",
     ]
-    return f"{' · '.join(part for part in about if part)}: {DOING[failure.stage]}: {failure.reason}"
+    return one_line(f"{' · '.join(part for part in about if part)}: {DOING[failure.stage]}: {failure.reason}")
 
 
 def clock(seconds: float) -> str:

@@ -54,6 +54,14 @@ def git_revision() -> dict[str, Any] | None:
         return None
 
 
+def this_version() -> str:
+    """One line: this project with its commit where there is one, Python, torch. Imports none of them."""
+    found, git = package_versions(), git_revision()
+    commit = f" (commit {git['commit'][:12]}{', changed' if git['changed'] else ''})" if git else ""
+    ours = f"erasure-bench {found['erasure-bench']}{commit}"
+    return f"{ours}, Python {found['python']}, torch {found.get('torch', 'absent')}"
+
+
 def hardware() -> dict[str, Any]:
     """Processor, cores this process may use, memory; never the machine's name."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

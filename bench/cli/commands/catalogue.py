@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from erasure_bench.bench.cli.output import print_json, stdout_console
+from erasure_bench.bench.cli.output import print_json, stdout_console, words
+from erasure_bench.bench.words.showing import shown
 
 
 def list_kind(kind: Any, *, as_json: bool) -> int:
@@ -21,7 +22,7 @@ def list_kind(kind: Any, *, as_json: bool) -> int:
     table.add_column()
     table.add_column(style="dim")
     for item in items:
-        table.add_row(escape(item.name), escape(item.title), escape(item.more))
+        table.add_row(words(item.name), words(item.title), words(item.more))
     stdout_console().print(table)
     return 0
 
@@ -36,13 +37,13 @@ def show_card(name: str, *, as_json: bool) -> int:
         return 0
     console = stdout_console()
     console.print(
-        f"[bold]{escape(card.name)}[/]  {escape(card.title)}  [dim]({card.kind})[/]", highlight=False
+        Text.assemble(words(card.name, "bold"), "  ", words(card.title), "  ", (f"({card.kind})", "dim"))
     )
     facts = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 2))
     facts.add_column(no_wrap=True, style="cyan")
     facts.add_column()
     for title, text in card.facts.items():
-        facts.add_row(escape(title), escape(text))
+        facts.add_row(words(title), shown(text))
     console.print(facts)
     if card.settings:
         columns = list(next(iter(card.settings.values())))
@@ -51,12 +52,12 @@ def show_card(name: str, *, as_json: bool) -> int:
         for column in columns:
             settings.add_column(column)
         for setting, values in card.settings.items():
-            shown = [
+            values_shown = [
                 values[column] if column == "default" or values[column] != values["default"] else ""
                 for column in columns
             ]
-            settings.add_row(escape(setting), *(escape(value) for value in shown))
+            settings.add_row(words(setting), *(words(value) for value in values_shown))
         console.print()
         console.print(settings)
-        console.print("[dim]  A preset's empty place keeps the default.[/]")
+        console.print("  A preset's empty place keeps the default.", style="dim")
     return 0

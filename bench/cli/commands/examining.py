@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from erasure_bench.bench.cli.output import FAILED, print_json, stdout_console
+from erasure_bench.bench.cli.output import FAILED, print_json, stdout_console, words
 
 
 def check_method(
@@ -18,18 +18,20 @@ def check_method(
     console = stdout_console()
     examination = prepare_examination(method, model, options)
     if not as_json:
-        console.print(examination.title, highlight=False, markup=False)
-    marks = {"ok": "[green]ok[/]     ", "failed": "[red]failed[/] ", "skipped": "[dim]skipped[/]"}
+        console.print(words(examination.title))
+    styles = {"ok": "green", "failed": "red", "skipped": "dim"}
     for check in examination.run():
         if not as_json:
-            why = f"  [dim]{escape(check.why)}[/]" if check.why else ""
-            console.print(
-                f"  {marks[check.verdict]}  {escape(check.name)}{why}", highlight=False, soft_wrap=True
+            line = Text.assemble(
+                "  ", (f"{check.verdict:<7}", styles[check.verdict]), "  ", words(check.name)
             )
+            if check.why:
+                line = Text.assemble(line, "  ", words(check.why, "dim"))
+            console.print(line)
     if as_json:
         print_json(examination.to_json())
     else:
-        console.print(examination.summary, highlight=False, markup=False)
+        console.print(examination.summary)
     return FAILED if examination.failed else 0
 
 
@@ -49,9 +51,12 @@ def print_findings(store: Path | None, data_dir: Path | None, *, as_json: bool) 
     styles = {"ok": "green", "absent": "red", "note": "yellow"}
     topic = ""
     for finding in findings:
-        mark = f"[{styles[finding.verdict]}]{finding.verdict}[/]"
-        heading = finding.topic if finding.topic != topic else ""
-        table.add_row(heading, mark, escape(finding.name), escape(finding.detail))
+        table.add_row(
+            words(finding.topic if finding.topic != topic else ""),
+            words(finding.verdict, styles[finding.verdict]),
+            words(finding.name),
+            words(finding.detail),
+        )
         topic = finding.topic
     stdout_console().print(table)
     return 0

@@ -64,7 +64,7 @@ def merge_runs(
         print_json(results.document)
     else:
         print_rich(Board.from_json(results.document), stdout_console())
-    stderr_console().print(f"Results in {out}.", highlight=False, soft_wrap=True)
+    stderr_console().print(f"Results in {out}.", soft_wrap=True)
     return FAILED if results.evidence.failures else 0
 
 
@@ -88,5 +88,5 @@ def export_edit_of(
     quiet_libraries()
     base = resolve_model(model or found.model)
     written = export_edit(Edit.load(found.folder), base.path, form, out)
-    stdout_console().print(str(written), highlight=False, markup=False, soft_wrap=True)
+    stdout_console().print(str(written), soft_wrap=True)
     return 0

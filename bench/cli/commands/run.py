@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from erasure_bench.bench.cli.output import (
@@ -13,6 +12,7 @@ from erasure_bench.bench.cli.output import (
     print_json,
     stderr_console,
     stdout_console,
+    words,
 )
 from erasure_bench.bench.cli.paths import run_folder, store_folder
 from erasure_bench.bench.planning.config import RunConfig
@@ -35,7 +35,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     prepared = prepare(config, root)
     plan, source = prepared.plan, prepared.source
     for note in prepared.notes:
-        said.print(note, style="dim", markup=False, highlight=False)
+        said.print(words(note, "dim"))
     folder = run_folder(out, config, source.name)
     make_folder(folder)
     with Store(root) as store:
@@ -53,8 +53,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
         todo = sum(missing.tasks.values())
         said.print(
             f"{len(plan.cells)} cells, {len(plan.tasks)} tasks: {len(plan.tasks) - todo} in the store, "
-            f"{todo} to do, {missing.images} images to draw",
-            highlight=False,
+            f"{todo} to do, {missing.images} images to draw"
         )
         skipped = [note for note in prepared.notes if note.startswith("skipped")]
         outcome, results = complete(plan, worker, store, lambda: LiveProgress(said), skipped)
@@ -118,7 +117,7 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
         table.add_column(title, justify="left" if title in ("method", "concept") else "right")
     for cell in cells:
         table.add_row(
-            *(escape(str(cell[key])) for key in ("method", "concept", "seed", "images", "tasks", "to_do"))
+            *(words(cell[key]) for key in ("method", "concept", "seed", "images", "tasks", "to_do"))
         )
     console = stdout_console()
     console.print(table)
@@ -136,18 +135,12 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
                 *prepared.notes,
             ]
         ),
-        highlight=False,
-        markup=False,
     )
     return 0
 
 
 def _say_where(said: Console, folder: Path, root: Path, concepts: list[str]) -> None:
     files = ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
-    said.print(
-        f"Results in {folder}: {files}. Pictures and edits in {root}.", highlight=False, soft_wrap=True
-    )
+    said.print(f"Results in {folder}: {files}. Pictures and edits in {root}.", soft_wrap=True)
     if len(concepts) > 1:
-        said.print(
-            f"Each concept's own table: bench table {folder} --concepts all", highlight=False, soft_wrap=True
-        )
+        said.print(f"Each concept's own table: bench table {folder} --concepts all", soft_wrap=True)

@@ -12,9 +12,10 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.evidence import of_store
 from erasure_bench.bench.reporting.leaderboard import to_frame
 from erasure_bench.bench.reporting.merging import Part, merged, read_part, whole_config
-from erasure_bench.bench.reporting.record import portable, to_text
+from erasure_bench.bench.reporting.record import portable
 from erasure_bench.bench.reporting.results import gather, write_results
 from erasure_bench.bench.storage.store import Store
+from erasure_bench.bench.words.showing import in_json
 from erasure_bench.prompt_suites.errors import BenchError
 
 
@@ -116,7 +117,7 @@ def test_a_failure_goes_along_with_its_cell(fake: ModuleType, tmp_path: Path) ->
 def test_a_portable_record_says_nothing_of_its_store(fake: ModuleType, tmp_path: Path) -> None:
     plan = fake.tiny_plan(config(0))
     part = made(fake, tmp_path, plan, "run")
-    text = to_text(portable(part.record))
+    text = in_json(portable(part.record))
     assert str(tmp_path) not in text and "erase/" not in text
     assert merged(plan, [part._replace(record=json.loads(text))]).costs == merged(plan, [part]).costs
 

@@ -1,0 +1,1 @@
+"""How things are said: numbers as text, and what others wrote made safe to show. Knows no results."""
