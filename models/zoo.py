@@ -149,6 +149,12 @@ def local_copy(name: str) -> Path | None:
     return next((place for place in _places(entry) if not missing_files(place)), None)
 
 
+def places(name: str) -> tuple[Path, ...]:
+    """Where a zoo model is looked for on this machine, the first one preferred."""
+    entry = ZOO[name]
+    return (entry.folder,) if entry.folder else tuple(_places(entry))
+
+
 def load_model(
     spec: str, device: "torch.device | str" = "cpu", dtype: "torch.dtype | str" = "float32"
 ) -> "DiffusionModel":

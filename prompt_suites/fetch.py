@@ -57,6 +57,10 @@ class UpstreamFile:
         return (f"{inside}.gz", inside, f"{self.name}.gz", self.name)
 
 
+class WrongCopy(BenchError):
+    """A copy of an upstream file that is not the pinned one."""
+
+
 class Found(NamedTuple):
     """An upstream file that is at hand: which, where the copy lies, and its checked content."""
 
@@ -80,7 +84,7 @@ def locate(
     """
     if data_dir is not None and not data_dir.is_dir():
         raise BenchError(f"data folder {data_dir} does not exist (--data-dir, {DATA_FOLDER_VARIABLE})")
-    cache = cache_dir or _user_cache()
+    cache = cache_dir or user_cache()
     places = [(file, data_dir / name) for file in files for name in file.local_names() if data_dir]
     places += [(file, _cached(file, cache)) for file in files]
     for file, place in places:
@@ -100,7 +104,7 @@ def _read(place: Path) -> bytes:
 def _checked(file: UpstreamFile, content: bytes, where: str) -> bytes:
     digest = hashlib.sha256(content).hexdigest()
     if digest != file.sha256:
-        raise BenchError(
+        raise WrongCopy(
             f"{where} is not {file.name} of {file.repository}@{file.commit[:12]}: its sha256 is {digest} "
             f"({len(content)} bytes), expected {file.sha256} ({file.size} bytes); "
             "delete it, or name another folder with --data-dir"
@@ -152,7 +156,8 @@ def _cached(file: UpstreamFile, cache: Path) -> Path:
     return cache / "upstream" / file.repository / file.commit / file.path
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
+    """The folder below the user's caches in which this project keeps what it fetched or worked out."""
     from platformdirs import user_cache_path
 
     return user_cache_path("erasure-bench")

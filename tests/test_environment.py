@@ -23,7 +23,7 @@ RUN = [
     "--concepts",
     "grumpy-cat",
     "--methods",
-    "negative-prompt",
+    "none",
     "--limit",
     "1",
     "--evaluators",

@@ -322,7 +322,7 @@ def check(
 
 @app.command()
 def doctor(store: Store = None, data_dir: DataDir = None, as_json: AsJson = False) -> int:
-    """What is installed, which weights and data are here, and whether there is a GPU."""
+    """What is ready here: packages, weights, data, devices, room. Exit code 1 if something is broken."""
     from erasure_bench.bench.cli.commands.examining import print_findings
 
     return print_findings(store, data_dir, as_json=as_json)

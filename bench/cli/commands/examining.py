@@ -36,19 +36,19 @@ def check_method(
 
 
 def print_findings(store: Path | None, data_dir: Path | None, *, as_json: bool) -> int:
-    """Prints what doctor found."""
-    from erasure_bench.bench.cli.doctor import examine, to_json
+    """Prints what doctor found; the exit code is 1 where something is broken."""
+    from erasure_bench.bench.cli.doctor import examine, is_broken, to_json
 
     findings = examine(data_dir, store)
     if as_json:
         print_json(to_json(findings))
-        return 0
+        return FAILED if is_broken(findings) else 0
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    styles = {"ok": "green", "absent": "red", "note": "yellow"}
+    styles = {"ok": "green", "absent": "yellow", "broken": "bold red", "note": "cyan"}
     topic = ""
     for finding in findings:
         table.add_row(
@@ -59,4 +59,4 @@ def print_findings(store: Path | None, data_dir: Path | None, *, as_json: bool) 
         )
         topic = finding.topic
     stdout_console().print(table)
-    return 0
+    return FAILED if is_broken(findings) else 0

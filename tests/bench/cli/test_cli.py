@@ -201,14 +201,6 @@ def test_the_card_of_a_method_in_a_file_is_shown(tmp_path: Path, capsys: Capture
     assert "unknown name" in capsys.readouterr().err
 
 
-def test_doctor_names_versions_models_and_suites(capsys: Captured) -> None:
-    assert run_command(["doctor", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert {"packages", "machine", "models", "evaluators", "suites", "store"} <= {f["topic"] for f in found}
-    assert run_command(["doctor"]) == 0
-    assert "torch" in capsys.readouterr().out
-
-
 def test_a_finished_run_is_printed_in_every_format(
     fake: ModuleType, tmp_path: Path, capsys: Captured
 ) -> None:
