@@ -24,6 +24,7 @@ from erasure_bench.models.weights import swapped
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.foreign.targets import load_target
+from erasure_bench.prompt_suites.stand_ins import refuse_stand_in
 
 EDIT_FILE = "edit.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
@@ -208,6 +209,8 @@ def _build(saved: _Guidance, path: Path) -> Guidance:
 
 def _read_weights(folder: Path, weights: _Weights) -> dict[str, Tensor]:
     path = folder / weights.file
+    if path.is_file():
+        refuse_stand_in(path)
     try:
         found = _sha256(path)
         tensors = load_file(path)

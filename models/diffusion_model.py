@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from erasure_bench.models.digest import weights_digest
-from erasure_bench.models.pipeline_files import WeightFile, incomplete, missing_files, read_json, weight_file
+from erasure_bench.models.json_files import read_json
+from erasure_bench.models.pipeline_files import check_kind, incomplete, missing_files
 from erasure_bench.models.schedulers import pipeline_config, training_alphas_cumprod
+from erasure_bench.models.weight_files import weight_files
 from erasure_bench.prompt_suites.errors import BenchError
 
 Prompts = str | Sequence[str] | Tensor
@@ -87,11 +89,7 @@ class DiffusionModel:
         directory = Path(path).expanduser()
         if missing := missing_files(directory):
             raise BenchError(incomplete(directory, missing))
-        kind = read_json(directory / "model_index.json").get("_class_name")
-        if kind != "StableDiffusionPipeline":
-            raise BenchError(
-                f"--model {directory}: a {kind} pipeline; valid: StableDiffusionPipeline (SD 1.x and 2.x)"
-            )
+        check_kind(directory)
         try:
             parts = _load_parts(directory, dtype)
         except BenchError:
@@ -309,11 +307,12 @@ def _load_parts(directory: Path, dtype: torch.dtype) -> dict[str, Any]:
         raise BenchError(f"--model {directory}: autoencoder {kind}; valid: {', '.join(autoencoders)}")
 
     def load(library_class: Any, part: str, **options: Any) -> Any:
-        file = cast(WeightFile, weight_file(directory, part))
+        files = weight_files(directory / part, part)
+        assert files is not None, "checked by missing_files"
         return library_class.from_pretrained(
             directory / part,
-            use_safetensors=file.safetensors,
-            variant=file.variant,
+            use_safetensors=files.safetensors,
+            variant=files.variant,
             local_files_only=True,
             **options,
         )

@@ -1,25 +1,10 @@
 """Which files of a diffusers `StableDiffusionPipeline` directory are read, and which are missing."""
 
-import json
 from pathlib import Path
-from typing import Any, NamedTuple
 
+from erasure_bench.models.json_files import read_json
+from erasure_bench.models.weight_files import WEIGHTS, weight_files
 from erasure_bench.prompt_suites.errors import BenchError
-
-WEIGHTS: dict[str, tuple[str, ...]] = {
-    "text_encoder": ("model.safetensors", "model.fp16.safetensors", "pytorch_model.bin"),
-    "unet": (
-        "diffusion_pytorch_model.safetensors",
-        "diffusion_pytorch_model.fp16.safetensors",
-        "diffusion_pytorch_model.bin",
-    ),
-    "vae": (
-        "diffusion_pytorch_model.safetensors",
-        "diffusion_pytorch_model.fp16.safetensors",
-        "diffusion_pytorch_model.bin",
-    ),
-}
-"""Weight files of each part, the one preferred first."""
 
 CONFIGS = (
     "model_index.json",
@@ -38,22 +23,27 @@ TOKENIZER_FILES = (
     "tokenizer/added_tokens.json",
 )
 
+PIPELINE_CLASSES = (
+    "StableDiffusionPipeline",
+    "StableDiffusionPipelineSafe",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionAttendAndExcitePipeline",
+    "StableDiffusionSAGPipeline",
+    "StableDiffusionPanoramaPipeline",
+    "SemanticStableDiffusionPipeline",
+)
+"""Ways to sample from the weights of a plain text-to-image model, which are drawn from by our own sampler.
+SLD publishes its models, whose weights are SD 1.4's, as the second."""
 
-class WeightFile(NamedTuple):
-    """A part's weight file and how diffusers and transformers are told to read it."""
 
-    path: Path
-    safetensors: bool
-    variant: str | None
-
-
-def weight_file(directory: Path, part: str) -> WeightFile | None:
-    """The weight file of `part` that will be read, or None where none of the known names is there."""
-    for name in WEIGHTS[part]:
-        path = directory / part / name
-        if path.is_file():
-            return WeightFile(path, name.endswith(".safetensors"), "fp16" if ".fp16." in name else None)
-    return None
+def check_kind(directory: Path) -> None:
+    """Raises BenchError where model_index.json names a pipeline whose weights are of another kind."""
+    kind = read_json(directory / "model_index.json").get("_class_name")
+    if kind not in PIPELINE_CLASSES:
+        raise BenchError(
+            f"{directory}: a {kind} pipeline; valid: {PIPELINE_CLASSES[0]} (SD 1.x and 2.x) and others with "
+            f"the same weights: {', '.join(PIPELINE_CLASSES[1:])}"
+        )
 
 
 def missing_files(directory: Path) -> list[str]:
@@ -61,7 +51,10 @@ def missing_files(directory: Path) -> list[str]:
     missing = [name for name in CONFIGS if not (directory / name).is_file()]
     if not any(all((directory / name).is_file() for name in files) for files in TOKENIZER_VOCABULARY):
         missing += [name for name in TOKENIZER_VOCABULARY[0] if not (directory / name).is_file()]
-    missing += [f"{part}/{names[0]}" for part, names in WEIGHTS.items() if not weight_file(directory, part)]
+    for part, names in WEIGHTS.items():
+        found = weight_files(directory / part, part)
+        lacking = [path.name for path in found.paths if not path.is_file()] if found else [names[0]]
+        missing += [f"{part}/{name}" for name in lacking]
     return sorted(missing)
 
 
@@ -81,7 +74,9 @@ def files_read(directory: Path) -> list[Path]:
     if missing := missing_files(directory):
         raise BenchError(incomplete(directory, missing))
     names = [*(name for name in CONFIGS if name != "model_index.json"), *TOKENIZER_FILES]
-    weights = [found.path for part in WEIGHTS if (found := weight_file(directory, part))]
+    weights = [
+        path for part in WEIGHTS if (found := weight_files(directory / part, part)) for path in found.all
+    ]
     return sorted([*(directory / name for name in names if (directory / name).is_file()), *weights])
 
 
@@ -91,14 +86,3 @@ def incomplete(directory: Path, missing: list[str]) -> str:
         f"{directory} is not a complete StableDiffusionPipeline directory: missing {', '.join(missing)}; "
         f"give --model a directory written by diffusers' save_pretrained"
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; raises BenchError when it is not one."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise BenchError(f"{path}: expected a JSON object")
-    return value

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from erasure_bench.environment import why_hub_is_off
 from erasure_bench.models.digest import weights_digest
-from erasure_bench.models.pipeline_files import CONFIGS, WEIGHTS, incomplete, missing_files, required_files
+from erasure_bench.models.pipeline_files import CONFIGS, incomplete, missing_files, required_files
+from erasure_bench.models.weight_files import WEIGHTS, shard_patterns
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 DTYPE_ALIASES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
+KINDS = tuple(zip(*WEIGHTS.values(), strict=True))
+"""The file names of all parts, kind by kind, the preferred one first."""
 GENERAL_PROMPTS = "selective-amnesia"
 BUILT_IN = Path(__file__).parent / "microworld" / "weights" / "pipeline"
 
@@ -257,9 +260,10 @@ def _download(entry: ZooEntry) -> tuple[Path | None, str]:
     try:
         # The hub's own client tries five times before it says that there is no network.
         get_session().head(constants.ENDPOINT, timeout=5)
-        # Weights come as safetensors at best: older kinds are fetched only where those are lacking.
-        for choice in range(max(map(len, WEIGHTS.values()))):
-            weights = [f"{part}/{names[choice]}" for part, names in WEIGHTS.items()]
+        # Weights come as safetensors at best: shards and older kinds are fetched only where those lack.
+        choices = [[f"{part}/{name}" for part, name in zip(WEIGHTS, kind, strict=True)] for kind in KINDS]
+        choices.insert(1, [pattern for part in WEIGHTS for pattern in shard_patterns(part)])
+        for weights in choices:
             path = Path(
                 snapshot_download(
                     str(entry.repo_id),

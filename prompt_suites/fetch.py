@@ -20,6 +20,7 @@ from typing import NamedTuple
 from erasure_bench.environment import why_offline
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
+from erasure_bench.prompt_suites.stand_ins import stand_in
 
 UPSTREAM_VARIABLE = "BENCH_UPSTREAM"
 """Environment variable naming a mirror of raw.githubusercontent.com."""
@@ -95,6 +96,8 @@ def locate(
 
 def _read(place: Path) -> bytes:
     try:
+        if found := stand_in(place):
+            raise BenchError(f"{place}: {found}; or name another --data-dir")
         content = place.read_bytes()
         return gzip.decompress(content) if place.suffix == ".gz" else content
     except (OSError, EOFError, zlib.error) as error:

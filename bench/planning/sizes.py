@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from erasure_bench.models.pipeline_files import read_json
+from erasure_bench.models.json_files import read_json
 
 
 class ModelSizes(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from torch import Tensor
 
@@ -11,11 +11,11 @@ from erasure_bench.models.checkpoints.compvis import COMPVIS
 from erasure_bench.models.checkpoints.contents import Contents, Format, Source, Target, WeightsChoice, some
 from erasure_bench.models.checkpoints.files import CheckpointFiles, checkpoint_files, digest_of
 from erasure_bench.models.checkpoints.fitting import fitted, refuse_foreign, refuse_scale
-from erasure_bench.models.checkpoints.lora import LORA
+from erasure_bench.models.checkpoints.lora import LORA, refuse_adapter
 from erasure_bench.models.checkpoints.names import extents
-from erasure_bench.models.checkpoints.reading import flat_names, read_file
+from erasure_bench.models.checkpoints.reading import SHAPES_ONLY, flat_names, read_files
 from erasure_bench.models.checkpoints.state_dicts import DELTA, MODULES, STATE_DICT, read_part
-from erasure_bench.models.pipeline_files import read_json
+from erasure_bench.models.json_files import read_json
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 FORMATS: tuple[Format, ...] = (DELTA, MODULES, LORA, COMPVIS, STATE_DICT)
@@ -27,8 +27,8 @@ FOLDER_FORMATS = {
     "text_encoder": "CLIPTextModel folder",
 }
 KNOWN_FORMATS = (*FOLDER_FORMATS.values(), "PEFT adapter folder", *(known.title for known in FORMATS))
-LIGHTNING_LEVEL = "state_dict"
-"""The level that Lightning's checkpoints, and compvis deltas after them, keep the weights in."""
+OUTER_LEVELS = ("state_dict", "model_state_dict", "module", "model")
+"""Levels that weights are kept in by Lightning (compvis deltas too), DeepSpeed and plain training scripts."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,47 +61,76 @@ def read_checkpoint(
     BenchError where the format is not known or not safe, where the weights belong to another kind
     of model or another base, and for a `scale` other than 1 of anything but a LoRA.
     """
-    if weights not in get_args(WeightsChoice):
-        raise UnknownName(
-            "choice of weights", weights, get_args(WeightsChoice), "--method-option NAME.weights=…"
-        )
-    files = checkpoint_files(Path(path))
-    target = Target(base=base, weights=weights, scale=scale)
-    contents = _contents(files, target)
+    files, contents = _read(Path(path), Target(base=base, weights=weights, scale=scale))
     return Checkpoint(
-        format=contents.format,
-        tensors=fitted(f"{files.path}, taken for a {contents.format}", contents, base),
-        digest=digest_of(files),
-        notes=contents.notes,
+        format=contents.format, tensors=contents.tensors, digest=digest_of(files), notes=contents.notes
     )
+
+
+def check_checkpoint(
+    path: Path, base: Mapping[str, Tensor], *, weights: WeightsChoice = "ema", scale: float = 1.0
+) -> str:
+    """What `read_checkpoint` would take the files for, from their headers alone: no tensor is read.
+
+    Of `base`, the model's tensors by name, only the shapes count. Raises what `read_checkpoint` would.
+    """
+    shapes = {name: tensor.to(SHAPES_ONLY) for name, tensor in base.items()}
+    return _read(path, Target(base=shapes, weights=weights, scale=scale, shapes_only=True)).contents.format
+
+
+class _Reading(NamedTuple):
+    files: CheckpointFiles
+    contents: Contents
+
+
+def _read(path: Path, target: Target) -> _Reading:
+    if target.weights not in get_args(WeightsChoice):
+        raise UnknownName(
+            "choice of weights", target.weights, get_args(WeightsChoice), "--method-option NAME.weights=…"
+        )
+    files = checkpoint_files(path)
+    contents = _contents(files, target)
+    where = f"{files.path}, taken for a {contents.format}"
+    return _Reading(files, contents._replace(tensors=fitted(where, contents, target.base)))
 
 
 def _contents(files: CheckpointFiles, target: Target) -> Contents:
     match files.kind:
         case "file":
-            return _recognised(_source(files.weights[""]), target)
+            return _recognised(_source(files, "", target), target)
         case "adapter":
             assert files.settings is not None
-            return _recognised(_source(files.weights[""], read_json(files.settings)), target)
+            return _recognised(_source(files, "", target, read_json(files.settings)), target)
         case "edit":
             raise BenchError(
                 f"{files.path}: an edit's folder, which holds more than weights; for these alone name its "
-                f"{', '.join(file.name for file in files.weights.values()) or 'weights: it has none'}"
+                f"{', '.join(path.name for path in files.weights.get('', ())) or 'weights: it has none'}"
             )
         case _:
             return _parts(files, target)
 
 
-def _source(path: Path, adapter: Mapping[str, Any] | None = None) -> Source:
-    tree, metadata = read_file(path)
-    while isinstance(tree.get(LIGHTNING_LEVEL), Mapping):
-        tree = tree[LIGHTNING_LEVEL]
+def _source(
+    files: CheckpointFiles, part: str, target: Target, adapter: Mapping[str, Any] | None = None
+) -> Source:
+    """What the files of one part hold, below the levels that training scripts put around it."""
+    paths = files.weights[part]
+    tree, metadata = read_files(paths, shapes_only=target.shapes_only)
+    while level := next((name for name in OUTER_LEVELS if _holds_weights(tree.get(name))), None):
+        tree = tree[level]
+    path = paths[0] if len(paths) == 1 else files.path
     return Source(path=path, tree=tree, metadata=metadata, adapter=adapter or {})
+
+
+def _holds_weights(level: Any) -> bool:
+    """Whether a level of a file is a state dict, or levels of them."""
+    return isinstance(level, Mapping) and bool(level)
 
 
 def _recognised(source: Source, target: Target) -> Contents:
     names = flat_names(source.tree)
     refuse_foreign(source.path, names)
+    refuse_adapter(source)
     for known in FORMATS:
         if known.matches(source.tree):
             if not known.has_scale:
@@ -116,9 +145,9 @@ def _parts(files: CheckpointFiles, target: Target) -> Contents:
     refuse_scale(files.path, target.scale, FOLDER_FORMATS[files.kind])
     tensors: dict[str, Tensor] = {}
     notes: tuple[str, ...] = ()
-    for part, path in files.weights.items():
-        source = _source(path)
-        refuse_foreign(path, flat_names(source.tree))
+    for part in files.weights:
+        source = _source(files, part, target)
+        refuse_foreign(source.path, flat_names(source.tree))
         found = read_part(source, part)
         tensors |= found.tensors
         notes += found.notes

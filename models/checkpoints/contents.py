@@ -31,11 +31,13 @@ class Target:
     """The model that the weights are for, and how the user wants them read.
 
     `base` are its tensors by the names of `DiffusionModel.named_tensors`, `scale` a LoRA's strength.
+    With `shapes_only` neither the base's tensors nor the file's have values.
     """
 
     base: Mapping[str, Tensor]
     weights: WeightsChoice = "ema"
     scale: float = 1.0
+    shapes_only: bool = False
 
     def names(self, part: str) -> tuple[str, ...]:
         """The names of a part's tensors, without the part."""

@@ -17,16 +17,11 @@ from torch import Tensor
 from erasure_bench.models.checkpoints.contents import Contents
 from erasure_bench.models.checkpoints.fitting import fitted
 from erasure_bench.models.checkpoints.names import TEXT_LEVEL
-from erasure_bench.models.checkpoints.reading import read_file
+from erasure_bench.models.checkpoints.reading import read_files
 from erasure_bench.models.checkpoints.state_dicts import PARTS
-from erasure_bench.models.pipeline_files import (
-    WEIGHTS,
-    WeightFile,
-    incomplete,
-    missing_files,
-    read_json,
-    weight_file,
-)
+from erasure_bench.models.json_files import read_json
+from erasure_bench.models.pipeline_files import incomplete, missing_files
+from erasure_bench.models.weight_files import WEIGHTS, WeightFiles, weight_files
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
@@ -85,14 +80,14 @@ def export_weights(
 
 def _base_part(base: Path, part: str) -> dict[str, Tensor]:
     """A part's tensors by their names below the part, buffers included."""
-    tree = read_file(_weight_file(base, part).path).tree
+    tree = read_files(_weight_files(base, part).paths).tree
     return {name.removeprefix(TEXT_LEVEL) if part == "text_encoder" else name: tree[name] for name in tree}
 
 
-def _weight_file(base: Path, part: str) -> WeightFile:
-    file = weight_file(base, part)
-    assert file is not None, "checked by missing_files"
-    return file
+def _weight_files(base: Path, part: str) -> WeightFiles:
+    files = weight_files(base / part, part)
+    assert files is not None, "checked by missing_files"
+    return files
 
 
 def _with_the_rest(
@@ -168,17 +163,17 @@ def _write_part(
     """A network's config and weights, the latter under the name that is looked for first."""
     (out / part).mkdir()
     shutil.copyfile(base / part / "config.json", out / part / "config.json")
-    file = _weight_file(base, part)
+    files = _weight_files(base, part)
     target = out / part / WEIGHTS[part][0]
     if changed:
         merged = {**own, **changed}
         level = TEXT_LEVEL if part == "text_encoder" else ""
         named = {level + name: tensor for name, tensor in _in_one_dtype(merged).items()}
         save_file(_ready(named), target, note)
-    elif file.safetensors:
-        shutil.copyfile(file.path, target)
+    elif files.safetensors and files.index_file is None:
+        shutil.copyfile(files.paths[0], target)
     else:
-        save_file(_ready(read_file(file.path).tree), target, {"format": "pt"})
+        save_file(_ready(read_files(files.paths).tree), target, {"format": "pt"})
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """Which files make up a checkpoint, and the digest that identifies them; imports no torch."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from erasure_bench.models.digest import file_digest, files_digest
-from erasure_bench.models.pipeline_files import WEIGHTS, read_json
+from erasure_bench.models.json_files import read_json
+from erasure_bench.models.pipeline_files import check_kind
+from erasure_bench.models.weight_files import INDEX_SUFFIX, WEIGHTS, is_index, shards, weight_files
 from erasure_bench.prompt_suites.errors import BenchError
 
 CheckpointKind = Literal["file", "pipeline", "unet", "text_encoder", "adapter", "edit"]
@@ -15,27 +18,28 @@ EDIT_FILE, EDIT_WEIGHTS = "edit.json", "weights.safetensors"
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 UNET_CLASS = "UNet2DConditionModel"
 TEXT_ENCODER_CLASSES = {"CLIPTextModel", "CLIPTextModelWithProjection"}
-PIPELINE_CLASS = "StableDiffusionPipeline"
+SHARD = re.compile(r"(?P<name>.+)-\d{5}-of-(?P<count>\d{5})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointFiles:
     """What will be read of a checkpoint.
 
-    `weights` are the weight files by the part of the model they hold; a lone file, of which only
-    its content says what it holds, has the part "". `settings` is the JSON file that belongs to
-    them: a PEFT adapter's or an edit's.
+    `weights` are the weight files, several where they are shards, by the part of the model they hold;
+    those of which only the content says what they hold have the part "". `settings` is the JSON file
+    that belongs to them: a PEFT adapter's or an edit's.
     """
 
     path: Path
     kind: CheckpointKind
-    weights: Mapping[str, Path] = field(default_factory=dict)
+    weights: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     settings: Path | None = None
 
     @property
     def all(self) -> tuple[Path, ...]:
         """Every file that decides what the checkpoint is."""
-        return tuple(self.weights.values()) + (() if self.settings is None else (self.settings,))
+        weights = tuple(path for paths in self.weights.values() for path in paths)
+        return weights + (() if self.settings is None else (self.settings,))
 
 
 def checkpoint_files(path: Path) -> CheckpointFiles:
@@ -45,11 +49,11 @@ def checkpoint_files(path: Path) -> CheckpointFiles:
     """
     path = path.expanduser()
     if path.is_file():
-        return CheckpointFiles(path=path, kind="file", weights={"": path})
+        return _file(path)
     if not path.is_dir():
         raise BenchError(f"{path}: no such file or folder of weights")
     if (path / EDIT_FILE).is_file():
-        weights = {"": path / EDIT_WEIGHTS} if (path / EDIT_WEIGHTS).is_file() else {}
+        weights = {"": (path / EDIT_WEIGHTS,)} if (path / EDIT_WEIGHTS).is_file() else {}
         return CheckpointFiles(path=path, kind="edit", weights=weights, settings=path / EDIT_FILE)
     if (path / "model_index.json").is_file():
         return _pipeline(path)
@@ -57,7 +61,7 @@ def checkpoint_files(path: Path) -> CheckpointFiles:
         return CheckpointFiles(
             path=path,
             kind="adapter",
-            weights={"": _first(path, ADAPTER_WEIGHTS)},
+            weights={"": (_adapter_weights(path),)},
             settings=path / "adapter_config.json",
         )
     if (path / "config.json").is_file():
@@ -75,30 +79,41 @@ def checkpoint_digest(path: Path) -> str:
 
 def digest_of(files: CheckpointFiles) -> str:
     """`checkpoint_digest` of files that are known already."""
-    if files.kind == "file":
-        return file_digest(files.weights[""], afresh=True)
-    return files_digest(files.path, sorted(files.all), afresh=True)
+    if files.kind == "file" and len(files.all) == 1:
+        return file_digest(files.all[0], afresh=True)
+    folder = files.path if files.path.is_dir() else files.path.parent
+    return files_digest(folder, sorted(files.all), afresh=True)
+
+
+def _file(path: Path) -> CheckpointFiles:
+    """A file that is named itself: the weights, or the index of their shards."""
+    if is_index(path):
+        return CheckpointFiles(path=path, kind="file", weights={"": _all_there(shards(path))})
+    if shard := SHARD.fullmatch(path.stem):
+        raise BenchError(
+            f"{path}: one of {int(shard['count'])} shards, a part of the weights: name the folder or its "
+            f"index, {shard['name']}{path.suffix}{INDEX_SUFFIX}"
+        )
+    return CheckpointFiles(path=path, kind="file", weights={"": (path,)})
 
 
 def _pipeline(path: Path) -> CheckpointFiles:
-    kind = read_json(path / "model_index.json").get("_class_name")
-    if kind != PIPELINE_CLASS:
-        raise BenchError(f"{path}: a {kind} pipeline; valid: {PIPELINE_CLASS} (SD 1.x and 2.x)")
-    weights = {"unet": _first(path / "unet", WEIGHTS["unet"])}
+    check_kind(path)
+    weights = {"unet": _weights(path / "unet", "unet")}
     if (path / "text_encoder").is_dir():
-        weights["text_encoder"] = _first(path / "text_encoder", WEIGHTS["text_encoder"])
+        weights["text_encoder"] = _weights(path / "text_encoder", "text_encoder")
     return CheckpointFiles(path=path, kind="pipeline", weights=weights)
 
 
 def _part(path: Path) -> CheckpointFiles:
     config = read_json(path / "config.json")
     if config.get("_class_name") == UNET_CLASS:
-        return CheckpointFiles(path=path, kind="unet", weights={"unet": _first(path, WEIGHTS["unet"])})
+        return CheckpointFiles(path=path, kind="unet", weights={"unet": _weights(path, "unet")})
     if TEXT_ENCODER_CLASSES.intersection(config.get("architectures") or ()):
         return CheckpointFiles(
             path=path,
             kind="text_encoder",
-            weights={"text_encoder": _first(path, WEIGHTS["text_encoder"])},
+            weights={"text_encoder": _weights(path, "text_encoder")},
         )
     raise BenchError(
         f"{path}: config.json is of {_class(config)}; valid: {UNET_CLASS}, "
@@ -112,7 +127,10 @@ def _class(config: Mapping[str, Any]) -> str:
 
 
 def _lone_file(path: Path) -> CheckpointFiles:
-    """A folder that some training script left a single weight file in: what it holds is read from it."""
+    """A folder that some training script left its weights in: what they are is read from them."""
+    indexes = sorted(file for file in path.iterdir() if file.is_file() and is_index(file))
+    if len(indexes) == 1:
+        return CheckpointFiles(path=path, kind="file", weights={"": _all_there(shards(indexes[0]))})
     found = sorted(file for file in path.iterdir() if file.is_file() and file.suffix in SUFFIXES)
     if len(found) != 1:
         listed = f"holds {', '.join(file.name for file in found)}: name one of them" if found else "has none"
@@ -120,11 +138,26 @@ def _lone_file(path: Path) -> CheckpointFiles:
             f"{path}: not the folder of a diffusers pipeline, UNet, text encoder, PEFT adapter or edit; of "
             f"weight files ({', '.join(SUFFIXES)}) it {listed}"
         )
-    return CheckpointFiles(path=path, kind="file", weights={"": found[0]})
+    return CheckpointFiles(path=path, kind="file", weights=_file(found[0]).weights)
 
 
-def _first(folder: Path, names: tuple[str, ...]) -> Path:
-    for name in names:
+def _weights(folder: Path, part: str) -> tuple[Path, ...]:
+    if found := weight_files(folder, part):
+        return _all_there(found.paths)
+    raise BenchError(f"{folder}: no weights there; looked for {', '.join(WEIGHTS[part])}")
+
+
+def _all_there(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    if missing := [path for path in paths if not path.is_file()]:
+        names = ", ".join(path.name for path in missing[:3])
+        raise BenchError(
+            f"{missing[0].parent}: lacks {names}{', …' if len(missing) > 3 else ''}, which its index names"
+        )
+    return paths
+
+
+def _adapter_weights(folder: Path) -> Path:
+    for name in ADAPTER_WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    raise BenchError(f"{folder}: no weights there; looked for {', '.join(names)}")
+    raise BenchError(f"{folder}: no weights there; looked for {', '.join(ADAPTER_WEIGHTS)}")

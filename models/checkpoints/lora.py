@@ -9,7 +9,7 @@ channels, `up` [out, r, (1, 1)] mixes those.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,13 +34,32 @@ FACTOR = re.compile(
 )
 PROCESSOR_FACTOR = re.compile(r"(?P<module>.+)\.processor\.(?P<leaf>to_\w+)_lora\.(?P<side>down|up)\.weight")
 ALPHA = re.compile(r"(?P<module>.+)\.alpha")
+UNET_LEVELS = ("unet.", "diffusion_model.", "model.diffusion_model.")
+"""How OneTrainer, ComfyUI and others begin a UNet's layer, in diffusers' or compvis' spelling."""
+COMPVIS_BLOCKS = ("input_blocks.", "middle_block.", "output_blocks.")
+TEXT_LEVELS = ("text_encoder.", "text_encoders.clip_l.transformer.", "clip_l.transformer.", "clip_l.")
 SIDES = {"A": "down", "B": "up"}
 KOHYA_UNET, KOHYA_TEXT = "lora_unet_", "lora_te_"
 PEFT_PREFIX = "base_model.model."
 METADATA_KEY = "lora_adapter_metadata"
 """Where diffusers keeps a PEFT adapter's settings in a safetensors file."""
 
-UNSUPPORTED = "supported: LoRA of Linear and Conv2d layers; not DoRA, LoHa, LoKr, LoCon with lora_mid"
+SUPPORTED = "supported: LoRA of Linear and Conv2d layers, in kohya's, PEFT's, diffusers' or compvis' names"
+OTHER_ADAPTERS: dict[str, str] = {
+    ".hada_": "a LoHa adapter (Hadamard product)",
+    ".lokr_": "a LoKr adapter (Kronecker product)",
+    ".dora_scale": "a DoRA adapter (weights decomposed into direction and magnitude)",
+    ".lora_magnitude_vector": "a DoRA adapter (weights decomposed into direction and magnitude)",
+    ".lora_mid.": "a LoCon adapter with lora_mid (Tucker decomposition)",
+    ".lora_embedding_": "a LoRA of an embedding",
+    ".oft_": "an OFT adapter (orthogonal finetuning)",
+    ".boft_": "a BOFT adapter (orthogonal finetuning)",
+    ".on_input": "an IA3 adapter",
+    ".ia3_": "an IA3 adapter",
+    ".a1.weight": "a GLoRA adapter",
+    ".diff_b": "a LyCORIS adapter of whole differences (full)",
+}
+"""What no other files have in their names -> the kind of adapter that it gives away."""
 
 
 class Key(NamedTuple):
@@ -77,6 +96,14 @@ class Adapter:
         return (strength * (up @ down)).reshape(shape)
 
 
+def refuse_adapter(source: Source) -> None:
+    """Raises BenchError where the file is an adapter of another kind than a LoRA."""
+    for name in source.tree:
+        for mark, kind in OTHER_ADAPTERS.items():
+            if mark in name:
+                raise BenchError(f"{source.path}: {kind}, for it holds {name}; {SUPPORTED}")
+
+
 def _matches(tree: Tree) -> bool:
     return is_flat(tree) and any((key := _parse(name)) and key.role != "alpha" for name in tree)
 
@@ -95,7 +122,7 @@ def _parse(name: str) -> Key | None:
 def _read(source: Source, target: Target) -> Contents:
     parsed = {name: _parse(name) for name in source.tree}
     if strange := [name for name, key in parsed.items() if key is None]:
-        raise BenchError(f"{source.path}: a LoRA with {some(strange)}: {UNSUPPORTED}")
+        raise BenchError(f"{source.path}: a LoRA with {some(strange)}: {SUPPORTED}")
     by_module: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, key in parsed.items():
         if key is not None:
@@ -114,11 +141,17 @@ def _read(source: Source, target: Target) -> Contents:
     ranks = sorted({adapter.rank for adapter in adapters.values()})
     rank = str(ranks[0]) if len(ranks) == 1 else f"{ranks[0]}–{ranks[-1]}"
     return Contents(
-        f"{'kohya' if kohya else 'PEFT or diffusers'} LoRA of {len(adapters)} layers, "
-        f"rank {rank}, scale {target.scale:g}",
+        f"{_spelling(by_module, kohya)} LoRA of {len(adapters)} layers, rank {rank}, scale {target.scale:g}",
         {name: _merged(source.path, name, adapter, target) for name, adapter in adapters.items()},
         tuple(_notes(adapters.values(), kohya)),
     )
+
+
+def _spelling(modules: Iterable[str], kohya: bool) -> str:
+    if kohya:
+        return "kohya"
+    compvis = any(block in module for module in modules for block in COMPVIS_BLOCKS)
+    return "OneTrainer or ComfyUI (compvis names)" if compvis else "PEFT or diffusers"
 
 
 def _weights_by_module(modules: Mapping[str, Any], target: Target, kohya: bool) -> dict[str, str]:
@@ -126,7 +159,18 @@ def _weights_by_module(modules: Mapping[str, Any], target: Target, kohya: bool) 
     if kohya:
         known = _kohya_modules(target)
         return {module: known.get(module, module) for module in modules}
-    return {module: full_name(f"{module.removeprefix(PEFT_PREFIX)}.weight") for module in modules}
+    by_compvis = {new: old for old, new in compvis_names(target.names("unet")).items()}
+    return {module: _weight_of(module.replace(PEFT_PREFIX, ""), by_compvis) for module in modules}
+
+
+def _weight_of(module: str, by_compvis: Mapping[str, str]) -> str:
+    """The base model's name (or what it would be) of the weight of a layer with dots in its name."""
+    for level in TEXT_LEVELS:
+        if module.startswith(level):
+            return full_name(f"text_encoder.{module.removeprefix(level)}.weight")
+    level = next((level for level in UNET_LEVELS if module.startswith(level)), "")
+    name = f"{module.removeprefix(level)}.weight"
+    return f"unet.{by_compvis[name]}" if name in by_compvis else full_name(name, "unet" if level else None)
 
 
 def _kohya_modules(target: Target) -> dict[str, str]:
@@ -177,7 +221,7 @@ def _settings(source: Source) -> dict[str, _Settings]:
             f"{source.path}: a LoRA with settings that cannot be read: {name}: {problem['msg']}"
         ) from None
     if any(given.use_dora for given in settings.values()):
-        raise BenchError(f"{source.path}: a DoRA adapter; {UNSUPPORTED}")
+        raise BenchError(f"{source.path}: a DoRA adapter; {SUPPORTED}")
     return settings
 
 
@@ -203,11 +247,12 @@ def _adapter(
 def _number(path: Path, module: str, alpha: Tensor) -> float:
     if alpha.numel() != 1:
         raise BenchError(f"{path}: the alpha of {module} is {alpha.numel()} numbers, not one")
-    return float(alpha)
+    return 1.0 if alpha.is_meta else float(alpha)
 
 
 def _merged(path: Path, name: str, adapter: Adapter, target: Target) -> Tensor:
-    weight = wide(target.base[name].detach().cpu())
+    own = target.base[name].detach()
+    weight = wide(own if target.shapes_only else own.cpu())
     try:
         return weight + target.scale * adapter.change(weight.shape)
     except ValueError as error:

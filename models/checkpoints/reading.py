@@ -3,7 +3,7 @@
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.stand_ins import refuse_stand_in
 
 Tree = Mapping[str, Any]
 """A file's tensors by name; a value is a Tensor or such a mapping again."""
@@ -19,20 +20,48 @@ Tree = Mapping[str, Any]
 LARGEST_HEADER = 100 << 20
 """Bytes; safetensors itself allows no more."""
 
+SHAPES_ONLY = "meta"
+"""The torch device on which a tensor has a name, a shape and a dtype, but no values."""
+
+WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Levels that DistributedDataParallel, torch.compile, FSDP and activation checkpointing put into names."""
+
 
 class FileContent(NamedTuple):
-    """Tensors, on the CPU and where possible still on the disk, and a safetensors file's metadata."""
+    """Tensors, on the CPU and where possible still on the disk, and a safetensors file's metadata.
+
+    Where only shapes are read, the tensors are on `SHAPES_ONLY` instead.
+    """
 
     tree: Tree
     metadata: Mapping[str, str]
 
 
-def read_file(path: Path) -> FileContent:
+def read_files(paths: Sequence[Path], *, shapes_only: bool = False) -> FileContent:
+    """What shards hold together, or a single file.
+
+    Raises BenchError as `read_file` does, and where two files hold a tensor of the same name.
+    """
+    tree: dict[str, Any] = {}
+    metadata: dict[str, str] = {}
+    for path in paths:
+        content = read_file(path, shapes_only=shapes_only)
+        if twice := sorted(tree.keys() & content.tree.keys()):
+            raise BenchError(f"{path}: {twice[0]} is in another of the shards too")
+        tree |= content.tree
+        metadata |= content.metadata
+    return FileContent(tree, metadata)
+
+
+def read_file(path: Path, *, shapes_only: bool = False) -> FileContent:
     """What a safetensors file, or a file of `torch.save`, holds; its content says which it is.
 
-    Pickles are read with `weights_only`: whatever is no tensor is left out. Raises BenchError for
-    another kind of file, for a damaged one, and for a pickle that only its own code could read.
+    Pickles are read with `weights_only`: whatever is no tensor is left out. Levels that only wrappers
+    put into names (`WRAPPERS`) are dropped. With `shapes_only` no tensor is read, and a file that
+    is cut short is found out all the same. Raises BenchError for another kind of file, for a damaged
+    one, and for a pickle that only its own code could read.
     """
+    refuse_stand_in(path)
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -40,10 +69,12 @@ def read_file(path: Path) -> FileContent:
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
     if _is_safetensors(start, size):
-        return _read_safetensors(path)
-    if start.startswith((b"PK\x03\x04", b"\x80")):
-        return FileContent(_read_pickle(path), {})
-    raise BenchError(f"{path}: neither a safetensors file nor one that torch.save wrote, or damaged")
+        content = _read_safetensors(path, shapes_only)
+    elif start.startswith((b"PK\x03\x04", b"\x80")):
+        content = FileContent(_read_pickle(path, shapes_only), {})
+    else:
+        raise BenchError(f"{path}: neither a safetensors file nor one that torch.save wrote, or damaged")
+    return content._replace(tree=_unwrapped(path, content.tree))
 
 
 def flat_names(tree: Tree, prefix: str = "") -> list[str]:
@@ -61,19 +92,41 @@ def _is_safetensors(start: bytes, size: int) -> bool:
     return start[8:9] == b"{" and 8 + int.from_bytes(start[:8], "little") <= min(size, LARGEST_HEADER)
 
 
-def _read_safetensors(path: Path) -> FileContent:
+def _unwrapped(path: Path, tree: Tree) -> Tree:
+    """The tree without wrappers' levels in its names: "unet._orig_mod.x" is "unet.x"."""
+    unwrapped: dict[str, Any] = {}
+    for name, value in tree.items():
+        bare = ".".join(level for level in name.split(".") if level not in WRAPPERS) or name
+        if bare in unwrapped:
+            raise BenchError(f"{path}: holds {bare} twice, with and without a wrapper's name ({name})")
+        unwrapped[bare] = _unwrapped(path, value) if isinstance(value, Mapping) else value
+    return unwrapped
+
+
+def _read_safetensors(path: Path, shapes_only: bool) -> FileContent:
     try:
         with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return FileContent({name: file.get_tensor(name) for name in names}, file.metadata() or {})
+            tree = {
+                name: _shape_of(file, name) if shapes_only else file.get_tensor(name)
+                for name in list(file.keys())
+            }
+            return FileContent(tree, file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise BenchError(f"{path} is damaged: {_one_line(error)}") from error
 
 
-def _read_pickle(path: Path) -> Tree:
+def _shape_of(file: Any, name: str) -> Tensor:
+    held = file.get_slice(name)
+    # A slice of no rows has the dtype, whatever name the format has for it, and reads nothing.
+    shape = held.get_shape()
+    dtype = held[:0].dtype if shape else file.get_tensor(name).dtype
+    return torch.empty(shape, dtype=dtype, device=SHAPES_ONLY)
+
+
+def _read_pickle(path: Path, shapes_only: bool) -> Tree:
     try:
         with torch.serialization.safe_globals(list(STAND_INS)):
-            value = _load(path)
+            value = _load(path, shapes_only)
     except pickle.UnpicklingError as error:
         if needed := re.search(r"GLOBAL (\S+)", str(error)):
             raise BenchError(_unsafe(path, needed[1])) from error
@@ -85,8 +138,8 @@ def _read_pickle(path: Path) -> Tree:
     return _tensors(value)
 
 
-def _load(path: Path) -> Any:
-    settings: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
+def _load(path: Path, shapes_only: bool) -> Any:
+    settings: dict[str, Any] = {"map_location": SHAPES_ONLY if shapes_only else "cpu", "weights_only": True}
     if zipfile.is_zipfile(path) and path.suffix != ".safetensors":
         return torch.load(path, mmap=True, **settings)
     # Newer versions of torch choose the reader by the name, which a stream has none of.

@@ -4,7 +4,13 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.registry import build_evaluator
+from erasure_bench.prompt_suites.errors import BenchError
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
 
 
 def test_other_content_of_the_same_size_and_time_has_another_digest(tmp_path: Path) -> None:
@@ -16,3 +22,12 @@ def test_other_content_of_the_same_size_and_time_has_another_digest(tmp_path: Pa
         digests |= {sha256_of(path), sha256_of(tmp_path)}
         time.sleep(0.01)  # the kernel's clock of inodes ticks every few milliseconds
     assert len(digests) == 4
+
+
+@pytest.mark.parametrize("name", ["network.onnx", "network.pt"])
+def test_a_git_lfs_pointer_is_found_when_the_run_is_planned(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(POINTER)
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    options = {"model": str(tmp_path / name), "labels": str(tmp_path / "labels.txt")}
+    with pytest.raises(BenchError, match=f"{name}: a Git LFS pointer"):
+        build_evaluator("classifier", None, options).protocol()

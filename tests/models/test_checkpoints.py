@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from erasure_bench.models import digest
-from erasure_bench.models.checkpoints.checkpoint import read_checkpoint
+from erasure_bench.models.checkpoints.checkpoint import check_checkpoint, read_checkpoint
 from erasure_bench.models.checkpoints.files import checkpoint_digest
 from erasure_bench.prompt_suites.errors import BenchError
 
@@ -315,8 +316,72 @@ def test_no_such_file(tiny_model, tmp_path):
 
 def test_text_is_no_weight_file(tiny_model, tmp_path):
     path = tmp_path / "model.safetensors"
-    path.write_text("version https://example.org/spec/v1\noid sha256:0")
+    path.write_text("These are the weights of a model.")
     refused(tiny_model, path, "neither a safetensors file nor one that torch.save wrote")
+
+
+def test_a_git_lfs_pointer_is_named_as_such(tiny_model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 3438000000\n")
+    refused(tiny_model, path, "a Git LFS pointer, not the file itself: run .*git lfs pull")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "unet.module.", "_orig_mod.module.", "module.unet._orig_mod."]
+)
+@pytest.mark.parametrize("write", [save_file, torch.save])
+def test_names_of_wrapped_networks(tiny_model, edited, tmp_path, write, prefix):
+    write(under(prefix, part(edited, "unet")), path := tmp_path / "unet")
+    assert_read(read_checkpoint(path, tiny_model.named_tensors()), only(edited, "unet."))
+
+
+def test_names_of_a_network_compiled_block_by_block(tiny_model, edited, tmp_path):
+    state = {name.replace("_blocks.0.", "_blocks.0._orig_mod."): value for name, value in edited.items()}
+    save_file(state, path := tmp_path / "model.safetensors")
+    assert_read(read_checkpoint(path, tiny_model.named_tensors()), edited)
+
+
+@pytest.mark.parametrize("level", ["module", "model", "model_state_dict"])
+def test_the_level_that_a_training_script_puts_around_the_weights(tiny_model, edited, tmp_path, level):
+    content = {
+        level: part(edited, "unet"),
+        "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}},
+        "epoch": 3,
+    }
+    torch.save(content, path := tmp_path / "last.pt")
+    assert_read(read_checkpoint(path, tiny_model.named_tensors()), only(edited, "unet."))
+
+
+def test_a_tensor_with_and_without_its_wrappers_name(tiny_model, edited, tmp_path):
+    bias = edited["unet.conv_in.bias"]
+    save_file({"conv_in.bias": bias, "module.conv_in.bias": bias + 1}, path := tmp_path / "x.safetensors")
+    refused(tiny_model, path, "holds conv_in.bias twice")
+
+
+@pytest.mark.parametrize("write", [save_file, torch.save])
+def test_headers_alone_tell_what_the_reading_will(tiny_model, edited, tmp_path, write):
+    write(part(edited, "unet"), path := tmp_path / "unet")
+    base = tiny_model.named_tensors()
+    assert check_checkpoint(path, base) == read_checkpoint(path, base).format
+
+    write({"conv_in.bias": torch.zeros(3)}, path)
+    with pytest.raises(BenchError) as known:
+        check_checkpoint(path, base)
+    with pytest.raises(BenchError) as read:
+        read_checkpoint(path, base)
+    assert str(known.value) == str(read.value)
+
+
+@pytest.mark.parametrize(
+    "write", [save_file, torch.save, partial(torch.save, _use_new_zipfile_serialization=False)]
+)
+@pytest.mark.parametrize("keep", [0.5, 0.999])
+def test_headers_alone_tell_a_cut_file(tiny_model, edited, tmp_path, write, keep):
+    write(part(edited, "unet"), path := tmp_path / "unet")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(BenchError, match="damaged"):
+        check_checkpoint(path, tiny_model.named_tensors())
 
 
 def test_unknown_content_lists_its_names_and_the_formats(tiny_model, tmp_path):

@@ -159,6 +159,48 @@ def test_diffusers_spellings_without_alpha(tiny_model, tmp_path, down_name, up_n
     assert any("no alpha" in note for note in checkpoint.notes)
 
 
+def compvis(layer):
+    part, _, rest = layer.partition(".")
+    names = {name.removeprefix("unet."): name for name in (f"{LINEAR}.weight", f"{CONVOLUTION}.weight")}
+    assert part == "unet" and f"{rest}.weight" in names
+    return {
+        LINEAR: "input_blocks.1.1.transformer_blocks.0.attn2.to_k",
+        CONVOLUTION: "output_blocks.0.0.in_layers.2",
+    }[layer]
+
+
+@pytest.mark.parametrize(
+    ("unet", "text", "down_name", "up_name", "alpha"),
+    [
+        ("unet.", "text_encoder.text_model.", "lora_down.weight", "lora_up.weight", 6.0),
+        (
+            "diffusion_model.",
+            "text_encoders.clip_l.transformer.text_model.",
+            "lora_A.weight",
+            "lora_B.weight",
+            None,
+        ),
+        ("model.diffusion_model.", "clip_l.text_model.", "lora_A.weight", "lora_B.weight", 1.0),
+    ],
+)
+def test_compvis_layers_of_onetrainer_and_comfyui(
+    tiny_model, tmp_path, unet, text, down_name, up_name, alpha
+):
+    pairs = factors(tiny_model, (LINEAR, CONVOLUTION, TEXT))
+    state = {}
+    for layer, (down, up) in pairs.items():
+        name = text + layer.removeprefix("text_encoder.") if layer == TEXT else unet + compvis(layer)
+        state |= {f"{name}.{down_name}": down, f"{name}.{up_name}": up}
+        if alpha is not None:
+            state[f"{name}.alpha"] = torch.tensor(alpha)
+    save_file(state, path := tmp_path / "lora.safetensors")
+
+    checkpoint = read_checkpoint(path, tiny_model.named_tensors())
+
+    assert checkpoint.format.startswith("OneTrainer or ComfyUI (compvis names) LoRA of 3 layers")
+    assert_draws_the_same(tiny_model, checkpoint, pairs, 1.0 if alpha is None else alpha / RANK)
+
+
 def test_attention_processors_of_the_first_diffusers(tiny_model, tmp_path):
     pairs = factors(tiny_model, (LINEAR, OUT))
     stem = {layer: layer.rpartition(".to_")[0] for layer in pairs}
@@ -256,12 +298,24 @@ def test_half_a_lora(tiny_model, tmp_path):
     refused(tiny_model, state, tmp_path / "lora.safetensors", "incomplete: it has down only")
 
 
-@pytest.mark.parametrize("extra", ["dora_scale", "lora_mid.weight", "hada_w1_a"])
-def test_other_adapters_are_refused(tiny_model, tmp_path, extra):
-    state = {**one_layer(tiny_model), f"{kohya(LINEAR)}.{extra}": torch.zeros(1)}
-    refused(
-        tiny_model, state, tmp_path / "lora.safetensors", f"{extra}: supported: LoRA of Linear and Conv2d"
-    )
+@pytest.mark.parametrize(
+    ("extra", "kind"),
+    [
+        ("dora_scale", "DoRA"),
+        ("lora_magnitude_vector.weight", "DoRA"),
+        ("lora_mid.weight", "LoCon adapter with lora_mid"),
+        ("hada_w1_a", "LoHa"),
+        ("lokr_w1", "LoKr"),
+        ("oft_blocks", "OFT"),
+        ("a1.weight", "GLoRA"),
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_other_adapters_are_refused_by_their_name(tiny_model, tmp_path, extra, kind, alone):
+    state = {} if alone else one_layer(tiny_model)
+    state |= {f"{kohya(LINEAR)}.{extra}": torch.zeros(1), f"{kohya(LINEAR)}.alpha": torch.tensor(4.0)}
+    message = f"an? {kind}.*it holds .*{extra}; supported: LoRA of Linear and Conv2d"
+    refused(tiny_model, state, tmp_path / "adapter.safetensors", message)
 
 
 def test_dora_in_a_peft_folder_is_refused(tiny_model, tmp_path):

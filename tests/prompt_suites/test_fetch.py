@@ -124,6 +124,15 @@ def test_a_changed_local_copy_is_refused_by_name_and_not_replaced_by_a_fetch(
     assert upstream.asked == []
 
 
+def test_a_git_lfs_pointer_among_the_data_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / FILE.local_names()[0]).parent.mkdir(exist_ok=True)
+    (tmp_path / FILE.local_names()[0]).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    )
+    with pytest.raises(BenchError, match="a Git LFS pointer.*--data-dir"):
+        locate(FILE, data_dir=tmp_path, cache_dir=tmp_path / "cache", base_url=NOWHERE)
+
+
 def test_a_broken_gzip_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "some prompts.csv.gz").write_bytes(gzip.compress(CONTENT)[:-9])
     with pytest.raises(BenchError, match="cannot read"):
