@@ -12,8 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from erasure_bench.bench.reporting.board import Board
 from erasure_bench.bench.reporting.results import read_document
-from erasure_bench.bench.reporting.tables import Board, print_rich
+from erasure_bench.bench.reporting.tables import print_summary
 from erasure_bench.models.microworld.drawing import contact_sheet
 from erasure_bench.models.sampling import ImageRequest, sample
 from erasure_bench.models.zoo import load_model
@@ -46,7 +47,7 @@ def prompts() -> list[str]:
 def leaderboard_svg(run: Path) -> str:
     """The terminal's table as an SVG without web fonts."""
     console = Console(record=True, width=104, file=io.StringIO())
-    print_rich(Board.from_json(read_document(run)), console)
+    print_summary(Board.from_json(read_document(run)), console)
     svg = console.export_svg(title="bench run")
     return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
 

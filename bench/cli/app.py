@@ -17,7 +17,7 @@ from erasure_bench.environment import go_offline
 from erasure_bench.prompt_suites.errors import BenchError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
-TableFormat = Literal["rich", "md", "csv", "json"]
+TableFormat = Literal["rich", "summary", "md", "csv", "json"]
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
 ListKind = Literal["methods", "evaluators", "suites", "models"]
 _STOPPED = "stopped; what is finished is kept: the same command goes on from here"
@@ -238,7 +238,12 @@ def show(
 @app.command(no_args_is_help=True)
 def table(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
-    format_: Annotated[TableFormat, typer.Option("--format", help="rich, md, csv or json.")] = "rich",
+    format_: Annotated[
+        TableFormat,
+        typer.Option(
+            "--format", help="rich: every table; summary: what bench run prints; md, csv, json: the files."
+        ),
+    ] = "rich",
     concepts: Annotated[
         str | None, typer.Option(help="Also these concepts' own tables: a comma list, or all (rich only).")
     ] = None,

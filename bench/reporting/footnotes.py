@@ -1,7 +1,7 @@
 """The lines below a leaderboard: what a reader must know to compare its numbers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.bootstrap import CONFIDENCE, RESAMPLES
@@ -10,9 +10,19 @@ from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.reporting.scores import protocol_key
 from erasure_bench.prompt_suites.suite import ROLES
 
+Weight = Literal["caution", "reading", "provenance"]
+"""Where a note is shown: by even the shortest table, by the whole one, or in the files alone."""
 
-def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[str]:
-    """One line each."""
+
+class Note(NamedTuple):
+    """One line below a leaderboard, and how much hangs on its being read."""
+
+    text: str
+    weight: Weight = "reading"
+
+
+def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[Note]:
+    """What the plan, its rows and what they were made from give to say."""
     drawn = evidence.drawn_with
     protocol, config = plan.suite.protocol, plan.config
     images = [image for cell in plan.cells for task in cell.generate for image in task.images.images]
@@ -26,59 +36,89 @@ def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[str]:
         if any(image.prompt.role == role for image in images)
     ]
     notes = [
-        f"Protocol: {protocol.scheduler}, {protocol.steps} steps, η {protocol.eta:g}, guidance scale "
-        f"{_few(f'{scale:g}' for scale in scales)}, {_few(sizes)} pixels, {config.dtype}, "
-        f"{protocol.images_per_prompt} per prompt, seeds {seeds}{own}; the same for every method.",
-        f"Base model {plan.model.name}, weights {plan.model.digest[:12]}. Prompts: {', '.join(counts)}"
-        + (f", the first {config.limit} of each role and concept only (--limit)." if config.limit else "."),
+        Note(
+            f"Protocol: {protocol.scheduler}, {protocol.steps} steps, η {protocol.eta:g}, guidance scale "
+            f"{_few(f'{scale:g}' for scale in scales)}, {_few(sizes)} pixels, {config.dtype}, "
+            f"{protocol.images_per_prompt} per prompt, seeds {seeds}{own}; the same for every method."
+        ),
+        Note(f"Base model {plan.model.name}, weights {plan.model.digest[:12]}."),
+        Note(
+            f"Prompts: {', '.join(counts)}, the first {config.limit} of each role and concept only "
+            "(--limit).",
+            "caution",
+        )
+        if config.limit
+        else Note(f"Prompts: {', '.join(counts)}."),
     ]
     notes += [
-        f"Row {method.name}: another base model, weights {method.base.digest[:12]}."
+        Note(f"Row {method.name}: another base model, weights {method.base.digest[:12]}.")
         for method in plan.methods
         if method.base
     ]
     notes += [
-        f"Row {method.name}: {'; '.join([str(method.weights), *evidence.read_as[method.name]])}."
+        Note(f"Row {method.name}: {'; '.join([str(method.weights), *evidence.read_as[method.name]])}.")
         for method in plan.methods
         if method.name in evidence.read_as
     ]
     for case in plan.cases:
         asked = len(plan.suite.prompts[case.concept.name])
         if dropped := asked - len(case.prompts(plan.suite)):
-            notes.append(f"{case.name}: {dropped} prompts that ask to keep what else is erased are left out.")
+            notes.append(
+                Note(f"{case.name}: {dropped} prompts that ask to keep what else is erased are left out.")
+            )
     if plan.suite.left_out:
         total = sum(left.rows for left in plan.suite.left_out)
         reasons = "; ".join(f"{left.rows}: {left.reason}" for left in plan.suite.left_out)
-        notes.append(f"Left out by the suite: {total} rows ({reasons}).")
+        notes.append(Note(f"Left out by the suite: {total} rows ({reasons}).", "caution"))
     baseline = plan.methods[0].name
     notes.append(
-        f"[low, high]: {CONFIDENCE:.0%} interval, bootstrap over prompts ({RESAMPLES:,} resamples). "
-        f"In parentheses: change against {baseline} on the same prompts and noise."
-        + (
-            " Over several concepts: their mean, prompts resampled within each."
-            if len(plan.cases) > 1
-            else ""
+        Note(
+            f"[low, high]: {CONFIDENCE:.0%} interval, bootstrap over prompts ({RESAMPLES:,} resamples). "
+            f"In parentheses: change against {baseline} on the same prompts and noise."
+            + (
+                " Over several concepts: their mean, prompts resampled within each."
+                if len(plan.cases) > 1
+                else ""
+            )
         )
     )
     notes += [
-        f"{evaluator.name} [{protocol_key(evaluator.protocol)}]: {_in_words(evaluator.protocol)}"
+        Note(
+            f"{evaluator.name} [{protocol_key(evaluator.protocol)}]: {_in_words(evaluator.protocol)}",
+            "provenance",
+        )
         for evaluator in plan.evaluators
     ]
     if missing := [row for row in rows if row.scope == "concept" and row.missing]:
         worst = max(missing, key=lambda row: row.missing)
         notes.append(
-            f"Scores are missing in {len(missing)} numbers; most: {worst.missing} of "
-            f"{worst.missing + worst.images} of {worst.method}, {worst.concept}, {worst.role}, {worst.title}."
+            Note(
+                f"Scores are missing in {len(missing)} numbers; most: {worst.missing} of "
+                f"{worst.missing + worst.images} of {worst.method}, {worst.concept}, {worst.role}, "
+                f"{worst.title}.",
+                "caution",
+            )
         )
     if any(row.status == "partial" for row in rows):
-        notes.append("*: pictures are missing; the number is that of the others, never marked as best.")
+        notes.append(
+            Note(
+                "*: pictures are missing; the number is that of the others, never marked as best.", "caution"
+            )
+        )
     made_with = ", ".join(f"{name} {' and '.join(found)}" for name, found in drawn.items() if name != DEVICE)
     notes.append(
-        f"Method presets: {_presets(plan)}. "
-        + (f"Drawn on {', '.join(drawn[DEVICE])}; {made_with}." if drawn else "Nothing drawn.")
+        Note(
+            f"Method presets: {_presets(plan)}. "
+            + (f"Drawn on {', '.join(drawn[DEVICE])}; {made_with}." if drawn else "Nothing drawn."),
+            "provenance",
+        )
     )
     if any(len(found) > 1 for name, found in drawn.items() if name != DEVICE):
-        notes.append("Pictures of several versions are compared: a difference may be the versions' own.")
+        notes.append(
+            Note(
+                "Pictures of several versions are compared: a difference may be the versions' own.", "caution"
+            )
+        )
     return notes
 
 

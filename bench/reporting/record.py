@@ -17,7 +17,7 @@ from erasure_bench.prompt_suites.errors import BenchError
 
 RUN = "run.json"
 Json = dict[str, Any]
-_ELSEWHERE = ("rows", "notes", "failures")
+_ELSEWHERE = ("rows", "notes", "cautions", "provenance", "failures")
 """What leaderboard.json has and run.json has not, or in another form."""
 OF_ONE_STORE = ("edit", "images")
 """What a cell of run.json says of a store that nobody else has."""

@@ -14,14 +14,15 @@ from PIL.Image import Image
 
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.reporting.board import Board
 from erasure_bench.bench.reporting.bootstrap import CONFIDENCE, RESAMPLES
 from erasure_bench.bench.reporting.evidence import Evidence
-from erasure_bench.bench.reporting.footnotes import footnotes
+from erasure_bench.bench.reporting.footnotes import Note, footnotes
 from erasure_bench.bench.reporting.leaderboard import Measured, Row, build_leaderboard, to_frame, to_json
+from erasure_bench.bench.reporting.markdown import markdown
 from erasure_bench.bench.reporting.record import RUN, run_record
 from erasure_bench.bench.reporting.scores import protocol_key
 from erasure_bench.bench.reporting.sheet import save_png
-from erasure_bench.bench.reporting.tables import Board, markdown
 from erasure_bench.bench.running.progress import describe
 from erasure_bench.bench.running.versions import package_versions
 from erasure_bench.bench.storage.atomic import write_atomically, write_text
@@ -46,6 +47,7 @@ class Results(NamedTuple):
 def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results:
     """The leaderboard of the plan."""
     rows = build_leaderboard(evidence.scores, measured(plan), evidence.failures, evidence.costs)
+    below = [*footnotes(plan, rows, evidence), *(Note(text, "caution") for text in notes)]
     document = {
         "title": title(plan),
         "suite": plan.suite.name,
@@ -67,7 +69,9 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results
         "versions": package_versions(),
         "drawn_with": dict(evidence.drawn_with),
         "failures": [describe(failure) for failure in evidence.failures],
-        "notes": [*footnotes(plan, rows, evidence), *notes],
+        "notes": [note.text for note in below],
+        "cautions": [note.text for note in below if note.weight == "caution"],
+        "provenance": [note.text for note in below if note.weight == "provenance"],
         "rows": [to_json(row) for row in rows],
     }
     return Results(document, rows, evidence)

@@ -20,7 +20,7 @@ _MARKDOWN = re.compile(
     r"|^[#>+=-]"  # headings, quotes, lists, rules
     r"|(?<= )#(?=#*$)"  # what ends a heading
 )
-_NUMBERED = re.compile(r"^(\d+)([.)])")
+_NUMBERED = re.compile(r"^(\d+)([.)])(?= |$)")
 
 
 def shown(text: object) -> str:

@@ -11,6 +11,7 @@ from erasure_bench.bench.cli.output import (
     print_json,
     stderr_console,
     stdout_console,
+    write_json,
 )
 from erasure_bench.bench.cli.paths import find_run, store_folder
 from erasure_bench.bench.planning.config import names
@@ -19,13 +20,15 @@ from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 def print_table(run: str, form: str, concepts_asked: str | None) -> int:
     """Prints a finished run's leaderboard."""
+    from erasure_bench.bench.reporting.board import Board
     from erasure_bench.bench.reporting.results import LEADERBOARD, read_document
-    from erasure_bench.bench.reporting.tables import Board, print_rich
+    from erasure_bench.bench.reporting.tables import print_summary, print_whole
 
     folder = find_run(run)
     try:
         if form in ("md", "csv", "json"):
-            sys.stdout.write((folder / f"{LEADERBOARD}.{form}").read_text(encoding="utf-8"))
+            text = (folder / f"{LEADERBOARD}.{form}").read_text(encoding="utf-8")
+            write_json(text) if form == "json" else sys.stdout.write(text)
             return 0
         board = Board.from_json(read_document(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -38,7 +41,10 @@ def print_table(run: str, form: str, concepts_asked: str | None) -> int:
     for name in wanted:
         if name not in board.concepts:
             raise UnknownName("concept", name, board.concepts, "--concepts")
-    print_rich(board, stdout_console(), wanted)
+    if form == "summary":
+        print_summary(board, stdout_console())
+    else:
+        print_whole(board, stdout_console(), wanted)
     return 0
 
 
@@ -47,10 +53,11 @@ def merge_runs(
 ) -> int:
     """Writes and prints the leaderboard of several runs' cells."""
     from erasure_bench.bench.planning.prepare import prepare
+    from erasure_bench.bench.reporting.board import Board
     from erasure_bench.bench.reporting.merging import merged, read_part, whole_config
     from erasure_bench.bench.reporting.record import RUN
     from erasure_bench.bench.reporting.results import gather, write_results
-    from erasure_bench.bench.reporting.tables import Board, print_rich
+    from erasure_bench.bench.reporting.tables import print_summary
 
     parts = [read_part(find_run(run, RUN)) for run in runs]
     plan = prepare(whole_config(parts, data_dir), store_folder(store_asked)).plan
@@ -63,7 +70,7 @@ def merge_runs(
     if as_json:
         print_json(results.document)
     else:
-        print_rich(Board.from_json(results.document), stdout_console())
+        print_summary(Board.from_json(results.document), stdout_console())
     stderr_console().print(f"Results in {out}.", soft_wrap=True)
     return FAILED if results.evidence.failures else 0
 

@@ -1,5 +1,6 @@
 """`bench run`: does a plan, or prints it."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -22,9 +23,10 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     """Does the plan's unfinished tasks, writes the run's folder and prints the leaderboard."""
     from erasure_bench.bench.planning.devices import check_devices
     from erasure_bench.bench.planning.prepare import prepare
+    from erasure_bench.bench.reporting.board import Board
     from erasure_bench.bench.reporting.completing import complete
     from erasure_bench.bench.reporting.results import write_results
-    from erasure_bench.bench.reporting.tables import Board, print_rich
+    from erasure_bench.bench.reporting.tables import print_summary
     from erasure_bench.bench.running.progress import LiveProgress
     from erasure_bench.bench.running.worker import Worker
     from erasure_bench.bench.storage.store import Store
@@ -68,7 +70,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     if as_json:
         print_json(results.document)
     else:
-        print_rich(Board.from_json(results.document), stdout_console())
+        print_summary(Board.from_json(results.document), stdout_console())
     _say_where(said, folder, root, [case.name for case in plan.cases])
     return FAILED if outcome.failures else 0
 
@@ -140,7 +142,14 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
 
 
 def _say_where(said: Console, folder: Path, root: Path, concepts: list[str]) -> None:
-    files = ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
-    said.print(f"Results in {folder}: {files}. Pictures and edits in {root}.", soft_wrap=True)
+    """What lies where, and the commands that show more."""
+    run = shlex.quote(str(folder))
+    lines = [
+        f"Results in {folder}: leaderboard.md has every table and note, images.png pictures side by side.",
+        f"Pictures and edits in {root}.",
+        f"All metrics, changes against the base, notes:  bench table {run}",
+    ]
     if len(concepts) > 1:
-        said.print(f"Each concept's own table: bench table {folder} --concepts all", soft_wrap=True)
+        lines.append(f"Each concept's own tables as well:             bench table {run} --concepts all")
+    for line in lines:
+        said.print(line, soft_wrap=True)

@@ -1,15 +1,27 @@
 """Tables: they fit, show direction, change and interval, mark the best, and hide no failure."""
 
+import io
 import json
+import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from rich.console import Console
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
 
-from erasure_bench.bench.reporting.tables import Board, markdown, number, rich_tables, seconds
+from erasure_bench.bench.reporting.board import Board, columns_of
+from erasure_bench.bench.reporting.markdown import markdown
+from erasure_bench.bench.reporting.tables import FIRST_ROLES, summary, whole
 from erasure_bench.bench.storage.store import Store
+from erasure_bench.bench.words.numbers import decimals_for, number, seconds
+from erasure_bench.bench.words.showing import one_line
 
 
 def row(method: str, role: str, metric: str, value: float | None, **changes: Any) -> dict[str, Any]:
@@ -49,10 +61,18 @@ def board(rows: list[dict[str, Any]], failures: tuple[str, ...] = ()) -> Board:
     )
 
 
-def shown(what: Board, width: int = 100, *, colour: bool = False) -> str:
-    console = Console(width=width, record=True, force_terminal=colour, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(rich_tables(what, width=width))
-    return console.export_text(styles=colour)
+def as_text(renderable: RenderableType, width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(renderable)
+    return console.export_text()
+
+
+def shown(what: Board, width: int = 100) -> str:
+    return as_text(whole(what, width), width)
+
+
+def rendered(document: str) -> str:
+    return str(MarkdownIt("commonmark").enable("table").render(document))
 
 
 def full_board() -> Board:
@@ -76,6 +96,154 @@ def test_every_number_is_shown_within_the_width(width: int) -> None:
     assert "…" not in text
     for word in ("target", "anchor", "neighbour", "retention", "↓", "↑", "erase", "12.3"):
         assert word in text
+
+
+NUMBER = re.compile(r"[+−]?\d[\d,]*(?:\.\d+)?(?:e[+−]\d+)?")
+NAMES = st.text("abz-猫é👩\u0301 ", min_size=1, max_size=50).filter(str.strip)
+VALUES = st.floats(-1e12, 1e12) | st.floats(-1, 1) | st.integers(-5000, 5000).map(float)
+
+
+@st.composite
+def boards(draw: st.DrawFn) -> Board:
+    """Names without digits, so that all digits in the text are the numbers'."""
+    methods = draw(st.lists(NAMES, min_size=1, max_size=4, unique_by=one_line))
+    rows = []
+    for role in draw(st.lists(st.sampled_from(("target", "anchor", "retention")), min_size=1, unique=True)):
+        for metric in draw(st.lists(NAMES, min_size=1, max_size=3, unique=True)):
+            aggregate = draw(st.sampled_from(("mean", "sum")))
+            for method in methods:
+                value, low, high, change = draw(st.tuples(*(st.none() | VALUES for _ in range(4))))
+                rows.append(
+                    row(
+                        method,
+                        role,
+                        metric,
+                        value,
+                        title=metric,
+                        low=None if high is None else low,
+                        high=None if low is None else high,
+                        change=change,
+                        aggregate=aggregate,
+                        status=draw(st.sampled_from(("ok", "partial"))) if value is not None else "failed",
+                        erase_seconds=draw(st.none() | st.floats(0, 1e7)),
+                    )
+                )
+    return Board(
+        title="title",
+        methods=tuple(methods),
+        baseline=methods[0],
+        concepts=(),
+        rows=tuple(rows),
+        notes=(),
+        failures=(),
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(boards(), st.integers(20, 250))
+def test_every_number_is_whole_in_the_text_at_any_width(what: Board, width: int) -> None:
+    text = shown(what, width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    wanted = Counter(
+        found
+        for column in columns_of(what, what.rows)
+        for cell in column.cells
+        for part in (cell.value, cell.change, cell.interval)
+        for found in NUMBER.findall(part)
+    )
+    assert Counter(NUMBER.findall(text)) == wanted
+
+
+@settings(max_examples=100, deadline=None)
+@given(boards(), st.integers(20, 250))
+def test_every_number_of_the_summary_is_whole_too(what: Board, width: int) -> None:
+    text = as_text(summary(what, width), width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    known = Counter(
+        found
+        for column in columns_of(what, what.rows)
+        for cell in column.cells
+        for part in (cell.value, cell.interval)
+        for found in NUMBER.findall(part)
+    )
+    found = Counter(NUMBER.findall(" ".join(text.split()).partition(" is better")[2]))
+    assert found <= known
+    measured = [column for column in columns_of(what, what.rows) if column.role]
+    first = min(measured, key=lambda column: FIRST_ROLES.index(column.role or ""))
+    assert Counter(n for cell in first.cells for n in NUMBER.findall(cell.value)) <= found
+
+
+def test_where_no_column_fits_beside_the_names_the_rows_stand_below_one_another() -> None:
+    rows = [row(method, "target", "share", value) for method, value in (("none", 0.9), ("sld-weak", 0.4))]
+    lines = [line.rstrip() for line in shown(board(rows), 20).splitlines()]
+    assert lines[1:11] == [
+        "target",
+        "share of the picture",
+        "↓",
+        "  none",
+        "    0.900",
+        "    [0.850, 0.950]",
+        "  sld-weak",
+        "    0.400 (−0.500)",
+        "    [0.350, 0.450]",
+        "erase s",
+    ]
+
+
+def test_the_summary_is_one_line_a_method_and_has_what_went_what_stayed_and_the_time() -> None:
+    methods = ("none", *(f"method-{letter}" for letter in "abcdefghijklmnop"))
+    roles = ("target", "anchor", "neighbour", "retention")
+    rows = [
+        row(method, role, metric, 0.9 - 0.01 * index)
+        for index, method in enumerate(methods)
+        for role in roles
+        for metric in ("share", "cosine")
+    ]
+    lines = as_text(summary(board(rows), 80), 80).rstrip().splitlines()
+    assert len(lines) <= 24 - 3, "a screen, with room for where to look next"
+    assert max(map(len, lines)) <= 80
+    head = lines[2].split()
+    assert head == ["method", "target", "↓", "neighbour", "↑", "erase", "s"]
+    assert lines[5].split() == [
+        "method-a",
+        "0.890",
+        "[0.840,",
+        "0.940]",
+        "0.890",
+        "[0.840,",
+        "0.940]",
+        "12.3",
+    ]
+    wide = as_text(summary(board(rows), 130), 130)
+    assert all(role in wide for role in roles) and "cosine" not in wide
+
+
+def test_the_summary_says_what_failed_and_what_to_beware_of() -> None:
+    rows = [row("none", "target", "share", 0.9), row("a", "target", "share", None, status="failed")]
+    what = replace(
+        board(rows, tuple(f"a, seed {seed}: it broke" for seed in range(9))),
+        notes=("Protocol.", "Only the first."),
+        cautions=("Only the first.",),
+    )
+    text = as_text(summary(what, 80), 80)
+    assert text.count("it broke") == 3 and "6 more" in text
+    assert "Only the first." in text and "Protocol." not in text
+
+
+def test_what_it_was_made_with_stays_in_the_files() -> None:
+    what = replace(full_board(), notes=("Protocol.", "torch 2"), provenance=("torch 2",))
+    assert "Protocol." in shown(what) and "torch 2" not in shown(what) and "leaderboard.md" in shown(what)
+    assert "torch 2" in markdown(what)
+
+
+def test_names_and_reasons_are_shown_and_never_obeyed() -> None:
+    name = "[red]a|b[/] \x1b[31m`c`"
+    what = board([row("none", "target", "x", 0.9), row(name, "target", "x", 0.1)], (f"{name}: \x1b]0;t\x07",))
+    for text in (shown(what), as_text(summary(what, 80), 80)):
+        assert "\x1b" not in text and "\x07" not in text
+        assert "[red]a|b[/] \\x1b[31m`c`" in text
+    assert "\x1b" not in markdown(what)
+    assert "<td>[red]a|b[/] \\x1b[31m`c`</td>" in rendered(markdown(what))
 
 
 def test_the_best_of_a_column_is_marked_by_its_direction_and_never_the_baseline() -> None:
@@ -103,7 +271,7 @@ def test_failed_and_partial_and_missing_are_seen() -> None:
         row("c", "target", "share", None, status="missing"),
     ]
     what = board(rows, ("a · cat: it broke",))
-    for text in (shown(what), markdown(what)):
+    for text in (shown(what), rendered(markdown(what))):
         assert "failed" in text and "missing" in text and "0.400*" in text
         assert "a · cat: it broke" in text
 
@@ -122,10 +290,23 @@ def test_markdown_cells_survive_bars() -> None:
         (1508.0, 1, False, "1,508"),
         (1508.25, 1, False, "1,508.2"),
         (-3.0, 1, True, "−3"),
+        (1.5e12, 1, True, "+1.500e+12"),
+        (-2e9, 3, False, "−2.000e+09"),
     ],
 )
 def test_numbers(value: float, decimals: int, signed: bool, expected: str) -> None:
     assert number(value, decimals, signed=signed) == expected
+
+
+def test_tiny_numbers_have_more_decimals() -> None:
+    assert [decimals_for(values) for values in ([12.0, 0.1], [0.9], [0.03], [0.004], [0.0], [])] == [
+        1,
+        3,
+        3,
+        4,
+        3,
+        3,
+    ]
 
 
 def test_seconds() -> None:

@@ -1,0 +1,146 @@
+"""What a leaderboard shows: `leaderboard.json` as columns of numbers, each as text with its mark."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from erasure_bench.bench.words.numbers import decimals_for, number, seconds
+
+ARROWS = {"lower": "↓", "higher": "↑"}
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """What a table shows: `rows` are those of `bench.reporting.leaderboard.Row`, as JSON.
+
+    `methods` gives the order, `baseline` the one that the others are compared with, `notes` the
+    lines below the table, `failures` the reasons of what failed. `cautions` and `provenance` are the
+    notes that even the shortest table shows, and those that only the files do.
+    """
+
+    title: str
+    methods: tuple[str, ...]
+    baseline: str
+    concepts: tuple[str, ...]
+    rows: tuple[Json, ...]
+    notes: tuple[str, ...]
+    failures: tuple[str, ...]
+    cautions: tuple[str, ...] = ()
+    provenance: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, document: Json) -> "Board":
+        """The board of a `leaderboard.json`."""
+        return cls(
+            title=str(document["title"]),
+            methods=tuple(document["methods"]),
+            baseline=str(document["baseline"]),
+            concepts=tuple(document["concepts"]),
+            rows=tuple(document["rows"]),
+            notes=tuple(document["notes"]),
+            failures=tuple(document["failures"]),
+            cautions=tuple(document.get("cautions", ())),
+            provenance=tuple(document.get("provenance", ())),
+        )
+
+
+class Cell(NamedTuple):
+    """One number as text: value, change against the baseline, interval, and whether it is the best."""
+
+    value: str
+    change: str = ""
+    interval: str = ""
+    best: bool = False
+    failed: bool = False
+
+
+class Numbers(NamedTuple):
+    """A column: role (None for costs), the metric's title, its arrow, one cell for each method."""
+
+    role: str | None
+    title: str
+    arrow: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def heading(self) -> str:
+        """Title and arrow."""
+        return f"{self.title} {self.arrow}".rstrip()
+
+
+class Section(NamedTuple):
+    """The overall numbers (no heading), or one concept's."""
+
+    heading: str
+    columns: list[Numbers]
+
+
+def sections(board: Board, concepts: Sequence[str] = ()) -> Iterator[Section]:
+    """The overall section, then the named concepts'."""
+    yield Section("", columns_of(board, [row for row in board.rows if row["scope"] == "overall"]))
+    for concept in concepts:
+        rows = [row for row in board.rows if row["scope"] == "concept" and row["concept"] == concept]
+        yield Section(concept, columns_of(board, rows))
+
+
+def columns_of(board: Board, rows: Sequence[Json]) -> list[Numbers]:
+    """A column for each role and headline metric, in the rows' order, then the costs."""
+    by_column: dict[tuple[str, str, str], dict[str, Json]] = {}
+    for row in rows:
+        if row["headline"]:
+            by_column.setdefault((row["role"], row["evaluator"], row["metric"]), {})[row["method"]] = row
+    evaluators_of: dict[str, set[str]] = {}
+    for (_, evaluator, _), found in by_column.items():
+        evaluators_of.setdefault(next(iter(found.values()))["title"], set()).add(evaluator)
+    columns = []
+    for (role, evaluator, _), found in by_column.items():
+        first = next(iter(found.values()))
+        title = str(first["title"])
+        if len(evaluators_of[title]) > 1:
+            title = f"{evaluator}: {title}"
+        columns.append(Numbers(role, title, ARROWS[first["better"]], _cells(board, found, first["better"])))
+    costs = {row["method"]: row for row in rows}
+    for title, name in (("erase s", "erase_seconds"), ("s per image", "seconds_per_image")):
+        cells = tuple(
+            Cell(seconds(costs[method][name] if method in costs else None)) for method in board.methods
+        )
+        columns.append(Numbers(None, title, "", cells))
+    return columns
+
+
+def _cells(board: Board, found: Mapping[str, Json], better: str) -> tuple[Cell, ...]:
+    shown = [found[method] for method in board.methods if method in found]
+    numbers = [
+        row[name] for row in shown for name in ("value", "low", "high", "change") if row[name] is not None
+    ]
+    counted = any(row["aggregate"] == "sum" for row in shown)
+    decimals = 1 if counted else decimals_for(numbers)
+    rivals = [row["value"] for row in shown if _may_be_best(row, board)]
+    # Where all are equal none is the best.
+    ranked = len({number(value, decimals) for value in rivals}) > 1
+    best = number((min if better == "lower" else max)(rivals), decimals) if ranked else None
+    return tuple(
+        _cell(found[method], decimals, best if _may_be_best(found[method], board) else None)
+        if method in found
+        else Cell("–")
+        for method in board.methods
+    )
+
+
+def _may_be_best(row: Json, board: Board) -> bool:
+    """Not the baseline, nor a number that lacks pictures."""
+    return row["method"] != board.baseline and row["value"] is not None and row["status"] == "ok"
+
+
+def _cell(row: Json, decimals: int, best: str | None) -> Cell:
+    if row["value"] is None:
+        return Cell(row["status"], failed=row["status"] == "failed")
+    value = number(row["value"], decimals)
+    low, high = row["low"], row["high"]
+    return Cell(
+        value + ("*" if row["status"] == "partial" else ""),
+        "" if row["change"] is None else f"({number(row['change'], decimals, signed=True)})",
+        "" if low is None or high is None else f"[{number(low, decimals)}, {number(high, decimals)}]",
+        best=value == best,
+    )

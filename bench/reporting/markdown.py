@@ -1,0 +1,38 @@
+"""The leaderboard as Markdown: every metric, every concept, every note."""
+
+from collections.abc import Sequence
+
+from erasure_bench.bench.reporting.board import Board, Cell, Numbers, sections
+from erasure_bench.bench.words.showing import in_markdown
+
+
+def markdown(board: Board) -> str:
+    """The overall tables, one for each role, then each concept's."""
+    lines = [f"# {in_markdown(board.title)}", ""]
+    for heading, columns in sections(board, board.concepts if len(board.concepts) > 1 else ()):
+        if heading:
+            lines += [f"## {in_markdown(heading)}", ""]
+        by_role: dict[str | None, list[Numbers]] = {}
+        for column in columns:
+            by_role.setdefault(column.role, []).append(column)
+        for role, of_role in by_role.items():
+            lines += [f"**{in_markdown(role) if role else 'cost'}**", "", *_table(board, of_role), ""]
+    if board.failures:
+        lines += ["Failed:", "", *(f"- {in_markdown(line)}" for line in board.failures), ""]
+    lines += [f"- {in_markdown(note)}" for note in board.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(board: Board, columns: Sequence[Numbers]) -> list[str]:
+    heads = " | ".join(in_markdown(column.heading) for column in columns)
+    lines = [f"| method | {heads} |", "|---|" + "---:|" * len(columns)]
+    for index, method in enumerate(board.methods):
+        cells = " | ".join(_cell(column.cells[index]) for column in columns)
+        lines.append(f"| {in_markdown(method)} | {cells} |")
+    return lines
+
+
+def _cell(cell: Cell) -> str:
+    value = in_markdown(cell.value)
+    parts = (f"**{value}**" if cell.best else value, cell.interval, cell.change)
+    return " ".join(part for part in parts if part)
