@@ -27,21 +27,83 @@ class Preparation(NamedTuple):
     unit: str
 
 
+class Checkpoint(NamedTuple):
+    """What a long work had come to; `expected` is what its next part then came to."""
+
+    state: Mapping[str, Any]
+    expected: Mapping[str, Any]
+
+
+class Checkpoints(Protocol):
+    """Keeps what a long work has come to until it is done, so that after a kill it goes on from there.
+
+    States are nested dicts and lists of tensors, numbers, text and None. They are given back as they
+    were, or not at all: what is damaged is as if it had never been kept.
+    """
+
+    def numbered(self, name: str) -> str:
+        """`name` with a number: that of this call among those with the same name, so the same in every try."""
+        ...
+
+    def due(self) -> bool:
+        """Whether it is time for another one."""
+        ...
+
+    def load(self, name: str) -> Checkpoint | None:
+        """The newest that was kept under this name, its tensors on the CPU; None where there is none."""
+        ...
+
+    def draft(self, name: str, state: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], None]:
+        """Writes down `state` as it is now; called with what is `expected`, the result keeps it.
+
+        Nothing is kept before, and one that was kept earlier under this name is valid until then.
+        """
+        ...
+
+
+class NoCheckpoints:
+    """Keeps nothing."""
+
+    def numbered(self, name: str) -> str:
+        """The name itself: nothing is kept under it."""
+        return name
+
+    def due(self) -> bool:
+        """Never."""
+        return False
+
+    def load(self, name: str) -> Checkpoint | None:
+        """None."""
+        return None
+
+    def draft(self, name: str, state: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], None]:
+        """Does nothing."""
+        return lambda expected: None
+
+
 class Cache(Protocol):
     """Keeps what is costly and the same for many edits of one base model: pictures, a Fisher diagonal.
 
     `fetch` gives back the tensors that were kept for `maker` and `key`, or has them made and keeps
     them. `maker` is the `__name__` of the module whose code makes them, `key` everything besides
     that code and the base model that decides what they are, in JSON's types.
+
+    `checkpoints` are for the making itself, where that is long; they last until it is done.
     """
 
     def fetch(
         self, maker: str, key: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]: ...
 
+    def checkpoints(self, maker: str, key: Mapping[str, Any]) -> Checkpoints: ...
+
 
 class NoCache:
     """Has everything made anew."""
+
+    def checkpoints(self, maker: str, key: Mapping[str, Any]) -> Checkpoints:
+        """None are kept."""
+        return NoCheckpoints()
 
     def fetch(
         self, maker: str, key: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
@@ -57,7 +119,8 @@ class EraseContext:
     `seed` decides everything random. `report` is called after every training step,
     `prepared` whenever more is there of what training needs: pictures, a Fisher diagonal.
     `general_prompts` are prompts of all kinds that the base model can draw, the concepts included;
-    empty unless the method's card asks for them. `cache` keeps what several edits share.
+    empty unless the method's card asks for them. `cache` keeps what several edits share,
+    `checkpoints` what this one has come to; `Training` uses them by itself.
     """
 
     seed: int = 0
@@ -65,6 +128,7 @@ class EraseContext:
     prepared: Callable[[Preparation], None] = lambda preparation: None
     general_prompts: tuple[str, ...] = ()
     cache: Cache = field(default_factory=NoCache)
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
 
 
 class Method(Protocol):

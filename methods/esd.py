@@ -139,7 +139,11 @@ class ESD:
     def _along_trajectories(
         self, base: DiffusionModel, prompts: Sequence[str], generator: Generator
     ) -> Iterator["Lesson"]:
-        """Lessons from latents sampled once: sampling already asked the base for ε_∅ and ε_c on them."""
+        """Lessons from latents sampled once: sampling already asked the base for ε_∅ and ε_c on them.
+
+        They are sampled at once and not with the first lesson: a training that goes on from a checkpoint
+        must find the generator where it was.
+        """
         embeddings = base.encode_prompts(prompts)
         owners = [index for index in range(len(prompts)) for _ in range(self.trajectories)]
         visited = trajectories(
@@ -152,12 +156,16 @@ class ESD:
             height=self.image_size,
             width=self.image_size,
         )
-        while True:
-            rows = integers(generator, 0, len(owners), self.batch_size)
-            (step,) = integers(generator, 0, self.denoise_steps, 1)
-            at = visited[step]
-            target = away_from(at.unconditional[rows], at.conditional[rows], self.eta)
-            yield Lesson(at.latents[rows], at.timestep, embeddings[[owners[row] for row in rows]], target)
+
+        def lessons() -> Iterator[Lesson]:
+            while True:
+                rows = integers(generator, 0, len(owners), self.batch_size)
+                (step,) = integers(generator, 0, self.denoise_steps, 1)
+                at = visited[step]
+                target = away_from(at.unconditional[rows], at.conditional[rows], self.eta)
+                yield Lesson(at.latents[rows], at.timestep, embeddings[[owners[row] for row in rows]], target)
+
+        return lessons()
 
     def _partly_denoised(
         self, model: DiffusionModel, prompts: Sequence[str], seeds: Sequence[int], step: int

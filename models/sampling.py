@@ -1,7 +1,7 @@
 """The one sampling loop: every method's images, and ESD's partly denoised latents, come from here."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from erasure_bench.models.batches import BatchSize, is_out_of_memory
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree, Guidance, StepNoise
 from erasure_bench.models.noise import batch_noise, image_generator
+from erasure_bench.models.precision import wider
 from erasure_bench.models.schedulers import build_scheduler
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import SchedulerName
@@ -47,43 +49,67 @@ def sample(
     steps: int,
     eta: float = 0.0,
     guidance: Guidance = CLASSIFIER_FREE,
-    batch_size: int = 32,
+    batch_size: int | BatchSize = 32,
     on_batch: Callable[[int], None] | None = None,
+    into: dict[int, Pixels] | None = None,
 ) -> list[Pixels]:
     """Draws every request; result i, RGB uint8 [height, width, 3], belongs to request i.
 
     Images of one size are drawn together, at most `batch_size` at a time, with one UNet call a step.
-    Which images share a batch changes nothing but kernel rounding. `on_batch` is told how many
-    images each batch has finished. Raises BenchError for impossible sizes, steps or η, and
-    when the model draws something that is not finite.
+    Which images share a batch changes nothing but kernel rounding: where memory runs out, a batch is
+    drawn again in halves, and a `BatchSize` stays as small as that. `on_batch` is told how many images
+    each batch has finished. `into` collects the images by their requests' numbers; batches that are all
+    in it are not drawn. Raises BenchError for impossible sizes, steps or η, when not even one image fits
+    into memory, and when the model draws something that is not finite.
     """
-    if batch_size < 1:
-        raise BenchError(f"batch size {batch_size}: must be at least 1 (--batch-size)")
+    batch = batch_size if isinstance(batch_size, BatchSize) else BatchSize(batch_size)
     build_scheduler(model.scheduler_config, scheduler, steps, eta)
     for request in requests:
         model.latent_shape(request.height, request.width)
     texts = PromptCache(
         model, [request.prompt for request in requests], shared=(guidance.unconditional_text, *guidance.texts)
     )
-    pixels: dict[int, Pixels] = {}
-    for indices in same_size_batches(requests, batch_size):
-        batch = [requests[index] for index in indices]
-        latents = _denoise(
-            model,
-            texts,
-            [request.prompt for request in batch],
-            [image_generator(request.seed) for request in batch],
-            [request.guidance_scale for request in batch],
-            shape=model.latent_shape(batch[0].height, batch[0].width),
-            scheduler=scheduler,
-            steps=steps,
-            eta=eta,
-            guidance=guidance,
-        ).latents
-        pixels.update(zip(indices, decode_pixels(model, latents), strict=True))
-        texts.used(request.prompt for request in batch)
-        if on_batch:
-            on_batch(len(batch))
+    pixels: dict[int, Pixels] = {} if into is None else into
+
+    def draw(indices: Sequence[int]) -> None:
+        together = [requests[index] for index in indices]
+        prompts = [request.prompt for request in together]
+        if all(index in pixels for index in indices):
+            _embeddings(texts, prompts, guidance)  # which texts are encoded together matters to the last bit
+        else:
+            latents = _denoise(
+                model,
+                texts,
+                prompts,
+                [image_generator(request.seed) for request in together],
+                [request.guidance_scale for request in together],
+                shape=model.latent_shape(together[0].height, together[0].width),
+                scheduler=scheduler,
+                steps=steps,
+                eta=eta,
+                guidance=guidance,
+            ).latents
+            pixels.update(zip(indices, decode_pixels(model, latents), strict=True))
+            if on_batch:
+                on_batch(len(indices))
+        texts.used(prompts)
+
+    for indices in _of_one_size(requests):
+        while indices:
+            together = indices[: batch.size]
+            try:
+                draw(together)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                fitted = False
+            else:
+                fitted = True
+            # Outside of the handler, as the error's traceback holds on to all that the batch had allocated.
+            if fitted:
+                indices = indices[len(together) :]
+            else:
+                batch.ran_out(len(together))
     return [pixels[index] for index in range(len(requests))]
 
 
@@ -183,14 +209,12 @@ class PromptCache:
             del self._embeddings[text]
 
 
-def same_size_batches(requests: Sequence[ImageRequest], batch_size: int) -> Iterator[list[int]]:
-    """Indices of requests of one size, at most `batch_size` together, sizes in order of first appearance."""
+def _of_one_size(requests: Sequence[ImageRequest]) -> list[list[int]]:
+    """Numbers of the requests of each size, sizes in order of first appearance."""
     by_size: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for index, request in enumerate(requests):
         by_size[request.height, request.width].append(index)
-    for indices in by_size.values():
-        for start in range(0, len(indices), batch_size):
-            yield indices[start : start + batch_size]
+    return list(by_size.values())
 
 
 @torch.inference_mode()
@@ -198,9 +222,11 @@ def decode_pixels(model: DiffusionModel, latents: Tensor) -> list[Pixels]:
     """RGB uint8 images [height, width, 3] of latents; raises BenchError where one is not finite."""
     images = model.decode_latents(latents)
     if broken := int((~images.isfinite()).flatten(1).any(1).sum()):
+        wider_dtype = wider(model.dtype)
+        narrow = f", or {model.dtype} is too narrow (use {wider_dtype})" if wider_dtype else ""
         raise BenchError(
-            f"{broken} of {len(images)} images of {model.name} are not finite: the weights are broken, or "
-            f"{model.dtype} is too narrow (use --dtype float32 or bfloat16)"
+            f"{broken} of {len(images)} images of {model.name} are not finite: "
+            f"the weights that they were drawn with are broken{narrow}"
         )
     rounded = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return list(rounded)
@@ -231,6 +257,16 @@ def _one_batch(
 
 
 @torch.inference_mode()
+def _embeddings(texts: PromptCache, prompts: Sequence[str], guidance: Guidance) -> Tensor:
+    """Of the unconditional text, the prompts and each of the guidance's texts, all as many as the prompts."""
+    count = len(prompts)
+    unconditional_texts = [guidance.unconditional_text] * count
+    return texts.embeddings(
+        [*unconditional_texts, *prompts, *(text for text in guidance.texts for _ in range(count))]
+    )
+
+
+@torch.inference_mode()
 def _denoise(
     model: DiffusionModel,
     texts: PromptCache,
@@ -254,9 +290,7 @@ def _denoise(
     precision = torch.promote_types(model.dtype, torch.float32)
     latents = noise.to(model.device, precision) * schedule.init_noise_sigma
     scale = torch.tensor(scales, device=model.device, dtype=precision)[:, None, None, None]
-    unconditional_texts = [guidance.unconditional_text] * count
-    asked = [*unconditional_texts, *prompts, *(text for text in guidance.texts for _ in range(count))]
-    embeddings = texts.embeddings(asked)
+    embeddings = _embeddings(texts, prompts, guidance)
     state: Any = None
     for index, timestep in enumerate(timesteps[:stop]):
         scaled = schedule.scale_model_input(latents, timestep)

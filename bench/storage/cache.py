@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from erasure_bench.bench.identity.ids import code_version, content_id
+from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS, StoreCheckpoints
 from erasure_bench.bench.storage.store import FORMAT, DamagedEntry, Store
 
 if TYPE_CHECKING:
@@ -18,8 +19,19 @@ class StoreCache:
     An entry is named by its maker's code, its key, the base's digest and the dtype.
     """
 
-    def __init__(self, store: Store, base: str, dtype: str) -> None:
+    def __init__(
+        self, store: Store, base: str, dtype: str, *, checkpoint_seconds: float = EVERY_SECONDS
+    ) -> None:
         self.store, self.base, self.dtype = store, base, dtype
+        self.checkpoint_seconds = checkpoint_seconds
+
+    def checkpoints(self, maker: str, key: Mapping[str, Any]) -> StoreCheckpoints:
+        """Those of an entry that is being made."""
+        return StoreCheckpoints(self.store, self.entry_id(maker, key), self.checkpoint_seconds)
+
+    def has(self, maker: str, key: Mapping[str, Any]) -> bool:
+        """Whether the entry is there."""
+        return self.store.has("cache", self.entry_id(maker, key))
 
     def fetch(
         self, maker: str, key: Mapping[str, Any], make: Callable[[], "dict[str, Tensor]"]
@@ -28,17 +40,7 @@ class StoreCache:
         from safetensors import SafetensorError
         from safetensors.torch import load, save_file
 
-        entry_id = content_id(
-            {
-                "kind": "cache",
-                "format": FORMAT,
-                "maker": maker,
-                "code": code_version(maker),
-                "base": self.base,
-                "dtype": self.dtype,
-                "key": key,
-            }
-        )
+        entry_id = self.entry_id(maker, key)
         if self.store.has("cache", entry_id):
             try:
                 entry = self.store.entry("cache", entry_id)
@@ -52,4 +54,19 @@ class StoreCache:
         with self.store.writing("cache", entry_id) as draft:
             save_file(tensors, draft.folder / TENSORS_FILE)
             draft.about = {"maker": maker, "key": dict(key), "base": self.base, "dtype": self.dtype}
+        self.checkpoints(maker, key).clear()
         return tensors
+
+    def entry_id(self, maker: str, key: Mapping[str, Any]) -> str:
+        """What an entry is named by."""
+        return content_id(
+            {
+                "kind": "cache",
+                "format": FORMAT,
+                "maker": maker,
+                "code": code_version(maker),
+                "base": self.base,
+                "dtype": self.dtype,
+                "key": key,
+            }
+        )

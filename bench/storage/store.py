@@ -2,6 +2,7 @@
 
     <store>/<kind>/<first two digits>/<id>/…      a finished entry; its manifest.json is the done mark
     <store>/damaged/<kind>-<id>-…                 entries that are no longer what was written
+    <store>/progress/…                            what unfinished edits have come to (`storage.checkpoints`)
     <store>/tmp/…                                 what living processes are writing (`storage.session`)
 
 An entry is written into its session's folder, flushed to disk, closed with its manifest and then
@@ -184,9 +185,7 @@ class Store:
         Raises StoreError in one line where the disk is full or cannot be written.
         """
         try:
-            if self._session is None:
-                self._session = Session.begin(self.root / TMP)
-            draft = Draft(self._session.folder / f"{kind}-{task_id}-{secrets.token_hex(4)}")
+            draft = Draft(self.scratch() / f"{kind}-{task_id}-{secrets.token_hex(4)}")
             draft.folder.mkdir()
             try:
                 yield draft
@@ -204,6 +203,12 @@ class Store:
                 "make room or name another place (--store), then run the same command again"
             ) from error
         self._finished.add((kind, task_id))
+
+    def scratch(self) -> Path:
+        """A folder of this process for what it is writing, on the store's disk; removed when it ends."""
+        if self._session is None:
+            self._session = Session.begin(self.root / TMP)
+        return self._session.folder
 
     def clean(self) -> int:
         """Removes what dead processes left half-written; returns how many sessions that were."""

@@ -1,6 +1,6 @@
 """Pictures that the base model draws for methods to learn from, kept for all edits that want them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -9,10 +9,12 @@ from torch import Tensor
 from erasure_bench.methods.base import EraseContext, Preparation
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree
-from erasure_bench.models.sampling import ImageRequest, sample
+from erasure_bench.models.sampling import ImageRequest, Pixels, sample
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import SchedulerName
+
+DRAWN = "pictures"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +51,23 @@ def base_images(
 
     A prompt that comes more than once gets another picture each time. A picture's noise is seeded
     by its prompt, its place among that prompt's pictures and the context's seed. Kept in the
-    context's cache; the model must hold its base weights.
+    context's cache; the model must hold its base weights. Drawing that was interrupted goes on after
+    the last checkpoint of that cache, to the same pictures.
     """
     places = _places(prompts)
+    key = {"prompts": list(prompts), "seed": context.seed, **asdict(drawing)}
 
     def draw() -> dict[str, Tensor]:
-        drawn = 0
+        checkpoints = context.cache.checkpoints(__name__, key)
+        found = checkpoints.load(DRAWN)
+        drawn = {} if found is None else dict(enumerate(found.state["images"].numpy()))
 
         def tell(more: int) -> None:
-            nonlocal drawn
-            drawn += more
-            context.prepared(Preparation(drawn, len(prompts), "pictures"))
+            context.prepared(Preparation(len(drawn), len(prompts), "pictures"))
+            if len(drawn) < len(prompts) and checkpoints.due():
+                checkpoints.draft(DRAWN, {"images": _stacked(drawn)})({})
 
-        pictures = sample(
+        sample(
             model,
             [
                 ImageRequest(
@@ -79,11 +85,16 @@ def base_images(
             guidance=ClassifierFree(drawing.negative_prompt),
             batch_size=batch_size,
             on_batch=tell,
+            into=drawn,
         )
-        return {"images": torch.stack([torch.from_numpy(picture) for picture in pictures]).movedim(-1, 1)}
+        return {"images": _stacked(drawn).movedim(-1, 1)}
 
-    key = {"prompts": list(prompts), "seed": context.seed, **asdict(drawing)}
     return context.cache.fetch(__name__, key, draw)["images"]
+
+
+def _stacked(pictures: Mapping[int, Pixels]) -> Tensor:
+    """Pictures 0 … n − 1, all of one size, as [n, height, width, 3]."""
+    return torch.stack([torch.from_numpy(pictures[number]) for number in range(len(pictures))])
 
 
 def as_floats(images: Tensor) -> Tensor:

@@ -35,6 +35,11 @@ class Meter:
         self.device = torch.device(device)
         self.seconds: float | None = None
         self.peak: int | None = None
+        self.earlier_seconds, self.earlier_peak = 0.0, 0
+
+    def resume(self, seconds: float, peak: int) -> None:
+        """Counts what the same work took before it was interrupted, as well."""
+        self.earlier_seconds, self.earlier_peak = seconds, peak
 
     def __enter__(self) -> Self:
         if self.device.type == "cuda":
@@ -62,12 +67,12 @@ class Meter:
     def _seconds(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter() - self.started
+        return self.earlier_seconds + time.perf_counter() - self.started
 
     def _peak(self) -> int:
         if self.device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self.device))
-        return _peak_of_process()
+            return max(self.earlier_peak, int(torch.cuda.max_memory_allocated(self.device)))
+        return max(self.earlier_peak, _peak_of_process())
 
 
 def _forget_peak_of_process() -> None:

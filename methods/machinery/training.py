@@ -1,5 +1,6 @@
 """Fine-tuning that leaves the model as it found it."""
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -12,6 +13,7 @@ from erasure_bench.methods.base import EraseContext, Progress
 from erasure_bench.methods.machinery.cost import Cost, Meter
 from erasure_bench.methods.machinery.parameters import ParameterGroup, select
 from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.precision import wider
 from erasure_bench.prompt_suites.errors import BenchError
 
 OptimiserName = Literal["adam", "adamw"]
@@ -20,6 +22,11 @@ DIVERGED = 1000.0
 """A loss this many times the largest of the first ten before it will not come back,"""
 NEVER_SMALL = 10.0
 """if it is also above this: errors of a noise prediction are about 1 where nothing at all is predicted."""
+
+
+RESUMED_LOSS, RESUMED_LOSS_NARROW = 1e-3, 2e-2
+"""How far the first loss from a checkpoint may be from the one before, as a share: rounding on another
+device or number of threads, in 32 and in 16 bits. Another lesson than before has another loss altogether."""
 
 
 class TrainingSettings(TypedDict, total=False):
@@ -49,6 +56,10 @@ class TrainingStopped(BenchError):
         self.losses = tuple(losses)
 
 
+class NotResumable(BenchError):
+    """A training that did not go on from its checkpoint as it had gone on before; its edit is to be made anew."""
+
+
 class Training:
     """Trains parameters in place, and restores them bit for bit on leaving.
 
@@ -58,6 +69,14 @@ class Training:
         tuning.tensors, tuning.losses, tuning.cost
 
     `generator` is a CPU generator seeded by the context: draw everything random from it.
+
+    After a kill the loop goes on at the step of the last of the context's checkpoints, with the weights,
+    the optimiser, the averages, the generator and the losses as they were: the edit is the undisturbed
+    one, bit by bit. So whatever else steps depend on must be there before the loop begins, and whatever
+    they change must be among these: no generator of your own, no iterator that draws when it is first
+    asked. A training that breaks this does not pass unseen: its first step from a checkpoint must have
+    the loss that it had before, or NotResumable is raised and the edit is made from the start.
+
     `weight_decay` of None is the optimiser's own default (Adam 0, AdamW 0.01).
 
     With `ema_decay` d above 0 `tensors` holds averages of the weights over the training instead of
@@ -101,6 +120,7 @@ class Training:
         self.losses: list[float] = []
         self.tensors: dict[str, Tensor] = {}
         self.meter = Meter(device)
+        self.name = context.checkpoints.numbered("training")
 
     @property
     def cost(self) -> Cost:
@@ -132,8 +152,84 @@ class Training:
             self.meter.__exit__(kind, error, trace)
 
     def __iter__(self) -> Iterator[int]:
-        """Counts the steps from 0."""
-        yield from range(self.steps)
+        """Counts the steps from 0, or from the last checkpoint on, and keeps checkpoints of them.
+
+        Raises NotResumable where the first step from a checkpoint is not what it was before.
+        """
+        first, expected = self._resume()
+        keep = None
+        for step in range(first, self.steps):
+            if self.context.checkpoints.due():
+                keep = self.context.checkpoints.draft(self.name, self._state(step))
+            earlier = len(self.losses)
+            yield step
+            outcome = {"losses": self.losses[earlier:], "generator": _digest(self.generator)}
+            if expected is not None:
+                self._check_resumed(step, expected, outcome)
+                expected = None
+            if keep is not None:
+                keep(outcome)
+                keep = None
+
+    def _resume(self) -> tuple[int, Mapping[str, Any] | None]:
+        """Puts the last checkpoint's state in place; the step to go on with, and what it should come to."""
+        found = self.context.checkpoints.load(self.name)
+        if found is None or found.state["training"] != self._identity():
+            return 0, None
+        state = found.state
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(state["parameters"][name])
+            for name, average in self.averages.items():
+                average.copy_(state["averages"][name])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+        self.losses[:] = state["losses"]
+        self.meter.resume(state["seconds"], state["peak_memory_bytes"])
+        return state["step"], found.expected
+
+    def _state(self, step: int) -> dict[str, Any]:
+        """All that the steps from `step` on depend on."""
+        cost = self.cost
+        return {
+            "training": self._identity(),
+            "step": step,
+            "losses": list(self.losses),
+            "generator": self.generator.get_state(),
+            "parameters": {name: parameter.detach() for name, parameter in self.parameters.items()},
+            "averages": dict(self.averages),
+            "optimiser": self.optimiser.state_dict(),
+            "seconds": cost.seconds,
+            "peak_memory_bytes": cost.peak_memory_bytes,
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must have been made with to fit."""
+        return {
+            "parameters": {name: [*parameter.shape] for name, parameter in self.parameters.items()},
+            "dtypes": sorted({str(parameter.dtype) for parameter in self.parameters.values()}),
+            "steps": self.steps,
+            "optimiser": self.optimiser_name,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "clip_norm": self.clip_norm,
+            "ema_decay": self.ema_decay,
+            "seed": self.context.seed,
+        }
+
+    def _check_resumed(self, step: int, expected: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
+        narrow = any(parameter.dtype.itemsize < 4 for parameter in self.parameters.values())
+        tolerance = RESUMED_LOSS_NARROW if narrow else RESUMED_LOSS
+        before, now = expected["losses"], outcome["losses"]
+        same = len(before) == len(now) and all(
+            math.isclose(one, other, rel_tol=tolerance, abs_tol=1e-9)
+            for one, other in zip(before, now, strict=True)
+        )
+        if not same or expected["generator"] != outcome["generator"]:
+            raise NotResumable(
+                f"step {step + 1} of {self.steps}, the first from a checkpoint, came to losses {now} for {before} "
+                "before: the training draws something from elsewhere than its generator (docs/adding-a-method.md)"
+            )
 
     def minimise(self, losses: Iterable[Tensor]) -> float:
         """One optimiser step on the sum of `losses`, and that sum.
@@ -178,9 +274,13 @@ class Training:
         last = f" (last finite loss {finite[-1]:.3g})" if finite else ""
         raise TrainingStopped(
             f"training stopped at step {len(self.losses)} of {self.steps}: {what}{last}; try a learning rate "
-            f"below {self.learning_rate:g} (--method-option learning_rate=…) or --dtype float32",
+            f"below {self.learning_rate:g} (--method-option learning_rate=…){self._or_wider()}",
             self.losses,
         )
+
+    def _or_wider(self) -> str:
+        dtypes = {parameter.dtype for parameter in self.parameters.values()}
+        return next((f" or {option}" for option in map(wider, dtypes) if option), "")
 
     def _start_of_averages(self) -> dict[str, Tensor]:
         """Copies of the parameters in fp32 at least: in 16 bits an average would not move."""
@@ -218,6 +318,10 @@ class Training:
             self.checkpointed.disable_gradient_checkpointing()
         self.originals, self.averages = {}, {}
         del self.optimiser
+
+
+def _digest(generator: torch.Generator) -> str:
+    return hashlib.sha256(generator.get_state().numpy().tobytes()).hexdigest()
 
 
 class FineTune(Training):

@@ -28,9 +28,13 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from erasure_bench.methods.base import Checkpoints, NoCheckpoints
 from erasure_bench.models.diffusion_model import wide
 from erasure_bench.models.generative import Condition, GenerativeModel
 from erasure_bench.prompt_suites.errors import BenchError
+
+NO_CHECKPOINTS = NoCheckpoints()
+SUM = "fisher"
 
 Fisher = dict[str, Tensor]
 """F by parameter, each of the parameter's shape and on its device, at least fp32, never negative."""
@@ -45,15 +49,17 @@ def exact_fisher(
     generator: Generator,
     batch_size: int = 16,
     on_sample: Callable[[int], None] = lambda done: None,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
 ) -> Fisher:
     """F of `parameters` over `examples` [n, …] and their n conditions, from every term.
 
     `batch_size` terms of a sample go through the model at once, which changes rounding only.
-    `on_sample` is told after each sample how many are done.
+    `on_sample` is told after each sample how many are done. With `checkpoints` a sum that was
+    interrupted goes on after its last sample, to the same bits.
     """
     every = _Terms(torch.arange(model.terms), torch.ones(model.terms))
     return _mean_square(
-        model, parameters, examples, conditions, lambda: every, generator, batch_size, on_sample
+        model, parameters, examples, conditions, lambda: every, generator, batch_size, on_sample, checkpoints
     )
 
 
@@ -67,6 +73,7 @@ def fast_fisher(
     generator: Generator,
     batch_size: int = 16,
     on_sample: Callable[[int], None] = lambda done: None,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
 ) -> Fisher:
     """F of `parameters` over `examples` [n, …] and their n conditions, from `terms` terms a sample.
 
@@ -89,6 +96,7 @@ def fast_fisher(
         generator,
         batch_size,
         on_sample,
+        checkpoints,
     )
 
 
@@ -124,16 +132,33 @@ def _mean_square(
     generator: Generator,
     batch_size: int,
     on_sample: Callable[[int], None],
+    checkpoints: Checkpoints,
 ) -> Fisher:
     """The mean over examples of the squared gradient of the terms that `choose` gives for each."""
     total = {name: torch.zeros_like(wide(parameter.detach())) for name, parameter in parameters.items()}
+    done = _resume(total, generator, checkpoints)
     with _wanting_gradients(parameters):
         for number, (example, condition) in enumerate(zip(examples, conditions, strict=True), 1):
+            if number <= done:
+                continue
             gradient = _gradient(model, parameters, example, condition, choose(), generator, batch_size)
             for name, value in gradient.items():
                 total[name].addcmul_(value, value)
+            if number < len(examples) and checkpoints.due():
+                checkpoints.draft(SUM, {"done": number, "total": total, "generator": generator.get_state()})({})
             on_sample(number)
     return {name: value / len(examples) for name, value in total.items()}
+
+
+def _resume(total: Fisher, generator: Generator, checkpoints: Checkpoints) -> int:
+    """Puts the sum of the last checkpoint into `total` and its `generator` where it was; the samples in it."""
+    found = checkpoints.load(SUM)
+    if found is None or found.state["total"].keys() != total.keys():
+        return 0
+    for name, value in total.items():
+        value.copy_(found.state["total"][name])
+    generator.set_state(found.state["generator"])
+    return int(found.state["done"])
 
 
 def _stratified(terms: int, strata: int, generator: Generator) -> _Terms:

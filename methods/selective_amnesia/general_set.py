@@ -77,6 +77,7 @@ class GeneralSet:
                 generator=Generator().manual_seed(self.seed),
                 batch_size=batch_size,
                 on_sample=lambda done: context.prepared(Preparation(done, len(prompts), "Fisher samples")),
+                checkpoints=context.cache.checkpoints(__name__, key),
             )
 
         return context.cache.fetch(__name__, key, make)

@@ -1,0 +1,172 @@
+"""What an unfinished edit, or an unfinished entry of the cache, has come to; gone when it is done.
+
+    <store>/progress/<first two digits>/<id>/<name>-<token>.pt    a state
+    <store>/progress/<first two digits>/<id>/<name>.json          which state is the newest, and its sha256
+
+The state is put in place first and the note that names it after it: a kill at any moment leaves the
+earlier pair or the new one. Two processes at the same work each have states of their own, and the
+newest note counts; both are right.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import pickle
+import secrets
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from erasure_bench.bench.identity.ids import content_id
+from erasure_bench.bench.storage.atomic import fsync_path, write_text
+from erasure_bench.bench.storage.store import EntryKind, Store
+
+if TYPE_CHECKING:
+    from erasure_bench.methods.base import Checkpoint
+
+EVERY_SECONDS = 600.0
+"""Between two checkpoints: what a kill may cost, and short trainings keep none."""
+MOST_OF_THE_TIME = 0.05
+"""No more of the time than this goes into writing them, however large they are."""
+FOLDER = "progress"
+TRIES = 3
+
+
+class StoreCheckpoints:
+    """`methods.base.Checkpoints` in a store, for the entry with this id.
+
+    `seconds` is how long the work had gone on, in all processes together, when the newest checkpoint
+    that was loaded had been made.
+    """
+
+    def __init__(self, store: Store, entry_id: str, every_seconds: float = EVERY_SECONDS) -> None:
+        self.store, self.every_seconds = store, every_seconds
+        self.folder = store.root / FOLDER / entry_id[:2] / entry_id
+        self.seconds = 0.0
+        self._started = self._last = time.perf_counter()
+        self._cost = 0.0
+        self._asked: Counter[str] = Counter()
+
+    def numbered(self, name: str) -> str:
+        """`name-1`, `name-2`, …"""
+        self._asked[name] += 1
+        return f"{name}-{self._asked[name]}"
+
+    def due(self) -> bool:
+        """Whether `every_seconds` are over, or more where writing takes long."""
+        wait = max(self.every_seconds, self._cost / MOST_OF_THE_TIME)
+        return time.perf_counter() - self._last >= wait
+
+    def load(self, name: str) -> "Checkpoint | None":
+        """The newest state under this name whose bytes are those that were written, else None."""
+        from erasure_bench.methods.base import Checkpoint
+
+        for _ in range(TRIES):  # another process may replace it at this very moment
+            note = self._note(name)
+            if note is None:
+                return None
+            state = _read_state(self.folder / note["file"], note["sha256"])
+            if state is not None:
+                self.seconds = max(self.seconds, note["seconds"])
+                return Checkpoint(state, note["expected"])
+        return None
+
+    def draft(self, name: str, state: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], None]:
+        """Writes the state beside the store's other drafts; the result puts it in place.
+
+        A disk that is full or cannot be written keeps no checkpoint, and the work goes on.
+        """
+        import torch
+
+        started = time.perf_counter()
+        draft = self.store.scratch() / f"{name}-{secrets.token_hex(6)}.pt"
+        try:
+            torch.save(dict(state), draft)
+            fsync_path(draft)
+            digest = _sha256(draft)
+        except (OSError, RuntimeError) as error:  # torch wraps the disk's errors in its own
+            draft.unlink(missing_ok=True)
+            if not _is_of_the_disk(error):
+                raise
+            self._last = time.perf_counter()
+            return lambda expected: None
+        self._last = time.perf_counter()
+        self._cost = self._last - started
+
+        def keep(expected: Mapping[str, Any]) -> None:
+            with suppress(OSError):
+                self._put(name, draft, digest, expected)
+
+        return keep
+
+    def clear(self) -> None:
+        """Removes all of them: the work is done, or is to be done anew."""
+        _remove(self.folder)
+
+    def _put(self, name: str, draft: Path, digest: str, expected: Mapping[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        earlier = self._note(name)
+        os.replace(draft, self.folder / draft.name)
+        fsync_path(self.folder)
+        note = {
+            "file": draft.name,
+            "sha256": digest,
+            "expected": dict(expected),
+            "seconds": self.seconds + time.perf_counter() - self._started,
+        }
+        write_text(self._path(name), json.dumps(note | {"check": content_id(note)}))
+        if earlier is not None:
+            (self.folder / earlier["file"]).unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _note(self, name: str) -> dict[str, Any] | None:
+        try:
+            note: dict[str, Any] = json.loads(self._path(name).read_bytes())
+            check = note.pop("check")
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            return None
+        return note if check == content_id(note) else None
+
+
+def remove_finished(store: Store, kinds: Iterable[EntryKind] = ("erase", "cache")) -> None:
+    """Removes checkpoints of what is in the store by now: its process was killed just before it would have."""
+    for folder in (store.root / FOLDER).glob("*/*"):
+        if any(store.has(kind, folder.name) for kind in kinds):
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # not empty: other work's checkpoints are there
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()
+
+
+def _read_state(path: Path, digest: str) -> dict[str, Any] | None:
+    import torch
+
+    try:
+        if _sha256(path) != digest:
+            return None
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+        return None
+    return state
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+    return "write failed" in str(error) or "unexpected pos" in str(error) or "No space left" in str(error)
