@@ -42,7 +42,7 @@ class Checkpoints(Protocol):
     """
 
     def numbered(self, name: str) -> str:
-        """`name` with a number: that of this call among those with the same name, so the same in every try."""
+        """`name` with the number of this call among those with the same name: the same in every try."""
         ...
 
     def due(self) -> bool:

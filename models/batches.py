@@ -34,8 +34,8 @@ class BatchSize:
         """Halves what did not fit and gives free memory back. Raises DoesNotFit where it was one image."""
         if with_images == 1:
             raise DoesNotFit(
-                "out of memory with a single image: try a narrower --dtype (bfloat16, float16), smaller images or "
-                "another --device"
+                "out of memory with a single image: try a narrower --dtype (bfloat16, float16), "
+                "smaller images or another --device"
             )
         self.size = with_images // 2
         release_memory()

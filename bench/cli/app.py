@@ -166,6 +166,10 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     batch_size: Annotated[int, typer.Option(help="Pictures drawn at once; changes no result.")] = 32,
+    checkpoint_minutes: Annotated[
+        float,
+        typer.Option(help="How often a long training is kept, to go on from there after a kill."),
+    ] = 10.0,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (else one below runs/).")] = None,
     store: Store = None,
     data_dir: DataDir = None,
@@ -200,6 +204,7 @@ def run(
             "device": device,
             "dtype": dtype,
             "batch_size": batch_size,
+            "checkpoint_minutes": checkpoint_minutes,
             "data_dir": data_dir,
         }
     )

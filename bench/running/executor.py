@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task, TaskKind
 from erasure_bench.bench.running.worker import Watcher, Worker
+from erasure_bench.bench.storage.checkpoints import remove_finished
 from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreError
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.prompt_suites.concepts import Concept
@@ -104,6 +105,7 @@ def execute(
     if not todo:
         return earlier
     store.clean()
+    remove_finished(store)
     reporter.begin(todo)
     try:
         worker.prepare(list(dict.fromkeys(task.evaluator for task in todo if isinstance(task, ScoreTask))))

@@ -18,6 +18,7 @@ from erasure_bench.bench.running.libraries import quiet_libraries
 from erasure_bench.bench.running.pictures import read_pictures, write_png
 from erasure_bench.bench.running.versions import device_name, package_versions
 from erasure_bench.bench.storage.cache import StoreCache
+from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS, StoreCheckpoints
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.evaluators.base import Evaluator, ImageSet
 from erasure_bench.prompt_suites.concepts import Concept
@@ -76,8 +77,10 @@ class Worker:
         dtype: str,
         batch_size: int,
         general_prompts: Sequence[str] = (),
+        checkpoint_seconds: float = EVERY_SECONDS,
     ) -> None:
         self.store = store
+        self.checkpoint_seconds = checkpoint_seconds
         self.general_prompts = tuple(general_prompts)
         self._sources = {
             base.digest: base for base in (source, *(method.base for method in methods if method.base))
@@ -133,10 +136,11 @@ class Worker:
         self.close()
         chosen = self._methods[task.method]
         concepts = task.concepts or (concept,)
+        checkpoints = StoreCheckpoints(self.store, task.id, self.checkpoint_seconds)
         with self.store.writing(task.kind, task.id) as draft:
             read_as: list[str] = []
             if chosen.weights is None:
-                edit = self._make(task, chosen, concepts, watcher)
+                edit = self._make(task, chosen, concepts, watcher, checkpoints)
             else:
                 found = self._read(task, chosen.weights, concepts)
                 edit, read_as = found.edit, [found.format, *found.notes]
@@ -155,9 +159,33 @@ class Worker:
                 "steps": edit.cost.steps,
                 **self._where(),
             }
+        checkpoints.clear()
 
     def _make(
-        self, task: EraseTask, chosen: ChosenMethod, concepts: Sequence[Concept], watcher: Watcher
+        self,
+        task: EraseTask,
+        chosen: ChosenMethod,
+        concepts: Sequence[Concept],
+        watcher: Watcher,
+        checkpoints: StoreCheckpoints,
+    ) -> "Edit":
+        """What the method makes; from the start where it does not go on from its checkpoint as it had."""
+        from erasure_bench.methods.machinery.training import NotResumable
+
+        try:
+            return self._made(task, chosen, concepts, watcher, checkpoints)
+        except NotResumable:
+            checkpoints.clear()
+            anew = StoreCheckpoints(self.store, task.id, self.checkpoint_seconds)
+            return self._made(task, chosen, concepts, watcher, anew)
+
+    def _made(
+        self,
+        task: EraseTask,
+        chosen: ChosenMethod,
+        concepts: Sequence[Concept],
+        watcher: Watcher,
+        checkpoints: StoreCheckpoints,
     ) -> "Edit":
         from erasure_bench.methods.base import EraseContext
         from erasure_bench.methods.registry import build_method
@@ -168,7 +196,8 @@ class Worker:
             report=lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
             prepared=lambda preparation: watcher.preparing(*preparation),
             general_prompts=self.general_prompts if task.general_prompts else (),
-            cache=StoreCache(self.store, task.base, task.dtype),
+            cache=StoreCache(self.store, task.base, task.dtype, checkpoint_seconds=self.checkpoint_seconds),
+            checkpoints=checkpoints,
         )
         model = self.model(task.base)
         with contained("erase"):

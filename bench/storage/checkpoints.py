@@ -58,8 +58,8 @@ class StoreCheckpoints:
         return f"{name}-{self._asked[name]}"
 
     def due(self) -> bool:
-        """Whether `every_seconds` are over, or more where writing takes long."""
-        wait = max(self.every_seconds, self._cost / MOST_OF_THE_TIME)
+        """Whether `every_seconds` are over, or more where writing takes long; with 0 always."""
+        wait = self.every_seconds and max(self.every_seconds, self._cost / MOST_OF_THE_TIME)
         return time.perf_counter() - self._last >= wait
 
     def load(self, name: str) -> "Checkpoint | None":
@@ -136,7 +136,7 @@ class StoreCheckpoints:
 
 
 def remove_finished(store: Store, kinds: Iterable[EntryKind] = ("erase", "cache")) -> None:
-    """Removes checkpoints of what is in the store by now: its process was killed just before it would have."""
+    """Removes checkpoints of what is in the store by now, whose process was killed just before it did."""
     for folder in (store.root / FOLDER).glob("*/*"):
         if any(store.has(kind, folder.name) for kind in kinds):
             _remove(folder)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from erasure_bench.methods.base import Method
 from erasure_bench.methods.edit import Edit
+from erasure_bench.methods.machinery.interruption import Interrupting, Interruption
 from erasure_bench.methods.machinery.rehearsal import Rehearsal
 from erasure_bench.methods.machinery.traces import some
+from erasure_bench.methods.machinery.training import NotResumable
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.weights import changed_tensors
 from erasure_bench.prompt_suites.errors import BenchError
@@ -105,6 +108,24 @@ def _seed_matters(at: Rehearsal) -> None:
         raise _Broken("seeds 0 and 1 train the same weights: is context.seed used?")
 
 
+def _goes_on_after_an_interruption(at: Rehearsal) -> None:
+    first = at.first.edit
+    if len(first.losses) < 2:
+        raise _NotAsked("it trains no two steps")
+    checkpoints = Interrupting(after=len(first.losses) // 2)
+    with suppress(Interruption):
+        at.run(at.trial.concepts[:1], checkpoints=checkpoints)
+        raise _NotAsked(
+            "it keeps no checkpoints, so a kill costs the whole edit (FineTune's loop keeps them)"
+        )
+    try:
+        resumed = at.run(at.trial.concepts[:1], checkpoints=checkpoints.resumed()).edit
+    except NotResumable as error:
+        raise _Broken(str(error)) from error
+    if differences := _differences(first, resumed):
+        raise _Broken(f"interrupted and gone on with, it gave other {differences}")
+
+
 def _is_finite(at: Rehearsal) -> None:
     edit = at.first.edit
     if infinite := [name for name, tensor in edit.tensors.items() if not tensor.isfinite().all()]:
@@ -188,6 +209,7 @@ CHECKS: dict[str, Callable[[Rehearsal], None]] = {
     "reports every step": _reports_progress,
     "same seed, same edit": _is_deterministic,
     "other seed, other edit": _seed_matters,
+    "goes on after an interruption": _goes_on_after_an_interruption,
     "survives the disk": _survives_the_disk,
     "changes the picture of the concept": _changes_the_picture,
     "erases several concepts": _erases_several,

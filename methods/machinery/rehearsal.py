@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from erasure_bench.methods.base import Cache, EraseContext, Method, MethodCard, NoCache, Progress
+from erasure_bench.methods.base import (
+    Cache,
+    Checkpoints,
+    EraseContext,
+    Method,
+    MethodCard,
+    NoCache,
+    NoCheckpoints,
+    Progress,
+)
 from erasure_bench.methods.edit import Edit, applied
 from erasure_bench.methods.machinery.traces import ModelState, RandomStates, seed_all
 from erasure_bench.methods.registry import DEFAULT_PRESET, build_method, method_card
@@ -99,12 +108,17 @@ class Rehearsal:
         seed: int = 0,
         global_seed: int | None = None,
         cache: Cache | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> Run:
         """One erasure; whatever it changed is put back afterwards. Runs share a cache of their own."""
         reported: list[Progress] = []
         general = self.trial.general_prompts if self.card.general_prompts else ()
         context = EraseContext(
-            seed=seed, report=reported.append, general_prompts=general, cache=cache or self.kept
+            seed=seed,
+            report=reported.append,
+            general_prompts=general,
+            cache=cache or self.kept,
+            checkpoints=checkpoints or NoCheckpoints(),
         )
         states = RandomStates.now()
         try:
@@ -137,7 +151,7 @@ class Rehearsal:
         )
 
 
-class _Memory:
+class _Memory(NoCache):
     """`methods.base.Cache` in memory: a rehearsal draws its pictures of the base model once."""
 
     def __init__(self) -> None:

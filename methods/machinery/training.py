@@ -57,7 +57,7 @@ class TrainingStopped(BenchError):
 
 
 class NotResumable(BenchError):
-    """A training that did not go on from its checkpoint as it had gone on before; its edit is to be made anew."""
+    """A training did not go on from its checkpoint as it had gone on before: its edit is to be made anew."""
 
 
 class Training:
@@ -227,8 +227,9 @@ class Training:
         )
         if not same or expected["generator"] != outcome["generator"]:
             raise NotResumable(
-                f"step {step + 1} of {self.steps}, the first from a checkpoint, came to losses {now} for {before} "
-                "before: the training draws something from elsewhere than its generator (docs/adding-a-method.md)"
+                f"step {step + 1} of {self.steps}, the first from a checkpoint, has losses {now} where it "
+                f"had {before}: the training draws something from elsewhere than its generator, or keeps "
+                "something of its own (docs/adding-a-method.md)"
             )
 
     def minimise(self, losses: Iterable[Tensor]) -> float:

@@ -145,13 +145,15 @@ def _mean_square(
             for name, value in gradient.items():
                 total[name].addcmul_(value, value)
             if number < len(examples) and checkpoints.due():
-                checkpoints.draft(SUM, {"done": number, "total": total, "generator": generator.get_state()})({})
+                checkpoints.draft(SUM, {"done": number, "total": total, "generator": generator.get_state()})(
+                    {}
+                )
             on_sample(number)
     return {name: value / len(examples) for name, value in total.items()}
 
 
 def _resume(total: Fisher, generator: Generator, checkpoints: Checkpoints) -> int:
-    """Puts the sum of the last checkpoint into `total` and its `generator` where it was; the samples in it."""
+    """Puts the last checkpoint's sum into `total` and the generator where it was; how many samples it has."""
     found = checkpoints.load(SUM)
     if found is None or found.state["total"].keys() != total.keys():
         return 0

@@ -50,6 +50,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
             dtype=config.dtype,
             batch_size=config.batch_size,
             general_prompts=prepared.general_prompts,
+            checkpoint_seconds=60 * config.checkpoint_minutes,
         )
         missing = plan.missing(store)
         todo = sum(missing.tasks.values())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.concept_ablation.ablation import ConceptAblation
 from erasure_bench.methods.concept_ablation.augmentation import CLOSE, SMALL
 from erasure_bench.methods.concept_ablation.data import names, overlaps, prompt_pairs, with_target
@@ -45,7 +45,7 @@ TINY = {
 }
 
 
-class Remembering:
+class Remembering(NoCache):
     """A cache that keeps nothing and remembers what it was asked for."""
 
     def __init__(self):

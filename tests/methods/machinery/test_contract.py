@@ -88,6 +88,8 @@ def test_method_keeps_the_contract(name, tiny_model):
     assert several == ("ok" if method_card(name).many_concepts else "skipped")
 
     edit = rehearsal.first.edit
+    resumed = checks["goes on after an interruption"]
+    assert resumed.verdict == ("ok" if edit.losses else "skipped"), resumed
     assert bool(edit.tensors) == (edit.cost.seconds > 0) == (edit.cost.peak_memory_bytes > 0)
     if edit.losses:
         other = rehearsal.other_seed.edit.tensors

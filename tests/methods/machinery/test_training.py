@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from erasure_bench.methods.base import EraseContext, Progress
+from erasure_bench.methods.machinery.interruption import Interrupting, Interruption
 from erasure_bench.methods.machinery.parameters import select
-from erasure_bench.methods.machinery.training import FineTune, TrainingStopped
+from erasure_bench.methods.machinery.training import FineTune, NotResumable, TrainingStopped
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.weights import changed_tensors, snapshot
 from erasure_bench.prompt_suites.errors import BenchError
@@ -237,3 +238,136 @@ def test_memory_peak_sees_what_was_allocated_and_freed():
         block = torch.ones(256 * 2**20, dtype=torch.uint8)
         del block
     assert large.cost(0).peak_memory_bytes - small.cost(0).peak_memory_bytes > 200 * 2**20
+
+
+def noisy(tuning):
+    """A loss that depends on what is drawn."""
+    pull = torch.randn((), generator=tuning.generator)
+    return size(tuning) + pull * torch.cat([p.flatten() for p in tuning.parameters.values()]).mean()
+
+
+RICH = {
+    "steps": 9,
+    "optimiser": "adamw",
+    "weight_decay": 0.1,
+    "clip_norm": 0.5,
+    "ema_decay": 0.9,
+    "learning_rate": 1e-2,
+}
+
+
+def train(model, checkpoints=None, loss=noisy, **settings):
+    context = EraseContext(**({} if checkpoints is None else {"checkpoints": checkpoints}))
+    with tuned(model, context=context, **RICH | settings) as tuning:
+        for _ in tuning:
+            tuning.minimise([loss(tuning)])
+    return tuning
+
+
+def interrupted(model, after, **settings):
+    checkpoints = Interrupting(after)
+    with pytest.raises(Interruption):
+        train(model, checkpoints, **settings)
+    return checkpoints.resumed()
+
+
+@pytest.mark.parametrize("after", [1, 4, 9])
+def test_a_training_that_was_interrupted_ends_in_the_same_bits(tiny_model, after):
+    """Weights, optimiser, averages, generator and losses all matter: each step depends on each of them."""
+    undisturbed = train(tiny_model)
+    again = interrupted(tiny_model, after)
+    resumed = train(tiny_model, again)
+
+    assert again.loaded == ["training-1"]
+    assert resumed.losses == undisturbed.losses
+    assert resumed.tensors.keys() == undisturbed.tensors.keys()
+    assert all(torch.equal(resumed.tensors[name], tensor) for name, tensor in undisturbed.tensors.items())
+    assert resumed.cost.steps == 9
+
+
+@pytest.mark.parametrize("part", ["parameters", "averages", "optimiser", "generator"])
+def test_every_part_of_the_state_is_needed(tiny_model, part):
+    """The test above can fail: with any one part left as it is at the start, another edit comes out."""
+    undisturbed = train(tiny_model)
+    again = interrupted(tiny_model, 4)
+    kept = again.kept["training-1"]
+    fresh = Interrupting(1)
+    with pytest.raises(Interruption):
+        train(tiny_model, fresh)
+    again.kept["training-1"] = kept._replace(
+        state={**kept.state, part: fresh.kept["training-1"].state[part]},
+        expected={**kept.expected, "generator": fresh.kept["training-1"].expected["generator"]}
+        if part == "generator"
+        else kept.expected,
+    )
+    try:
+        resumed = train(tiny_model, again)
+    except NotResumable:
+        return
+    assert any(not torch.equal(resumed.tensors[name], tensor) for name, tensor in undisturbed.tensors.items())
+
+
+def test_a_training_with_randomness_of_its_own_is_not_resumed_in_silence(tiny_model):
+    """Its generator would start from its seed again: the first step from the checkpoint gives that away."""
+
+    def with_generator():
+        own = torch.Generator().manual_seed(0)
+
+        def loss(tuning):
+            pull = torch.rand((), generator=own)
+            return size(tuning) * pull
+
+        return loss
+
+    again = interrupted(tiny_model, 4, loss=with_generator())
+    with pytest.raises(NotResumable, match=r"step 4 of 9.*docs/adding-a-method"):
+        train(tiny_model, again, loss=with_generator())
+
+
+def test_a_training_that_draws_with_its_first_lesson_is_not_resumed_in_silence(tiny_model):
+    """An iterator that sets itself up when it is first asked draws from a generator that has moved on."""
+
+    def loss_of_lessons():
+        def lessons(generator):
+            torch.randn(7, generator=generator)
+            while True:
+                yield torch.randn((), generator=generator)
+
+        drawn = None
+
+        def loss(tuning):
+            nonlocal drawn
+            drawn = drawn or lessons(tuning.generator)
+            return size(tuning) * (2 + next(drawn))
+
+        return loss
+
+    again = interrupted(tiny_model, 4, loss=loss_of_lessons())
+    with pytest.raises(NotResumable):
+        train(tiny_model, again, loss=loss_of_lessons())
+
+
+@pytest.mark.parametrize("changed", [{"steps": 10}, {"learning_rate": 2e-2}, {"optimiser": "adam"}])
+def test_a_checkpoint_of_another_training_is_not_taken(tiny_model, changed):
+    again = interrupted(tiny_model, 4)
+    undisturbed, other = train(tiny_model, **changed), train(tiny_model, again, **changed)
+    assert other.losses == undisturbed.losses
+
+
+def test_two_trainings_of_one_edit_do_not_mix_up_their_checkpoints(tiny_model):
+    def both(checkpoints=None):
+        context = EraseContext(**({} if checkpoints is None else {"checkpoints": checkpoints}))
+        losses = []
+        for rate in (1e-2, 3e-2):
+            with tuned(tiny_model, context=context, **RICH | {"learning_rate": rate}) as tuning:
+                for _ in tuning:
+                    tuning.minimise([noisy(tuning)])
+            losses.append(tuning.losses)
+        return losses
+
+    checkpoints = Interrupting(9 + 3)
+    with pytest.raises(Interruption):
+        both(checkpoints)
+    again = checkpoints.resumed()
+    assert both(again) == both()
+    assert again.loaded == ["training-1", "training-2"]

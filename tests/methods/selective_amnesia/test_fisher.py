@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from erasure_bench.methods.machinery.interruption import Interrupting, Interruption
 from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.methods.selective_amnesia.fisher import (
     _stratified,
@@ -267,3 +268,19 @@ def test_fast_fisher_ranks_a_diffusion_models_weights_as_the_exact_one_does(tiny
     )
 
     assert rank_correlation(fast, exact) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("estimate", "options"), [(exact_fisher, {}), (fast_fisher, {"terms": 10})], ids=["exact", "fast"]
+)
+def test_a_fisher_that_was_interrupted_ends_in_the_same_bits(estimate, options):
+    model = LinearGaussian([1.0, 2.0] * 10, scale=0.5, noise=1.0)
+    undisturbed = fisher_of(estimate, model, 6, **options)
+    checkpoints = Interrupting(after=4)
+    with pytest.raises(Interruption):
+        fisher_of(estimate, model, 6, checkpoints=checkpoints, **options)
+    told = []
+    again = checkpoints.resumed()
+    resumed = fisher_of(estimate, model, 6, checkpoints=again, on_sample=told.append, **options)
+    assert told == [5, 6] and again.loaded == ["fisher"]
+    assert torch.equal(resumed, undisturbed)

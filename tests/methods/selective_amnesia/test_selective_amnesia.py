@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.edit import applied
 from erasure_bench.methods.machinery.base_images import Drawing, as_floats, base_images
 from erasure_bench.methods.machinery.parameters import select
@@ -44,7 +44,7 @@ TINY = {
 }
 
 
-class Kept:
+class Kept(NoCache):
     """A cache that lasts for a test; `made` are the (maker, key) that had to be made."""
 
     def __init__(self):
