@@ -1,6 +1,7 @@
 """How many images go through a model at once, and what happens where memory runs out."""
 
 import gc
+from collections.abc import Callable
 
 import torch
 
@@ -22,10 +23,11 @@ class DoesNotFit(BenchError):
 
 
 class BatchSize:
-    """At most `size` images at once; smaller from then on, when memory has run out."""
+    """At most `size` images at once; smaller from then on, when memory has run out, which `say` is told."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, say: Callable[[str], None] = lambda line: None) -> None:
         """Raises BenchError for less than one."""
+        self.say = say
         if size < 1:
             raise BenchError(f"batch size {size}: must be at least 1 (--batch-size)")
         self.size = size
@@ -38,6 +40,7 @@ class BatchSize:
                 "smaller images or another --device"
             )
         self.size = with_images // 2
+        self.say(f"out of memory with {with_images} images at once: {self.size} from here on")
         release_memory()
 
 

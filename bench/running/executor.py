@@ -9,12 +9,11 @@ from typing import NamedTuple, Protocol
 
 from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task, TaskKind
+from erasure_bench.bench.running.reasons import reason_of
 from erasure_bench.bench.running.worker import Watcher, Worker
 from erasure_bench.bench.storage.checkpoints import remove_finished
 from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreError
-from erasure_bench.bench.words.showing import one_line
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import Role
 
 
@@ -152,7 +151,7 @@ def _do(task: Task, cell: Cell, worker: Worker | Work, reporter: Reporter) -> No
 
 def _broken(task: Task, error: Exception) -> _Broken:
     losses = tuple(getattr(error, "losses", ()))
-    return _Broken(task.kind, reason_of(error), traceback.format_exc(), losses)
+    return _Broken(task.kind, reason_of(error, task), traceback.format_exc(), losses)
 
 
 def _cause(task: Task, broken: Mapping[str, _Broken]) -> _Broken | None:
@@ -181,17 +180,3 @@ def _failure(cell: Cell, task: Task, why: _Broken) -> Failure:
         trace=why.trace,
         losses=why.losses,
     )
-
-
-def reason_of(error: BaseException) -> str:
-    """One line that says what went wrong."""
-    words = one_line(error)[:400]
-    if isinstance(error, BenchError):
-        return words
-    name = type(error).__name__
-    hint = (
-        " (out of memory: try a smaller --batch-size)"
-        if "OutOfMemory" in name or name == "MemoryError"
-        else ""
-    )
-    return f"{name}: {words}{hint}" if words else f"{name}{hint}"

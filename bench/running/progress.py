@@ -29,6 +29,8 @@ class Quiet:
 
     def images(self, count: int) -> None: ...
 
+    def note(self, line: str) -> None: ...
+
     def finished(self, task: Task) -> None: ...
 
     def failed(self, failure: Failure) -> None: ...
@@ -152,6 +154,10 @@ class LiveProgress(Quiet):
         rate = part.completed / max(time.perf_counter() - self._task_started, 1e-9)
         self._progress.update(self._part, note=f"{rate:.1f} images/s")
         self._line(f"{self._title} {part.completed:.0f}/{part.total or 0:.0f} images, {rate:.1f} images/s")
+
+    def note(self, line: str) -> None:
+        about = f"{self._title}: " if self._title else ""
+        self._console.print(f"{about}{line}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, task: Task) -> None:
         self._pace.finished(task, time.perf_counter() - self._task_started)

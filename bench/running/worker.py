@@ -20,6 +20,7 @@ from erasure_bench.bench.running.versions import device_name, package_versions
 from erasure_bench.bench.storage.cache import StoreCache
 from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS, StoreCheckpoints
 from erasure_bench.bench.storage.store import Store
+from erasure_bench.bench.words.showing import one_line
 from erasure_bench.evaluators.base import Evaluator, ImageSet
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
@@ -28,6 +29,7 @@ from erasure_bench.prompt_suites.foreign.errors import contained, in_one_line
 if TYPE_CHECKING:
     from erasure_bench.methods.edit import Edit
     from erasure_bench.methods.machinery.user_weights import UserEdit
+    from erasure_bench.models.batches import BatchSize
     from erasure_bench.models.diffusion_model import DiffusionModel
     from erasure_bench.models.guidance import Guidance
 
@@ -59,6 +61,8 @@ class Watcher(Protocol):
 
     def images(self, count: int) -> None: ...
 
+    def note(self, line: str) -> None: ...
+
 
 class Worker:
     """Loads what tasks need and does them; every result goes to the store.
@@ -86,7 +90,7 @@ class Worker:
             base.digest: base for base in (source, *(method.base for method in methods if method.base))
         }
         self._loaded: DiffusionModel | None = None
-        self.asked_device, self.dtype, self.batch_size = device, dtype, batch_size
+        self.asked_device, self.dtype, self.asked_batch_size = device, dtype, batch_size
         self._methods = {method.name: method for method in methods}
         self._chosen_evaluators = {evaluator.name: evaluator for evaluator in evaluators}
         self._evaluators: dict[str, Evaluator] = {}
@@ -103,6 +107,13 @@ class Worker:
     def device(self) -> str:
         """The device that work runs on: the one asked for, or with `auto` a GPU where there is one."""
         return pick_device(self.asked_device)
+
+    @cached_property
+    def batch(self) -> "BatchSize":
+        """How many pictures are drawn at once: as asked, or what has fitted since memory ran out."""
+        from erasure_bench.models.batches import BatchSize
+
+        return BatchSize(self.asked_batch_size)
 
     def model(self, digest: str) -> "DiffusionModel":
         """The base model with these weights; one is in memory at a time.
@@ -136,7 +147,7 @@ class Worker:
         self.close()
         chosen = self._methods[task.method]
         concepts = task.concepts or (concept,)
-        checkpoints = StoreCheckpoints(self.store, task.id, self.checkpoint_seconds)
+        checkpoints = StoreCheckpoints(self.store, task.id, self.checkpoint_seconds, watcher.note)
         with self.store.writing(task.kind, task.id) as draft:
             read_as: list[str] = []
             if chosen.weights is None:
@@ -174,9 +185,10 @@ class Worker:
 
         try:
             return self._made(task, chosen, concepts, watcher, checkpoints)
-        except NotResumable:
+        except NotResumable as error:
             checkpoints.clear()
-            anew = StoreCheckpoints(self.store, task.id, self.checkpoint_seconds)
+            watcher.note(f"{task.method}: made from the start: {one_line(error)}")
+            anew = StoreCheckpoints(self.store, task.id, self.checkpoint_seconds, watcher.note)
             return self._made(task, chosen, concepts, watcher, anew)
 
     def _made(
@@ -196,7 +208,13 @@ class Worker:
             report=lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
             prepared=lambda preparation: watcher.preparing(*preparation),
             general_prompts=self.general_prompts if task.general_prompts else (),
-            cache=StoreCache(self.store, task.base, task.dtype, checkpoint_seconds=self.checkpoint_seconds),
+            cache=StoreCache(
+                self.store,
+                task.base,
+                task.dtype,
+                checkpoint_seconds=self.checkpoint_seconds,
+                say=watcher.note,
+            ),
             checkpoints=checkpoints,
         )
         model = self.model(task.base)
@@ -219,6 +237,8 @@ class Worker:
         from erasure_bench.models.sampling import ImageRequest, sample
 
         guidance = self._use(task.erase)
+        batch = self.batch
+        batch.say = watcher.note
         requests = [
             ImageRequest(
                 prompt=image.prompt.text,
@@ -239,7 +259,7 @@ class Worker:
                     steps=task.steps,
                     eta=task.eta,
                     guidance=guidance,
-                    batch_size=self.batch_size,
+                    batch_size=batch,
                     on_batch=watcher.images,
                 )
             seconds = time.perf_counter() - started
@@ -264,7 +284,7 @@ class Worker:
                 "steps": task.steps,
                 "eta": task.eta,
                 "generate_seconds": seconds,
-                "batch_size": self.batch_size,
+                "batch_size": batch.size,
                 **self._where(),
             }
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from erasure_bench.bench.identity.ids import code_version, content_id
 from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS, StoreCheckpoints
+from erasure_bench.bench.storage.damage import Say, silent
 from erasure_bench.bench.storage.store import FORMAT, DamagedEntry, Store
 
 if TYPE_CHECKING:
@@ -20,14 +21,20 @@ class StoreCache:
     """
 
     def __init__(
-        self, store: Store, base: str, dtype: str, *, checkpoint_seconds: float = EVERY_SECONDS
+        self,
+        store: Store,
+        base: str,
+        dtype: str,
+        *,
+        checkpoint_seconds: float = EVERY_SECONDS,
+        say: Say = silent,
     ) -> None:
         self.store, self.base, self.dtype = store, base, dtype
-        self.checkpoint_seconds = checkpoint_seconds
+        self.checkpoint_seconds, self.say = checkpoint_seconds, say
 
     def checkpoints(self, maker: str, key: Mapping[str, Any]) -> StoreCheckpoints:
         """Those of an entry that is being made."""
-        return StoreCheckpoints(self.store, self.entry_id(maker, key), self.checkpoint_seconds)
+        return StoreCheckpoints(self.store, self.entry_id(maker, key), self.checkpoint_seconds, self.say)
 
     def has(self, maker: str, key: Mapping[str, Any]) -> bool:
         """Whether the entry is there."""

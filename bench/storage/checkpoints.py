@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.storage.atomic import fsync_path, write_text
+from erasure_bench.bench.storage.damage import Say, silent
 from erasure_bench.bench.storage.store import EntryKind, Store
 
 if TYPE_CHECKING:
@@ -41,11 +42,13 @@ class StoreCheckpoints:
     """`methods.base.Checkpoints` in a store, for the entry with this id.
 
     `seconds` is how long the work had gone on, in all processes together, when the newest checkpoint
-    that was loaded had been made.
+    that was loaded had been made. `say` is told where work goes on from one, or one is damaged.
     """
 
-    def __init__(self, store: Store, entry_id: str, every_seconds: float = EVERY_SECONDS) -> None:
-        self.store, self.every_seconds = store, every_seconds
+    def __init__(
+        self, store: Store, entry_id: str, every_seconds: float = EVERY_SECONDS, say: Say = silent
+    ) -> None:
+        self.store, self.every_seconds, self.say = store, every_seconds, say
         self.folder = store.root / FOLDER / entry_id[:2] / entry_id
         self.seconds = 0.0
         self._started = self._last = time.perf_counter()
@@ -68,12 +71,18 @@ class StoreCheckpoints:
 
         for _ in range(TRIES):  # another process may replace it at this very moment
             note = self._note(name)
-            if note is None:
+            if note is None and not self._path(name).exists():
                 return None
+            if note is None:
+                continue
             state = _read_state(self.folder / note["file"], note["sha256"])
             if state is not None:
                 self.seconds = max(self.seconds, note["seconds"])
+                self.say(
+                    f"goes on from a checkpoint of an interrupted run ({name.rpartition('-')[0] or name})"
+                )
                 return Checkpoint(state, note["expected"])
+        self.say(f"a checkpoint of an interrupted run ({name}) is damaged: made from the start")
         return None
 
     def draft(self, name: str, state: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], None]:

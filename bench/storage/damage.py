@@ -10,3 +10,7 @@ Say = Callable[[str], None]
 def on_stderr(line: str) -> None:
     """Prints the line, marked as the program's own."""
     print(f"bench: {line}", file=sys.stderr, flush=True)
+
+
+def silent(line: str) -> None:
+    """Says nothing."""

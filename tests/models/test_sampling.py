@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler, StableDiffusionPipeline
 
+from erasure_bench.models.batches import BatchSize, DoesNotFit
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import Guided, StepNoise
 from erasure_bench.models.noise import image_noise
@@ -269,6 +270,99 @@ def test_narrow_dtypes_draw_nearly_the_same_pictures(fixture, dtype, off, reques
         return np.stack(sample(model, requests, scheduler="ddim", steps=STEPS)).astype(float)
 
     assert np.abs(images(dtype) - images(torch.float32)).mean() < off
+
+
+class Small:
+    """Memory for so many images at once: a UNet call with more of them runs out, as `error` says it."""
+
+    def __init__(self, model, images, error, monkeypatch):
+        self.tried = []
+        predict = model.predict_noise
+
+        def limited(latents, timesteps, prompts):
+            count = len(latents) // 2
+            if not self.tried or self.tried[-1] != count:
+                self.tried.append(count)
+            if count > images:
+                raise error
+            return predict(latents, timesteps, prompts)
+
+        monkeypatch.setattr(model, "predict_noise", limited)
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+    MemoryError(),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "python", "cpu", "cudnn"])
+def test_a_batch_that_does_not_fit_is_drawn_in_halves(tiny_model, error, monkeypatch):
+    requests = [ImageRequest(f"cat {seed}", seed, 5.0, 64, 64) for seed in range(9)]
+    expected = np.stack(sample(tiny_model, requests, scheduler="ddim", steps=2)).astype(int)
+
+    memory = Small(tiny_model, 2, error, monkeypatch)
+    said, finished = [], []
+    batch = BatchSize(9, said.append)
+    drawn = sample(
+        tiny_model, requests, scheduler="ddim", steps=2, batch_size=batch, on_batch=finished.append
+    )
+    assert np.abs(np.stack(drawn) - expected).max() <= 1, "the same pictures, to rounding"
+    assert finished == [2, 2, 2, 2, 1]
+    assert said == [
+        "out of memory with 9 images at once: 4 from here on",
+        "out of memory with 4 images at once: 2 from here on",
+    ]
+
+    memory.tried.clear()
+    sample(tiny_model, requests[:4], scheduler="ddim", steps=2, batch_size=batch)
+    assert memory.tried == [2], "what fits is remembered"
+
+
+def test_an_image_that_does_not_fit_alone_says_what_to_try(tiny_model, monkeypatch):
+    Small(tiny_model, 0, MemoryError(), monkeypatch)
+    with pytest.raises(DoesNotFit, match=r"single image: try a narrower --dtype"):
+        sample(tiny_model, [ImageRequest("a cat", 1, 5.0, 64, 64)] * 3, scheduler="ddim", steps=2)
+
+
+def test_other_errors_are_not_taken_for_full_memory(tiny_model, monkeypatch):
+    memory = Small(tiny_model, 0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"), monkeypatch)
+    with pytest.raises(RuntimeError, match="mat1"):
+        sample(tiny_model, [ImageRequest("a cat", 1, 5.0, 64, 64)] * 3, scheduler="ddim", steps=2)
+    assert memory.tried == [3]
+
+
+def test_images_that_are_there_are_not_drawn_and_change_no_other(tiny_model):
+    """Which prompts are encoded together matters to the last bit; the others' pictures stay bit-identical."""
+    requests = [ImageRequest(f"cat {seed}", seed, 5.0, 64, 64) for seed in range(6)]
+    whole = sample(tiny_model, requests, scheduler="ddim", steps=2, batch_size=2)
+    there = {number: np.zeros((64, 64, 3), np.uint8) for number in range(4)}
+    finished = []
+    rest = sample(
+        tiny_model, requests, scheduler="ddim", steps=2, batch_size=2, into=there, on_batch=finished.append
+    )
+    assert finished == [2]
+    assert not any(image.any() for image in rest[:4])
+    assert all((one == other).all() for one, other in zip(whole[4:], rest[4:], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "advice"),
+    [
+        (torch.float16, r"float16 is too narrow \(use --dtype bfloat16 or float32\)"),
+        (torch.bfloat16, r"bfloat16 is too narrow \(use --dtype float32\)"),
+        (torch.float32, r"are broken$"),
+    ],
+    ids=["float16", "bfloat16", "float32"],
+)
+def test_advice_about_pictures_that_are_not_finite_fits_the_dtype(tiny_model_dir, dtype, advice):
+    model = DiffusionModel.from_directory(tiny_model_dir, dtype=dtype)
+    with torch.no_grad():
+        model.unet.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(BenchError, match=advice):
+        sample(model, [ImageRequest("a cat", 1, 5.0, 64, 64)], scheduler="ddim", steps=2)
 
 
 def test_broken_weights_are_named_not_drawn(tiny_model):

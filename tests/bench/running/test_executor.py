@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from erasure_bench.bench.running.executor import Reporter, execute, reason_of
+from erasure_bench.bench.running.executor import Reporter, execute
 from erasure_bench.bench.running.progress import LiveProgress, Pace, Quiet, clock
+from erasure_bench.bench.running.reasons import reason_of
 from erasure_bench.bench.storage.store import Store, StoreError
 from erasure_bench.prompt_suites.errors import BenchError
 
@@ -119,10 +120,48 @@ def test_evaluators_are_loaded_before_anything_is_drawn(fake: ModuleType, tmp_pa
     assert worker.calls == []
 
 
-def test_reasons_are_one_line_with_a_hint_where_memory_ran_out() -> None:
+def test_reasons_are_one_line() -> None:
     assert reason_of(BenchError("two\nlines")) == "two lines"
     assert reason_of(ValueError("bad")) == "ValueError: bad"
-    assert "--batch-size" in reason_of(MemoryError())
+
+
+SA = {"batch_size": 16, "micro_batch": None, "gradient_checkpointing": False, "ema_decay": 0.9, "ewc": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        (
+            SA | {"ema_on_cpu": False, "fisher_batch": 4},
+            "--method-option dim.micro_batch=1, --method-option dim.gradient_checkpointing=true, "
+            "--method-option dim.ema_on_cpu=true, --method-option dim.fisher_batch=1",
+        ),
+        (
+            {"batch_size": 1, "micro_batch": None, "gradient_checkpointing": False},
+            "--method-option dim.gradient_checkpointing=true",
+        ),
+        ({"batch_size": 4}, "--method-option dim.batch_size=1, which changes the edit"),
+        ({"strength": 1.0}, "a lighter setting of the method (bench show dim)"),
+    ],
+)
+def test_memory_that_runs_out_while_erasing_advises_what_the_method_has(
+    fake: ModuleType, settings: dict[str, Any], advice: str
+) -> None:
+    plan = fake.tiny_plan(methods=[fake.method("none"), fake.method("dim", **settings)])
+    erase = next(task for task in plan.tasks if task.kind == "erase" and task.method == "dim")
+    reason = reason_of(RuntimeError("CUDA error: out of memory"), erase)
+    assert f"(out of memory while erasing: try {advice}; a narrower --dtype" in reason
+    assert "batch-size" not in reason
+
+
+def test_memory_that_runs_out_while_scoring_advises_the_evaluator(fake: ModuleType) -> None:
+    from dataclasses import replace
+
+    score = next(task for task in fake.tiny_plan().tasks if task.kind == "score")
+    assert "--evaluator-option clip.batch_size=1" in reason_of(
+        MemoryError(), replace(score, evaluator="clip")
+    )
+    assert "--evaluator-option fake.device=cpu" in reason_of(MemoryError(), score)
 
 
 def test_time_left_follows_from_what_each_kind_took(fake: ModuleType) -> None:

@@ -18,7 +18,8 @@ CAT = Concept(name="cat", kind="object", targets=("grumpy cat",), anchor="cat")
 SETTINGS = SelectiveAmnesia(
     surrogate_images=3,
     general_images=3,
-    fisher_batch=500,
+    fisher="fast",
+    fisher_terms=4,
     sampling_steps=2,
     parameters="xattn",
     steps=12,

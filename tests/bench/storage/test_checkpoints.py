@@ -173,7 +173,7 @@ def test_two_processes_at_the_same_edit_leave_a_whole_checkpoint(tmp_path: Path)
 def test_a_killed_training_makes_the_same_edit(
     tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A real process and SIGKILL: SA with its pictures, its exact Fisher, AdamW and averages."""
+    """A real process and SIGKILL: SA with its pictures, its Fisher, AdamW and averages."""
 
     def make(name: str) -> list[str]:
         with Store(tmp_path / name) as store:

@@ -60,6 +60,21 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_curve(tiny_model, bad):
     assert not changed_tensors(before, tiny_model.named_tensors())
 
 
+@pytest.mark.parametrize(
+    ("dtype", "advice"),
+    [(torch.float16, " or --dtype bfloat16 or float32$"), (torch.bfloat16, " or --dtype float32$")],
+)
+def test_advice_about_a_loss_that_is_not_finite_fits_the_dtype(tiny_model_dir, dtype, advice):
+    model = DiffusionModel.from_directory(tiny_model_dir, dtype=dtype)
+    with pytest.raises(TrainingStopped, match=advice), tuned(model) as tuning:
+        tuning.minimise([size(tuning) * math.nan])
+
+
+def test_float32_is_not_advised_to_float32(tiny_model):
+    with pytest.raises(TrainingStopped, match=r"learning_rate=…\)$"), tuned(tiny_model) as tuning:
+        tuning.minimise([size(tuning) * math.nan])
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("when", [1, 2, 15])
 def test_divergence_stops_whenever_it_begins(tiny_model, when, sign):
