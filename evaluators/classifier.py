@@ -75,6 +75,12 @@ class ClassProbability:
         if not all(value > 0 for value in self.std):
             raise ValueError(f"std must be positive, got {self.std}")
 
+    def unused_settings(self) -> Mapping[str, str]:
+        """Each kind of `model` brings some of the settings itself."""
+        source = self._source()
+        kind = f"with model={self.model}, {source.kind}"
+        return {setting: kind for setting in _SOME_READ if setting not in source.reads}
+
     def protocol(self) -> Mapping[str, Any]:
         return self._source().protocol()
 
@@ -142,6 +148,10 @@ class ClassProbability:
 
     def _classifier(self) -> LabelledClassifier:
         return _load(self._source(), self.device)
+
+
+_SOME_READ = ("weights", "labels", "resolution", "mean", "std", "output")
+"""What only some kinds of models leave to the user."""
 
 
 def wanted_label(concept: Concept, prompt: Prompt) -> str | None:

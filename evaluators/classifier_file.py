@@ -3,9 +3,9 @@
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -43,6 +43,9 @@ class FileClassifier:
     path: Path
     labels: Path | None
     input: FileInput
+
+    kind: ClassVar[str] = "a file with weights of its own"
+    reads: ClassVar[tuple[str, ...]] = ("labels", *(setting.name for setting in fields(FileInput)))
 
     def protocol(self) -> Mapping[str, Any]:
         return {

@@ -10,7 +10,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -42,6 +42,9 @@ class FolderClassifier:
 
     path: Path
     name: str
+
+    kind: ClassVar[str] = "a folder that says all of itself"
+    reads: ClassVar[tuple[str, ...]] = ()
 
     def protocol(self) -> Mapping[str, Any]:
         source = _source(self._description().network)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from erasure_bench.environment import why_offline
 from erasure_bench.evaluators.base import Pixels
@@ -28,6 +28,9 @@ class TorchvisionClassifier:
     name: str
     weights: str
     file: Path | None = None
+
+    kind: ClassVar[str] = "torchvision's, which has labels and transforms of its own"
+    reads: ClassVar[tuple[str, ...]] = ("weights",)
 
     def protocol(self) -> Mapping[str, Any]:
         chosen = self._weights()

@@ -74,6 +74,11 @@ class ClipAlignment:
         if self.batch_size < 1:
             raise ValueError("batch_size must be at least 1")
 
+    def unused_settings(self) -> Mapping[str, str]:
+        """A folder brings its weights."""
+        of_folder = clip_source(self.backbone, self.weights).folder is not None
+        return {"weights": f"with backbone={self.backbone}, a folder with its own"} if of_folder else {}
+
     def protocol(self) -> Mapping[str, Any]:
         return {
             **clip_source(self.backbone, self.weights).protocol(),

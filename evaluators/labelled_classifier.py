@@ -1,7 +1,7 @@
 """What the classifier evaluator needs of a model: labels in heads, probabilities for pictures."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,13 @@ class LabelledClassifier(Protocol):
 
 
 class ClassifierSource(Protocol):
-    """Where a classifier comes from: cheap to make and hashable, loads on demand."""
+    """Where a classifier comes from: cheap to make and hashable, loads on demand.
+
+    `kind` says in words what it is, `reads` which of the evaluator's settings it leaves to the user.
+    """
+
+    kind: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]]
 
     def __hash__(self) -> int: ...
 

@@ -52,13 +52,13 @@ def build_evaluator(
     A card without the preset gives its official one. Raises `BenchError` for an unknown name, an
     unknown option or an invalid value.
     """
-    from erasure_bench.prompt_suites.options import build_from_options
+    from erasure_bench.prompt_suites.options import build_from_options, refuse_unused
 
     card = evaluator_card(name)
-    chosen = card.presets.get(preset or OFFICIAL, card.presets.get(OFFICIAL, {}))
-    evaluator: Evaluator = build_from_options(
-        card.build, {**chosen, **(settings or {})}, options or {}, OPTION_FLAG, f"evaluator {name!r}"
-    )
+    own = {**card.presets.get(preset or OFFICIAL, card.presets.get(OFFICIAL, {})), **(settings or {})}
+    what = f"evaluator {name!r}"
+    evaluator: Evaluator = build_from_options(card.build, own, options or {}, OPTION_FLAG, what)
+    refuse_unused(evaluator, own, options or {}, OPTION_FLAG, what)
     return evaluator
 
 

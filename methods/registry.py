@@ -84,9 +84,12 @@ def build_method(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
     line (`--method-option KEY=VALUE`); `none` stands for no value where a setting allows that.
     Raises BenchError that names the valid settings, what the value may be, or what is missing.
     """
+    from erasure_bench.prompt_suites.options import refuse_unused
+
     card = method_card(name)
     chosen = card.presets.get(preset, card.presets.get(DEFAULT_PRESET, {}))
-    settings = {**card.settings, **chosen, **parse_settings(card.build, name, options or {})}
+    own = {**card.settings, **chosen}
+    settings = {**own, **parse_settings(card.build, name, options or {})}
     fields = [field for field in dataclasses.fields(card.build) if field.init]
     if missing := [field.name for field in fields if _is_required(field) and field.name not in settings]:
         raise BenchError(f"{name}: give {', '.join(missing)} (--method-option {missing[0]}=…)")
@@ -101,6 +104,7 @@ def build_method(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
         value = getattr(method, field.name)
         if isinstance(value, float) and not math.isfinite(value):
             raise BenchError(f"{name}: {field.name}={value}: not a finite number (--method-option)")
+    refuse_unused(method, own, options or {}, "--method-option", name)
     return method
 
 

@@ -11,7 +11,7 @@ text that describes the concept, where and only where the prompt's prediction re
 The paper prints max(1, ·); the official code clamps at 1, and so does this.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,10 @@ class SafeLatentDiffusion:
     momentum_decay: NonNegativeFloat
     warmup_of_steps: PositiveInt | None = None
     text_prefix: str = ""
+
+    def unused_settings(self) -> Mapping[str, str]:
+        """A momentum that nothing is made of decays unseen."""
+        return {"momentum_decay": "with momentum_scale=0"} if self.momentum_scale == 0 else {}
 
     def warmup(self, steps: int) -> int:
         """δ when sampling takes `steps` steps."""

@@ -62,6 +62,11 @@ class UCE:
     retain_scale: NonNegativeFloat | None = 1.0
     keep_scale: PositiveFloat = 0.5
 
+    def unused_settings(self) -> Mapping[str, str]:
+        """What is not retained has no weight."""
+        retains = self.retain not in ("none", ()) or self.retain_empty_prompt
+        return {} if retains else {"retain_scale": "with retain=none: nothing is retained"}
+
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """New keys and values of the cross-attention; the seed changes nothing.
 

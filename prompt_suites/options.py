@@ -1,14 +1,14 @@
 """Settings objects from presets and from `name=value` texts of the command line."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, ClassVar, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
-from erasure_bench.prompt_suites.foreign.errors import contained, described
+from erasure_bench.prompt_suites.foreign.errors import contained, described, in_one_line
 
 
 class _SettingsClass(Protocol):
@@ -58,6 +58,36 @@ def build_from_options(
         raise BenchError(f"{what} cannot be built: {error}; set it with {flag} NAME=VALUE") from error
     except Exception as error:  # what a settings class of someone else's raises
         raise BenchError(f"{what} cannot be built: {described(error, None)}") from error
+
+
+class SaysWhatItDoesNotUse(Protocol):
+    """A settings class in which some settings have no effect beside some values of others."""
+
+    def unused_settings(self) -> Mapping[str, str]:
+        """The settings without effect as it is set now, each with the reason: "with replay=false"."""
+        ...
+
+
+def refuse_unused(
+    built: object, settings: Mapping[str, Any], options: Collection[str], flag: str, what: str
+) -> None:
+    """Raises BenchError for an option of the user's that `built` has no use for, as it says itself.
+
+    `settings` is what it would have been built from without the `options`: one that repeats what holds
+    anyway is no mistake. Any other, if it were ignored, would leave a number that looks asked for.
+    """
+    if not hasattr(built, "unused_settings"):
+        return
+    says: SaysWhatItDoesNotUse = built
+    with in_one_line(what):
+        unused = dict(says.unused_settings())
+    own = {field.name: field.default for field in fields(built)} | dict(settings)  # type: ignore[arg-type]
+    for name in options:
+        if name in unused and getattr(built, name) != own.get(name):
+            raise BenchError(
+                f"{what}: {name} has no effect {unused[name]}: leave it out, or write NAME.{name}=… for the "
+                f"one that it is meant for ({flag})"
+            )
 
 
 def _checked(kind: Any, value: object, name: str, flag: str, what: str) -> Any:

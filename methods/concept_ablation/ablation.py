@@ -14,7 +14,7 @@ with t ~ U{0 … T−1}, sg the stop-gradient, and all pictures drawn by the bas
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -93,6 +93,14 @@ class ConceptAblation:
         if self.anchor is not None and not self.anchor.strip():
             raise BenchError("anchor is empty: give a phrase, or none for the concept's own")
         self.drawing()
+
+    def unused_settings(self) -> Mapping[str, str]:
+        """The noise that was added is the target of `noise`, no model's prediction."""
+        return (
+            {"target": "with objective=noise, whose target is no prediction"}
+            if self.objective == "noise"
+            else {}
+        )
 
     def drawing(self, negative_prompt: str = "") -> Drawing:
         """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""

@@ -13,7 +13,7 @@ the official code has no ½.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -117,6 +117,25 @@ class SelectiveAmnesia:
             raise BenchError(f"surrogate={NOISE} stands alone: got {', '.join(self.surrogate)}")
         check_ema_decay(self.ema_decay)
         self.drawing()
+
+    def unused_settings(self) -> Mapping[str, str]:
+        """The settings of terms that are switched off."""
+        unused: dict[str, str] = {}
+        if self.forget == "negative-elbo":
+            unused["surrogate"] = "with forget=negative-elbo, which draws the concept itself"
+        if not self.replay:
+            unused |= dict.fromkeys(("replay_weight", "replay_images"), "with replay=false")
+        if not self.ewc:
+            unused |= dict.fromkeys(_OF_EWC, "with ewc=false")
+        elif self.fisher == "exact":
+            unused["fisher_terms"] = "with fisher=exact, which takes every one"
+        if not (self.replay or self.ewc):
+            unused |= dict.fromkeys(("general_images", "general_seed"), "with replay=false and ewc=false")
+            if self.forget == "surrogate" and self.surrogate == (NOISE,):
+                unused |= dict.fromkeys(_OF_DRAWING, f"with surrogate={NOISE}: nothing is drawn")
+        if self.ema_decay == 0:
+            unused["ema_on_cpu"] = "with ema_decay=0"
+        return unused
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The UNet parameters that draw the surrogate for the concepts; each example draws one of them."""
@@ -224,6 +243,10 @@ class SelectiveAmnesia:
             samples=self.fisher_images,
             batch_size=self.fisher_batch,
         )
+
+
+_OF_EWC = ("ewc_weight", "ewc_half", "fisher", "fisher_images", "fisher_terms", "fisher_batch")
+_OF_DRAWING = ("scheduler", "sampling_steps", "guidance_scale", "eta")
 
 
 def _round(prompts: Sequence[str], count: int) -> list[str]:

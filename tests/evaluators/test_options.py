@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 
+from erasure_bench.evaluators.registry import build_evaluator
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.options import build_from_options
 
@@ -69,3 +70,32 @@ def test_mistakes_are_one_line_that_names_the_flag(options: dict[str, str], word
 def test_a_wrong_preset_is_refused_too() -> None:
     with pytest.raises(BenchError, match="rate"):
         _build({"group": "full", "rate": "fast"})
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "options", "words"),
+    [
+        ("classifier", "microworld", {"labels": "x.txt"}, "labels has no effect with model=microworld"),
+        ("classifier", "microworld", {"weights": "x.pt"}, "weights has no effect with model=microworld"),
+        ("classifier", "microworld", {"resolution": "32"}, "resolution has no effect"),
+        ("classifier", None, {"output": "probabilities"}, "output has no effect with model=resnet50"),
+        ("classifier", None, {"mean": "0.5,0.5,0.5"}, "mean has no effect"),
+        (
+            "classifier",
+            None,
+            {"model": "some.onnx", "weights": "x.pt"},
+            "weights has no effect with model=some",
+        ),
+        ("clip", "microworld", {"weights": "x.pt"}, "weights has no effect with backbone=microworld"),
+    ],
+)
+def test_an_option_that_an_evaluator_does_not_use_is_refused(
+    name: str, preset: str | None, options: dict[str, str], words: str
+) -> None:
+    with pytest.raises(BenchError, match=f"evaluator '{name}': {words}.*--evaluator-option"):
+        build_evaluator(name, preset, options)
+
+
+def test_an_option_that_repeats_what_holds_anyway_is_no_mistake() -> None:
+    build_evaluator("classifier", "microworld", {"output": "logits", "batch_size": "4"})
+    build_evaluator("classifier", None, {"model": "some.onnx", "labels": "x.txt", "resolution": "32"})

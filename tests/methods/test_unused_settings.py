@@ -1,0 +1,151 @@
+"""An option without effect is refused: what a method calls unused changes nothing, and it knows them all."""
+
+import dataclasses
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.edit import Edit
+from erasure_bench.methods.registry import build_method
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.guidance import StepNoise
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.errors import BenchError
+
+CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat", neighbours=("tabby cat",))
+GENERAL = ("a tree", "a red boat")
+
+ESD = {"steps": "1", "denoise_steps": "2", "scheduler": "ddim"}
+CA = {"images": "2", "denoise_steps": "2", "eta": "0", "steps": "1", "batch_size": "2"}
+SA = {
+    "steps": "1",
+    "batch_size": "2",
+    "surrogate_images": "2",
+    "sampling_steps": "2",
+    "fisher": "fast",
+    "fisher_terms": "2",
+}
+WITHOUT_EWC = {key: value for key, value in SA.items() if "fisher" not in key} | {"ewc": "false"}
+CASES = {
+    "esd": ("esd-u", ESD),
+    "esd along trajectories": ("esd-u", ESD | {"trajectories": "1"}),
+    "ca-model": ("ca-model", CA),
+    "ca-noise": ("ca-noise", CA),
+    "ca-reverse": ("ca-reverse", CA),
+    "loss-max": ("loss-max", CA),
+    "sa": ("sa", SA),
+    "sa without ewc": ("sa", WITHOUT_EWC),
+    "sa without replay": ("sa", SA | {"replay": "false"}),
+    "sa without either": ("sa", WITHOUT_EWC | {"replay": "false"}),
+    "sa towards noise alone": ("sa", {"surrogate": "noise", "steps": "1", "surrogate_images": "2"}),
+    "sa naive": ("sa", SA | {"forget": "negative-elbo"}),
+    "sa's last weights": ("sa", SA | {"ema_decay": "0"}),
+    "uce": ("uce", {}),
+    "uce with neighbours": ("uce", {"retain": "neighbours"}),
+    "sld": ("sld-medium", {}),
+    "sld without momentum": ("sld-weak", {}),
+}
+CASES["sa towards noise alone"][1].update({"ewc": "false", "replay": "false", "batch_size": "2"})
+ONE_VALUE_ONLY = {"esd along trajectories": {"sampled_by", "timestep", "steps_ahead"}}
+"""Settings that need not be read: any other value of theirs is refused."""
+
+OTHER_VALUES: dict[str, Any] = {
+    "surrogate": ("a dog",),
+    "replay_weight": 0.3,
+    "replay_images": 1,
+    "ewc_weight": 7.0,
+    "ewc_half": True,
+    "fisher": "fast",
+    "fisher_images": 1,
+    "fisher_terms": 3,
+    "fisher_batch": 1,
+    "general_images": 1,
+    "general_seed": 1,
+    "scheduler": "pndm",
+    "sampling_steps": 3,
+    "guidance_scale": 2.0,
+    "ema_on_cpu": True,
+    "retain_scale": 0.2,
+    "target": "base",
+    "momentum_decay": 0.7,
+}
+
+
+def erase(method: Any, model: DiffusionModel) -> Edit:
+    torch.manual_seed(0)
+    return method.erase(model, (CAT,), EraseContext(seed=3, general_prompts=GENERAL))
+
+
+def guided(edit: Edit) -> list[torch.Tensor]:
+    """What the edit's guidance makes of fixed predictions, step by step."""
+    if edit.guidance is None:
+        return []
+    generator = torch.Generator().manual_seed(0)
+    state, found = None, []
+    for index in range(20, 23):
+        noise = [torch.randn(1, 4, 8, 8, generator=generator) for _ in range(2 + len(edit.guidance.texts))]
+        step = StepNoise(noise[0], noise[1], tuple(noise[2:]), torch.tensor(7.5).view(1, 1, 1, 1), index, 50)
+        out, state = edit.guidance.combine(step, state)
+        found.append(out)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_called_unused_changes_nothing(case: str, tiny_model: DiffusionModel) -> None:
+    name, options = CASES[case]
+    method = build_method(name, options=options)
+    unused = method.unused_settings() if hasattr(method, "unused_settings") else {}
+    changes = {setting: OTHER_VALUES[setting] for setting in unused if setting != "eta"}
+    if not changes:
+        return
+    assert all(getattr(method, setting) != value for setting, value in changes.items())
+    first, second = erase(method, tiny_model), erase(dataclasses.replace(method, **changes), tiny_model)
+    assert first.tensors.keys() == second.tensors.keys()
+    assert all(torch.equal(tensor, second.tensors[key]) for key, tensor in first.tensors.items())
+    assert all(torch.equal(one, other) for one, other in zip(guided(first), guided(second), strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_setting_that_is_never_read_is_called_unused(case: str, tiny_model: DiffusionModel) -> None:
+    name, options = CASES[case]
+    method = build_method(name, options=options)
+    read: set[str] = set()
+
+    class Watched(type(method)):  # type: ignore[misc]
+        def __getattribute__(self, setting: str) -> Any:
+            # An edit notes all settings: that is no use of them.
+            if sys._getframe(1).f_code.co_filename != dataclasses.__file__:
+                read.add(setting)
+            return object.__getattribute__(self, setting)
+
+    watched = object.__new__(Watched)
+    vars(watched).update(vars(method))
+    unused = watched.unused_settings() if hasattr(method, "unused_settings") else {}
+    read.clear()
+    guided(erase(watched, tiny_model))
+    never = {field.name for field in dataclasses.fields(method)} - read
+    assert never - ONE_VALUE_ONLY.get(case, set()) <= unused.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "setting", "words"),
+    [
+        ("sa", {"fisher": "exact", "fisher_terms": "5"}, "fisher_terms", "with fisher=exact"),
+        ("sa", {"ewc": "false", "ewc_weight": "5"}, "ewc_weight", "with ewc=false"),
+        ("uce", {"retain_scale": "0.5"}, "retain_scale", "with retain=none"),
+        ("sld-weak", {"momentum_decay": "0.5"}, "momentum_decay", "with momentum_scale=0"),
+        ("ca-noise", {"target": "base"}, "target", "with objective=noise"),
+    ],
+)
+def test_the_option_is_refused_with_the_reason(
+    name: str, options: dict[str, str], setting: str, words: str
+) -> None:
+    with pytest.raises(BenchError, match=f"{name}: {setting} has no effect {words}.*--method-option"):
+        build_method(name, options=options)
+
+
+def test_a_presets_setting_beside_the_users_is_none_of_the_users_mistakes() -> None:
+    build_method("sa", "microworld", {"fisher": "exact"})
