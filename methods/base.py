@@ -135,7 +135,8 @@ class Method(Protocol):
     """A frozen dataclass of settings that erases concepts from a model.
 
     `erase` may change the model while it works but leaves it bit-identical behind; what it
-    learned is in the edit.
+    learned is in the edit. Where some settings have no effect beside some values of others, a method
+    `unused_settings()` maps them to the reason, and the user's option for one is refused.
     """
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit: ...
