@@ -1,12 +1,19 @@
 """What there is to choose from: `bench list` and `show`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from erasure_bench.bench.cli.output import print_json, stdout_console, words
+from erasure_bench.bench.words.grid import Column, grids
+from erasure_bench.bench.words.listing import listing
 from erasure_bench.bench.words.showing import shown
+
+if TYPE_CHECKING:
+    from erasure_bench.bench.cli.cards import Sheet
+
+INDENT = 2
 
 
 def list_kind(kind: Any, *, as_json: bool) -> int:
@@ -17,13 +24,9 @@ def list_kind(kind: Any, *, as_json: bool) -> int:
     if as_json:
         print_json([item._asdict() for item in items])
         return 0
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column()
-    table.add_column(style="dim")
-    for item in items:
-        table.add_row(words(item.name), words(item.title), words(item.more))
-    stdout_console().print(table)
+    console = stdout_console()
+    rows = [(words(item.name, "bold"), _title(item.title, item.more)) for item in items]
+    console.print(listing(rows, console.width))
     return 0
 
 
@@ -39,25 +42,32 @@ def show_card(name: str, *, as_json: bool) -> int:
     console.print(
         Text.assemble(words(card.name, "bold"), "  ", words(card.title), "  ", (f"({card.kind})", "dim"))
     )
-    facts = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 2))
-    facts.add_column(no_wrap=True, style="cyan")
-    facts.add_column()
-    for title, text in card.facts.items():
-        facts.add_row(words(title), shown(text))
-    console.print(facts)
+    facts = [(words(title, "cyan"), Text(shown(text))) for title, text in card.facts.items()]
+    console.print(Padding(listing(facts, console.width - INDENT), (0, 0, 0, INDENT)))
     if card.settings:
-        columns = list(next(iter(card.settings.values())))
-        settings = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 2))
-        settings.add_column("setting", no_wrap=True)
-        for column in columns:
-            settings.add_column(column)
-        for setting, values in card.settings.items():
-            values_shown = [
-                values[column] if column == "default" or values[column] != values["default"] else ""
-                for column in columns
-            ]
-            settings.add_row(words(setting), *(words(value) for value in values_shown))
         console.print()
-        console.print(settings)
-        console.print("  A preset's empty place keeps the default.", style="dim")
+        for table in grids("setting", [words(name) for name in card.settings], _presets(card), console.width):
+            console.print(table)
+            console.print()
+        console.print("A preset's empty place keeps the default.", style="dim")
     return 0
+
+
+def _title(title: str, more: str) -> Text:
+    return Text.assemble(words(title), "\n" if title and more else "", words(more, "dim"))
+
+
+def _presets(card: "Sheet") -> list[Column]:
+    """The settings' defaults, and for each preset what it changes."""
+    names = list(next(iter(card.settings.values())))
+    return [
+        Column(
+            words(name),
+            tuple(
+                words(values[name] if name == "default" or values[name] != values["default"] else "")
+                for values in card.settings.values()
+            ),
+            justify="left",
+        )
+        for name in names
+    ]

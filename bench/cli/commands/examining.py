@@ -1,12 +1,17 @@
 """What works here: `bench check` and `doctor`."""
 
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from erasure_bench.bench.cli.output import FAILED, print_json, stdout_console, words
+from erasure_bench.bench.words.listing import listing
+
+INDENT = 2
+STYLES = {"ok": "green", "absent": "yellow", "broken": "bold red", "note": "cyan"}
 
 
 def check_method(
@@ -43,20 +48,12 @@ def print_findings(store: Path | None, data_dir: Path | None, *, as_json: bool) 
     if as_json:
         print_json(to_json(findings))
         return FAILED if is_broken(findings) else 0
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="cyan")
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    styles = {"ok": "green", "absent": "yellow", "broken": "bold red", "note": "cyan"}
-    topic = ""
-    for finding in findings:
-        table.add_row(
-            words(finding.topic if finding.topic != topic else ""),
-            words(finding.verdict, styles[finding.verdict]),
-            words(finding.name),
-            words(finding.detail),
-        )
-        topic = finding.topic
-    stdout_console().print(table)
+    console = stdout_console()
+    for topic, found in groupby(findings, key=lambda finding: finding.topic):
+        rows = [
+            (words(finding.verdict, STYLES[finding.verdict]), words(finding.name), words(finding.detail))
+            for finding in found
+        ]
+        console.print(words(topic, "cyan"))
+        console.print(Padding(listing(rows, console.width - INDENT), (0, 0, 0, INDENT)))
     return FAILED if is_broken(findings) else 0

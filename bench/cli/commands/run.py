@@ -2,9 +2,9 @@
 
 import shlex
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
-from rich.table import Table
 
 from erasure_bench.bench.cli.output import (
     FAILED,
@@ -17,6 +17,15 @@ from erasure_bench.bench.cli.output import (
 )
 from erasure_bench.bench.cli.paths import run_folder, store_folder
 from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.words.grid import Column, grids
+
+_DRY_RUN: tuple[tuple[str, str, Literal["left", "right"]], ...] = (
+    ("concept", "concept", "left"),
+    ("seed", "seed", "right"),
+    ("images", "images", "right"),
+    ("tasks", "tasks", "right"),
+    ("to do", "to_do", "right"),
+)
 
 
 def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, as_json: bool) -> int:
@@ -115,15 +124,13 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
     if as_json:
         print_json(document)
         return 0
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("method", "concept", "seed", "images", "tasks", "to do"):
-        table.add_column(title, justify="left" if title in ("method", "concept") else "right")
-    for cell in cells:
-        table.add_row(
-            *(words(cell[key]) for key in ("method", "concept", "seed", "images", "tasks", "to_do"))
-        )
+    columns = [
+        Column(words(title), tuple(words(cell[key]) for cell in cells), justify=justify)
+        for title, key, justify in _DRY_RUN
+    ]
     console = stdout_console()
-    console.print(table)
+    for table in grids("method", [words(cell["method"]) for cell in cells], columns, console.width):
+        console.print(table)
     console.print(
         "\n".join(
             [
