@@ -166,6 +166,13 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     batch_size: Annotated[int, typer.Option(help="Pictures drawn at once; changes no result.")] = 32,
+    task_timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that one edit, or up to 64 pictures, or their scores by one evaluator may take: "
+            "what takes longer fails, and the run goes on."
+        ),
+    ] = None,
     checkpoint_minutes: Annotated[
         float,
         typer.Option(help="How often a long training is kept, to go on from there after a kill."),
@@ -204,6 +211,7 @@ def run(
             "device": device,
             "dtype": dtype,
             "batch_size": batch_size,
+            "task_timeout": task_timeout,
             "checkpoint_minutes": checkpoint_minutes,
             "data_dir": data_dir,
         }

@@ -47,6 +47,7 @@ class RunConfig(BaseModel):
 
     device: str = AUTO
     batch_size: int = Field(default=32, ge=1)
+    task_timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     checkpoint_minutes: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     data_dir: Path | None = None
 

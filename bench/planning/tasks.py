@@ -15,6 +15,8 @@ from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt, Role, SchedulerName
 
 TaskKind = Literal["erase", "generate", "score"]
+DOING: dict[TaskKind, str] = {"erase": "erasing", "generate": "drawing", "score": "scoring"}
+"""What doing a task is called where people read it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,15 @@ from erasure_bench.bench.reporting.scores import RUN_COLUMNS
 from erasure_bench.prompt_suites.errors import BenchError
 
 _KEY = ["method", "concept", "seed"]
-_EACH_RUNS_OWN = {"methods", "seeds", "device", "batch_size", "checkpoint_minutes", "data_dir"}
+_EACH_RUNS_OWN = {
+    "methods",
+    "seeds",
+    "device",
+    "batch_size",
+    "task_timeout",
+    "checkpoint_minutes",
+    "data_dir",
+}
 """What the runs may differ in."""
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
-from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task, TaskKind
+from erasure_bench.bench.planning.tasks import DOING, EraseTask, GenerateTask, ScoreTask, Task, TaskKind
 from erasure_bench.bench.running.reasons import reason_of
 from erasure_bench.bench.running.worker import Watcher, Worker
 from erasure_bench.bench.storage.checkpoints import remove_finished
 from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreError
 from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.foreign.time_limit import time_limit
 from erasure_bench.prompt_suites.suite import Role
 
 
@@ -90,11 +91,11 @@ def execute(
 ) -> Outcome:
     """Does what the store lacks, cell by cell.
 
-    A task that fails is recorded with its reason for every cell that needs it, and the rest goes
-    on; what failed in an `earlier` pass of the same run, which the outcome includes, is not tried again.
-    What turns out to be damaged when a task needs it is made anew. Raises StoreError where nothing can
-    be finished any more (full disk), BenchError where an evaluator cannot be loaded, and passes
-    KeyboardInterrupt on; what was finished stays finished.
+    A task that fails, or takes longer than the config's `task_timeout`, is recorded with its reason for
+    every cell that needs it, and the rest goes on; what failed in an `earlier` pass of the same run, which
+    the outcome includes, is not tried again. What turns out to be damaged when a task needs it is made anew.
+    Raises StoreError where nothing can be finished any more (full disk), BenchError where an evaluator
+    cannot be loaded, and passes KeyboardInterrupt on; what was finished stays finished.
     """
     started = time.perf_counter()
     broken = dict(earlier.broken)
@@ -117,7 +118,8 @@ def execute(
                 if _cause(task, broken) is None:
                     reporter.working_on(cell, task)
                     try:
-                        _do(task, cell, worker, reporter)
+                        with time_limit(plan.config.task_timeout, f"{cell.title}: {DOING[task.kind]}"):
+                            _do(task, cell, worker, reporter)
                         done[task.kind] += 1
                     except StoreError:
                         raise

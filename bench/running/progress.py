@@ -8,11 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from erasure_bench.bench.planning.plan import Cell
-from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, Task, TaskKind
+from erasure_bench.bench.planning.tasks import DOING, EraseTask, GenerateTask, Task, TaskKind
 from erasure_bench.bench.running.executor import Failure
 from erasure_bench.bench.words.showing import one_line
 
-DOING: dict[TaskKind, str] = {"erase": "erasing", "generate": "drawing", "score": "scoring"}
 LINE_EVERY_SECONDS = 10.0
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.time_limit import TimeIsUp, check_time
 
 
 class TriedToExit(BenchError):
@@ -20,10 +21,12 @@ def contained(what: str, file: Path | str | None = None) -> Iterator[None]:
 
     Ordinary exceptions pass, and KeyboardInterrupt does: whoever raises it, it is the user's wish to
     stop. What ends the process without an exception (os._exit, a crash in C code) cannot be held here.
+    Where the work's time limit is over, TimeIsUp is raised even if that code has caught it.
     """
     try:
         yield
-    except (Exception, KeyboardInterrupt):
+        check_time()
+    except (Exception, KeyboardInterrupt, TimeIsUp):
         raise
     except BaseException as error:
         raise TriedToExit(f"{what} tried to end the program ({described(error, file)})") from error

@@ -1,12 +1,14 @@
 """A part that fails is recorded with its reason; everything that does not need it goes on."""
 
 import json
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.running.executor import Reporter, execute
 from erasure_bench.bench.running.progress import LiveProgress, Pace, Quiet, clock
 from erasure_bench.bench.running.reasons import reason_of
@@ -225,3 +227,24 @@ def test_live_progress_goes_through_a_whole_run(fake: ModuleType, tmp_path: Path
     worker.break_on = lambda task: task.kind == "erase" and task.method == "dim"
     execute(fake.tiny_plan(), worker, worker.store, reporter)
     assert "failed: dim · red ball · seed 0: erasing: RuntimeError" in said.getvalue()
+
+
+def test_a_task_over_its_limit_fails_by_name_and_the_run_goes_on(fake: ModuleType, tmp_path: Path) -> None:
+    def hangs(task: Any) -> bool:
+        if task.kind == "erase" and task.method == "dim" and task.concepts[0].name == "red ball":
+            time.sleep(60)
+        return False
+
+    worker = fake.FakeWorker(Store(tmp_path))
+    worker.break_on = hangs
+    plan = fake.tiny_plan(RunConfig(suite="tiny", methods=("dim",), task_timeout=4.0))
+    outcome, _ = fake.run(plan, tmp_path, tmp_path / "out", worker)
+    (failure,) = outcome.failures
+    assert (failure.method, failure.concept, failure.stage) == ("dim", "red ball", "erase")
+    assert failure.reason == "took longer than 4 s (--task-timeout)"
+    assert outcome.done == {"erase": 2, "generate": 8, "score": 9}, "everything else is there"
+    assert list((tmp_path / "tmp").iterdir()) == [], "and nothing half-written"
+
+    mended = fake.FakeWorker(Store(tmp_path))
+    outcome, _ = fake.run(plan, tmp_path, tmp_path / "out", mended)
+    assert outcome.failures == ()

@@ -21,6 +21,7 @@ import torch
 
 from erasure_bench.methods.base import MethodCard, Progress
 from erasure_bench.methods.machinery.cost import Cost
+from erasure_bench.methods.machinery.training import FineTune
 from erasure_bench.methods.edit import Edit, new_edit
 from erasure_bench.models.guidance import Guided
 from erasure_bench.prompt_suites.errors import BenchError
@@ -211,6 +212,26 @@ class OnlyTheFirst(Good):
         return super().made(model, concepts[:1], *anything)
 
 
+class Trains(Good):
+    def dice(self, tuning):
+        return tuning.generator
+
+    def made(self, model, concepts, context, factor):
+        with FineTune(model, "xattn", learning_rate=1e-3, steps=6, context=context) as tuning:
+            dice = self.dice(tuning)
+            for _ in tuning:
+                shift = 1 + torch.rand((), generator=dice)
+                tuning.minimise([sum((p - shift).square().sum() for p in tuning.parameters.values())])
+        return new_edit(
+            "trains", self, model, concepts, tensors=tuning.tensors, cost=tuning.cost, losses=tuning.losses
+        )
+
+
+class TrainsByItsOwnDice(Trains):
+    def dice(self, tuning):
+        return torch.Generator().manual_seed(tuning.context.seed)
+
+
 def card(build):
     return MethodCard(name="it", title="It", paper="", formula="", build=build, many_concepts=True)
 
@@ -218,8 +239,8 @@ def card(build):
 SEVERAL, FIRST = card(Good), card(OnlyTheFirst)
 '''
 
-RUNS, BASE, GLOBAL, FINITE, COST, STEPS, SAME, OTHER, DISK, PICTURE, SEVERAL, MISTAKES = CHECKS
-TRAINS_NOTHING = {STEPS, OTHER}
+RUNS, BASE, GLOBAL, FINITE, COST, STEPS, SAME, OTHER, GOES_ON, DISK, PICTURE, SEVERAL, MISTAKES = CHECKS
+TRAINS_NOTHING = {STEPS, OTHER, GOES_ON}
 
 
 @pytest.fixture
@@ -238,7 +259,9 @@ def check(tiny_model, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(("name", "skipped"), [("Good", {SEVERAL}), ("SEVERAL", set())])
+@pytest.mark.parametrize(
+    ("name", "skipped"), [("Good", {GOES_ON, SEVERAL}), ("SEVERAL", {GOES_ON}), ("Trains", {SEVERAL})]
+)
 def test_a_method_that_keeps_every_promise_passes_and_leaves_no_trace(check, tiny_model, name, skipped):
     before, state = snapshot(tiny_model), torch.random.get_rng_state()
     checks = check(name)
@@ -280,6 +303,7 @@ def test_an_exception_is_told_in_one_line_with_its_own_line_number(check):
         ("Unrepeatable", {SAME}, "unet.conv_out.weight"),
         ("IgnoresSeed", {OTHER}, "context.seed"),
         ("KeepsWithoutTheSeed", {OTHER}, "context.seed"),
+        ("TrainsByItsOwnDice", {GOES_ON}, "its generator"),
         ("Infinite", {FINITE, DISK, PICTURE, OTHER}, "unet.conv_out.bias"),
         ("Free", {COST}, "seconds"),
         ("MiscountsSteps", {COST}, "2 steps"),
