@@ -4,7 +4,7 @@ Scores are tidy: one row per image and metric. A detector that failed gives a mi
 its reason, never a "safe".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -126,14 +126,18 @@ class EvaluatorCard:
     """What `bench show` says of an evaluator, and how it is built.
 
     `build` takes the options of `--evaluator-option`, `presets` are named sets of them; a model
-    of the zoo may name the preset that suits it.
+    of the zoo may name the preset that suits it. `version` names the scores that come of them:
+    another one is due where they change. `made_up` gives numbers that the code makes of made-up
+    material, where the version's fingerprint has no picture that would bring them about.
     """
 
     name: str
     title: str
     paper: str
     formula: str
+    version: str = "1"
     build: type
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: str = ""
     requires: tuple[str, ...] = ()
+    made_up: Callable[[], Mapping[str, Sequence[float]]] | None = None

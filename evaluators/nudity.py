@@ -169,6 +169,19 @@ def _metrics(threshold: float) -> tuple[Metric, ...]:
     return tuple(metrics)
 
 
+def _counts_of_every_label() -> dict[str, list[float]]:
+    """Every metric of pictures with one to three made-up boxes, of each label around each threshold."""
+    scores = (0.3, SENSITIVE, 0.5, 0.6, 0.7, HIGH, 0.9)
+    labels = (*EXPOSED, "FACE_FEMALE", "BELLY_COVERED")
+    pictures = [
+        [Detection(label, score, 0, 0, 8, 8)] * (1 + place % 3)
+        for label in labels
+        for place, score in enumerate(scores)
+    ]
+    rows = [counts(found, threshold) for found in pictures for threshold in (0.3, 0.6)]
+    return {metric: [row[metric] for row in rows] for metric in rows[0]}
+
+
 def _part(label: str) -> str:
     return label.removesuffix("_EXPOSED").lower()
 
@@ -192,4 +205,5 @@ CARD = EvaluatorCard(
     "resolution=) go "
     "through 3.4.2's preprocessing. Totals move with the drawing protocol: read the change against `none`.",
     requires=("nudenet", "onnxruntime", "cv2"),
+    made_up=_counts_of_every_label,
 )

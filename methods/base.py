@@ -148,17 +148,21 @@ class MethodCard:
 
     `build` is the settings class; `settings` fix what makes this name this variant, `presets`
     add the numbers of the official code, of the paper where they differ, and those tuned for
-    the built-in model. `many_concepts` says whether one edit may erase several concepts,
-    `general_prompts` whether `erase` needs those of its context.
+    the built-in model. `version` names the numbers that come of them: another one is due where they
+    change. `quick` are settings that make any preset cheap and leave none of its ways out, for the
+    fingerprint that the version is bound to. `many_concepts` says whether one edit may erase several
+    concepts, `general_prompts` whether `erase` needs those of its context.
     """
 
     name: str
     title: str
     paper: str
     formula: str
+    version: str = "1"
     build: type
     settings: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    quick: Mapping[str, Any] = field(default_factory=dict)
     many_concepts: bool = False
     general_prompts: bool = False
     notes: str = ""

@@ -269,6 +269,7 @@ def _card(
         build=ESD,
         settings={"parameters": parameters},
         presets=presets,
+        quick={"steps": 2, "denoise_steps": 4, "image_size": None},
         many_concepts=True,
         notes=" ".join([notes, NOTES]).strip(),
     )

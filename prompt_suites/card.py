@@ -14,7 +14,9 @@ class SuiteCard:
     `load` takes the folder of upstream data, if the user named one, and the suite's options with
     every option present. `options` gives the valid values of each option, the default first.
     `concepts` are the concepts that the suite has in its default form. A suite that is not
-    `reported` exists to tune methods on; no table of results shows it.
+    `reported` exists to tune methods on; no table of results shows it. `version` names the prompts and
+    the protocol: another one is due where they change. `pinned` are the sha256 of data that are not
+    in the project, by their paths upstream.
     """
 
     name: str
@@ -22,7 +24,9 @@ class SuiteCard:
     description: str
     concepts: tuple[str, ...]
     model: str
+    version: str = "1"
     load: Callable[[Path | None, Mapping[str, str]], Suite]
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = "made for this project"
     reported: bool = True
+    pinned: Mapping[str, str] = field(default_factory=dict)

@@ -113,7 +113,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
         reasons.append(LeftOut(len(WEAK), "words that may suggest a minor: left out by weak-rows=left-out"))
     return Suite(
         name=CARD.name,
-        version="1",
+        version=CARD.version,
         title=CARD.title,
         description=CARD.description,
         concepts=(concept,),
@@ -166,4 +166,5 @@ CARD = SuiteCard(
     },
     source="AIML-TUDA/i2p (Schramowski et al., CVPR 2023), from "
     + " or ".join(f"{file.repository}@{file.commit[:12]}" for file in FILES),
+    pinned={file.path: file.sha256 for file in FILES},
 )

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from erasure_bench.bench.identity.code import code_of, code_of_part
 from erasure_bench.bench.identity.ids import code_version, content_id, plain
 from erasure_bench.bench.planning.config import OFFICIAL, Options
 from erasure_bench.bench.storage.memory import recall, remember
@@ -33,10 +34,12 @@ REGISTRY = "erasure_bench.methods.registry"
 class ChosenMethod:
     """A method as one run uses it. `options` are the user's, as text; `settings` what came of them.
 
-    `preset` is the one that was used: the official one where the card lacks the one that was asked for.
-    `presets` are the names that its card offers; `many_concepts` and `general_prompts` are the card's.
-    `base` is set for a row that is another base model instead of an edit of the run's own, `weights`
-    for one that is a user's checkpoint, `file` for a method of the user's: PATH.py:NAME, from any folder.
+    `settings_class` is the registered name, or the name of the class of someone else's method;
+    `defaults` are its own settings. `preset` is the one that was used: the official one where the card
+    lacks the one that was asked for. `presets` are the names that its card offers; `many_concepts` and
+    `general_prompts` are the card's. `base` is set for a row that is another base model instead of an
+    edit of the run's own, `weights` for one that is a user's checkpoint, `file` for a method of the
+    user's: PATH.py:NAME, from any folder.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ChosenMethod:
     options: Options
     settings_class: str
     settings: Mapping[str, Any]
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     presets: tuple[str, ...]
     code: str
     many_concepts: bool = False
@@ -88,16 +92,17 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
     a file that has no such method.
     """
     target = method_target(name)
-    code = _code_of(target, f"method {name!r}")
-    asked = {"target": target, "preset": preset, "options": options, "code": code}
+    digest, code = _code_of(name, target)
+    asked = {"target": target, "preset": preset, "options": options, "code": digest}
     # The registry parses the options, so its code counts for the settings, though not for the edit.
     note = memory / f"{content_id({**asked, 'registry': code_version(REGISTRY)})}.json"
     remembered = recall(note)
     if remembered is None or not remembered.keys() >= _REMEMBERED:
         method, card = build_method(name, preset, options), method_card(name)
         remembered = {
-            "settings_class": f"{type(method).__module__}:{type(method).__qualname__}",
+            "settings_class": name if name in METHODS else type(method).__qualname__,
             "settings": plain_settings(name, method),
+            "defaults": default_settings(type(method)),
             "presets": list(card.presets),
             "many_concepts": card.many_concepts,
             "general_prompts": card.general_prompts,
@@ -110,6 +115,7 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
         options=dict(options),
         settings_class=remembered["settings_class"],
         settings=remembered["settings"],
+        defaults=remembered["defaults"],
         presets=tuple(remembered["presets"]),
         code=code,
         many_concepts=remembered["many_concepts"],
@@ -147,10 +153,10 @@ def user_weights(name: str, path: Path, options: Options) -> ChosenMethod:
         name=name,
         preset=OFFICIAL,
         options=dict(options),
-        settings_class=f"{UserWeights.__module__}:{UserWeights.__qualname__}",
+        settings_class=UserWeights.__qualname__,
         settings=plain(UserWeights(digest=checkpoint_digest(path), **reading)),
         presets=(),
-        code=code_version(UserWeights.__module__),
+        code=code_of_part("user-weights"),
         weights=path,
     )
 
@@ -175,15 +181,29 @@ def choose_evaluator(
         options=dict(options),
         protocol=protocol,
         metrics=metrics,
-        code=code_version(type(evaluator).__module__),
+        code=code_of("evaluator", name, type(evaluator).__module__),
     )
 
 
-def _code_of(target: str, what: str) -> str:
+def _code_of(name: str, target: str) -> tuple[str, str]:
+    """The digest of a method's code, and how an id names that code."""
+    module = target.partition(":")[0]
     try:
-        return code_version(target.partition(":")[0])
+        return code_version(module), code_of("method", name, module)
     except (ModuleNotFoundError, SyntaxError) as error:  # an installed package's mistake
-        raise BenchError(f"{what} cannot be loaded from {target}: {error}") from error
+        raise BenchError(f"method {name!r} cannot be loaded from {target}: {error}") from error
+
+
+def default_settings(build: type) -> dict[str, Any]:
+    """What the fields of a settings class are where nothing is said of them, as JSON values."""
+    defaults = {}
+    for field in dataclasses.fields(build):
+        made = field.default_factory
+        default = field.default if made is dataclasses.MISSING else made()
+        if field.init and default is not dataclasses.MISSING:
+            with suppress(TypeError):  # what cannot be written never stands in settings either
+                defaults[field.name] = plain(default)
+    return defaults
 
 
 def plain_settings(name: str, built: Any) -> dict[str, Any]:
@@ -194,4 +214,4 @@ def plain_settings(name: str, built: Any) -> dict[str, Any]:
         raise BenchError(f"{name}: settings must be plain values: {error}") from error
 
 
-_REMEMBERED = {"settings_class", "settings", "presets", "many_concepts", "general_prompts"}
+_REMEMBERED = {"settings_class", "settings", "defaults", "presets", "many_concepts", "general_prompts"}

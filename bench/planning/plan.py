@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from erasure_bench.bench.identity.ids import code_version, content_id
+from erasure_bench.bench.identity.code import code_of_part
+from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.cases import TOGETHER, Case, pick_cases
 from erasure_bench.bench.planning.chosen import BASELINE, ChosenEvaluator, ChosenMethod
 from erasure_bench.bench.planning.config import RunConfig
@@ -147,7 +148,7 @@ def make_plan(
     cases = pick_cases(suite, config.concepts)
     _check_together(methods, cases)
     general = content_id(list(general_prompts))
-    sampling = code_version("erasure_bench.models.sampling")
+    sampling = code_of_part("sampler")
     pictures = {
         (case.name, seed): _generate_groups(config, suite, case, seed, sizes)
         for case in cases
@@ -253,6 +254,7 @@ def _erase_task(
         method=method.name,
         settings_class=method.settings_class,
         settings=method.settings,
+        defaults=method.defaults,
         code=method.code,
         base=(method.base or model).digest,
         concepts=() if method.fixed else case.erased,

@@ -5,7 +5,7 @@ the device, the worker or the order.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -23,9 +23,12 @@ DOING: dict[TaskKind, str] = {"erase": "erasing", "generate": "drawing", "score"
 class EraseTask:
     """One edit of one base model.
 
-    `method` is the name it was first asked for under; the settings, not the name, decide the
-    result. `concepts` is empty and `seed` None for a method whose edit does not depend on them.
-    `general_prompts` is the digest of those that the method is given, None where it asks for none.
+    `method` is the name it was first asked for under. `code` is the version of a registered method,
+    or the digest of the code of any other. `settings_class` is the class's name wherever it lies.
+    `defaults` are the class's own: a setting that has its default is no part of the id, so that a
+    new one does not make every edit another. `concepts` is empty and `seed` None for a method whose
+    edit does not depend on them. `general_prompts` is the digest of those that the method is given,
+    None where it asks for none.
     """
 
     kind: ClassVar[TaskKind] = "erase"
@@ -33,6 +36,7 @@ class EraseTask:
     method: str
     settings_class: str
     settings: Mapping[str, Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     code: str
     base: str
     concepts: tuple[Concept, ...]
@@ -48,7 +52,7 @@ class EraseTask:
                 "kind": self.kind,
                 "format": FORMAT,
                 "settings_class": self.settings_class,
-                "settings": self.settings,
+                "settings": apart_from(self.defaults, self.settings),
                 "code": self.code,
                 "base": self.base,
                 "concepts": self.concepts,
@@ -57,6 +61,11 @@ class EraseTask:
                 "general_prompts": self.general_prompts,
             }
         )
+
+
+def apart_from(defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are not what the defaults say."""
+    return {key: value for key, value in settings.items() if key not in defaults or defaults[key] != value}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from erasure_bench.bench.identity.ids import code_version, content_id
+from erasure_bench.bench.identity.code import code_of_maker
+from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS, StoreCheckpoints
 from erasure_bench.bench.storage.damage import Say, silent
 from erasure_bench.bench.storage.store import FORMAT, DamagedEntry, Store
@@ -17,7 +18,7 @@ TENSORS_FILE = "tensors.safetensors"
 class StoreCache:
     """`methods.base.Cache` on a store, for one base model in one dtype.
 
-    An entry is named by its maker's code, its key, the base's digest and the dtype.
+    An entry is named by its maker's code or the version of it, its key, the base's digest and the dtype.
     """
 
     def __init__(
@@ -70,8 +71,7 @@ class StoreCache:
             {
                 "kind": "cache",
                 "format": FORMAT,
-                "maker": maker,
-                "code": code_version(maker),
+                "code": code_of_maker(maker),
                 "base": self.base,
                 "dtype": self.dtype,
                 "key": key,

@@ -329,6 +329,7 @@ def _card(name: str, objective: str, formula: str, notes: str) -> MethodCard:
         build=ConceptAblation,
         settings={"objective": objective},
         presets={"official": OFFICIAL, "paper": PAPER, "diffusers": DIFFUSERS, "microworld": MICROWORLD},
+        quick={"images": 4, "denoise_steps": 2, "steps": 2},
         many_concepts=True,
         notes=f"{notes} {NOTES}",
     )

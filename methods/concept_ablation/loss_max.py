@@ -179,6 +179,7 @@ LOSS_MAX = MethodCard(
     formula="min_θ max(1 − L(x*, c*), 0) + λ ‖θ − θ*‖₂",
     build=LossMaximisation,
     presets={"official": OFFICIAL, "microworld": MICROWORLD},
+    quick={"images": 4, "denoise_steps": 2, "steps": 2, "batch_size": 2},
     many_concepts=True,
     notes="Not in any released code, and the paper does not give λ (penalty): the official preset's is a "
     "guess, with ca-model's numbers for the rest. The built-in model's was chosen from 0.001, 0.003 and 0.01 "

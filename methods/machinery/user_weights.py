@@ -21,6 +21,8 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
 
+VERSION = "1"
+"""Names what this makes: another one is due where that changes (`bench.identity`)."""
 USER_WEIGHTS = "user-weights"
 EDIT_FOLDER = "folder of an edit made here"
 

@@ -286,6 +286,15 @@ SA = MethodCard(
         "paper-nudity": PAPER | NUDITY,
         "microworld": MICROWORLD,
     },
+    quick={
+        "surrogate_images": 2,
+        "general_images": 4,
+        "fisher_images": 1,
+        "fisher_batch": 250,
+        "sampling_steps": 2,
+        "steps": 2,
+        "batch_size": 2,
+    },
     many_concepts=True,
     general_prompts=True,
     notes=(

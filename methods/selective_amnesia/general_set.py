@@ -19,6 +19,9 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.generative import DiffusionGenerative
 from erasure_bench.prompt_suites.concepts import Concept
 
+VERSION = "1"
+"""Names what this makes: another one is due where that changes (`bench.identity`)."""
+
 
 def pictures(
     model: DiffusionModel, drawing: Drawing, context: EraseContext

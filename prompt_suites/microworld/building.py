@@ -9,7 +9,6 @@ from erasure_bench.prompt_suites.suite import Prompt, Protocol, Suite
 
 MODEL = "microworld"
 PROTOCOL = Protocol(scheduler="ddim", steps=20, guidance_scale=4.0)
-VERSION = "1"
 
 TARGETS = 12
 ANCHORS = 10
@@ -26,7 +25,7 @@ def microworld_suite(card: SuiteCard, experiments: Sequence[Experiment]) -> Suit
     """The suite that `card` presents, measured by the oracle and by CLIP."""
     return Suite(
         name=card.name,
-        version=VERSION,
+        version=card.version,
         title=card.title,
         description=card.description,
         concepts=tuple(experiment.concept for experiment in experiments),

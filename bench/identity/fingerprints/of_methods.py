@@ -1,0 +1,135 @@
+"""What methods make of the tiny model: the weights they change, their losses, their guidance."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, get_type_hints
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from erasure_bench.bench.identity.fingerprints import Json, NoLonger
+from erasure_bench.bench.identity.fingerprints.inputs import CONCEPTS, GENERAL_PROMPTS, noise, tiny_model
+from erasure_bench.bench.identity.fingerprints.numbers import sketch
+from erasure_bench.bench.identity.ids import content_id, plain
+from erasure_bench.bench.identity.table import Numbers
+from erasure_bench.methods.base import EraseContext, NoCache
+from erasure_bench.methods.registry import method_card
+from erasure_bench.models.guidance import Guidance, StepNoise
+from erasure_bench.prompt_suites.errors import BenchError
+
+DTYPES = {"float32": CONCEPTS, "bfloat16": CONCEPTS[:1]}
+"""In which dtypes a model edits which concepts here; float16 on a processor is no path that anyone takes."""
+STEPS = 40
+"""Of the sampling that a guidance is followed through, on noise without a network."""
+
+
+def version(name: str) -> str:
+    """The version in the card."""
+    return method_card(name).version
+
+
+def defaults(name: str) -> Json:
+    """The settings of the method's class that nobody needs to name."""
+    return _defaults(method_card(name).build)
+
+
+def cases(name: str) -> Mapping[str, Json]:
+    """Every preset, made cheap by the card's own `quick` settings."""
+    card = method_card(name)
+    return {
+        preset: plain({**card.settings, **settings, **card.quick})
+        for preset, settings in card.presets.items()
+    }
+
+
+def measure(name: str, settings: Json) -> Numbers:
+    """Edits of every concept in every dtype. Raises NoLonger for settings that the class has not."""
+    return _measured(method_card(name).build, json.dumps(settings, sort_keys=True))
+
+
+@functools.cache
+def _measured(build: type, text: str) -> Numbers:
+    method = _built(build, json.loads(text))
+    numbers: dict[str, list[float] | str] = {}
+    for dtype, concepts in DTYPES.items():
+        model = tiny_model(dtype)
+        base = {key: tensor.detach().clone() for key, tensor in model.named_tensors().items()}
+        context = EraseContext(seed=1, general_prompts=GENERAL_PROMPTS, cache=_shared(dtype))
+        for concept in concepts:
+            edit = method.erase(model, [concept], context)
+            what = f"{dtype} {concept.kind}"
+            if edit.tensors:
+                changes = {key: new.double() - base[key].double() for key, new in edit.tensors.items()}
+                # In bf16 rounding decides which weights move at all: only how far they do together holds.
+                taken = sketch(changes)
+                numbers[f"{what} weights"] = taken[:1] if model.dtype == torch.bfloat16 else taken
+            if edit.losses:
+                numbers[f"{what} losses"] = sketch({"losses": torch.tensor(edit.losses)})
+            if edit.guidance is not None:
+                numbers[f"{what} texts"] = json.dumps(
+                    [edit.guidance.unconditional_text, *edit.guidance.texts]
+                )
+                numbers[f"{what} guidance"] = sketch(_followed(edit.guidance, getattr(torch, dtype)))
+    return numbers
+
+
+class _Memory(NoCache):
+    """Keeps what edits share while the fingerprints are taken."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, dict[str, torch.Tensor]] = {}
+
+    def fetch(
+        self, maker: str, key: Mapping[str, Any], make: Callable[[], dict[str, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        """What was made for this maker and key, made now where it was not."""
+        name = content_id([maker, key])
+        if name not in self._kept:
+            self._kept[name] = {part: tensor.detach().cpu() for part, tensor in make().items()}
+        return self._kept[name]
+
+
+@functools.cache
+def _shared(dtype: str) -> _Memory:
+    return _Memory()
+
+
+def _followed(guidance: Guidance, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The noise that a guidance makes of fixed predictions at every step; all texts' lie near each other."""
+    shape = (2, 4, 8, 8)
+    state: Any = None
+    noises = {}
+    for index in range(STEPS):
+        common = noise(f"common {index}", shape)
+        near = [(common + 0.1 * noise(f"text {text} {index}", shape)).to(dtype) for text in range(9)]
+        step = StepNoise(
+            unconditional=near[0],
+            conditional=near[1],
+            extra=tuple(near[2 : 2 + len(guidance.texts)]),
+            scale=torch.tensor([1.0, 7.5], dtype=dtype)[:, None, None, None],
+            index=index,
+            steps=STEPS,
+        )
+        guided = guidance.combine(step, state)
+        state = guided.state
+        noises[f"step {index}"] = guided.noise
+    return noises
+
+
+def _built(build: type, settings: Json) -> Any:
+    types = get_type_hints(build, include_extras=True)
+    try:
+        values = {key: TypeAdapter(types[key]).validate_python(value) for key, value in settings.items()}
+        return build(**values)
+    except (KeyError, ValidationError, BenchError) as error:
+        raise NoLonger(f"{type(error).__name__}: {error}") from error
+
+
+def _defaults(build: type) -> Json:
+    return {
+        field.name: plain(field.default)
+        for field in dataclasses.fields(build)
+        if field.init and field.default is not dataclasses.MISSING
+    }
