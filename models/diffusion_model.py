@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from erasure_bench.models.digest import weights_digest
+from erasure_bench.models.fitness import check_parts, check_pipeline, check_tokenizer, text_config
+from erasure_bench.models.headers import check_weights
 from erasure_bench.models.json_files import read_json
-from erasure_bench.models.pipeline_files import check_kind, incomplete, missing_files
-from erasure_bench.models.schedulers import pipeline_config, training_alphas_cumprod
+from erasure_bench.models.noise_schedule import noise_schedule
+from erasure_bench.models.schedulers import training_alphas_cumprod
 from erasure_bench.models.weight_files import weight_files
 from erasure_bench.prompt_suites.errors import BenchError
 
@@ -61,13 +63,20 @@ class DiffusionModel:
         self.device = torch.device(device)
         self.dtype = dtype
         self.tokenizer = tokenizer
-        self.scheduler_config = pipeline_config(scheduler_config)
+        self.scheduler_config = noise_schedule(scheduler_config).config
         self.parts: dict[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder, "vae": vae}
         for part in self.parts.values():
             part.eval().requires_grad_(False).to(self.device)
             if any(parameter.dtype != dtype for parameter in part.parameters()):
                 part.to(dtype)
-        check_parts(name, self.unet.config, self.vae.config, self.text_encoder.config)
+        text = text_config(self.text_encoder.config.to_dict())
+        try:
+            check_parts(self.unet.config, self.vae.config, text)
+            # A tokenizer whose files name no length has an endless one, which no text encoder has.
+            length = check_tokenizer(tokenizer.model_max_length, len(tokenizer), text)
+        except BenchError as error:
+            raise BenchError(f"model {name}: {error}") from error
+        self.tokenizer.model_max_length = length
         self.alphas_cumprod = training_alphas_cumprod(self.scheduler_config).to(self.device)
 
     @classmethod
@@ -87,16 +96,15 @@ class DiffusionModel:
         pipeline is of another kind.
         """
         directory = Path(path).expanduser()
-        if missing := missing_files(directory):
-            raise BenchError(incomplete(directory, missing))
-        check_kind(directory)
+        check_pipeline(directory)
+        check_weights(directory)
         try:
             parts = _load_parts(directory, dtype)
         except BenchError:
             raise
         except Exception as error:  # a damaged file can fail in any of four libraries
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise BenchError(f"--model {directory}: cannot be loaded: {reason}") from error
+            raise BenchError(f"{directory}: cannot be loaded: {reason}") from error
         return cls(
             name=name or directory.resolve().name,
             digest=weights_digest(directory),
@@ -187,19 +195,36 @@ class DiffusionModel:
     def _uses_attention_mask(self) -> bool:
         return bool(getattr(self.text_encoder.config, "use_attention_mask", False))
 
+    def is_pure_noise(self, timestep: int) -> bool:
+        """Whether ᾱ_t is 0: x_t says nothing of the picture, and ε nothing that x_t does not.
+
+        Only a v-prediction can be followed there (Lin et al. 2023, "Common diffusion noise schedules and
+        sample steps are flawed").
+        """
+        return (
+            bool(self.scheduler_config["rescale_betas_zero_snr"]) and timestep == self.num_train_timesteps - 1
+        )
+
+    def predict_output(self, latents: Tensor, timesteps: Tensor | int, prompts: Prompts) -> Tensor:
+        """What the UNet itself says, ε or v, of shape [n, channels, height, width], fp32.
+
+        Arguments as in `predict_noise`.
+        """
+        embeddings = self._embeddings(prompts, len(latents))
+        steps = torch.as_tensor(timesteps, device=self.device).expand(len(latents))
+        noisy = latents.to(self.dtype)
+        return wide(self.unet(noisy, steps, encoder_hidden_states=embeddings, return_dict=False)[0])
+
     def predict_noise(self, latents: Tensor, timesteps: Tensor | int, prompts: Prompts) -> Tensor:
         """ε_θ(x_t, c, t) of shape [n, channels, height, width], fp32; v-predictions are converted.
 
         `latents` is x_t of that shape, `timesteps` one for all or shape [n], in [0, T).
         Differentiable in the latents, the embeddings and whatever parameters require gradients.
         """
-        count = len(latents)
-        embeddings = self._embeddings(prompts, count)
-        steps = torch.as_tensor(timesteps, device=self.device).expand(count)
-        noisy = latents.to(self.dtype)
-        output = wide(self.unet(noisy, steps, encoder_hidden_states=embeddings, return_dict=False)[0])
+        output = self.predict_output(latents, timesteps, prompts)
         if self.prediction_type == "epsilon":
             return output
+        steps = torch.as_tensor(timesteps, device=self.device).expand(len(latents))
         signal, noise = self._rates(steps, output)
         return signal * output + noise * latents.to(output.dtype)
 
@@ -280,31 +305,12 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def check_parts(name: str, unet: Any, vae: Any, text_encoder: Any) -> None:
-    """Raises BenchError when the configs are not those of a plain text-to-image latent diffusion model."""
-    if unet.in_channels != vae.latent_channels or unet.out_channels != vae.latent_channels:
-        raise BenchError(
-            f"model {name}: the UNet takes {unet.in_channels} and gives {unet.out_channels} channels, the "
-            f"autoencoder has {vae.latent_channels}; inpainting and other extended models are not supported"
-        )
-    if unet.cross_attention_dim != text_encoder.hidden_size:
-        raise BenchError(
-            f"model {name}: the UNet attends to text of width {unet.cross_attention_dim}, "
-            f"the text encoder gives {text_encoder.hidden_size}"
-        )
-    for extra in ("addition_embed_type", "class_embed_type", "time_cond_proj_dim"):
-        if getattr(unet, extra, None) is not None:
-            raise BenchError(f"model {name}: UNets with {extra} (SDXL, LCM) are not supported")
-
-
 def _load_parts(directory: Path, dtype: torch.dtype) -> dict[str, Any]:
     from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
     autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-    kind = read_json(directory / "vae" / "config.json").get("_class_name")
-    if kind not in autoencoders:
-        raise BenchError(f"--model {directory}: autoencoder {kind}; valid: {', '.join(autoencoders)}")
+    kind = read_json(directory / "vae" / "config.json")["_class_name"]
 
     def load(library_class: Any, part: str, **options: Any) -> Any:
         files = weight_files(directory / part, part)

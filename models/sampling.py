@@ -297,13 +297,16 @@ def _denoise(
     for index, timestep in enumerate(timesteps[:stop]):
         scaled = schedule.scale_model_input(latents, timestep)
         repeated = scaled.repeat(2 + len(guidance.texts), 1, 1, 1)
-        predictions = model.predict_noise(repeated, timestep, embeddings)
+        # From pure noise every prediction of ε is x_t itself: guidance then acts on what the network says.
+        pure_noise = model.is_pure_noise(timestep)
+        predict = model.predict_output if pure_noise else model.predict_noise
+        predictions = predict(repeated, timestep, embeddings)
         unconditional, conditional, *extra = predictions.split(count)
         guided = guidance.combine(
             StepNoise(unconditional, conditional, tuple(extra), scale, index, len(timesteps)), state
         )
         state = guided.state
-        output = model.network_output(guided.noise, scaled, timestep)
+        output = guided.noise if pure_noise else model.network_output(guided.noise, scaled, timestep)
         options: dict[str, Any] = {"return_dict": False}
         if eta:
             options |= {"eta": eta, "variance_noise": batch_noise(generators, shape).to(latents)}

@@ -3,6 +3,7 @@
 Only this file knows which diffusers class a scheduler's name means and what it overrides.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
@@ -32,36 +33,27 @@ OVERRIDES: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
     "dpm-solver++": (
         "DPMSolverMultistepScheduler",
-        {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"},
+        {
+            "algorithm_type": "dpmsolver++",
+            "solver_order": 2,
+            "solver_type": "midpoint",
+            "timestep_spacing": "linspace",
+        },
     ),
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
 }
 """diffusers class of each scheduler and the settings that make it the one meant: DDIM (Song et al. 2021),
-second-order multistep DPM-Solver++ (Lu et al. 2022), PNDM without Runge-Kutta steps as SD has it."""
-
-
-def pipeline_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A scheduler config as `StableDiffusionPipeline` reads it: steps_offset 1, samples not clipped.
-
-    Latents are no pixels, so clipping them is always a mistake of an old config; diffusers undoes it
-    only where the pipeline's own scheduler is kept.
-
-    Raises BenchError for what the sampling loop cannot follow: a model that predicts the sample
-    itself, or a schedule with zero terminal signal-to-noise ratio, where ε says nothing at t = T.
-    """
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction"):
-        raise BenchError(f"scheduler config: prediction_type {prediction!r}; valid: epsilon, v_prediction")
-    if config.get("rescale_betas_zero_snr"):
-        raise BenchError("scheduler config: rescale_betas_zero_snr is not supported; set it to false")
-    return {**config, "steps_offset": 1, "clip_sample": False}
+second-order multistep DPM-Solver++ (Lu et al. 2022) with the spacing that diffusers gives it, PNDM without
+Runge-Kutta steps as SD has it."""
 
 
 def training_alphas_cumprod(config: Mapping[str, Any]) -> Tensor:
     """ᾱ_t of the model's noise schedule, fp32, shape [T]."""
     from diffusers import DDIMScheduler
 
-    return cast(Tensor, DDIMScheduler.from_config(dict(config)).alphas_cumprod).to(torch.float32)
+    known = inspect.signature(DDIMScheduler.__init__).parameters
+    scheduler = DDIMScheduler(**{key: value for key, value in config.items() if key in known})
+    return cast(Tensor, scheduler.alphas_cumprod).to(torch.float32)
 
 
 def build_scheduler(
@@ -69,8 +61,9 @@ def build_scheduler(
 ) -> Scheduler:
     """A fresh scheduler with its timesteps set, kept on the CPU so that no step waits for the GPU.
 
-    `steps` is in [1, T]. PNDM takes one model call more than `steps`. Raises UnknownName for an
-    unknown scheduler, BenchError for steps out of range or an η that the scheduler does not have.
+    `config` is `NoiseSchedule.config`, `steps` is in [1, T]. PNDM takes one model call more than `steps`.
+    Raises UnknownName for an unknown scheduler, BenchError for steps out of range, an η that the
+    scheduler does not have, or a model with zero terminal SNR and a scheduler that knows of none.
     """
     import diffusers
 
@@ -85,6 +78,14 @@ def build_scheduler(
     if not least <= steps <= trained:
         raise BenchError(f"{steps} steps with {name}: out of range; valid: {least} to {trained}")
     class_name, overrides = OVERRIDES[name]
-    scheduler = getattr(diffusers, class_name).from_config(dict(config), **overrides)
+    scheduler_class = getattr(diffusers, class_name)
+    known = inspect.signature(scheduler_class.__init__).parameters
+    settings = {key: value for key, value in config.items() if key in known} | overrides
+    if config.get("rescale_betas_zero_snr"):
+        if "rescale_betas_zero_snr" not in known:
+            able = ", ".join(other for other in OVERRIDES if other != name)
+            raise BenchError(f"scheduler {name!r} cannot draw a model with zero terminal SNR; valid: {able}")
+        settings["timestep_spacing"] = config["timestep_spacing"]
+    scheduler = scheduler_class(**settings)
     scheduler.set_timesteps(steps)
     return cast(Scheduler, scheduler)

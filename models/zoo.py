@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from erasure_bench.environment import why_hub_is_off
 from erasure_bench.models.digest import weights_digest
-from erasure_bench.models.pipeline_files import CONFIGS, incomplete, missing_files, required_files
+from erasure_bench.models.fitness import check_pipeline
+from erasure_bench.models.pipeline_files import CONFIGS, missing_files, required_files
 from erasure_bench.models.weight_files import WEIGHTS, shard_patterns
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
@@ -125,21 +126,22 @@ def resolve_model(spec: str, *, download: bool = True) -> ModelSource:
     of the hub are looked for in $BENCH_MODELS/<name>, $BENCH_MODELS/<org>/<repo>, the hub's cache,
     and then, with `download`, on the hub itself ($HF_ENDPOINT; not when offline).
     Raises UnknownName or a BenchError that says which files are missing, where they were looked
-    for and how to get them.
+    for and how to get them, or which parts of the model do not fit one another.
     """
     if entry := ZOO.get(spec):
         path = _built_in(entry) if entry.folder else _from_hub(entry, download)
+        check_pipeline(path)
         return ModelSource(entry.name, path, entry.preset, weights_digest(path), entry.general_prompts)
     directory = Path(spec).expanduser()
     if directory.is_dir():
-        if missing := missing_files(directory):
-            raise BenchError(incomplete(directory, missing))
         directory = directory.resolve()
+        check_pipeline(directory)
         return ModelSource(directory.name, directory, None, weights_digest(directory))
     if spec.startswith((".", "/", "~")) or directory.is_absolute():
         raise BenchError(f"--model {spec}: no such directory")
     if match := HUB_ID.fullmatch(spec):
         path = _from_hub(_unlisted(match["repo"], match["revision"]), download)
+        check_pipeline(path)
         return ModelSource(spec, path, None, weights_digest(path))
     raise UnknownName("model", spec, ZOO, "--model NAME, DIRECTORY or org/repo")
 

@@ -171,7 +171,7 @@ def test_damaged_weights_are_one_line(tiny_model_dir, tmp_path):
     shutil.copytree(tiny_model_dir, tmp_path / "model")
     (tmp_path / "model/unet/diffusion_pytorch_model.safetensors").write_bytes(b"not safetensors")
 
-    with pytest.raises(BenchError, match="cannot be loaded") as caught:
+    with pytest.raises(BenchError, match="neither a safetensors file nor") as caught:
         DiffusionModel.from_directory(tmp_path / "model")
     assert "\n" not in str(caught.value)
 
@@ -181,7 +181,11 @@ def test_damaged_weights_are_one_line(tiny_model_dir, tmp_path):
     [
         ("model_index.json", {"_class_name": "StableDiffusionXLPipeline"}, "StableDiffusionXLPipeline"),
         ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "prediction_type 'sample'"),
-        ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
+        (
+            "scheduler/scheduler_config.json",
+            {"rescale_betas_zero_snr": True},
+            "rescale_betas_zero_snr with prediction_type epsilon",
+        ),
         ("vae/config.json", {"_class_name": "VQModel"}, "VQModel"),
     ],
 )

@@ -30,10 +30,15 @@ def reference_pipeline(directory, scheduler):
     pipeline = StableDiffusionPipeline.from_pretrained(directory)
     pipeline.set_progress_bar_config(disable=True)
     config = pipeline.scheduler.config
+    own = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
+    zero_snr = config.get("rescale_betas_zero_snr")
+    leading, linspace = ("trailing", "trailing") if zero_snr else ("leading", "linspace")
     pipeline.scheduler = {
-        "ddim": lambda: DDIMScheduler.from_config(config),
-        "dpm-solver++": lambda: DPMSolverMultistepScheduler.from_config(config),
-        "pndm": lambda: PNDMScheduler.from_config(config, skip_prk_steps=True),
+        "ddim": lambda: DDIMScheduler.from_config(config, timestep_spacing=leading, **own),
+        "dpm-solver++": lambda: DPMSolverMultistepScheduler.from_config(config, timestep_spacing=linspace),
+        "pndm": lambda: PNDMScheduler.from_config(
+            config, skip_prk_steps=True, timestep_spacing=leading, **own
+        ),
     }[scheduler]()
     return pipeline
 
@@ -123,7 +128,9 @@ SD_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_l
     ids=["outdated", "written for PNDM", "trailing"],
 )
 @pytest.mark.filterwarnings("ignore:The configuration file:FutureWarning")
-def test_scheduler_configs_are_read_as_the_pipeline_reads_them(tiny_model_dir, tmp_path, config, scheduler):
+def test_every_scheduler_config_is_drawn_with_by_the_one_protocol(
+    tiny_model_dir, tmp_path, config, scheduler
+):
     directory = shutil.copytree(tiny_model_dir, tmp_path / "model")
     (directory / "scheduler/scheduler_config.json").write_text(json.dumps(config))
     index = json.loads((directory / "model_index.json").read_text())
@@ -131,6 +138,68 @@ def test_scheduler_configs_are_read_as_the_pipeline_reads_them(tiny_model_dir, t
     (directory / "model_index.json").write_text(json.dumps(index))
 
     assert_same_as_pipeline(DiffusionModel.from_directory(directory), directory, scheduler)
+
+
+def with_scheduler(directory, config):
+    (directory / "scheduler/scheduler_config.json").write_text(json.dumps(config))
+    index = json.loads((directory / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", config["_class_name"]]
+    (directory / "model_index.json").write_text(json.dumps(index))
+    return directory
+
+
+SD_14 = {
+    "_class_name": "PNDMScheduler",
+    "_diffusers_version": "0.7.0.dev0",
+    **SD_BETAS,
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "trained_betas": None,
+    "clip_sample": False,
+}
+"""The scheduler config of Stable Diffusion 1.4's own folder, key by key."""
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "theirs"),
+    [("ddim", DDIMScheduler), ("dpm-solver++", DPMSolverMultistepScheduler), ("pndm", PNDMScheduler)],
+)
+def test_sd14_is_drawn_as_diffusers_does_with_nothing_overridden(tiny_model_dir, tmp_path, scheduler, theirs):
+    directory = with_scheduler(shutil.copytree(tiny_model_dir, tmp_path / "model"), SD_14)
+    model = DiffusionModel.from_directory(directory)
+    pipeline = StableDiffusionPipeline.from_pretrained(directory)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = theirs.from_config(pipeline.scheduler.config)
+    start = torch.stack([image_noise(seed, model.latent_shape()) for seed in SEEDS])
+
+    expected = pipeline(PROMPTS, latents=start, num_inference_steps=STEPS, output_type="np").images
+
+    assert np.abs(drawn(model, scheduler=scheduler, latents=start) - expected).max() <= TOLERANCE
+
+
+def zero_snr(directory):
+    config = json.loads((directory / "scheduler/scheduler_config.json").read_text())
+    return with_scheduler(
+        directory, config | {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    )
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])
+def test_a_model_of_zero_terminal_snr_is_drawn_as_the_pipeline_does(tiny_v_model_dir, tmp_path, scheduler):
+    """From the last timestep, where there is nothing but noise, and with guidance acting there."""
+    directory = zero_snr(shutil.copytree(tiny_v_model_dir, tmp_path / "model"))
+    model = DiffusionModel.from_directory(directory)
+
+    assert float(model.alphas_cumprod[-1]) == 0
+    assert_same_as_pipeline(model, directory, scheduler)
+
+
+def test_a_scheduler_that_knows_no_zero_snr_says_which_do(tiny_v_model_dir, tmp_path):
+    directory = zero_snr(shutil.copytree(tiny_v_model_dir, tmp_path / "model"))
+    with pytest.raises(BenchError, match=r"'pndm' cannot draw .* zero terminal SNR; valid: ddim, dpm-solver"):
+        drawn(DiffusionModel.from_directory(directory), scheduler="pndm")
 
 
 @pytest.mark.parametrize(
