@@ -31,7 +31,7 @@ def files_digest(directory: Path, files: Iterable[Path], *, afresh: bool = False
     whole = hashlib.sha256()
     for path in files:
         digest = file_digest(path, afresh=afresh)
-        whole.update(f"{path.relative_to(directory).as_posix()}\0{digest}\n".encode())
+        whole.update(os.fsencode(f"{path.relative_to(directory).as_posix()}\0{digest}\n"))
     return whole.hexdigest()
 
 
@@ -54,7 +54,7 @@ def file_digest(path: Path, *, afresh: bool = False) -> str:
         "inode": status.st_ino,
         "device": status.st_dev,
     }
-    note = digest_cache() / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
+    note = digest_cache() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
     try:
         remembered = json.loads(note.read_text())
         if {name: remembered[name] for name in key} == key:

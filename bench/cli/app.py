@@ -4,6 +4,7 @@ Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something
 usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported before a command runs.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ TableFormat = Literal["rich", "summary", "md", "csv", "json"]
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
 ListKind = Literal["methods", "evaluators", "suites", "models"]
 _STOPPED = "stopped; what is finished is kept: the same command goes on from here"
+PATH_VARIABLES = ("BENCH_STORE", "BENCH_DATA", "BENCH_MODELS")
 UsageError: Any = typer.BadParameter.__base__
 """Click's usage error, from whichever copy of click this typer stands on."""
 
@@ -94,6 +96,7 @@ def main() -> None:
 def run_command(arguments: list[str]) -> int:
     """The exit code of `bench ARGUMENTS`; a user's mistake is one line on stderr."""
     try:
+        _refuse_unreadable(arguments)
         code = typer.main.get_command(app).main(args=arguments, prog_name="bench", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code and says nothing
@@ -344,6 +347,15 @@ def doctor(store: Store = None, data_dir: DataDir = None, as_json: AsJson = Fals
     from erasure_bench.bench.cli.commands.examining import print_findings
 
     return print_findings(store, data_dir, as_json=as_json)
+
+
+def _refuse_unreadable(arguments: list[str]) -> None:
+    """Bytes that are no UTF-8: safetensors and Parquet could not open such a path, after hours of work."""
+    words = [*arguments, *(os.environ.get(name, "") for name in PATH_VARIABLES)]
+    if bad := [word for word in words if any(0xD800 <= ord(character) <= 0xDFFF for character in word)]:
+        raise BenchError(
+            f"{bad[0]}: holds bytes that are no UTF-8, which the libraries cannot open; rename it"
+        )
 
 
 def _complain(message: str, code: int) -> int:

@@ -16,6 +16,7 @@ from erasure_bench.bench.identity.code import code_of, code_of_part
 from erasure_bench.bench.identity.ids import code_version, content_id, plain
 from erasure_bench.bench.planning.config import OFFICIAL, Options
 from erasure_bench.bench.storage.memory import recall, remember
+from erasure_bench.bench.words.showing import one_line
 from erasure_bench.evaluators.base import Metric
 from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
 from erasure_bench.methods.registry import METHODS, build_method, method_card, method_target, parse_settings
@@ -140,7 +141,7 @@ def row_name(method: str) -> str:
 def reference(source: ModelSource, memory: Path) -> ChosenMethod:
     """Another base model as a row of its own, under that model's name."""
     nothing = choose_method(BASELINE, OFFICIAL, {}, memory)
-    return dataclasses.replace(nothing, name=source.name, base=source)
+    return dataclasses.replace(nothing, name=one_line(source.name), base=source)
 
 
 def user_weights(name: str, path: Path, options: Options) -> ChosenMethod:

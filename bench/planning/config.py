@@ -60,6 +60,13 @@ class RunConfig(BaseModel):
             raise ValueError(f"{too_large[0]} is too large: seeds go from 0 to {MAX_SEED}")
         return tuple(dict.fromkeys(seeds))
 
+    @field_validator("edits")
+    @classmethod
+    def _names_that_can_be_shown(cls, edits: dict[str, Path]) -> dict[str, Path]:
+        if bad := [name for name in edits if not name.isprintable()]:
+            raise ValueError(f"{bad[0]!r} is no name for a row: printable characters only (--edit NAME=PATH)")
+        return edits
+
     @field_validator("methods", "concepts", "evaluators", "references")
     @classmethod
     def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from erasure_bench.bench.running.progress import describe
 from erasure_bench.bench.running.versions import package_versions
 from erasure_bench.bench.storage.atomic import write_atomically, write_text
 from erasure_bench.bench.storage.store import Store
-from erasure_bench.bench.words.showing import in_json
+from erasure_bench.bench.words.showing import in_csv, in_json
 from erasure_bench.prompt_suites.suite import ROLES, Role
 
 LEADERBOARD = "leaderboard"
@@ -87,9 +87,8 @@ def write_results(
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / f"{LEADERBOARD}.json", in_json(results.document))
     write_text(folder / f"{LEADERBOARD}.md", markdown(Board.from_json(results.document)))
-    write_atomically(
-        folder / f"{LEADERBOARD}.csv", lambda path: to_frame(results.rows).to_csv(path, index=False)
-    )
+    table = to_frame(results.rows).map(lambda cell: in_csv(cell) if isinstance(cell, str) else cell)
+    write_atomically(folder / f"{LEADERBOARD}.csv", lambda path: table.to_csv(path, index=False))
     write_atomically(folder / SCORES, lambda path: results.evidence.scores.to_parquet(path, index=False))
     if (sheet := results.sheet) is not None:
         write_atomically(folder / SHEET, lambda path: save_png(sheet, path))

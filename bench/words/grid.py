@@ -19,7 +19,7 @@ _LEAST_NAMES = 12
 """Names are folded to no less than this."""
 _WIDEST_WORD, _WIDEST_CELL = 24, 44
 """What a heading's word, or a cell that can be broken, may claim of the width."""
-_SHORT = 8
+_SHORT = 12
 """A heading of no more than this is not broken."""
 _GROUP = "bold cyan"
 

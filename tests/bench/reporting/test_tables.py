@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -359,6 +360,16 @@ def test_a_number_that_lacks_pictures_is_never_the_best(fake: ModuleType, tmp_pa
     assert bold() == [best["method"]]
     best["status"] = "partial"
     assert bold() == [other["method"]]
+
+
+def test_a_spreadsheet_takes_no_name_for_a_formula_and_numbers_stay_numbers(
+    fake: ModuleType, tmp_path: Path
+) -> None:
+    plan = fake.tiny_plan(methods=[fake.method("none"), fake.method("=1+1", strength=0.5)])
+    fake.run(plan, tmp_path / "store", tmp_path / "out", fake.FakeWorker(Store(tmp_path / "store")))
+    table = pd.read_csv(tmp_path / "out" / "leaderboard.csv", keep_default_na=False)
+    assert set(table["method"]) == {"none", "'=1+1"}
+    assert (pd.to_numeric(table["change"][table["method"] != "none"]) < 0).any()
 
 
 def test_a_runs_own_files_make_the_tables_again(fake: ModuleType, tmp_path: Path) -> None:
