@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from erasure_bench.environment import why_offline
+from erasure_bench.permissions import follow_umask
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
 from erasure_bench.prompt_suites.stand_ins import stand_in
@@ -145,6 +146,7 @@ def _save(content: bytes, place: Path) -> None:
                 partial.write(content)
                 partial.flush()
                 os.fsync(partial.fileno())
+                follow_umask(Path(partial.name))
                 os.replace(partial.name, place)
             except OSError:
                 Path(partial.name).unlink(missing_ok=True)

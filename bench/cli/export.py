@@ -10,10 +10,11 @@ from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 
 class FoundEdit(NamedTuple):
-    """An edit's folder in the store, and the base model as the run was asked for it."""
+    """An edit's folder in the store, the base model as the run was asked for it, what the run says of it."""
 
     folder: Path
     model: str
+    origin: dict[str, Any]
 
 
 def find_edit(run: Path, method: str, concept: str | None, seed: int | None) -> FoundEdit:
@@ -29,25 +30,44 @@ def find_edit(run: Path, method: str, concept: str | None, seed: int | None) -> 
     if settings[method]["base"] != record["model_digest"] or method == record["baseline"]:
         raise BenchError(f"{method} is a base model as it is: there is nothing to export")
     if record["store"] is None:
-        raise BenchError(f"{run} was merged from other runs: export the edit from the one that made it")
+        parts = " or ".join(record.get("merged", ())) or "the run that made it"
+        raise BenchError(f"{run} was merged and has no edits of its own: export from {parts}")
     cells = [cell for cell in record["cells"] if cell["method"] == method]
     cells = _narrowed(cells, "concept", concept, "--concept")
     cells = _narrowed(cells, "seed", seed, "--seed")
-    edits = {cell["edit"] for cell in cells}
-    if len(edits) > 1:
-        concepts = ", ".join(dict.fromkeys(cell["concept"] for cell in cells))
-        seeds = ", ".join(dict.fromkeys(str(cell["seed"]) for cell in cells))
-        raise BenchError(
-            f"{run} has {len(edits)} edits of {method}: choose one with --concept ({concepts}) "
-            f"and --seed ({seeds})"
-        )
-    folder = Path(record["store"]) / edits.pop()
+    if len({cell["edit"] for cell in cells}) > 1:
+        raise BenchError(f"{run} has several edits of {method}: choose one with {_choice(cells)}")
+    folder = Path(record["store"]) / cells[0]["edit"]
     if not folder.is_dir():
+        why = next((failure["reason"] for failure in record["failures"] if _is_of(failure, cells)), None)
         raise BenchError(
-            f"the store has no {folder}: the erasure failed, or the store was moved; "
-            "run the same bench run again"
+            f"{run}: the erasure of {cells[0]['concept']} by {method} failed: {why}"
+            if why
+            else f"the store has no {folder}: it was moved or removed; run the same bench run again"
         )
-    return FoundEdit(folder, record["config"]["model"] or record["model"])
+    seeds = [cell["seed"] for cell in cells]
+    origin = {
+        "made_by": f"erasure-bench {record['versions']['erasure-bench']}",
+        "row": method,
+        "preset": settings[method]["preset"],
+        "seed": seeds[0] if len(seeds) == 1 else seeds,
+        "suite": f"{record['suite']} {record['suite_version']}",
+        "base": record["model"],
+        "edit": folder.name,
+    }
+    return FoundEdit(folder, record["config"]["model"] or record["model"], origin)
+
+
+def _choice(cells: Sequence[dict[str, Any]]) -> str:
+    """The flags that tell the cells apart, with their values."""
+    values = {key: list(dict.fromkeys(str(cell[key]) for cell in cells)) for key in ("concept", "seed")}
+    return " and ".join(f"--{key} ({', '.join(found)})" for key, found in values.items() if len(found) > 1)
+
+
+def _is_of(failure: dict[str, Any], cells: Sequence[dict[str, Any]]) -> bool:
+    """Whether it is the failed erasure of one of the cells."""
+    keys = [(cell["method"], cell["concept"], cell["seed"]) for cell in cells]
+    return failure["stage"] == "erase" and (failure["method"], failure["concept"], failure["seed"]) in keys
 
 
 def _narrowed(cells: Sequence[dict[str, Any]], key: str, wanted: Any, flag: str) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from erasure_bench.permissions import follow_umask
+
 
 def fsync_path(path: Path) -> None:
     """Asks the disk to keep a file's contents, or a folder's entries, before going on."""
@@ -24,6 +26,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
     try:
         write(temporary)
+        follow_umask(temporary)
         fsync_path(temporary)
         os.replace(temporary, path)
     finally:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.storage.atomic import fsync_path
+from erasure_bench.permissions import follow_umask
 
 MANIFEST = "manifest.json"
 _OWN_DIGEST = "sha256"
@@ -37,6 +38,7 @@ class Manifest(NamedTuple):
 
 def seal(folder: Path, kind: str, task_id: str, about: Mapping[str, Any]) -> None:
     """Flushes every file of the folder and writes the manifest, the last file of all."""
+    follow_umask(folder)
     files = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         fsync_path(path)

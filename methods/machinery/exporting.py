@@ -1,6 +1,8 @@
 """Gives an edit back as weights that other tools load."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from erasure_bench.methods.edit import Edit
 from erasure_bench.models.checkpoints.exporting import ExportFormat, export_weights
@@ -8,10 +10,13 @@ from erasure_bench.models.digest import weights_digest
 from erasure_bench.prompt_suites.errors import BenchError
 
 
-def export_edit(edit: Edit, base: Path, format: ExportFormat, out: Path) -> Path:
+def export_edit(
+    edit: Edit, base: Path, format: ExportFormat, out: Path, origin: Mapping[str, Any] | None = None
+) -> Path:
     """Writes the edit to `out` (a folder for `diffusers`, else a file) and returns it.
 
-    `base` is the pipeline folder of the model that the edit was made from. Raises BenchError for an
+    `base` is the pipeline folder of the model that the edit was made from. `origin` (JSON values) says
+    where the edit comes from, beside what it says of itself. Raises BenchError for an
     edit of the sampling, which no weights can hold, for another base, and as `export_weights` does.
     """
     whose = f"the edit of {', '.join(edit.concepts)} by {edit.method}"
@@ -23,6 +28,7 @@ def export_edit(edit: Edit, base: Path, format: ExportFormat, out: Path) -> Path
             f"{digest[:12]} (--model)"
         )
     about = {
+        **(origin or {}),
         "method": edit.method,
         "settings": dict(edit.settings),
         "concepts": list(edit.concepts),

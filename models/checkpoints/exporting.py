@@ -22,6 +22,7 @@ from erasure_bench.models.checkpoints.state_dicts import PARTS
 from erasure_bench.models.json_files import read_json
 from erasure_bench.models.pipeline_files import incomplete, missing_files
 from erasure_bench.models.weight_files import WEIGHTS, WeightFiles, weight_files
+from erasure_bench.permissions import follow_umask
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
@@ -71,7 +72,7 @@ def export_weights(
     with _appearing(out) as temporary:
         if format == "diffusers":
             _write_pipeline(base, temporary, parts, tensors, note)
-            (temporary / ABOUT_FILE).write_text(json.dumps(about or {}, indent=2) + "\n", encoding="utf-8")
+            (temporary / ABOUT_FILE).write_text(json.dumps(about or {}, indent=2) + "\n", encoding="ascii")
         else:
             kept = tensors if format == "delta" else _with_the_rest(tensors, parts)
             save_file({_published(name): tensor for name, tensor in _ready(kept).items()}, temporary, note)
@@ -186,6 +187,7 @@ def _appearing(out: Path) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        follow_umask(temporary)
         os.replace(temporary, out)
     except (OSError, SafetensorError) as error:
         raise BenchError(f"{out}: cannot be written: {error}") from error

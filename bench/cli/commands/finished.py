@@ -94,6 +94,6 @@ def export_edit_of(
     found = find_edit(find_run(run), method, concept, seed)
     quiet_libraries()
     base = resolve_model(model or found.model)
-    written = export_edit(Edit.load(found.folder), base.path, form, out)
+    written = export_edit(Edit.load(found.folder), base.path, form, out, found.origin)
     stdout_console().print(str(written), soft_wrap=True)
     return 0

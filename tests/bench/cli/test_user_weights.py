@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from erasure_bench.bench.cli.app import run_command
@@ -51,6 +52,17 @@ def test_an_exported_edit_comes_back_as_a_row_with_the_same_numbers(run: Path, c
     assert code == 0
     assert capsys.readouterr().out.strip() == str(delta)
     assert all(".attn2.to_" in name for name in load_file(delta))
+    usual = run / "plain"
+    usual.touch()
+    assert delta.stat().st_mode == usual.stat().st_mode, "colleagues can read it where the umask lets them"
+    with safe_open(delta, "pt") as file:
+        about = json.loads(file.metadata()["erasure_bench"])
+    record = document(run / "run", "run.json")
+    (cell,) = [cell for cell in record["cells"] if cell["method"] == "esd-x-strict"]
+    assert (about["row"], about["method"], about["seed"]) == ("esd-x-strict", "esd", 0)
+    assert about["concepts"] == ["grumpy cat"] and about["settings"]["steps"] == 2
+    assert about["base_digest"] == record["model_digest"] and about["edit"] == Path(cell["edit"]).name
+    assert about["made_by"] == f"erasure-bench {record['versions']['erasure-bench']}"
 
     code = run_command(
         ["run", *SMALL, "--methods", "none", "--edit", f"mine={delta}", "--evaluators", "classifier"]
