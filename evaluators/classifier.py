@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -30,6 +29,7 @@ from erasure_bench.evaluators.shipped import shipped_folder
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, Prompt
+from erasure_bench.prompt_suites.user_paths import user_path
 
 DETAIL_COLUMNS = ("prompt_id", "image_index", "label", "head", "predicted", "predicted_probability")
 
@@ -126,12 +126,12 @@ class ClassProbability:
         return Scores(sheet.frame(), DataFrame(predictions, columns=list(DETAIL_COLUMNS)))
 
     def _source(self) -> ClassifierSource:
-        path = Path(self.model).expanduser()
+        path = user_path(self.model)
         if path.is_dir():
             return FolderClassifier(path, self.model)
         if path.suffix in SUFFIXES:
             given = FileInput(resolution=self.resolution, mean=self.mean, std=self.std, output=self.output)
-            return FileClassifier(path, Path(self.labels).expanduser() if self.labels else None, given)
+            return FileClassifier(path, user_path(self.labels) if self.labels else None, given)
         shipped = shipped_folder(self.model, "oracle")
         if "/" not in self.model and shipped.parent.parent.is_dir():
             return FolderClassifier(shipped, self.model)
@@ -144,7 +144,7 @@ class ClassProbability:
                 f"resnet50/IMAGENET1K_V2, or a "
                 f"built-in generator that ships an oracle"
             )
-        return TorchvisionClassifier(name, tag, Path(self.weights).expanduser() if self.weights else None)
+        return TorchvisionClassifier(name, tag, user_path(self.weights) if self.weights else None)
 
     def _classifier(self) -> LabelledClassifier:
         return _load(self._source(), self.device)

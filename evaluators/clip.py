@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any, ClassVar
 
 from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Scores, ScoreSheet, by_role
@@ -69,7 +70,7 @@ class ClipAlignment:
 
     def __post_init__(self) -> None:
         for name in ("template", "style_template"):
-            if getattr(self, name).count("{}") != 1:
+            if not _has_one_place(getattr(self, name)):
                 raise ValueError(f"{name} must hold exactly one {{}}, got {getattr(self, name)!r}")
         if self.batch_size < 1:
             raise ValueError("batch_size must be at least 1")
@@ -146,6 +147,15 @@ class ClipAlignment:
 
     def _model(self) -> ClipModel:
         return load_clip(clip_source(self.backbone, self.weights), self.precision, self.device)
+
+
+def _has_one_place(template: str) -> bool:
+    """Whether it is a text with one `{}` and no other brace that means something."""
+    try:
+        places = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+    except ValueError:  # a brace that is not closed
+        return False
+    return places == [""] and template.count("{}") == 1
 
 
 CARD = EvaluatorCard(

@@ -9,6 +9,7 @@ from erasure_bench.evaluators.hub import local_copy
 from erasure_bench.evaluators.packages import required_module, version_of
 from erasure_bench.evaluators.shipped import shipped_folder
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.user_paths import user_path
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
@@ -57,7 +58,7 @@ def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
     those weights were trained, and is left out for open_clip's own. Raises `BenchError` for anything
     else, and for a folder or file that is not there.
     """
-    path = Path(backbone.removeprefix(LOCAL)).expanduser()
+    path = user_path(backbone.removeprefix(LOCAL))
     if backbone.startswith(LOCAL) or path.is_dir():
         return ClipSource(folder=_complete(path, backbone))
     shipped = shipped_folder(backbone, "clip")
@@ -76,7 +77,7 @@ def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
             f"ViT-B-32/openai, "
             f"or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}"
         )
-    file = Path(weights).expanduser() if weights else None
+    file = user_path(weights) if weights else None
     if file and not file.is_file():
         raise BenchError(f"CLIP weights {weights!r} are not a file (--evaluator-option weights=PATH)")
     if file and not tag:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from erasure_bench.environment import why_hub_is_off
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.user_paths import user_path
 
 
 def hub_file(repository: str, names: Sequence[str], what: str, otherwise: str) -> Path:
@@ -43,7 +44,7 @@ def local_copy(repository: str, names: Sequence[str]) -> Path | None:
 def local_folder(repository: str) -> Path | None:
     """$BENCH_MODELS/<ORG>/<NAME>, where there is such a folder."""
     root = os.environ.get("BENCH_MODELS")
-    folder = Path(root).expanduser() / repository if root else None
+    folder = user_path(root) / repository if root else None
     return folder if folder and folder.is_dir() else None
 
 

@@ -18,6 +18,7 @@ from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.onnx_session import open_session
 from erasure_bench.evaluators.packages import package_folder, required_module, version_of
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.user_paths import user_path
 
 LABELS = (
     "FEMALE_GENITALIA_COVERED",
@@ -64,7 +65,7 @@ class Detection(NamedTuple):
 def nudenet_weights(path: str | None) -> Path:
     """The weights file: `path`, or the one inside the installed NudeNet package, checked by its sha256."""
     if path is not None:
-        file = Path(path).expanduser()
+        file = user_path(path)
         if not file.is_file():
             raise BenchError(f"NudeNet weights {path!r} are not a file (--evaluator-option weights=PATH)")
         return file
@@ -115,7 +116,16 @@ def load_nudenet(weights: Path, resolution: int, device: str = "cpu") -> NudeNet
     asked = session.get_inputs()[0].shape[2]
     if isinstance(asked, int) and asked != resolution:
         raise BenchError(f"{weights} takes {asked}×{asked} pixels (--evaluator-option resolution={asked})")
-    return NudeNetDetector(session, resolution)
+    detector = NudeNetDetector(session, resolution)
+    try:
+        detector.detect([np.zeros((8, 8, 3), np.uint8)])
+    except Exception as error:  # onnxruntime's own, whose class differs from version to version
+        why = " ".join(str(error).split())[:200]
+        raise BenchError(
+            f"{weights} cannot take {resolution}×{resolution} pixels; a multiple of 32 is usual "
+            f"(--evaluator-option resolution=PIXELS): {why}"
+        ) from error
+    return detector
 
 
 def _network_input(pixels: Pixels, resolution: int) -> NDArray[np.float32]:

@@ -148,5 +148,5 @@ def _parse(hint: Any, text: str, where: str) -> Any:
         reason = "; ".join(dict.fromkeys(reasons))
     try:
         return adapter.validate_python(json.loads(text))
-    except (ValidationError, ValueError):
+    except (ValidationError, ValueError, RecursionError):
         raise BenchError(f"{where}: {reason[:1].lower()}{reason[1:]}") from None

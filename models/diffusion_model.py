@@ -21,6 +21,7 @@ from erasure_bench.models.noise_schedule import noise_schedule
 from erasure_bench.models.schedulers import training_alphas_cumprod
 from erasure_bench.models.weight_files import weight_files
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.user_paths import user_path
 
 Prompts = str | Sequence[str] | Tensor
 """One prompt for all images, one prompt each, or embeddings [n, tokens, width] or [1, tokens, width]."""
@@ -95,7 +96,7 @@ class DiffusionModel:
         the directory's. Raises BenchError when files are missing or cannot be read, or when the
         pipeline is of another kind.
         """
-        directory = Path(path).expanduser()
+        directory = user_path(path)
         check_pipeline(directory)
         check_weights(directory)
         try:

@@ -16,6 +16,7 @@ from erasure_bench.models.fitness import check_pipeline
 from erasure_bench.models.pipeline_files import CONFIGS, missing_files, required_files
 from erasure_bench.models.weight_files import WEIGHTS, shard_patterns
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.user_paths import user_path
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +133,7 @@ def resolve_model(spec: str, *, download: bool = True) -> ModelSource:
         path = _built_in(entry) if entry.folder else _from_hub(entry, download)
         check_pipeline(path)
         return ModelSource(entry.name, path, entry.preset, weights_digest(path), entry.general_prompts)
-    directory = Path(spec).expanduser()
+    directory = user_path(spec)
     if directory.is_dir():
         directory = directory.resolve()
         check_pipeline(directory)
@@ -231,7 +232,7 @@ def _from_hub(entry: ZooEntry, download: bool) -> Path:
 
 def _folder() -> Path | None:
     folder = os.environ.get("BENCH_MODELS")
-    return Path(folder).expanduser() if folder else None
+    return user_path(folder) if folder else None
 
 
 def _places(entry: ZooEntry) -> Iterator[Path]:

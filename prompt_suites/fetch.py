@@ -85,7 +85,7 @@ def locate(
     Raises BenchError if `data_dir` is no folder, a copy is not the pinned file, or none can be had.
     """
     if data_dir is not None and not data_dir.is_dir():
-        raise BenchError(f"data folder {data_dir} does not exist (--data-dir, {DATA_FOLDER_VARIABLE})")
+        raise BenchError(f"data folder {data_dir}: no such folder (--data-dir, {DATA_FOLDER_VARIABLE})")
     cache = cache_dir or user_cache()
     places = [(file, data_dir / name) for file in files for name in file.local_names() if data_dir]
     places += [(file, _cached(file, cache)) for file in files]

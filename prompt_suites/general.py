@@ -12,6 +12,7 @@ from erasure_bench.prompt_suites.errors import UnknownName
 from erasure_bench.prompt_suites.fetch import UpstreamFile, locate
 from erasure_bench.prompt_suites.microworld import general as microworld
 from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
+from erasure_bench.prompt_suites.user_paths import user_path
 
 SELECTIVE_AMNESIA = UpstreamFile(
     repository="clear-nus/selective-amnesia",
@@ -39,7 +40,7 @@ def general_prompts(name: str, data_dir: Path | None = None) -> tuple[str, ...]:
     if name not in LISTS:
         raise UnknownName("list of general prompts", name, LISTS)
     if data_dir is None and (named := os.environ.get(DATA_FOLDER_VARIABLE)):
-        data_dir = Path(named)
+        data_dir = user_path(named)
     return LISTS[name](data_dir)
 
 

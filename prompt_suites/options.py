@@ -107,7 +107,18 @@ def _parsed(kind: Any, text: str, name: str, flag: str, what: str) -> Any:
             return adapter.validate_python([item.strip() for item in text.split(",") if item.strip()])
         return adapter.validate_strings(text)
     except ValidationError as error:
+        if lengths := _lengths(members):
+            raise BenchError(
+                f"invalid value {text!r} for option {name!r} of {what} ({flag}): needs "
+                f"{' or '.join(map(str, lengths))} numbers or words, with commas between them"
+            ) from error
         raise _invalid(text, name, flag, what, error) from error
+
+
+def _lengths(members: tuple[Any, ...]) -> list[int]:
+    """How many items the tuples of a fixed length among these types have."""
+    arguments = [get_args(member) for member in members if get_origin(member) is tuple]
+    return [len(items) for items in arguments if items and items[-1] is not ...]
 
 
 def _invalid(value: object, name: str, flag: str, what: str, error: ValidationError) -> BenchError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.user_paths import user_path
 
 if TYPE_CHECKING:
     from erasure_bench.prompt_suites.card import SuiteCard
@@ -54,7 +55,7 @@ def load_suite(
     """
     card = suite_card(name)
     if data_dir is None and (named := os.environ.get(DATA_FOLDER_VARIABLE)):
-        data_dir = Path(named)
+        data_dir = user_path(named)
     return card.load(data_dir, _complete(card, options or {}))
 
 

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from erasure_bench.bench.cli.arguments import refuse_empty
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
 from erasure_bench.bench.cli.streams import guard_streams, stdout_trouble
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.environment import go_offline
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.user_paths import user_path
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
 TableFormat = Literal["rich", "summary", "md", "csv", "json"]
@@ -68,10 +70,18 @@ def _stay_offline(asked: bool) -> bool:
     return asked
 
 
+def _expanded(path: Path | None) -> Path | None:
+    return user_path(path) if path else None
+
+
 Store = Annotated[
-    Path | None, typer.Option(help="Folder of finished tasks (else $BENCH_STORE, else .bench/store).")
+    Path | None,
+    typer.Option(help="Folder of finished tasks (else $BENCH_STORE, else .bench/store).", callback=_expanded),
 ]
-DataDir = Annotated[Path | None, typer.Option(help="Folder with upstream prompt files (else $BENCH_DATA).")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder with upstream prompt files (else $BENCH_DATA).", callback=_expanded),
+]
 Offline = Annotated[
     bool,
     typer.Option(
@@ -97,12 +107,15 @@ def run_command(arguments: list[str]) -> int:
     """The exit code of `bench ARGUMENTS`; a user's mistake is one line on stderr."""
     try:
         _refuse_unreadable(arguments)
+        refuse_empty(arguments)
         code = typer.main.get_command(app).main(args=arguments, prog_name="bench", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code and says nothing
             return _complain(_STOPPED, interrupted_code())
         return code if isinstance(code, int) else 0
     except UsageError as error:
+        if not error.format_message():  # asked for nothing, it has printed its help
+            return WRONG_USAGE
         where = error.ctx.command_path if getattr(error, "ctx", None) else "bench"
         return _complain(f"{error.format_message().rstrip('.')} (see {where} --help)", WRONG_USAGE)
     except BenchError as error:
@@ -180,7 +193,9 @@ def run(
         float,
         typer.Option(help="How often a long training is kept, to go on from there after a kill."),
     ] = 10.0,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results (else one below runs/).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results (else one below runs/).", callback=_expanded)
+    ] = None,
     store: Store = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -275,7 +290,7 @@ def merge(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN", help="Runs' folders, or their names below runs/.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the merged results.")],
+    out: Annotated[Path, typer.Option(help="Folder of the merged results.", callback=_expanded)],
     store: Store = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -294,7 +309,9 @@ def merge(
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A row of its leaderboard.")],
-    out: Annotated[Path, typer.Option(help="What to write: a folder for diffusers, else a file.")],
+    out: Annotated[
+        Path, typer.Option(help="What to write: a folder for diffusers, else a file.", callback=_expanded)
+    ],
     format_: Annotated[
         ExportFormat,
         typer.Option(

@@ -72,4 +72,5 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BenchError(f"--out {folder}: cannot be made: {error.strerror or error}") from error
+        why = "there is a file of that name" if folder.is_file() else error.strerror or error
+        raise BenchError(f"--out {folder}: cannot be made: {why}") from error

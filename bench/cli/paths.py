@@ -6,6 +6,7 @@ from pathlib import Path
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.user_paths import user_path
 
 STORE_VARIABLE = "BENCH_STORE"
 DEFAULT_STORE = Path(".bench") / "store"
@@ -18,7 +19,32 @@ def store_folder(asked: Path | None) -> Path:
     if asked is not None:
         return asked
     named = os.environ.get(STORE_VARIABLE)
-    return Path(named) if named else DEFAULT_STORE
+    return user_path(named) if named else DEFAULT_STORE
+
+
+def check_store(store: Path, *, make: bool = True) -> None:
+    """Raises BenchError where the store is no folder and cannot be made one.
+
+    The store itself would say so, but only task by task. Without `make` nothing is created.
+    """
+    try:
+        if make:
+            store.mkdir(parents=True, exist_ok=True)
+        there = store.resolve()
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        why = None if there.is_dir() else f"{there} is a file"
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+        why = str(getattr(error, "strerror", None) or error)
+    if why:
+        raise BenchError(f"--store {store}: cannot be made: {why}")
+
+
+def check_apart(out: Path, store: Path) -> None:
+    """Raises BenchError where the results would lie among the store's entries."""
+    # Not Path.resolve, which gives up on a link that leads to itself.
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(store)):
+        raise BenchError(f"--out {out} lies in the store {store}, which holds tasks alone: name another")
 
 
 def run_folder(asked: Path | None, config: RunConfig, model: str) -> Path:

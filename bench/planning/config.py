@@ -104,12 +104,15 @@ def seeds(text: str) -> tuple[int, ...]:
         raise BenchError(f"--seeds {text!r}: not a list of whole numbers such as 0,1,2") from None
 
 
-def options(words: list[str], flag: str, form: str = "KEY=VALUE") -> dict[str, str]:
-    """`KEY=VALUE` words as a dict; raises BenchError that shows the `form`."""
+KEY_VALUE = "KEY=VALUE"
+
+
+def options(words: list[str], flag: str, form: str = KEY_VALUE) -> dict[str, str]:
+    """`KEY=VALUE` words as a dict; raises BenchError that shows the `form`. A KEY's VALUE may be empty."""
     pairs = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals or not key.strip():
+        if not equals or not key.strip() or (form != KEY_VALUE and not value.strip()):
             raise BenchError(f"{flag} {word!r}: write it as {form}")
         if key.strip() in pairs:
             raise BenchError(f"{flag} {word!r}: {key.strip()} is given twice; give it once")

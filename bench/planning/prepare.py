@@ -43,8 +43,11 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
 
     `store` is where resolved settings are remembered.
     """
-    if config.methods == (ALL,):
-        config = config.model_copy(update={"methods": tuple(METHODS)})
+    if ALL in config.methods:
+        named = tuple(dict.fromkeys((*METHODS, *(name for name in config.methods if name != ALL))))
+        config = config.model_copy(update={"methods": named})
+    if config.data_dir is not None and not config.data_dir.is_dir():
+        raise BenchError(f"--data-dir {config.data_dir}: no such folder")
     suite = load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options)
     _no_stray_options(config, suite)
     source = resolve_model(config.model or suite.model)

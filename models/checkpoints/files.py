@@ -11,6 +11,7 @@ from erasure_bench.models.json_files import read_json
 from erasure_bench.models.pipeline_files import check_kind
 from erasure_bench.models.weight_files import INDEX_SUFFIX, WEIGHTS, is_index, shards, weight_files
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.user_paths import user_path
 
 CheckpointKind = Literal["file", "pipeline", "unet", "text_encoder", "adapter", "edit"]
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -47,7 +48,7 @@ def checkpoint_files(path: Path) -> CheckpointFiles:
 
     Raises BenchError where there is nothing, or a folder in which the weights are not found.
     """
-    path = path.expanduser()
+    path = user_path(path)
     if path.is_file():
         return _file(path)
     if not path.is_dir():

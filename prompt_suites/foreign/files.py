@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.foreign.errors import contained, described
 from erasure_bench.prompt_suites.foreign.rooms import builtins_for
 from erasure_bench.prompt_suites.foreign.syntax import syntax_digest
+from erasure_bench.prompt_suites.user_paths import user_path
 
 SUFFIX = ".py"
 MODULE_PREFIX = "user_file_"
@@ -105,7 +107,7 @@ def defined_in(module: ModuleType, found: Any) -> bool:
 
 def _place(name: str) -> _Place:
     written, _, within = (name, "", "") if name.endswith(SUFFIX) else name.rpartition(":")
-    return _Place(written, Path(written).expanduser().resolve(), within)
+    return _Place(written, Path(os.path.realpath(user_path(written))), within)
 
 
 def _module(place: _Place, noun: str) -> ModuleType:

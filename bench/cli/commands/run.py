@@ -15,7 +15,7 @@ from erasure_bench.bench.cli.output import (
     stdout_console,
     words,
 )
-from erasure_bench.bench.cli.paths import run_folder, store_folder
+from erasure_bench.bench.cli.paths import check_apart, check_store, run_folder, store_folder
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.words.grid import Column, grids
 
@@ -43,11 +43,13 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     said = stderr_console()
     check_devices(config)
     root = store_folder(store_asked)
+    check_store(root)
     prepared = prepare(config, root)
     plan, source = prepared.plan, prepared.source
     for note in prepared.notes:
         said.print(words(note, "dim"))
     folder = run_folder(out, config, source.name)
+    check_apart(folder, root)
     make_folder(folder)
     with Store(root) as store:
         worker = Worker(
@@ -94,6 +96,7 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
 
     check_devices(config)
     root = store_folder(store_asked)
+    check_store(root, make=False)
     prepared = prepare(config, root)
     plan, store = prepared.plan, Store(root)
     missing = plan.missing(store)
