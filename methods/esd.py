@@ -8,6 +8,7 @@ concept would have predicted (equations 7 and 8):
     L = ‖ε_θ(x_t, c, t) − ε*‖²                x_t: a partly denoised latent of the concept's prompt
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -21,6 +22,12 @@ from erasure_bench.methods.base import EraseContext, MethodCard
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import UNetGroup
+from erasure_bench.methods.machinery.precision import (
+    TrainingPrecision,
+    in_precision,
+    precision_of,
+    trained_tensors,
+)
 from erasure_bench.methods.machinery.training import FineTune, OptimiserName
 from erasure_bench.methods.machinery.trajectories import trajectories
 from erasure_bench.models.diffusion_model import DiffusionModel
@@ -29,14 +36,20 @@ from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import SchedulerName
 
+ANCHOR = "anchor"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ESD:
-    """Settings of ESD; the defaults are the official diffusers code's for SD 1.4.
+    """Settings of ESD; the defaults are the official diffusers code's for SD 1.4, but for `precision`.
 
     What is trained: `parameters` decides the variant: cross-attention (ESD-x) for what a prompt
     names, the rest (ESD-u) for what a prompt only suggests. `eta` is η. `phrases` says whether a
-    concept's canonical phrase is erased or each of its target phrases in turn.
+    concept's canonical phrase is erased or each of its target phrases in turn. With `erase_from`, a
+    text or `anchor` for the concept's own, the concept is erased from the pictures of that text alone:
+    it takes the place of c in what is sampled and in what is trained, and
+
+        ε* = ε_from − (1 + η) (ε_c − ε_∅)
 
     On which latents: x_t is reached by `denoise_steps` steps of `scheduler` with `guidance_scale`,
     stopped at a step drawn uniformly, by the frozen `base` or by the model as it is being `edited`.
@@ -46,16 +59,17 @@ class ESD:
     timestep says, as its sampler leaves out the noisiest timestep and stops one step late.
     `image_size` is in pixels, None for the model's own.
 
-    How: `steps` steps of `optimiser` at `learning_rate`, each on `batch_size` latents that share a
-    timestep; `micro_batch` of them at a time, if given, and with `gradient_checkpointing` in less
-    memory and more time. With `trajectories` above 0, that many images per phrase are sampled once
-    and every step draws its latents from along them, which is many times faster than sampling anew
-    and gives less varied latents.
+    How: in `precision`, the model's own or another, `steps` steps of `optimiser` at `learning_rate`,
+    each on `batch_size` latents that share a timestep; `micro_batch` of them at a time, if given, and
+    with `gradient_checkpointing` in less memory and more time. With `trajectories` above 0, that many
+    images per phrase are sampled once and every step draws its latents from along them, which is many
+    times faster than sampling anew and gives less varied latents.
     """
 
     parameters: UNetGroup
     eta: float = 1.0
     phrases: Literal["canonical", "all"] = "canonical"
+    erase_from: str | None = None
     sampled_by: Literal["base", "edited"] = "base"
     denoise_steps: PositiveInt = 50
     guidance_scale: float = 3.0
@@ -63,6 +77,7 @@ class ESD:
     timestep: Literal["sampler", "interval"] = "sampler"
     steps_ahead: NonNegativeInt = 0
     image_size: PositiveInt | None = None
+    precision: TrainingPrecision = "model"
     steps: NonNegativeInt = 200
     optimiser: OptimiserName = "adam"
     learning_rate: PositiveFloat = 5e-5
@@ -82,14 +97,17 @@ class ESD:
                 "trajectories above 0 need sampled_by=base and timestep=sampler: "
                 "latents and targets are computed once, before training"
             )
+        if self.trajectories and self.erase_from is not None:
+            raise BenchError("erase_from needs trajectories=0: sampling along them asks for one text only")
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The UNet parameters that no longer know the concepts; each latent draws one of them."""
         check_concepts(concepts)
-        prompts = self.prompts(concepts)
-        base = model.frozen_copy()
+        erased = self.erased(concepts)
+        trained = in_precision(model, self.precision)
+        base = trained.frozen_copy()
         with FineTune(
-            model,
+            trained,
             self.parameters,
             learning_rate=self.learning_rate,
             steps=self.steps,
@@ -98,43 +116,70 @@ class ESD:
             weight_decay=self.weight_decay,
             gradient_checkpointing=self.gradient_checkpointing,
         ) as tuning:
-            lessons = self._lessons(base, model, prompts, tuning.generator)
+            lessons = self._lessons(base, trained, erased, tuning.generator)
             for _ in tuning:
-                tuning.minimise(losses(model, next(lessons), self.micro_batch or self.batch_size))
+                tuning.minimise(losses(trained, next(lessons), self.micro_batch or self.batch_size))
         return new_edit(
-            "esd", self, model, concepts, tensors=tuning.tensors, cost=tuning.cost, losses=tuning.losses
+            "esd",
+            dataclasses.replace(self, precision=precision_of(trained)),
+            model,
+            concepts,
+            tensors=trained_tensors(model, trained, self.parameters, tuning.tensors),
+            cost=tuning.cost,
+            losses=tuning.losses,
         )
 
-    def prompts(self, concepts: Sequence[Concept]) -> tuple[str, ...]:
-        """The phrases to erase."""
-        if self.phrases == "canonical":
-            return tuple(concept.target for concept in concepts)
-        return tuple(phrase for concept in concepts for phrase in concept.targets)
+    def erased(self, concepts: Sequence[Concept]) -> tuple["Erased", ...]:
+        """The phrases to erase, and from what."""
+        return tuple(
+            Erased(phrase, self._erased_from(concept, phrase))
+            for concept in concepts
+            for phrase in (concept.targets if self.phrases == "all" else (concept.target,))
+        )
+
+    def _erased_from(self, concept: Concept, phrase: str) -> str:
+        if self.erase_from is None:
+            return phrase
+        return concept.anchor if self.erase_from == ANCHOR else self.erase_from
 
     def _lessons(
-        self, base: DiffusionModel, model: DiffusionModel, prompts: Sequence[str], generator: Generator
+        self,
+        base: DiffusionModel,
+        model: DiffusionModel,
+        erased: Sequence["Erased"],
+        generator: Generator,
     ) -> Iterator["Lesson"]:
         if self.trajectories:
-            return self._along_trajectories(base, prompts, generator)
-        return self._sampled_anew(base, base if self.sampled_by == "base" else model, prompts, generator)
+            return self._along_trajectories(base, [one.phrase for one in erased], generator)
+        return self._sampled_anew(base, base if self.sampled_by == "base" else model, erased, generator)
 
     def _sampled_anew(
-        self, base: DiffusionModel, sampled_by: DiffusionModel, prompts: Sequence[str], generator: Generator
+        self,
+        base: DiffusionModel,
+        sampled_by: DiffusionModel,
+        erased: Sequence["Erased"],
+        generator: Generator,
     ) -> Iterator["Lesson"]:
         """As the official codes do it: every lesson samples its own latents."""
-        embeddings = base.encode_prompts(prompts)
+        concepts = base.encode_prompts([one.phrase for one in erased])
+        origins = base.encode_prompts([one.origin for one in erased])
         while True:
-            chosen = integers(generator, 0, len(prompts), self.batch_size)
+            chosen = integers(generator, 0, len(erased), self.batch_size)
             (step,) = integers(generator, 0, self.denoise_steps, 1)
             seeds = integers(generator, 0, 2**62, self.batch_size)
             latents, timestep = self._partly_denoised(
-                sampled_by, [prompts[row] for row in chosen], seeds, step
+                sampled_by, [erased[row].origin for row in chosen], seeds, step
             )
             if self.timestep == "interval":
                 (timestep,) = integers(generator, *self.interval(step, base.num_train_timesteps), 1)
             with torch.no_grad():
-                target = away_from(*base.predict_noise_pair(latents, timestep, embeddings[chosen]), self.eta)
-            yield Lesson(latents, timestep, embeddings[chosen], target)
+                pair = base.predict_noise_pair(latents, timestep, concepts[chosen])
+                if self.erase_from is None:
+                    target = away_from(*pair, self.eta)
+                else:
+                    origin = base.predict_noise(latents, timestep, origins[chosen])
+                    target = erased_from(origin, *pair, self.eta)
+            yield Lesson(latents, timestep, origins[chosen], target)
 
     def _along_trajectories(
         self, base: DiffusionModel, prompts: Sequence[str], generator: Generator
@@ -192,6 +237,13 @@ class ESD:
         return first, last
 
 
+class Erased(NamedTuple):
+    """A phrase, and the text whose pictures it is erased from: mostly itself."""
+
+    phrase: str
+    origin: str
+
+
 class Lesson(NamedTuple):
     """Latents and targets [n, channels, height, width], their timestep, prompts [n, tokens, width]."""
 
@@ -204,6 +256,11 @@ class Lesson(NamedTuple):
 def away_from(unconditional: Tensor, conditional: Tensor, eta: float) -> Tensor:
     """ε_∅ − η (ε_c − ε_∅): the prediction guided away from the concept (equation 7); all of one shape."""
     return unconditional - eta * (conditional - unconditional)
+
+
+def erased_from(origin: Tensor, unconditional: Tensor, conditional: Tensor, eta: float) -> Tensor:
+    """ε_from − (1 + η) (ε_c − ε_∅), which is `away_from` where ε_from is ε_c; all of one shape."""
+    return origin - (1 + eta) * (conditional - unconditional)
 
 
 def losses(model: DiffusionModel, lesson: Lesson, micro_batch: int) -> Iterator[Tensor]:
@@ -224,6 +281,7 @@ def eta_from_negative_guidance(negative_guidance: float) -> float:
 
 
 OFFICIAL: dict[str, Any] = {
+    "precision": "bfloat16",
     "eta": eta_from_negative_guidance(2.0),
     "sampled_by": "base",
     "scheduler": "pndm",
@@ -232,6 +290,7 @@ OFFICIAL: dict[str, Any] = {
     "learning_rate": 5e-5,
 }
 PAPER: dict[str, Any] = {
+    "precision": "float32",
     "eta": 1.0,
     "sampled_by": "edited",
     "scheduler": "ddim",
@@ -241,6 +300,7 @@ PAPER: dict[str, Any] = {
     "learning_rate": 1e-5,
 }
 MICROWORLD: dict[str, Any] = {
+    "precision": "model",
     "scheduler": "ddim",
     "denoise_steps": 20,
     "trajectories": 16,
@@ -276,9 +336,13 @@ def _card(
 
 
 NOTES = (
-    "Preset official is the diffusers code (25613d2), which trains in bf16 and at 1024 × 1024 pixels "
-    "whatever the model; here precision and size are the model's own (--dtype bfloat16, "
-    "--method-option image_size=1024). Preset paper is the compvis code (a2189e9)."
+    "Preset official is the diffusers code (25613d2). It trains in bf16, weights and Adam's moments alike, "
+    "where most updates of 5e-5 are rounded away: the weights move less than half as far as in fp32 "
+    "(--method-option precision=float32). Its edit is what that code saves, the trained weights in bf16; "
+    "latents stay fp32 between the network's calls. That code also samples at 1024 × 1024 pixels whatever "
+    "the model; here the size is the model's own (--method-option image_size=1024). Its --erase_from is "
+    "erase_from. Preset paper is the compvis code (a2189e9), which trains in fp32; its --seperator is "
+    "phrases=all. Left out: SDXL."
 )
 
 ESD_X = _card("esd-x", "xattn", paper={}, notes="Trains the cross-attention.")

@@ -278,13 +278,20 @@ class DiffusionModel:
             for name, parameter in self.parts[part].named_parameters()
         }
 
-    def frozen_copy(self) -> "DiffusionModel":
-        """The model as it is now, with its own UNet and text encoder; tokenizer and autoencoder shared."""
+    def frozen_copy(self, dtype: torch.dtype | None = None) -> "DiffusionModel":
+        """The model as it is now, with its own UNet and text encoder; tokenizer and autoencoder shared.
+
+        In another `dtype` if one is given, and then with an autoencoder of its own.
+        """
         frozen = copy.copy(self)
-        frozen.parts = {
-            name: part if name == "vae" else copy.deepcopy(part).eval().requires_grad_(False)
-            for name, part in self.parts.items()
-        }
+        frozen.dtype = dtype or self.dtype
+        kept = {"vae"} if frozen.dtype == self.dtype else set()
+        copies = {name: copy.deepcopy(part) for name, part in self.parts.items() if name not in kept}
+        for part in copies.values():
+            nn.Module.to(
+                part.eval().requires_grad_(False), frozen.dtype
+            )  # diffusers' own warns about nothing
+        frozen.parts = {name: copies.get(name, part) for name, part in self.parts.items()}
         return frozen
 
     def _embeddings(self, prompts: Prompts, count: int) -> Tensor:

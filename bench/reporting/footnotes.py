@@ -60,6 +60,7 @@ def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[Note]
         for method in plan.methods
         if method.name in evidence.read_as
     ]
+    notes += _trained_otherwise(plan)
     for case in plan.cases:
         asked = len(plan.suite.prompts[case.concept.name])
         if dropped := asked - len(case.prompts(plan.suite)):
@@ -120,6 +121,16 @@ def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[Note]
             )
         )
     return notes
+
+
+def _trained_otherwise(plan: Plan) -> list[Note]:
+    """Which methods train in another precision than pictures are drawn in, by their setting `precision`."""
+    by_precision: dict[str, list[str]] = {}
+    for method in plan.methods:
+        precision = method.settings.get("precision", "model")
+        if precision not in ("model", plan.config.dtype):
+            by_precision.setdefault(str(precision), []).append(method.name)
+    return [Note(f"Trained in {precision}: {', '.join(names)}.") for precision, names in by_precision.items()]
 
 
 def _presets(plan: Plan) -> str:

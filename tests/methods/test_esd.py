@@ -1,5 +1,7 @@
 """ESD: the paper's target, its gradient, the latents of both official codes, and where gradients go."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,11 @@ TINY = {"parameters": "xattn", "scheduler": "ddim", "denoise_steps": 4, "steps":
 
 def first_lesson(method: ESD, model: DiffusionModel, *concepts: Concept, seed: int = 0) -> Lesson:
     generator = torch.Generator().manual_seed(seed)
-    return next(method._lessons(model.frozen_copy(), model, method.prompts(concepts), generator))
+    return next(method._lessons(model.frozen_copy(), model, method.erased(concepts), generator))
+
+
+def phrases(method: ESD) -> list[str]:
+    return [one.phrase for one in method.erased([CAT, DOG])]
 
 
 def test_target_lies_opposite_to_the_concept():
@@ -51,6 +57,28 @@ def test_lesson_holds_the_base_models_answer(tiny_model, options):
     unconditional = tiny_model.predict_noise(lesson.latents, lesson.timestep, "")
     conditional = tiny_model.predict_noise(lesson.latents, lesson.timestep, "grumpy cat")
     torch.testing.assert_close(lesson.target, 2.5 * unconditional - 1.5 * conditional, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("source", ["a cat", "anchor"])
+def test_erased_from_another_text(tiny_model, source):
+    """The diffusers code's --erase_from: with its negative guidance ng, ε_from − ng (ε_c − ε_∅), and x_t and
+    the trained prompt are that text's."""
+    concept = dataclasses.replace(CAT, anchor="a cat")
+    method = ESD(**TINY, eta=eta_from_negative_guidance(3.0), erase_from=source, batch_size=3)
+
+    lesson = first_lesson(method, tiny_model, concept, seed=3)
+
+    assert lesson.timestep < 750, "so that x_t is more than noise"
+    empty, erased, origin = (
+        tiny_model.predict_noise(lesson.latents, lesson.timestep, text)
+        for text in ("", "grumpy cat", "a cat")
+    )
+    torch.testing.assert_close(lesson.target, origin - 3.0 * (erased - empty), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(lesson.embeddings, tiny_model.encode_prompts(["a cat"] * 3))
+    own = first_lesson(ESD(**TINY, erase_from="grumpy cat", batch_size=3), tiny_model, CAT, seed=3)
+    plain = first_lesson(ESD(**TINY, batch_size=3), tiny_model, CAT, seed=3)
+    assert torch.equal(own.latents, plain.latents) and not torch.equal(own.latents, lesson.latents)
+    torch.testing.assert_close(own.target, plain.target, rtol=1e-4, atol=1e-4)
 
 
 def test_gradient_equals_finite_differences_of_the_formula(tiny_model_dir):
@@ -202,11 +230,11 @@ def test_sampled_by_the_edited_model_follows_it(tiny_model):
     for sampled_by, moves in (("base", False), ("edited", True)):
         method = ESD(**TINY | {"denoise_steps": 2}, sampled_by=sampled_by, timestep="interval")
         model, base = tiny_model.frozen_copy(), tiny_model.frozen_copy()
-        before = next(method._lessons(base, model, ("cat",), torch.Generator().manual_seed(1)))
+        before = next(method._lessons(base, model, method.erased([CAT]), torch.Generator().manual_seed(1)))
         with torch.no_grad():
             for parameter in select(model.parts, "full").values():
                 parameter.mul_(1.1)
-        after = next(method._lessons(base, model, ("cat",), torch.Generator().manual_seed(1)))
+        after = next(method._lessons(base, model, method.erased([CAT]), torch.Generator().manual_seed(1)))
         assert torch.equal(before.latents, after.latents) != moves
 
 
@@ -240,8 +268,8 @@ def test_micro_batches_change_nothing(tiny_model):
 
 
 def test_every_concept_and_phrase_is_drawn(tiny_model):
-    assert ESD(parameters="xattn").prompts([CAT, DOG]) == ("grumpy cat", "dog")
-    assert ESD(parameters="xattn", phrases="all").prompts([CAT, DOG]) == ("grumpy cat", "angry cat", "dog")
+    assert phrases(ESD(parameters="xattn")) == ["grumpy cat", "dog"]
+    assert phrases(ESD(parameters="xattn", phrases="all")) == ["grumpy cat", "angry cat", "dog"]
     lesson = first_lesson(ESD(**TINY, batch_size=16), tiny_model, CAT, DOG)
 
     known = tiny_model.encode_prompts(["grumpy cat", "dog"])
@@ -254,7 +282,7 @@ def test_every_concept_and_phrase_is_drawn(tiny_model):
 def test_every_latent_belongs_to_the_phrase_it_is_scored_for(tiny_model, monkeypatch, options, phrases):
     """Every phrase of both concepts is drawn; x_t was sampled from it, and embedding and target are its."""
     method = ESD(**TINY, phrases=phrases, batch_size=24, **options)
-    prompts = method.prompts([CAT, DOG])
+    prompts = [one.phrase for one in method.erased([CAT, DOG])]
     sampled: list[tuple[str, torch.Tensor]] = []
 
     def partly(model, texts, seeds, **settings):
@@ -298,5 +326,7 @@ def test_gradient_checkpointing_changes_nothing(tiny_model):
 def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(BenchError, match="sampled_by=base"):
         ESD(parameters="xattn", trajectories=4, sampled_by="edited")
+    with pytest.raises(BenchError, match="trajectories=0"):
+        ESD(parameters="xattn", trajectories=4, erase_from="animal")
     with pytest.raises(BenchError, match="timestep=interval"):
         ESD(parameters="xattn", steps_ahead=2)

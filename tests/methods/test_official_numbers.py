@@ -12,6 +12,7 @@ ESD_OFFICIAL = ESD | {
     "timestep": "sampler",
     "steps": 200,
     "learning_rate": 5e-5,
+    "precision": "bfloat16",
 }
 ESD_PAPER = ESD | {
     "eta": 1.0,
@@ -19,6 +20,7 @@ ESD_PAPER = ESD | {
     "timestep": "interval",
     "steps": 1000,
     "learning_rate": 1e-5,
+    "precision": "float32",
 }
 CA_COMPVIS = {
     "scheduler": "ddim",

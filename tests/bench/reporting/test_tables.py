@@ -336,6 +336,22 @@ def test_notes_say_with_what_the_pictures_were_drawn(fake: ModuleType, tmp_path:
     assert any("versions' own" in note for note in second["notes"])
 
 
+def test_notes_say_which_methods_train_in_another_precision(fake: ModuleType, tmp_path: Path) -> None:
+    methods = [
+        fake.method("none"),
+        fake.method("dim", strength=0.5, precision="bfloat16"),
+        fake.method("dusky", strength=0.25, precision="model"),
+        fake.method("dark", strength=0.75, precision="float32"),
+    ]
+    plan = fake.tiny_plan(methods=methods)
+    fake.run(plan, tmp_path / "store", tmp_path / "out", fake.FakeWorker(Store(tmp_path / "store")))
+
+    document = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+
+    assert plan.config.dtype == "float32"
+    assert [note for note in document["notes"] if "Trained" in note] == ["Trained in bfloat16: dim."]
+
+
 def test_a_number_that_lacks_pictures_is_never_the_best(fake: ModuleType, tmp_path: Path) -> None:
     strengths = {"dim": 0.5, "dusky": 0.25, "dark": 0.75}
     methods = [fake.method(name, strength=strength) for name, strength in strengths.items()]
