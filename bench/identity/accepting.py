@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from erasure_bench.bench.identity.fingerprints import Fingerprints, NoLonger, NotHere, fingerprints_of
-from erasure_bench.bench.identity.ids import code_version
 from erasure_bench.bench.identity.table import KINDS, Accepted, Fingerprint, Kind, accepted, bound, write
 from erasure_bench.environment import go_offline
+from erasure_bench.prompt_suites.foreign.sources import code_digest
 
 COMMAND = "python -m erasure_bench.bench.identity.accepting"
 
@@ -43,7 +43,7 @@ def outdated() -> Iterator[Outdated]:
         for name, module in bound(kind).items():
             if name not in entries:
                 yield Outdated(kind, name, "is not in the table")
-            elif entries[name].code != code_version(module):
+            elif entries[name].code != code_digest(module):
                 yield Outdated(kind, name, "its code has another digest")
         for name in entries.keys() - bound(kind).keys():
             yield Outdated(kind, name, "is registered no longer")
@@ -79,7 +79,7 @@ def accept(names: frozenset[str], let_pass: frozenset[str], everything: bool) ->
         before = accepted(kind)
         entries = {}
         for name, module in bound(kind).items():
-            code, old = code_version(module), before.get(name)
+            code, old = code_digest(module), before.get(name)
             known = old is not None and old.code == code and not everything
             if old is not None and (known or (names and name not in names)):
                 entries[name] = old

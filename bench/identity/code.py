@@ -1,7 +1,7 @@
 """How an id names code: by its version where the code here is the accepted one, else by its digest."""
 
-from erasure_bench.bench.identity.ids import code_version
 from erasure_bench.bench.identity.table import Kind, accepted, bound
+from erasure_bench.prompt_suites.foreign.sources import code_digest
 
 
 def code_of(kind: Kind, name: str, module: str) -> str:
@@ -9,9 +9,9 @@ def code_of(kind: Kind, name: str, module: str) -> str:
 
     So someone who changes code never gets a result of the code before, while a change that was
     shown to change no number keeps all results. `module` is where the code lies: something of the
-    same name from elsewhere is named by its digest. Raises as `code_version` does.
+    same name from elsewhere is named by its digest. Raises as `code_digest` does.
     """
-    digest = code_version(module)
+    digest = code_digest(module)
     entry = accepted(kind).get(name) if bound(kind).get(name) == module else None
     return digest if entry is None or entry.code != digest else f"{name} {entry.version}"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from erasure_bench.bench.identity.code import code_of, code_of_part
-from erasure_bench.bench.identity.ids import code_version, content_id, plain
+from erasure_bench.bench.identity.ids import content_id, plain
 from erasure_bench.bench.planning.config import OFFICIAL, Options
 from erasure_bench.bench.storage.memory import recall, remember
 from erasure_bench.bench.words.showing import one_line
@@ -24,6 +24,7 @@ from erasure_bench.models.zoo import ModelSource
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.foreign.errors import in_one_line
 from erasure_bench.prompt_suites.foreign.files import absolute, in_file
+from erasure_bench.prompt_suites.foreign.sources import code_digest
 
 BASELINE = next(iter(METHODS))
 """The base model's own row: the first method of the registry."""
@@ -96,7 +97,7 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
     digest, code = _code_of(name, target)
     asked = {"target": target, "preset": preset, "options": options, "code": digest}
     # The registry parses the options, so its code counts for the settings, though not for the edit.
-    note = memory / f"{content_id({**asked, 'registry': code_version(REGISTRY)})}.json"
+    note = memory / f"{content_id({**asked, 'registry': code_digest(REGISTRY)})}.json"
     remembered = recall(note)
     if remembered is None or not remembered.keys() >= _REMEMBERED:
         method, card = build_method(name, preset, options), method_card(name)
@@ -190,9 +191,15 @@ def _code_of(name: str, target: str) -> tuple[str, str]:
     """The digest of a method's code, and how an id names that code."""
     module = target.partition(":")[0]
     try:
-        return code_version(module), code_of("method", name, module)
+        return code_digest(module), code_of("method", name, module)
     except (ModuleNotFoundError, SyntaxError) as error:  # an installed package's mistake
         raise BenchError(f"method {name!r} cannot be loaded from {target}: {error}") from error
+
+
+def check_unchanged(chosen: ChosenMethod) -> None:
+    """Raises BenchError where a user's file is no longer what the plan was made for."""
+    if chosen.file and _code_of(chosen.file, method_target(chosen.file))[1] != chosen.code:
+        raise BenchError(f"{chosen.file}: the code changed while the run was going on; run again")
 
 
 def default_settings(build: type) -> dict[str, Any]:

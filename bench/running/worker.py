@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod
+from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod, check_unchanged
 from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask
 from erasure_bench.bench.running.libraries import quiet_libraries
@@ -202,6 +202,7 @@ class Worker:
         from erasure_bench.methods.base import EraseContext
         from erasure_bench.methods.registry import build_method
 
+        check_unchanged(chosen)
         method = build_method(chosen.registered, chosen.preset, chosen.options)
         context = EraseContext(
             seed=task.seed or 0,

@@ -1,6 +1,5 @@
 """Methods and evaluators in a user's own file: PATH.py:NAME, where NAME is a class or a card."""
 
-import ast
 import inspect
 import os
 import sys
@@ -13,12 +12,11 @@ from typing import Any, NamedTuple
 
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.foreign.errors import contained, described
-from erasure_bench.prompt_suites.foreign.rooms import builtins_for
-from erasure_bench.prompt_suites.foreign.syntax import syntax_digest
+from erasure_bench.prompt_suites.foreign.rooms import MODULE_PREFIX, builtins_for
+from erasure_bench.prompt_suites.foreign.sources import digest_of_file
 from erasure_bench.prompt_suites.user_paths import user_path
 
 SUFFIX = ".py"
-MODULE_PREFIX = "user_file_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +50,10 @@ def in_file(name: str) -> bool:
 def file_target(name: str, wanted: Wanted) -> str:
     """A registry's kind of target, `module:NAME`, of what PATH.py:NAME means; imports the file.
 
-    The module is named by a digest of the file's code. So two files never share a module unless
-    their code is the same, the name is the same wherever the file lies, and a comment, a docstring
-    or a line break does not change it. A file whose code has changed is imported anew.
+    The module is named by a digest of the file's code and that of what it imports from beside it. So two
+    files never share a module unless their code is the same, the name is the same wherever the file
+    lies, and a comment, a docstring or a line break does not change it. A file is imported anew where its
+    code has changed, or that beside it.
 
     Raises BenchError, in one line, where the file cannot be read or imported or has no such name.
     """
@@ -118,8 +117,8 @@ def _module(place: _Place, noun: str) -> ModuleType:
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{place.written}: cannot be read: {getattr(error, 'strerror', error)}") from error
     try:
-        name = MODULE_PREFIX + syntax_digest(ast.parse(source, filename=str(place.path)))[:16]
         code = compile(source, str(place.path), "exec", dont_inherit=True)
+        name = MODULE_PREFIX + digest_of_file(place.path, own_only=True)[:16]
     except (SyntaxError, ValueError) as error:  # ValueError: null bytes
         raise BenchError(f"{place.written}, {described(error, place.path)}") from error
     known = sys.modules.get(name)
@@ -129,11 +128,14 @@ def _module(place: _Place, noun: str) -> ModuleType:
 
 
 def _imported(name: str, place: _Place, code: Any) -> ModuleType:
-    spec = spec_from_file_location(name, place.path)
+    folder = place.path.parent
+    spec = spec_from_file_location(name, place.path, submodule_search_locations=[str(folder)])
     assert spec is not None
     module = module_from_spec(spec)
-    module.__dict__["__builtins__"] = builtins_for(place.path)
+    module.__dict__["__builtins__"] = builtins_for(name, folder)
     before = sys.modules.get(name)
+    for beside in [other for other in sys.modules if other.startswith(f"{name}.")]:
+        del sys.modules[beside]  # the same code of another folder
     sys.modules[name] = module  # as an import does: a dataclass looks its own module up
     try:
         # Not by the spec's loader, which would leave compiled code beside the user's file.

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from erasure_bench.bench.cli.app import run_command
-from erasure_bench.bench.identity import ids
-from erasure_bench.bench.planning.chosen import ChosenMethod, choose_method, row_name
+from erasure_bench.bench.planning.chosen import ChosenMethod, check_unchanged, choose_method, row_name
 from erasure_bench.bench.planning.tasks import EraseTask
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign import sources
 
 METHOD = """
 from dataclasses import dataclass
@@ -99,23 +99,34 @@ def test_ids_change_with_the_code_and_the_settings_only(mine: Path, tmp_path: Pa
     assert erase_id(choose()) != before
 
 
-def test_ids_cover_what_the_file_imports_from_our_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: set[str] = set()
-    read_code = ids._read_code
-
-    def watched(path: Path, modified: int, name: str) -> object:
-        read.add(name)
-        return read_code(path, modified, name)
-
-    monkeypatch.setattr(ids, "_read_code", watched)
-    choose()
+def test_ids_cover_what_lies_beside_the_file_and_what_it_imports_from_our_rooms(mine: Path) -> None:
+    mine.write_text(METHOD.replace("from dataclasses", "import helper\nfrom dataclasses", 1))
+    helper = mine.with_name("helper.py")
+    helper.write_text("x = 1\n")
+    before = erase_id(choose())
+    helper.write_text("x = 2\n")
+    assert erase_id(choose()) != before
+    helper.write_text("x = 1\n")
+    assert erase_id(choose()) == before
+    walk = sources._Walk(sources.FILE, mine)
     assert {
+        "<file>.helper",
         "erasure_bench.methods.base",
         "erasure_bench.methods.edit",
         "erasure_bench.models.guidance",
         "erasure_bench.models.diffusion_model",
-    } <= read
-    assert [name for name in read if name.startswith("user_file_")]
+    } <= walk.sources.keys()
+
+
+def test_a_file_that_changes_during_a_run_is_not_taken_for_what_was_planned(mine: Path) -> None:
+    chosen = choose()
+    check_unchanged(chosen)
+    check_unchanged(choose_method("uce", "official", {}, Path("memory")))
+    mine.write_text(METHOD.replace("(self.words)", "(self.words + 's')"))
+    with pytest.raises(
+        BenchError, match=r"mine\.py:Mine: the code changed while the run was going on; run again"
+    ):
+        check_unchanged(chosen)
 
 
 def test_settings_that_are_no_plain_values_are_refused(mine: Path) -> None:

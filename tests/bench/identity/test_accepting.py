@@ -58,7 +58,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     for module in (accepting, code, table):
         monkeypatch.setattr(module, "bound", lambda kind: {"blur": "a.module"} if kind == "method" else {})
     for module in (accepting, code):
-        monkeypatch.setattr(module, "code_version", lambda module: world.digest)
+        monkeypatch.setattr(module, "code_digest", lambda module: world.digest)
     monkeypatch.setattr(accepting, "fingerprints_of", lambda kind: world.fingerprints)
     accepted.cache_clear()
     assert accept(NOTHING, NOTHING, everything=False) == []

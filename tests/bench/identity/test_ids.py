@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from erasure_bench.bench.identity.ids import canonical_json, code_version, content_id, module_file
+from erasure_bench.bench.identity.ids import canonical_json, content_id
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, PlannedImage, PlannedImages, ScoreTask
 from erasure_bench.prompt_suites.concepts import Concept
@@ -110,48 +110,3 @@ def test_equal_values_have_one_spelling() -> None:
 def test_an_object_without_a_value_cannot_enter_an_id() -> None:
     with pytest.raises(TypeError, match="cannot be part of a content id"):
         content_id({"model": object()})
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package `codeversiontest` with a method module that imports a helper, relatively and lazily."""
-    folder = tmp_path / "codeversiontest"
-    folder.mkdir()
-    (folder / "__init__.py").write_text('"""Doc."""\n')
-    (folder / "method.py").write_text(
-        '"""Doc."""\nfrom . import helper\n\n\ndef erase():\n    """Doc."""\n'
-        "    from codeversiontest.late import g\n"
-        "    return helper.f() + g()  # sum\n"
-    )
-    (folder / "helper.py").write_text("def f():\n    return 1\n")
-    (folder / "late.py").write_text("def g():\n    return 1\n")
-    (folder / "unused.py").write_text("x = 1\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return folder
-
-
-def test_comments_docstrings_and_layout_keep_the_code_version(package: Path) -> None:
-    before = code_version("codeversiontest.method")
-    (package / "method.py").write_text(
-        '"""Another docstring."""\n# a comment\nfrom . import helper\ndef erase():\n'
-        "    from codeversiontest.late import g\n    return (helper.f()\n            + g())\n"
-    )
-    (package / "unused.py").write_text("x = 2\n")
-    assert code_version("codeversiontest.method") == before
-
-
-@pytest.mark.parametrize("changed", ["method.py", "helper.py", "late.py", "__init__.py"])
-def test_code_changes_the_version_through_every_import(package: Path, changed: str) -> None:
-    before = code_version("codeversiontest.method")
-    with (package / changed).open("a") as file:
-        file.write("\nextra = 1\n")
-    assert code_version("codeversiontest.method") != before
-
-
-def test_the_closure_follows_our_rooms_and_no_library() -> None:
-    assert module_file("erasure_bench.prompt_suites.suite") is not None
-    version = code_version("erasure_bench.prompt_suites.suite")
-    assert version != code_version("erasure_bench.prompt_suites.concepts")
-    assert len(version) == 64
-    with pytest.raises(ModuleNotFoundError):
-        code_version("erasure_bench.prompt_suites.nothing_here")

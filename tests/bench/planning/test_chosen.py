@@ -32,7 +32,7 @@ def test_settings_are_remembered_until_the_code_or_the_options_change(
         assert choose_method("sld-medium", "official", {}, tmp_path) == first
         with pytest.raises(AssertionError):
             choose_method("sld-strong", "official", {}, tmp_path)
-        patch.setattr(chosen, "code_version", lambda module: "another")
+        patch.setattr(chosen, "code_digest", lambda module: "another")
         with pytest.raises(AssertionError):
             choose_method("sld-medium", "official", {}, tmp_path)
 

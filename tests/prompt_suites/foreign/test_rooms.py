@@ -56,10 +56,8 @@ def test_a_module_of_that_name_beside_the_file_is_the_users(
     path.write_text(
         "from models import guidance\nclass Mine:\n    def erase(self, *_):\n        return (guidance,)\n"
     )
-    try:
-        assert what_it_got(path) == ("theirs",)
-    finally:
-        sys.modules.pop("models")
+    assert what_it_got(path) == ("theirs",)
+    assert "models" not in sys.modules
 
 
 def test_a_folder_without_our_module_in_it_does_not_hide_ours(tmp_path: Path) -> None:
