@@ -5,10 +5,11 @@ from collections import Counter, defaultdict
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 
 from erasure_bench.bench.planning.plan import Cell
 from erasure_bench.bench.planning.tasks import DOING, EraseTask, GenerateTask, Task, TaskKind
+from erasure_bench.bench.running.bars import Bars
 from erasure_bench.bench.running.executor import Failure
 from erasure_bench.bench.words.showing import one_line
 
@@ -100,15 +101,7 @@ class LiveProgress(Quiet):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = console.is_terminal
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}", markup=False),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
-            console=console,
-            transient=True,
-            disable=not self._live,
-        )
+        self._progress = Bars(console, disable=not self._live)
         self._whole: TaskID | None = None
         self._part: TaskID | None = None
         self._pace = Pace(())
