@@ -17,9 +17,9 @@ import pandas as pd
 from erasure_bench.bench.planning.config import RunConfig, seeds
 from erasure_bench.bench.planning.prepare import prepare
 from erasure_bench.bench.reporting.merging import found_cells, read_part
-from erasure_bench.bench.reporting.record import RUN, portable, read_record
+from erasure_bench.bench.reporting.record import portable, read_record, write_record
+from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.storage.atomic import write_text
-from erasure_bench.bench.words.showing import in_json
 from erasure_bench.methods.registry import METHODS
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.registry import suite_card, suite_names
@@ -85,7 +85,7 @@ def complete(config: RunConfig, out: Path, work: Path) -> None:
     for name in KEEP:
         shutil.copyfile(whole / name, out / name)
     record = {key: value for key, value in read_record(whole).items() if key != "merged"}
-    write_text(out / RUN, in_json(portable(record)))
+    write_record(out, portable(record))
 
 
 def documents(folder: Path) -> dict[str, Mapping[str, Any]]:

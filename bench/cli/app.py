@@ -291,6 +291,10 @@ def merge(
         list[str], typer.Argument(metavar="RUN", help="Runs' folders, or their names below runs/.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of the merged results.", callback=_expanded)],
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", help="Run the files of code (PATH.py:NAME) that the runs name."),
+    ] = False,
     store: Store = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -302,7 +306,7 @@ def merge(
     """
     from erasure_bench.bench.cli.commands.finished import merge_runs
 
-    return merge_runs(runs, out, store, data_dir, as_json=as_json)
+    return merge_runs(runs, out, store, data_dir, trust_code=trust_code, as_json=as_json)
 
 
 @app.command(no_args_is_help=True)

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 from erasure_bench.bench.planning.cases import slug
 from erasure_bench.bench.reporting.record import read_record
+from erasure_bench.bench.storage.store import Entry, Store
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 
 class FoundEdit(NamedTuple):
-    """An edit's folder in the store, the base model as the run was asked for it, what the run says of it."""
+    """An edit in the store, the base model as the run was asked for it, what the run says of it."""
 
-    folder: Path
+    entry: Entry
     model: str
     origin: dict[str, Any]
 
@@ -37,25 +38,26 @@ def find_edit(run: Path, method: str, concept: str | None, seed: int | None) -> 
     cells = _narrowed(cells, "seed", seed, "--seed")
     if len({cell["edit"] for cell in cells}) > 1:
         raise BenchError(f"{run} has several edits of {method}: choose one with {_choice(cells)}")
-    folder = Path(record["store"]) / cells[0]["edit"]
-    if not folder.is_dir():
+    store, edit = Store(Path(record["store"])), cells[0]["edit"].rpartition("/")[2]
+    if not store.has("erase", edit):
+        gone = store.folder("erase", edit)
         why = next((failure["reason"] for failure in record["failures"] if _is_of(failure, cells)), None)
         raise BenchError(
             f"{run}: the erasure of {cells[0]['concept']} by {method} failed: {why}"
             if why
-            else f"the store has no {folder}: it was moved or removed; run the same bench run again"
+            else f"the store has no {gone}: it was moved or removed; run the same bench run again"
         )
     seeds = [cell["seed"] for cell in cells]
     origin = {
-        "made_by": f"erasure-bench {record['versions']['erasure-bench']}",
+        "made_by": f"erasure-bench {record['versions'].get('erasure-bench', '')}",
         "row": method,
         "preset": settings[method]["preset"],
         "seed": seeds[0] if len(seeds) == 1 else seeds,
         "suite": f"{record['suite']} {record['suite_version']}",
         "base": record["model"],
-        "edit": folder.name,
+        "edit": edit,
     }
-    return FoundEdit(folder, record["config"]["model"] or record["model"], origin)
+    return FoundEdit(store.entry("erase", edit), record["config"]["model"] or record["model"], origin)
 
 
 def _choice(cells: Sequence[dict[str, Any]]) -> str:

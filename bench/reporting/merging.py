@@ -2,7 +2,8 @@
 
 A run's folder says of every cell the id of all that its scores depend on. A cell of the whole plan is
 taken from the first run that has it under the id that it has here and now: what was made by other code,
-settings, weights or prompts is never taken for it.
+settings, weights or prompts is never taken for it. The scores are bound to their run.json by its digests, and
+counted against the plan.
 """
 
 from collections import Counter
@@ -15,13 +16,14 @@ from pandas import DataFrame
 
 from erasure_bench.bench.planning.config import RunConfig, parse_config
 from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.reporting.counting import CELL, check_scores, read_scores
 from erasure_bench.bench.reporting.evidence import CellKey, Evidence, joined
 from erasure_bench.bench.reporting.record import cost_of, failure_of, key_of, read_record
 from erasure_bench.bench.reporting.results import SCORES
-from erasure_bench.bench.reporting.scores import RUN_COLUMNS
+from erasure_bench.bench.reporting.run_file import bound
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.files import in_file
 
-_KEY = ["method", "concept", "seed"]
 _EACH_RUNS_OWN = {
     "methods",
     "seeds",
@@ -47,11 +49,21 @@ class Part(NamedTuple):
 
 
 def read_part(folder: Path) -> Part:
-    """Raises BenchError for a folder without a run, or with one that does not say its cells' ids."""
-    record = read_record(folder)
-    if not all("id" in cell for cell in record.get("cells", [{}])):
-        raise BenchError(f"{folder}: made by a version that cannot be merged; run the same bench run again")
-    return Part(folder, record)
+    """Raises BenchError for a folder without a run, or with a changed one or another version's."""
+    return Part(folder, read_record(folder))
+
+
+def foreign_code(parts: Iterable[Part]) -> dict[str, Path]:
+    """Files of code that the runs name, each with the folder of the first run that does.
+
+    To merge the runs is to import these files: nobody who only received a folder asked for that.
+    """
+    found: dict[str, Path] = {}
+    for part in parts:
+        for name in (*part.config.methods, *part.config.evaluators):
+            if in_file(name):
+                found.setdefault(name, part.folder)
+    return found
 
 
 def whole_config(parts: Sequence[Part], data_dir: Path | None = None) -> RunConfig:
@@ -132,18 +144,17 @@ def _scores(plan: Plan, taken: Iterable[tuple[Part, set[CellKey]]]) -> DataFrame
         if not keys:
             continue
         path = part.folder / SCORES
-        try:
-            frame = pd.read_parquet(path, columns=list(RUN_COLUMNS))
-        except (OSError, ValueError) as error:
-            raise BenchError(f"{path} cannot be read ({error}); run the same bench run again") from error
-        frames.append(frame[pd.MultiIndex.from_frame(frame[_KEY]).isin(keys)])
+        frame = read_scores(bound(part.folder, part.record, SCORES), path)
+        own = frame[pd.MultiIndex.from_frame(frame[CELL]).isin(keys)]
+        check_scores(own, plan, keys, map(failure_of, part.record["failures"]), path)
+        frames.append(own)
     scores = pd.concat(frames, ignore_index=True)
     # In the plan's order, whichever run a cell came from.
     order = {_key(cell): place for place, cell in enumerate(plan.cells)}
-    places = pd.MultiIndex.from_frame(scores[_KEY]).map(order)
+    places = pd.MultiIndex.from_frame(scores[CELL]).map(order)
     scores = scores.iloc[places.argsort(kind="stable")].reset_index(drop=True)
     again = _drawn_before(plan)
-    where = pd.MultiIndex.from_frame(scores[[*_KEY, "prompt_id"]])
+    where = pd.MultiIndex.from_frame(scores[[*CELL, "prompt_id"]])
     return scores.assign(repeated=where.isin(again) if again else False)
 
 

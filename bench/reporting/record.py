@@ -2,21 +2,21 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.plan import Cell, Plan
 from erasure_bench.bench.reporting.evidence import CellKey, Evidence
+from erasure_bench.bench.reporting.run_file import RESULTS, RUN, Json, opened, sealed
 from erasure_bench.bench.reporting.scores import CellCost
 from erasure_bench.bench.running.executor import Failure
 from erasure_bench.bench.running.versions import git_revision, hardware
+from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.storage.store import Store
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.bench.words.showing import in_json
 
-RUN = "run.json"
-Json = dict[str, Any]
 _ELSEWHERE = ("rows", "notes", "cautions", "provenance", "failures")
 """What leaderboard.json has and run.json has not, or in another form."""
 OF_ONE_STORE = ("edit", "images")
@@ -59,12 +59,13 @@ def run_record(
 
 
 def read_record(run: Path) -> Json:
-    """A run's run.json; raises BenchError where it cannot be read."""
-    try:
-        record: Json = json.loads((run / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{run / RUN} cannot be read ({error}); run the same bench run again") from error
-    return record
+    """A run's run.json; raises BenchError where it cannot be read, or is not what this version wrote."""
+    return opened(run / RUN)
+
+
+def write_record(run: Path, record: Mapping[str, Any], results: Iterable[str] = RESULTS) -> None:
+    """Writes run.json, the last file of a run's folder: bound to the results beside it. Raises OSError."""
+    write_text(run / RUN, in_json(sealed(record, run, results)))
 
 
 def cost_of(cell: Mapping[str, Any]) -> CellCost:

@@ -1,7 +1,8 @@
 """A run's folder: leaderboard.{json,csv,md}, scores.parquet, images.png and run.json.
 
-Every file is put in place whole; run.json goes last. leaderboard.json alone is enough to print
-the tables again, run.json and scores.parquet to merge the run with others.
+Every file is put in place whole; run.json goes last and binds the others by their digests.
+leaderboard.json alone is enough to print the tables again, run.json and scores.parquet to merge the run
+with others.
 """
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL.Image import Image
+from pydantic import BaseModel, ValidationError
 
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.plan import Plan
@@ -20,14 +22,17 @@ from erasure_bench.bench.reporting.evidence import Evidence
 from erasure_bench.bench.reporting.footnotes import Note, footnotes
 from erasure_bench.bench.reporting.leaderboard import Measured, Row, build_leaderboard, to_frame, to_json
 from erasure_bench.bench.reporting.markdown import markdown
-from erasure_bench.bench.reporting.record import RUN, run_record
+from erasure_bench.bench.reporting.record import read_record, run_record, write_record
+from erasure_bench.bench.reporting.run_file import RESULTS, RUN, OtherVersion, bound, named
 from erasure_bench.bench.reporting.scores import protocol_key
 from erasure_bench.bench.reporting.sheet import save_png
 from erasure_bench.bench.running.progress import describe
 from erasure_bench.bench.running.versions import package_versions
-from erasure_bench.bench.storage.atomic import write_atomically, write_text
+from erasure_bench.bench.storage.atomic import locked, remove_temporaries, write_atomically, write_text
+from erasure_bench.bench.storage.damage import Say, on_stderr
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import in_csv, in_json
+from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import ROLES, Role
 
 LEADERBOARD = "leaderboard"
@@ -85,14 +90,32 @@ def write_results(
     `made` says in run.json how the results came about; `store` holds the pictures and edits, if any.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / f"{LEADERBOARD}.json", in_json(results.document))
-    write_text(folder / f"{LEADERBOARD}.md", markdown(Board.from_json(results.document)))
-    table = to_frame(results.rows).map(lambda cell: in_csv(cell) if isinstance(cell, str) else cell)
-    write_atomically(folder / f"{LEADERBOARD}.csv", lambda path: table.to_csv(path, index=False))
-    write_atomically(folder / SCORES, lambda path: results.evidence.scores.to_parquet(path, index=False))
-    if (sheet := results.sheet) is not None:
-        write_atomically(folder / SHEET, lambda path: save_png(sheet, path))
-    write_text(folder / RUN, in_json(run_record(plan, results.document, results.evidence, made, store)))
+    with locked(folder):
+        _forget_earlier(folder)
+        write_text(folder / f"{LEADERBOARD}.json", in_json(results.document))
+        write_text(folder / f"{LEADERBOARD}.md", markdown(Board.from_json(results.document)))
+        table = to_frame(results.rows).map(lambda cell: in_csv(cell) if isinstance(cell, str) else cell)
+        write_atomically(folder / f"{LEADERBOARD}.csv", lambda path: table.to_csv(path, index=False))
+        write_atomically(folder / SCORES, lambda path: results.evidence.scores.to_parquet(path, index=False))
+        written = list(RESULTS)
+        if (sheet := results.sheet) is not None:
+            write_atomically(folder / SHEET, lambda path: save_png(sheet, path))
+        else:
+            written.remove(SHEET)
+        record = run_record(plan, results.document, results.evidence, made, store)
+        write_record(folder, record, written)
+
+
+def _forget_earlier(folder: Path) -> None:
+    """Removes an earlier run's files, and no file that is not known to be one.
+
+    Those that every run has are replaced in their places; run.json never stands beside files that are not
+    its own, but for a contact sheet that is no longer there.
+    """
+    if SHEET in named(folder / RUN):
+        (folder / SHEET).unlink(missing_ok=True)
+    (folder / RUN).unlink(missing_ok=True)
+    remove_temporaries(folder, (RUN, *RESULTS))
 
 
 def measured(plan: Plan) -> Measured:
@@ -131,7 +154,49 @@ def title(plan: Plan) -> str:
     return f"{plan.suite.title} ({plan.suite.name} {plan.suite.version}) on {plan.model.name}: {what}"
 
 
+def read_result(folder: Path, name: str, say: Say = on_stderr) -> bytes:
+    """A result's bytes, checked against run.json where that is there and was made by this version.
+
+    Raises BenchError where they are not what the run wrote, or cannot be read.
+    """
+    if (folder / RUN).exists():
+        try:
+            return bound(folder, read_record(folder), name)
+        except OtherVersion:
+            say(f"{folder}: made by another version: its numbers cannot be checked")
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise BenchError(f"{folder / name} cannot be read: {error.strerror}") from error
+
+
 def read_document(folder: Path) -> dict[str, Any]:
-    """A run's `leaderboard.json`; raises OSError or ValueError."""
-    document: dict[str, Any] = json.loads((folder / f"{LEADERBOARD}.json").read_text(encoding="utf-8"))
+    """A run's `leaderboard.json`; raises BenchError where it is none of this version's."""
+    path = folder / f"{LEADERBOARD}.json"
+    try:
+        document: dict[str, Any] = json.loads(read_result(folder, path.name))
+        _Document.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "all of it"
+        raise BenchError(
+            f"{path}: {where}: {first['msg']}; made by another version or changed: "
+            "run the same bench run again"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{path} cannot be read ({error}); run the same bench run again") from error
     return document
+
+
+class _Document(BaseModel):
+    """What tables are made of."""
+
+    title: str
+    methods: list[str]
+    baseline: str
+    concepts: list[str]
+    rows: list[Row]
+    notes: list[str]
+    failures: list[str]
+    cautions: list[str] = []
+    provenance: list[str] = []

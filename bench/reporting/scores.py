@@ -29,6 +29,31 @@ RUN_COLUMNS = (
 true where the picture is the one of an earlier seed, as of a prompt with a seed of its own."""
 
 
+_SCHEMA = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("image_index", pa.int64()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+RUN_SCHEMA = pa.schema(
+    [
+        ("method", pa.string()),
+        ("concept", pa.string()),
+        ("seed", pa.int64()),
+        ("role", pa.string()),
+        ("evaluator", pa.string()),
+        ("evaluator_protocol", pa.string()),
+        ("repeated", pa.bool_()),
+        *_SCHEMA,
+    ]
+)
+"""Types of the columns `RUN_COLUMNS`."""
+
+
 class CellCost(NamedTuple):
     """What one cell cost: None where it was not done. `images` were drawn in `generate_seconds`."""
 
@@ -103,18 +128,6 @@ def _erase_cost(store: Store, task_id: str) -> tuple[float | None, int | None]:
     if about["erase_seconds"] is None:  # a user's weights: nobody knows what they cost
         return None, None
     return float(about["erase_seconds"]), int(about["peak_memory_bytes"])
-
-
-_SCHEMA = pa.schema(
-    [
-        ("prompt_id", pa.string()),
-        ("image_index", pa.int64()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
 
 
 def _read(store: Store, task: ScoreTask) -> pa.Table:

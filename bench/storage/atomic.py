@@ -1,11 +1,15 @@
 """Files that are either all there or not there."""
 
+import fcntl
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from erasure_bench.permissions import follow_umask
+
+_TOKEN_BYTES = 6
 
 
 def fsync_path(path: Path) -> None:
@@ -23,7 +27,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     The temporary file is removed where `write` fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(_TOKEN_BYTES)}{path.suffix}")
     try:
         write(temporary)
         follow_umask(temporary)
@@ -34,6 +38,28 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     fsync_path(path.parent)
 
 
+def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
+    """Removes what killed processes left of writing these files; nobody may be writing them meanwhile."""
+    for name in map(Path, names):
+        for left in folder.glob(f".{name.stem}.{'[0-9a-f]' * 2 * _TOKEN_BYTES}{name.suffix}"):
+            left.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` for text in UTF-8."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Waits until no other process holds the folder; leaves no file behind.
+
+    On a file system that knows no locks everyone goes on at once.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

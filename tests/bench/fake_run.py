@@ -18,7 +18,7 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Plan, make_plan
 from erasure_bench.bench.planning.sizes import ModelSizes
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task
-from erasure_bench.bench.reporting.completing import complete
+from erasure_bench.bench.reporting.completing import Completed, complete
 from erasure_bench.bench.reporting.results import write_results
 from erasure_bench.bench.running.executor import Outcome
 from erasure_bench.bench.running.pictures import read_pictures, write_png
@@ -189,12 +189,17 @@ class FakeWorker:
             time.sleep(self.seconds * share)
 
 
+def completed(plan: Plan, folder: Path, worker: FakeWorker | None = None) -> Completed:
+    """Executes the plan with the store `folder`."""
+    with worker.store if worker else Store(folder) as store:
+        return complete(plan, worker or FakeWorker(store), store, Quiet)
+
+
 def run(plan: Plan, folder: Path, out: Path, worker: FakeWorker | None = None) -> tuple[Outcome, DataFrame]:
     """Executes the plan with the store `folder` and writes the results to `out`."""
     store = worker.store if worker else Store(folder)
-    outcome, results = complete(plan, worker or FakeWorker(store), store, Quiet)
+    outcome, results = completed(plan, folder, worker)
     write_results(out, plan, results, {}, store)
-    store.close()
     return outcome, results.evidence.scores
 
 

@@ -21,20 +21,15 @@ from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 def print_table(run: str, form: str, concepts_asked: str | None) -> int:
     """Prints a finished run's leaderboard."""
     from erasure_bench.bench.reporting.board import Board
-    from erasure_bench.bench.reporting.results import LEADERBOARD, read_document
+    from erasure_bench.bench.reporting.results import LEADERBOARD, read_document, read_result
     from erasure_bench.bench.reporting.tables import print_summary, print_whole
 
     folder = find_run(run)
-    try:
-        if form in ("md", "csv", "json"):
-            text = (folder / f"{LEADERBOARD}.{form}").read_text(encoding="utf-8")
-            write_json(text) if form == "json" else sys.stdout.write(text)
-            return 0
-        board = Board.from_json(read_document(folder))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BenchError(
-            f"{folder}: the leaderboard cannot be read ({error}); run the same bench run again"
-        ) from error
+    if form in ("md", "csv", "json"):
+        text = read_result(folder, f"{LEADERBOARD}.{form}").decode(errors="replace")
+        write_json(text) if form == "json" else sys.stdout.write(text)
+        return 0
+    board = Board.from_json(read_document(folder))
     wanted = names(concepts_asked, "--concepts")
     if wanted == ("all",):
         wanted = board.concepts
@@ -49,17 +44,30 @@ def print_table(run: str, form: str, concepts_asked: str | None) -> int:
 
 
 def merge_runs(
-    runs: list[str], out: Path, store_asked: Path | None, data_dir: Path | None, *, as_json: bool
+    runs: list[str],
+    out: Path,
+    store_asked: Path | None,
+    data_dir: Path | None,
+    *,
+    trust_code: bool,
+    as_json: bool,
 ) -> int:
     """Writes and prints the leaderboard of several runs' cells."""
     from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.reporting.board import Board
-    from erasure_bench.bench.reporting.merging import merged, read_part, whole_config
-    from erasure_bench.bench.reporting.record import RUN
+    from erasure_bench.bench.reporting.merging import foreign_code, merged, read_part, whole_config
     from erasure_bench.bench.reporting.results import gather, write_results
+    from erasure_bench.bench.reporting.run_file import RUN
     from erasure_bench.bench.reporting.tables import print_summary
 
     parts = [read_part(find_run(run, RUN)) for run in runs]
+    _check_apart(out, [part.folder for part in parts])
+    if not trust_code and (code := foreign_code(parts)):
+        name, folder = next(iter(code.items()))
+        raise BenchError(
+            f"{folder} names code of its own, {name}, and merging would run it: read it first, then add "
+            "--trust-code"
+        )
     plan = prepare(whole_config(parts, data_dir), store_folder(store_asked)).plan
     results = gather(plan, merged(plan, parts))
     make_folder(out)
@@ -73,6 +81,17 @@ def merge_runs(
         print_summary(Board.from_json(results.document), stdout_console())
     stderr_console().print(f"Results in {out}.", soft_wrap=True)
     return FAILED if results.evidence.failures else 0
+
+
+def _check_apart(out: Path, inputs: list[Path]) -> None:
+    """Raises BenchError where the results would be written into a run that they are made from."""
+    place = out.resolve()
+    for folder in inputs:
+        other = folder.resolve()
+        if place == other or place in other.parents or other in place.parents:
+            raise BenchError(
+                f"--out {out} is, holds or lies in {folder}, a run to merge: give it another place"
+            )
 
 
 def export_edit_of(
@@ -94,6 +113,6 @@ def export_edit_of(
     found = find_edit(find_run(run), method, concept, seed)
     quiet_libraries()
     base = resolve_model(model or found.model)
-    written = export_edit(Edit.load(found.folder), base.path, form, out, found.origin)
+    written = export_edit(Edit.load(found.entry.checked()), base.path, form, out, found.origin)
     stdout_console().print(str(written), soft_wrap=True)
     return 0

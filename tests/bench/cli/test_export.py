@@ -1,6 +1,5 @@
 """Which edit of a run is meant, and what a colleague may read."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from erasure_bench.bench.cli.export import find_edit
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.tasks import EraseTask
+from erasure_bench.bench.reporting.record import read_record, write_record
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.permissions import follow_umask
 from erasure_bench.prompt_suites.errors import BenchError
@@ -56,9 +56,9 @@ def test_of_several_edits_one_is_asked_for_by_the_flags_that_tell_them_apart(
     with pytest.raises(BenchError, match=r"choose one with --seed \(0, 1\)$"):
         find_edit(run, "dim", "red ball", None)
     found = find_edit(run, "dim", "blue-cube", 1)
-    assert found.folder.is_dir()
+    assert found.entry.folder.is_dir()
     assert (found.origin["row"], found.origin["seed"], found.origin["suite"]) == ("dim", 1, "tiny 1")
-    assert found.origin["edit"] == found.folder.name and "erasure-bench" in found.origin["made_by"]
+    assert found.origin["edit"] == found.entry.folder.name and "erasure-bench" in found.origin["made_by"]
 
 
 def test_an_edit_that_failed_or_was_merged_says_so(fake: ModuleType, tmp_path: Path) -> None:
@@ -73,7 +73,6 @@ def test_an_edit_that_failed_or_was_merged_says_so(fake: ModuleType, tmp_path: P
     with pytest.raises(BenchError, match="moved or removed"):
         find_edit(run, "dim", "red ball", None)
 
-    record = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(record | {"store": None, "merged": ["runs/a", "runs/b"]}))
+    write_record(run, read_record(run) | {"store": None, "merged": ["runs/a", "runs/b"]})
     with pytest.raises(BenchError, match="export from runs/a or runs/b"):
         find_edit(run, "dim", "red ball", None)

@@ -137,7 +137,7 @@ def test_a_merged_run_can_be_merged_again(fake: ModuleType, tmp_path: Path) -> N
     ("words", "message"),
     [
         (["merge", "nothing", "--out", "m"], "no run 'nothing': no run.json in"),
-        (["merge", "old", "--out", "m"], "old: made by a version that cannot be merged"),
+        (["merge", "old", "--out", "m"], "old/run.json: made by another version"),
         (["merge", "broken", "--out", "m"], "cannot be read"),
     ],
 )
