@@ -22,7 +22,7 @@ BELOW = {
 SUB_ROOMS = {
     "words": set(),
     "identity": set(),
-    "storage": {"identity"},
+    "storage": {"identity", "words"},
     "planning": {"identity", "storage", "words"},
     "running": {"identity", "storage", "planning", "words"},
     "reporting": {"identity", "storage", "planning", "running", "words"},

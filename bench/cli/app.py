@@ -54,6 +54,7 @@ def bench(
         bool,
         typer.Option(
             "--version",
+            metavar="",
             help="Say which version this is, of what, and stop.",
             is_eager=True,
             callback=_say_version,
@@ -76,21 +77,28 @@ def _expanded(path: Path | None) -> Path | None:
 
 Store = Annotated[
     Path | None,
-    typer.Option(help="Folder of finished tasks (else $BENCH_STORE, else .bench/store).", callback=_expanded),
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of finished tasks (else $BENCH_STORE, else .bench/store).",
+        callback=_expanded,
+    ),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder with upstream prompt files (else $BENCH_DATA).", callback=_expanded),
+    typer.Option(
+        metavar="FOLDER", help="Folder with upstream prompt files (else $BENCH_DATA).", callback=_expanded
+    ),
 ]
 Offline = Annotated[
     bool,
     typer.Option(
         "--offline",
+        metavar="",
         help="Ask no network: what is not here is an error that says how to get it (or $BENCH_OFFLINE=1).",
         callback=_stay_offline,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON on stdout.")]
 
 
 def main() -> None:
@@ -129,82 +137,111 @@ def run_command(arguments: list[str]) -> int:
 
 @app.command(no_args_is_help=True)
 def run(
-    suite: Annotated[str, typer.Option(help="Prompts, concepts and protocol (bench list suites).")],
+    suite: Annotated[
+        str, typer.Option(metavar="NAME", help="Prompts, concepts and protocol (bench list suites).")
+    ],
     methods: Annotated[
         str | None,
         typer.Option(
+            metavar="LIST",
             help="Comma list of methods (bench list methods) and of your own, each PATH.py:NAME; "
-            "all: every method of the project. The baseline is added. Not needed with --edit or --reference."
+            "all: every method of the project. The baseline is added. Not needed with --edit or --reference.",
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Name (bench list models), pipeline directory or hub id; else the suite's own."),
+        typer.Option(
+            metavar="MODEL",
+            help="Name (bench list models), pipeline directory or hub id; else the suite's own.",
+        ),
     ] = None,
     edit: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=PATH: a published or own checkpoint as a row (docs/user-weights.md). Repeatable."
+            metavar="NAME=PATH",
+            help="A published or own checkpoint as a row (docs/user-weights.md). Repeatable.",
         ),
     ] = None,
     reference: Annotated[
         list[str] | None,
-        typer.Option(help="Another base model as a row of its own: name, directory or hub id. Repeatable."),
+        typer.Option(
+            metavar="MODEL",
+            help="Another base model as a row of its own: name, directory or hub id. Repeatable.",
+        ),
     ] = None,
     concepts: Annotated[
         str | None,
-        typer.Option(help="Comma list of the suite's concepts, else all; a+b erases both in one edit."),
+        typer.Option(
+            metavar="LIST", help="Comma list of the suite's concepts, else all; a+b erases both in one edit."
+        ),
     ] = None,
     evaluators: Annotated[
-        str | None, typer.Option(help="Comma list (bench list evaluators); else the suite's.")
+        str | None, typer.Option(metavar="LIST", help="Comma list (bench list evaluators); else the suite's.")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Comma list of seeds; each is a cell of its own.")] = "0",
+    seeds: Annotated[
+        str, typer.Option(metavar="LIST", help="Comma list of seeds; each is a cell of its own.")
+    ] = "0",
     limit: Annotated[
-        int | None, typer.Option(help="Only the first N prompts of each role and concept.")
+        int | None, typer.Option(metavar="N", help="Only the first N prompts of each role and concept.")
     ] = None,
     preset: Annotated[
         str,
         typer.Option(
-            help="The methods' settings: official, paper, …; auto takes those made for the model, else "
-            "official, and for nudity official-nudity where a method has it."
+            metavar="NAME",
+            help="The methods' settings: official, paper and others (bench show METHOD); auto takes those "
+            "made for the model, else official, and for nudity official-nudity where a method has it.",
         ),
     ] = "auto",
     method_option: Annotated[
         list[str] | None,
-        typer.Option(help="KEY=VALUE for every named method, METHOD.KEY=VALUE for one. Repeatable."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="KEY=VALUE for every named method, METHOD.KEY=VALUE for one. Repeatable.",
+        ),
     ] = None,
     evaluator_option: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE or EVALUATOR.KEY=VALUE. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="KEY=VALUE or EVALUATOR.KEY=VALUE. Repeatable."),
     ] = None,
     suite_option: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE, such as mode=native. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="KEY=VALUE, such as mode=native. Repeatable."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    batch_size: Annotated[int, typer.Option(help="Pictures drawn at once; changes no result.")] = 32,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 and so on.")] = "auto",
+    dtype: Annotated[str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", help="Pictures drawn at once; changes no result.")
+    ] = 32,
     task_timeout: Annotated[
         float | None,
         typer.Option(
+            metavar="SECONDS",
             help="Seconds that one edit, or up to 64 pictures, or their scores by one evaluator may take: "
-            "what takes longer fails, and the run goes on."
+            "what takes longer fails, and the run goes on.",
         ),
     ] = None,
     checkpoint_minutes: Annotated[
         float,
-        typer.Option(help="How often a long training is kept, to go on from there after a kill."),
+        typer.Option(
+            metavar="MINUTES", help="How often a long training is kept, to go on from there after a kill."
+        ),
     ] = 10.0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the results (else one below runs/).", callback=_expanded)
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of the results (else one below runs/).", callback=_expanded
+        ),
     ] = None,
     store: Store = None,
     data_dir: DataDir = None,
     offline: Offline = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Print the plan and stop.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Erase, draw, score, and print the leaderboard.
+    """Erase, draw, score, and print what to know first of the leaderboard.
 
-    Finished tasks are kept in the store: the same command again goes on where it was stopped.
+    bench table RUN prints all of it. Finished tasks are kept in the store: the same command again goes on
+    where it was stopped.
     """
     from erasure_bench.bench.planning.config import named_options, names, options, parse_config
     from erasure_bench.bench.planning.config import seeds as parse_seeds
@@ -272,11 +309,16 @@ def table(
     format_: Annotated[
         TableFormat,
         typer.Option(
-            "--format", help="rich: every table; summary: what bench run prints; md, csv, json: the files."
+            "--format",
+            metavar="FORMAT",
+            help="rich: every table; summary: what bench run prints; md, csv, json: the files.",
         ),
     ] = "rich",
     concepts: Annotated[
-        str | None, typer.Option(help="Also these concepts' own tables: a comma list, or all (rich only).")
+        str | None,
+        typer.Option(
+            metavar="LIST", help="Also these concepts' own tables: a comma list, or all (rich only)."
+        ),
     ] = None,
 ) -> int:
     """Print a finished run's leaderboard again."""
@@ -290,10 +332,14 @@ def merge(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN", help="Runs' folders, or their names below runs/.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the merged results.", callback=_expanded)],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the merged results.", callback=_expanded)
+    ],
     trust_code: Annotated[
         bool,
-        typer.Option("--trust-code", help="Run the files of code (PATH.py:NAME) that the runs name."),
+        typer.Option(
+            "--trust-code", metavar="", help="Run the files of code (PATH.py:NAME) that the runs name."
+        ),
     ] = False,
     store: Store = None,
     data_dir: DataDir = None,
@@ -314,21 +360,28 @@ def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A row of its leaderboard.")],
     out: Annotated[
-        Path, typer.Option(help="What to write: a folder for diffusers, else a file.", callback=_expanded)
+        Path,
+        typer.Option(
+            metavar="PATH", help="What to write: a folder for diffusers, else a file.", callback=_expanded
+        ),
     ],
     format_: Annotated[
         ExportFormat,
         typer.Option(
             "--format",
+            metavar="FORMAT",
             help="diffusers: a whole pipeline; safetensors: the whole UNet; delta: the tensors that changed.",
         ),
     ] = "diffusers",
     concept: Annotated[
-        str | None, typer.Option(help="Which concept's edit, where the run has several.")
+        str | None, typer.Option(metavar="NAME", help="Which concept's edit, where the run has several.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Which seed's edit, where the run has several.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Which seed's edit, where the run has several.")
+    ] = None,
     model: Annotated[
-        str | None, typer.Option(help="The base model's folder, where it is no longer where it was.")
+        str | None,
+        typer.Option(metavar="FOLDER", help="The base model's folder, where it is no longer where it was."),
     ] = None,
     offline: Offline = False,
 ) -> int:
@@ -340,13 +393,18 @@ def export(
 
 @app.command(no_args_is_help=True)
 def check(
-    method: Annotated[str, typer.Argument(help="PATH.py:NAME of your own method, or a registered one.")],
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="PATH.py:NAME of your own method, or a registered one.")
+    ],
     model: Annotated[
         str | None,
-        typer.Option(help="Name (bench list models), pipeline directory or hub id; else the built-in one."),
+        typer.Option(
+            metavar="MODEL",
+            help="Name (bench list models), pipeline directory or hub id; else the built-in one.",
+        ),
     ] = None,
     method_option: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE or METHOD.KEY=VALUE. Repeatable.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="KEY=VALUE or METHOD.KEY=VALUE. Repeatable.")
     ] = None,
     offline: Offline = False,
     as_json: AsJson = False,

@@ -1,6 +1,7 @@
 """The contact sheet of a run: one row for each method, the same prompts and noise in every column."""
 
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from erasure_bench.bench.planning.plan import Cell, Plan
 from erasure_bench.bench.planning.tasks import GenerateTask
 from erasure_bench.bench.running.pictures import read_png
 from erasure_bench.bench.storage.store import Store
+from erasure_bench.bench.words.showing import one_line
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, Role
 
 TILE = 96
@@ -43,18 +45,19 @@ def contact_sheet(plan: Plan, store: Store) -> Image.Image | None:
     if not columns:
         return None
     methods = [method.name for method in plan.methods]
-    size = (MARGIN + len(columns) * (TILE + GAP), HEADER + len(methods) * (TILE + GAP))
+    font = ImageFont.load_default(13)
+    margin = max(MARGIN, *(ceil(font.getlength(one_line(method))) + 2 * GAP for method in methods))
+    size = (margin + len(columns) * (TILE + GAP), HEADER + len(methods) * (TILE + GAP))
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(13)
-    _headers(draw, font, columns)
+    _headers(draw, font, columns, margin)
     unsafe = {case.name for case in cases if any(concept.kind == "unsafe" for concept in case.erased)}
     drawn = 0
     for row, method in enumerate(methods):
         top = HEADER + row * (TILE + GAP)
-        draw.text((4, top + TILE // 2 - 8), method, fill=_INK, font=font)
+        draw.text((GAP, top + TILE // 2 - 8), one_line(method), fill=_INK, font=font)
         for column, place in enumerate(columns):
-            left = MARGIN + column * (TILE + GAP)
+            left = margin + column * (TILE + GAP)
             tile = _tile(store, first[method, place.concept], place)
             if tile is None:
                 draw.rectangle((left, top, left + TILE, top + TILE), outline=_FAINT)
@@ -84,13 +87,16 @@ def _first_tasks(cell: Cell) -> dict[Role, GenerateTask]:
 
 
 def _headers(
-    draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, columns: list[Place]
+    draw: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    columns: list[Place],
+    margin: int,
 ) -> None:
     for index, place in enumerate(columns):
-        left = MARGIN + index * (TILE + GAP)
+        left = margin + index * (TILE + GAP)
         previous = columns[index - 1] if index else None
         if previous is None or previous.concept != place.concept:
-            draw.text((left, 1), place.concept, fill=_INK, font=font)
+            draw.text((left, 1), one_line(place.concept), fill=_INK, font=font)
         if previous is None or (previous.concept, previous.role) != (place.concept, place.role):
             draw.text((left, 16), place.role, fill=_FAINT, font=font)
 
