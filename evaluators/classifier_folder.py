@@ -25,6 +25,7 @@ from erasure_bench.evaluators.labelled_classifier import (
 from erasure_bench.evaluators.packages import required_module
 from erasure_bench.evaluators.pixel_batch import pixel_batch
 from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.meaning import PACKAGE, ROOMS
 
 DESCRIPTION_FILE = "oracle.json"
 
@@ -47,16 +48,17 @@ class FolderClassifier:
     reads: ClassVar[tuple[str, ...]] = ()
 
     def protocol(self) -> Mapping[str, Any]:
-        source = _source(self._description().network)
+        source = _source(_module_of(self._description().network))
         code = {"network_sha256": sha256_of(source)} if source else {}
         return {"weights_sha256": sha256_of(self.path), **code}
 
     def load(self, device: str) -> LabelledClassifier:
         description = self._description()
         required_module("torch", "torch", "classifier")
-        module, _, attribute = description.network.partition(":")
+        attribute = description.network.partition(":")[2]
         try:
-            network = getattr(importlib.import_module(module), attribute).load(self.path)
+            module = importlib.import_module(_module_of(description.network))
+            network = getattr(module, attribute).load(self.path)
         except Exception as error:
             raise BenchError(
                 f"classifier {self.name!r} in {self.path} cannot be loaded by {description.network}: "
@@ -81,10 +83,19 @@ class FolderClassifier:
             raise BenchError(f"{file}: {where or 'content'}: {first['msg']}") from error
 
 
-def _source(network: str) -> Path | None:
-    """The file of the module in "package.module:Class", where it has one."""
+def _module_of(network: str) -> str:
+    """The module in "package.module:Class"; one of our rooms by its bare name is ours.
+
+    So descriptions from the time of those names stay as they are, and with them the digest of their folder.
+    """
+    module = network.partition(":")[0]
+    return f"{PACKAGE}.{module}" if module.partition(".")[0] in ROOMS else module
+
+
+def _source(module: str) -> Path | None:
+    """The module's file, where it has one."""
     try:
-        spec = importlib.util.find_spec(network.partition(":")[0])
+        spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):  # no such package, or a module that was made in memory
         return None
     return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None

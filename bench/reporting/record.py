@@ -35,6 +35,20 @@ def run_record(
         "suite_source": plan.suite.source,
         "model_resolution": plan.sizes.resolution,
         "size_multiple": plan.sizes.multiple,
+        **made_by(plan),
+        "concept_definitions": {case.name: plain(case) for case in plan.cases},
+        "read_as": dict(evidence.read_as),
+        "notes": document["notes"],
+        **made,
+        "failures": [_failure_record(failure) for failure in evidence.failures],
+        "store": str(store.root.resolve()) if store else None,
+        "cells": [_cell_record(cell, evidence, store) for cell in plan.cells],
+    }
+
+
+def made_by(plan: Plan) -> Json:
+    """The part of run.json that says by which code, in which settings."""
+    return {
         "method_settings": [
             {
                 "method": method.name,
@@ -48,13 +62,6 @@ def run_record(
             for method in plan.methods
         ],
         "evaluator_code": {evaluator.name: evaluator.code for evaluator in plan.evaluators},
-        "concept_definitions": {case.name: plain(case) for case in plan.cases},
-        "read_as": dict(evidence.read_as),
-        "notes": document["notes"],
-        **made,
-        "failures": [_failure_record(failure) for failure in evidence.failures],
-        "store": str(store.root.resolve()) if store else None,
-        "cells": [_cell_record(cell, evidence, store) for cell in plan.cells],
     }
 
 

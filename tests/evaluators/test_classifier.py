@@ -138,7 +138,8 @@ def test_a_folder_names_its_own_network_and_heads(two_heads: Path, image_set: Ma
     )
 
 
-def test_the_built_in_models_kind_of_oracle(tmp_path: Path, image_set: MakeImages) -> None:
+@pytest.mark.parametrize("package", ["erasure_bench.", ""])
+def test_the_built_in_models_kind_of_oracle(package: str, tmp_path: Path, image_set: MakeImages) -> None:
     """A random network of that class, saved as its training saves it, gives its own softmax."""
     from safetensors.torch import save_file
 
@@ -147,7 +148,7 @@ def test_the_built_in_models_kind_of_oracle(tmp_path: Path, image_set: MakeImage
     torch.manual_seed(3)
     network = OracleNetwork({"colour": COLOURS, "fire": ("no fire", "fire")}, (8, 8, 8, 8), 8).eval()
     save_file(network.state_dict(), tmp_path / WEIGHTS_FILE)
-    card = {"network": "erasure_bench.models.microworld.oracle_network:OracleNetwork", "image_size": 64}
+    card = {"network": f"{package}models.microworld.oracle_network:OracleNetwork", "image_size": 64}
     (tmp_path / CARD_FILE).write_text(json.dumps(card | {"architecture": network.settings}))
     images = image_set(*ROLES, size=(64, 64))
 
