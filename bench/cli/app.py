@@ -1,4 +1,4 @@
-"""The command line: `bench run`, `list`, `show`, `table`, `merge`, `export`, `check`, `doctor`.
+"""The command line: `bench run`, `list`, `show`, `table`, `merge`, `export`, `check`, `doctor`, `store`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 3 wrong
 usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported before a command runs.
@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from erasure_bench.bench.cli.arguments import refuse_empty
+from erasure_bench.bench.cli.options import AsJson, DataDir, Offline, Store, expanded
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
+from erasure_bench.bench.cli.store_commands import store_app
 from erasure_bench.bench.cli.streams import guard_streams, stdout_trouble
 from erasure_bench.bench.words.showing import one_line
-from erasure_bench.environment import go_offline
 from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.user_paths import user_path
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
 TableFormat = Literal["rich", "summary", "md", "csv", "json"]
@@ -48,6 +48,9 @@ app = typer.Typer(
 )
 
 
+app.add_typer(store_app)
+
+
 @app.callback()
 def bench(
     version: Annotated[
@@ -62,43 +65,6 @@ def bench(
     ] = False,
 ) -> None:
     """Takes the options that stand before the command's name."""
-
-
-def _stay_offline(asked: bool) -> bool:
-    """Before the command's own modules are imported: the hub's client reads its variable only then."""
-    if asked:
-        go_offline()
-    return asked
-
-
-def _expanded(path: Path | None) -> Path | None:
-    return user_path(path) if path else None
-
-
-Store = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Folder of finished tasks (else $BENCH_STORE, else .bench/store).",
-        callback=_expanded,
-    ),
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER", help="Folder with upstream prompt files (else $BENCH_DATA).", callback=_expanded
-    ),
-]
-Offline = Annotated[
-    bool,
-    typer.Option(
-        "--offline",
-        metavar="",
-        help="Ask no network: what is not here is an error that says how to get it (or $BENCH_OFFLINE=1).",
-        callback=_stay_offline,
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON on stdout.")]
 
 
 def main() -> None:
@@ -229,7 +195,7 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Folder of the results (else one below runs/).", callback=_expanded
+            metavar="FOLDER", help="Folder of the results (else one below runs/).", callback=expanded
         ),
     ] = None,
     store: Store = None,
@@ -333,7 +299,7 @@ def merge(
         list[str], typer.Argument(metavar="RUN", help="Runs' folders, or their names below runs/.")
     ],
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of the merged results.", callback=_expanded)
+        Path, typer.Option(metavar="FOLDER", help="Folder of the merged results.", callback=expanded)
     ],
     trust_code: Annotated[
         bool,
@@ -362,7 +328,7 @@ def export(
     out: Annotated[
         Path,
         typer.Option(
-            metavar="PATH", help="What to write: a folder for diffusers, else a file.", callback=_expanded
+            metavar="PATH", help="What to write: a folder for diffusers, else a file.", callback=expanded
         ),
     ],
     format_: Annotated[

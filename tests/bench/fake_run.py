@@ -167,7 +167,7 @@ class FakeWorker:
                 sheet.add(picture, brightness=mean / 255, spots=float((picture.pixels > 240).sum()), raw=mean)
             sheet.frame().to_parquet(draft.folder / SCORES_FILE, index=False)
             self._pause()
-            draft.about = {"evaluator": task.evaluator}
+            draft.about = {"evaluator": task.evaluator, "generate": task.generate.id}
         self._end(task)
 
     def _begin(self, task: Task) -> None:

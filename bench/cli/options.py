@@ -1,0 +1,47 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from erasure_bench.environment import go_offline
+from erasure_bench.prompt_suites.user_paths import user_path
+
+
+def _stay_offline(asked: bool) -> bool:
+    """Before the command's own modules are imported: the hub's client reads its variable only then."""
+    if asked:
+        go_offline()
+    return asked
+
+
+def expanded(path: Path | None) -> Path | None:
+    """`~` and variables as a shell has them."""
+    return user_path(path) if path else None
+
+
+Store = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of finished tasks (else $BENCH_STORE, else .bench/store).",
+        callback=expanded,
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Folder with upstream prompt files (else $BENCH_DATA).", callback=expanded
+    ),
+]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        metavar="",
+        help="Ask no network: what is not here is an error that says how to get it (or $BENCH_OFFLINE=1).",
+        callback=_stay_offline,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON on stdout.")]

@@ -1,0 +1,172 @@
+"""`bench store verify`, `size`, `prune`: looks after the folder of finished tasks."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from erasure_bench.bench.cli.options import AsJson, Store
+from erasure_bench.prompt_suites.errors import BenchError
+
+FAILED = 1
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", metavar="", help="Say what would be done, and do nothing.")
+]
+TITLES = {
+    "erase": "edits",
+    "generate": "pictures",
+    "score": "scores",
+    "cache": "shared by edits",
+    "damaged": "damaged, moved aside",
+    "progress": "unfinished edits",
+    "settings": "remembered settings",
+    "tmp": "being written",
+}
+
+store_app = typer.Typer(
+    name="store", help="Look after the folder of finished tasks: verify, size, prune.", no_args_is_help=True
+)
+
+
+@store_app.command()
+def verify(store: Store = None, dry_run: DryRun = False, as_json: AsJson = False) -> int:
+    """Read all of the store and compare it with what was written. Exit code 1 if anything is damaged.
+
+    What is damaged is moved aside, so that the next run makes it anew.
+    """
+    from rich.progress import Progress
+
+    from erasure_bench.bench.cli.output import stderr_console
+    from erasure_bench.bench.storage.upkeep import places
+    from erasure_bench.bench.storage.upkeep import verify as verify_all
+
+    root = _existing(store)
+    console = stderr_console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("verifying", total=sum(1 for _ in places(root)))
+        count, damaged = verify_all(root, move=not dry_run, each=lambda place: progress.advance(bar))
+    if as_json:
+        _print_json({"store": str(root), "checked": count, "damaged": [found._asdict() for found in damaged]})
+        return FAILED if damaged else 0
+    if damaged:
+        _print_table(("damaged", "id", "why"), [(found.kind, found.id[:16], found.why) for found in damaged])
+    became = "" if not damaged or dry_run else "; moved aside: the next run makes them anew"
+    _print(f"{count} entries read, {len(damaged)} damaged{became}")
+    return FAILED if damaged else 0
+
+
+@store_app.command()
+def size(store: Store = None, as_json: AsJson = False) -> int:
+    """How many entries of each kind there are, and how much room they take."""
+    from erasure_bench.bench.storage.upkeep import sizes
+
+    root = _existing(store)
+    _print_sizes(root, sizes(root), as_json=as_json)
+    return 0
+
+
+@store_app.command()
+def prune(
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="A run's folder, or its name below runs/, whose edits, pictures and scores stay, and what "
+            "edits of its base models share: all others go. Repeatable.",
+        ),
+    ] = None,
+    store: Store = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> int:
+    """Remove damaged entries and what killed runs left half-written.
+
+    With --keep, remove all else too that no kept run needs.
+    """
+    from erasure_bench.bench.storage.upkeep import prune as prune_all
+
+    root = _existing(store)
+    gone = prune_all(root, _kept(root, keep) if keep else None, dry_run=dry_run)
+    if not gone and not as_json:
+        _print("nothing to remove")
+        return 0
+    _print_sizes(root, gone, as_json=as_json)
+    if dry_run:
+        print("would be removed; nothing was done (--dry-run)", file=sys.stderr)
+    return 0
+
+
+def _kept(root: Path, runs: list[str]) -> Any:
+    """Raises BenchError for a run that another store holds: it would keep nothing."""
+    from erasure_bench.bench.cli.paths import find_run
+    from erasure_bench.bench.reporting.record import read_record
+    from erasure_bench.bench.reporting.run_file import RUN
+    from erasure_bench.bench.storage.upkeep import Kept
+
+    edits: set[str] = set()
+    pictures: set[str] = set()
+    bases: set[str] = set()
+    for run in runs:
+        record = read_record(find_run(run, RUN))
+        if record["store"] is None or Path(record["store"]).resolve() != root.resolve():
+            whose = record["store"] or "no store: it was merged, so keep the runs that it was merged from"
+            raise BenchError(f"--keep {run}: its pictures are not in {root} but in {whose}")
+        for cell in record["cells"]:
+            edits.add(cell["edit"].rpartition("/")[2])
+            pictures |= {entry.rpartition("/")[2] for found in cell["images"].values() for entry in found}
+        bases |= {record["model_digest"], *(method["base"] for method in record["method_settings"])}
+    return Kept(edits, pictures, bases)
+
+
+def _existing(asked: Path | None) -> Path:
+    from erasure_bench.bench.cli.paths import store_folder
+
+    root = store_folder(asked)
+    if not root.is_dir():
+        raise BenchError(f"there is no store {root}: name one that is there (--store or $BENCH_STORE)")
+    return root
+
+
+def _print_sizes(root: Path, found: list[Any], *, as_json: bool) -> None:
+    total = sum(part.bytes for part in found)
+    if as_json:
+        _print_json({"store": str(root), "parts": [part._asdict() for part in found], "bytes": total})
+        return
+    rows = [(TITLES.get(part.part, part.part), f"{part.entries:,}", _room(part.bytes)) for part in found]
+    _print_table(("", "entries", "size"), [*rows, ("together", "", _room(total))], numbers=True)
+
+
+def _room(count: int) -> str:
+    """Bytes in the unit that keeps them short."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def _print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]], *, numbers: bool = False) -> None:
+    from rich.table import Table
+
+    from erasure_bench.bench.cli.output import stdout_console, words
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for place, title in enumerate(titles):
+        table.add_column(title, justify="right" if numbers and place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(words, row))
+    stdout_console().print(table)
+
+
+def _print(text: str) -> None:
+    from erasure_bench.bench.cli.output import stdout_console
+
+    stdout_console().print(text, soft_wrap=True)
+
+
+def _print_json(document: Any) -> None:
+    from erasure_bench.bench.cli.output import print_json
+
+    print_json(document)
