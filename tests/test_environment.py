@@ -1,5 +1,6 @@
 """Nothing is sent home, nothing is left in the user's folders, and `--offline` asks no network."""
 
+import json
 import os
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def test_a_run_of_the_built_in_model_needs_no_network_and_leaves_only_our_own_ca
     more: list[str], tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", NO_SOCKETS, *RUN, *more],
+        [sys.executable, "-c", NO_SOCKETS, *RUN, "--json", *more],
         cwd=tmp_path,
         env=bare_environment(tmp_path / "home"),
         capture_output=True,
@@ -85,7 +86,8 @@ def test_a_run_of_the_built_in_model_needs_no_network_and_leaves_only_our_own_ca
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert "NudeNet detections" in done.stdout or "nudity" in done.stdout
+    rows = json.loads(done.stdout)["rows"]
+    assert {row["evaluator"] for row in rows} == {"clip", "classifier", "nudity"}
     left = {path.relative_to(tmp_path / "home").parts[:2] for path in (tmp_path / "home").rglob("*")}
     assert left - {(".cache",)} <= {(".cache", "erasure-bench")}, left
 

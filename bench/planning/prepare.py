@@ -88,7 +88,10 @@ def _methods(
             raise BenchError(f"--edit {name}={path}: there is a row {name!r} already; give it another name")
         chosen.append(user_weights(name, path, config.method_options.get(name, {})))
     for spec in config.references:
-        row = reference(resolve_model(spec), store / "settings")
+        other = resolve_model(spec)
+        if other.path == source.path:
+            raise BenchError(f"--reference {spec}: that is the run's own base model, whose row is {names[0]}")
+        row = reference(other, store / "settings")
         if row.name in (method.name for method in chosen):
             raise BenchError(f"--reference {spec}: there is a row {row.name!r} already")
         chosen.append(row)

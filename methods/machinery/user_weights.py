@@ -16,7 +16,7 @@ from erasure_bench.methods.edit import Edit, new_edit
 from erasure_bench.models.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from erasure_bench.models.checkpoints.contents import WeightsChoice
 from erasure_bench.models.checkpoints.files import checkpoint_files
-from erasure_bench.models.checkpoints.fitting import refuse_scale
+from erasure_bench.models.checkpoints.fitting import refuse_choice, refuse_scale
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
@@ -72,7 +72,7 @@ def read_user_edit(
     BenchError where the files cannot be read, or do not belong to the model.
     """
     if checkpoint_files(path).kind == "edit":
-        return _own_edit(path, model, scale)
+        return _own_edit(path, model, weights, scale)
     checkpoint = read_checkpoint(path, model.named_tensors(), weights=weights, scale=scale)
     edit = user_edit(checkpoint, model, concepts, weights=weights, scale=scale)
     return UserEdit(edit, checkpoint.format, tuple(edit.settings["notes"]))
@@ -123,8 +123,9 @@ def _differences(
     return (note,)
 
 
-def _own_edit(path: Path, model: DiffusionModel, scale: float) -> UserEdit:
+def _own_edit(path: Path, model: DiffusionModel, weights: WeightsChoice, scale: float) -> UserEdit:
     refuse_scale(path, scale, EDIT_FOLDER)
+    refuse_choice(path, weights, EDIT_FOLDER)
     edit = Edit.load(path)
     if edit.base_digest != model.digest:
         raise BenchError(

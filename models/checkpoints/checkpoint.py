@@ -10,7 +10,7 @@ from torch import Tensor
 from erasure_bench.models.checkpoints.compvis import COMPVIS
 from erasure_bench.models.checkpoints.contents import Contents, Format, Source, Target, WeightsChoice, some
 from erasure_bench.models.checkpoints.files import CheckpointFiles, checkpoint_files, digest_of
-from erasure_bench.models.checkpoints.fitting import fitted, refuse_foreign, refuse_scale
+from erasure_bench.models.checkpoints.fitting import fitted, refuse_choice, refuse_foreign, refuse_scale
 from erasure_bench.models.checkpoints.lora import LORA, refuse_adapter
 from erasure_bench.models.checkpoints.names import extents
 from erasure_bench.models.checkpoints.reading import SHAPES_ONLY, flat_names, read_files
@@ -135,6 +135,8 @@ def _recognised(source: Source, target: Target) -> Contents:
         if known.matches(source.tree):
             if not known.has_scale:
                 refuse_scale(source.path, target.scale, known.title)
+            if not known.has_choice:
+                refuse_choice(source.path, target.weights, known.title)
             return known.read(source, target)
     held = f"its tensors are named {some(names, 4)}" if names else "it holds no tensors"
     raise BenchError(f"{source.path}: not a known format: {held}; known: {'; '.join(KNOWN_FORMATS)}")
@@ -143,6 +145,7 @@ def _recognised(source: Source, target: Target) -> Contents:
 def _parts(files: CheckpointFiles, target: Target) -> Contents:
     """A folder that says itself what its files are."""
     refuse_scale(files.path, target.scale, FOLDER_FORMATS[files.kind])
+    refuse_choice(files.path, target.weights, FOLDER_FORMATS[files.kind])
     tensors: dict[str, Tensor] = {}
     notes: tuple[str, ...] = ()
     for part in files.weights:

@@ -22,6 +22,7 @@ from erasure_bench.models.checkpoints.contents import (
 from erasure_bench.models.checkpoints.fitting import refuse_unknown
 from erasure_bench.models.checkpoints.names import BUFFERS, TEXT_LEVEL, extents
 from erasure_bench.models.checkpoints.reading import Tree
+from erasure_bench.prompt_suites.errors import BenchError
 
 UNET_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
 EMA_PREFIX = "model_ema."
@@ -141,6 +142,10 @@ def _read(source: Source, target: Target) -> Contents:
     raw = {name: prefix + compvis for name, compvis in names.items()}
     ema = {name: ema_name(compvis) for name, compvis in names.items()}
     has_raw, has_ema = (any(key in tree for key in keys.values()) for keys in (raw, ema))
+    if target.weights == "raw" and has_ema and not has_raw:
+        raise BenchError(
+            f"{source.path}: holds EMA weights of the UNet and no raw ones (--method-option NAME.weights=ema)"
+        )
     use_ema = has_ema and (target.weights == "ema" or not has_raw)
     tensors = {f"unet.{name}": tree[key] for name, key in (ema if use_ema else raw).items() if key in tree}
     tensors |= {
@@ -212,4 +217,4 @@ def _notes(tree: Tree, known: set[str], has_both: bool, use_ema: bool) -> Iterat
         yield f"{how_many(len(others), 'tensor')} not used: {some(others)}"
 
 
-COMPVIS = Format("compvis .ckpt, whole, partial or UNet alone, raw or EMA", _matches, _read)
+COMPVIS = Format("compvis .ckpt, whole, partial or UNet alone, raw or EMA", _matches, _read, has_choice=True)

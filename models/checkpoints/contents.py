@@ -60,13 +60,15 @@ class Contents(NamedTuple):
 class Format(NamedTuple):
     """A kind of file, told by the names and levels in it.
 
-    `has_scale` says whether it holds a change of the base, which can be applied by degrees.
+    `has_scale` says whether it holds a change of the base, which can be applied by degrees,
+    `has_choice` whether it may hold averaged weights beside the raw ones.
     """
 
     title: str
     matches: Callable[[Tree], bool]
     read: Callable[[Source, Target], Contents]
     has_scale: bool = False
+    has_choice: bool = False
 
 
 def is_flat(tree: Tree) -> bool:

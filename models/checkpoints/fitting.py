@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from erasure_bench.models.checkpoints.contents import Contents, how_many, some
+from erasure_bench.models.checkpoints.contents import Contents, WeightsChoice, how_many, some
 from erasure_bench.prompt_suites.errors import BenchError
 
 FOREIGN: dict[str, str] = {
@@ -52,6 +52,15 @@ def refuse_scale(path: Path, scale: float, taken_for: str) -> None:
     if scale != 1:
         raise BenchError(
             f"{path}: scale={scale:g} is for a LoRA; this is a {taken_for} (--method-option NAME.scale=1)"
+        )
+
+
+def refuse_choice(path: Path, weights: WeightsChoice, taken_for: str) -> None:
+    """Raises BenchError where one of two kinds of weights is asked for and there is one kind alone."""
+    if weights != "ema":
+        raise BenchError(
+            f"{path}: weights={weights} is for a compvis checkpoint, which may hold two kinds; this is a "
+            f"{taken_for} (leave --method-option NAME.weights out)"
         )
 
 

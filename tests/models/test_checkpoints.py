@@ -476,3 +476,5 @@ def test_scale_is_for_lora(tiny_model, tiny_model_dir, edited, tmp_path):
     save_file(part(edited, "unet"), path := tmp_path / "x.safetensors")
     refused(tiny_model, path, "scale=0.5 is for a LoRA", scale=0.5)
     refused(tiny_model, tiny_model_dir, "scale=0.5 is for a LoRA", scale=0.5)
+    for place in (path, tiny_model_dir):
+        refused(tiny_model, place, "weights=raw is for a compvis checkpoint", weights="raw")

@@ -213,6 +213,15 @@ def test_ema_and_raw(tiny_model, edited, tmp_path, weights, label):
     assert any("holds raw and EMA weights" in note for note in checkpoint.notes)
 
 
+def test_raw_weights_that_are_not_there_are_not_taken_from_the_average(tiny_model, edited, tmp_path):
+    path = tmp_path / "model.ckpt"
+    state = with_ema(compvis_state(edited), lambda tensor: tensor * 2)
+    torch.save({name: tensor for name, tensor in state.items() if not name.startswith(PREFIX)}, path)
+    assert read_checkpoint(path, tiny_model.named_tensors()).format.endswith("EMA weights")
+    with pytest.raises(BenchError, match="no raw ones.*NAME.weights=ema"):
+        read_checkpoint(path, tiny_model.named_tensors(), weights="raw")
+
+
 def test_ema_is_the_default(tiny_model, edited, tmp_path):
     path = tmp_path / "model.ckpt"
     torch.save(with_ema(compvis_state(edited), lambda tensor: tensor * 2), path)

@@ -53,6 +53,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "an unknown preset": ([*ESD[:-1], "--preset", "papr"], "did you mean paper"),
     "an unknown run": (["table", "no\nsuch"], "no run"),
     "an unknown card": (["show", "/etc/passwd"], "unknown name"),
+    "the base model as its own reference": ([*DRY, "--reference", "microworld"], "--reference microworld"),
     # numbers
     "a seed that is a word": ([*DRY, "--seeds", "zero"], "--seeds 'zero'"),
     "a seed below nought": ([*DRY, "--seeds", "-1"], "--seeds: needs"),

@@ -127,6 +127,8 @@ def test_an_edit_of_another_base(tiny_model, tmp_path):
         read_user_edit(tmp_path / "edit", tiny_model, [CAT])
     with pytest.raises(BenchError, match="scale=2 is for a LoRA"):
         read_user_edit(tmp_path / "edit", tiny_model, [CAT], scale=2)
+    with pytest.raises(BenchError, match="weights=raw is for a compvis checkpoint"):
+        read_user_edit(tmp_path / "edit", tiny_model, [CAT], weights="raw")
 
 
 def test_an_edit_goes_out_and_comes_in_again(tiny_model, tiny_model_dir, tmp_path):
