@@ -7,6 +7,8 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from erasure_bench.prompt_suites.errors import UnknownName
+from erasure_bench.prompt_suites.foreign.errors import contained
+from erasure_bench.prompt_suites.foreign.files import EVALUATOR, file_target, in_file
 from erasure_bench.prompt_suites.foreign.targets import load_target
 
 if TYPE_CHECKING:
@@ -29,16 +31,30 @@ def evaluator_names() -> tuple[str, ...]:
     return tuple(_targets())
 
 
-def evaluator_card(name: str) -> EvaluatorCard:
-    """The card of an evaluator; imports its module.
+def evaluator_target(name: str) -> str:
+    """Where an evaluator lies, as `module:name`; `name` may be PATH.py:NAME, and that file is then imported.
 
-    Raises `UnknownName`, or `BenchError` where a package's evaluator cannot be loaded.
+    Raises `UnknownName`, or `BenchError` for a file that has no such evaluator.
     """
+    if in_file(name):
+        return file_target(name, EVALUATOR)
     targets = EVALUATORS if name in EVALUATORS else _targets()
     if name not in targets:
         raise UnknownName("evaluator", name, targets, "--evaluators")
-    card: EvaluatorCard = load_target(targets[name], f"evaluator {name!r}")
-    return card
+    return targets[name]
+
+
+def evaluator_card(name: str) -> EvaluatorCard:
+    """The card of an evaluator; imports its module. One is made where the target is the evaluator's class.
+
+    Raises `UnknownName`, or `BenchError` where a package's or a file's evaluator cannot be loaded or is none.
+    """
+    what = name if in_file(name) else f"evaluator {name!r}"
+    found = load_target(evaluator_target(name), what)
+    from erasure_bench.evaluators.cards import card_of
+
+    with contained(what):
+        return card_of(found, None if in_file(name) else name, what)
 
 
 def build_evaluator(
@@ -56,7 +72,7 @@ def build_evaluator(
 
     card = evaluator_card(name)
     own = {**card.presets.get(preset or OFFICIAL, card.presets.get(OFFICIAL, {})), **(settings or {})}
-    what = f"evaluator {name!r}"
+    what = name if in_file(name) else f"evaluator {name!r}"
     evaluator: Evaluator = build_from_options(card.build, own, options or {}, OPTION_FLAG, what)
     refuse_unused(evaluator, own, options or {}, OPTION_FLAG, what)
     return evaluator

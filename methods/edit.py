@@ -151,6 +151,18 @@ def check_concepts(concepts: Sequence[Concept]) -> None:
         raise BenchError("no concept to erase (--concepts)")
 
 
+def check_edit(edit: object, model: DiffusionModel, concepts: Sequence[Concept]) -> None:
+    """Raises BenchError where this is not an edit of that model for those concepts."""
+    if not isinstance(edit, Edit):
+        given = "nothing" if edit is None else f"a {type(edit).__name__}"
+        raise BenchError(f"erase gave {given} instead of an Edit (methods.edit.new_edit makes one)")
+    names = tuple(concept.name for concept in concepts)
+    if edit.concepts != names:
+        raise BenchError(f"the edit says that it erases {edit.concepts}, and not {names}")
+    if edit.base_digest != model.digest:
+        raise BenchError("the edit's base_digest is not the model's digest")
+
+
 class _Weights(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

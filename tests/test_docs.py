@@ -9,27 +9,37 @@ import pytest
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.methods.registry import build_method, method_card
 
-ADDING_A_METHOD = Path(__file__).resolve().parent.parent / "docs" / "adding-a-method.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+ADDING_A_METHOD, ADDING_AN_EVALUATOR = DOCS / "adding-a-method.md", DOCS / "adding-an-evaluator.md"
 
 
-@pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def saved(document: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The document's one code block, saved under the name that the document gives it."""
-    (code,) = re.findall(r"^```python\n(.*?)^```$", ADDING_A_METHOD.read_text(), re.DOTALL | re.MULTILINE)
-    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(path.parent)
     monkeypatch.delenv("BENCH_STORE", raising=False)
-    path = tmp_path / "my_method.py"
     path.write_text(code)
     return path
 
 
-def commands() -> list[list[str]]:
-    lines = ADDING_A_METHOD.read_text().splitlines()
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return saved(ADDING_A_METHOD, tmp_path / "my_method.py", monkeypatch)
+
+
+@pytest.fixture
+def evaluator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return saved(ADDING_AN_EVALUATOR, tmp_path / "my_evaluator.py", monkeypatch)
+
+
+def commands(document: Path = ADDING_A_METHOD) -> list[list[str]]:
+    lines = document.read_text().splitlines()
     return [line.partition("#")[0].split()[1:] for line in lines if line.startswith("    bench ")]
 
 
-def test_the_walk_through_is_short() -> None:
-    lines = ADDING_A_METHOD.read_text().splitlines()
+@pytest.mark.parametrize("document", [ADDING_A_METHOD, ADDING_AN_EVALUATOR], ids=lambda path: path.stem)
+def test_the_walk_through_is_short(document: Path) -> None:
+    lines = document.read_text().splitlines()
     assert len(lines) < 60
     assert max(map(len, lines)) <= 120
 
@@ -67,3 +77,29 @@ def test_the_documents_run_can_be_planned(
     assert run_command([*run, *short, "--model", str(tiny_model_dir)]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert [cell["method"] for cell in plan["cells"]] == ["none", "MyMethod", "esd-x"]
+
+
+def test_the_evaluator_keeps_the_contract_and_is_shown(
+    evaluator: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check, show, _ = commands(ADDING_AN_EVALUATOR)
+    assert run_command([*check, "--json"]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [check["name"] for check in checks if check["verdict"] != "ok"] == ["details can be kept"]
+    assert run_command([*show, "--json"]) == 0
+    assert "colourfulness" in capsys.readouterr().out
+
+
+def test_the_evaluators_run_can_be_done(
+    evaluator: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *_, run = commands(ADDING_AN_EVALUATOR)
+    own = run[run.index("--evaluators") + 1].split(",")[0]
+    (option,) = re.findall(r"`(--evaluator-option .*?)`", ADDING_AN_EVALUATOR.read_text())
+    run[run.index("--evaluators") + 1] = own  # the tiny model has no CLIP of its own
+    run[run.index("--methods") + 1] = "negative-prompt"
+    short = [*option.split(), "--limit", "1", "--concepts", "grumpy-cat", "--json", "--store", "store"]
+    assert run_command([*run, *short, "--model", str(tiny_model_dir)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["evaluators"]["Colourfulness"]["protocol"]["power"] == 2
+    assert {row["metric"] for row in document["rows"]} == {"colourfulness"}

@@ -142,7 +142,11 @@ def run(
         ),
     ] = None,
     evaluators: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Comma list (bench list evaluators); else the suite's.")
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Comma list (bench list evaluators) and your own, each PATH.py:NAME; else the suite's.",
+        ),
     ] = None,
     seeds: Annotated[
         str, typer.Option(metavar="LIST", help="Comma list of seeds; each is a cell of its own.")
@@ -260,7 +264,7 @@ def list_(
 
 @app.command(no_args_is_help=True)
 def show(
-    name: Annotated[str, typer.Argument(help="A method (PATH.py:NAME too), evaluator, suite or model.")],
+    name: Annotated[str, typer.Argument(help="A method or evaluator (PATH.py:NAME too), suite or model.")],
     as_json: AsJson = False,
 ) -> int:
     """Show a card: paper, formula, settings and what each preset makes of them."""
@@ -359,8 +363,11 @@ def export(
 
 @app.command(no_args_is_help=True)
 def check(
-    method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="PATH.py:NAME of your own method, or a registered one.")
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="PATH.py:NAME of your own method or evaluator, or a registered one."
+        ),
     ],
     model: Annotated[
         str | None,
@@ -372,18 +379,24 @@ def check(
     method_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="KEY=VALUE or METHOD.KEY=VALUE. Repeatable.")
     ] = None,
+    evaluator_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="KEY=VALUE or EVALUATOR.KEY=VALUE. Repeatable."),
+    ] = None,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> int:
-    """Try a method out: does it keep the contract of all methods?
+    """Try a method or an evaluator out: does it keep the contract of all of its kind?
 
-    A few short erasures of one concept: nothing is measured. Exit code 1 if a check fails.
+    A few short erasures of one concept, or scorings of a few made-up pictures: nothing is measured.
+    Exit code 1 if a check fails.
     """
-    from erasure_bench.bench.cli.commands.examining import check_method
+    from erasure_bench.bench.cli.commands.examining import check_contract_of
     from erasure_bench.bench.planning.config import named_options
 
-    options = named_options(method_option or [], "--method-option")
-    return check_method(method, model, options, as_json=as_json)
+    methods = named_options(method_option or [], "--method-option")
+    evaluators = named_options(evaluator_option or [], "--evaluator-option")
+    return check_contract_of(name, model, methods, evaluators, as_json=as_json)
 
 
 @app.command()

@@ -39,14 +39,14 @@ def listed(kind: Kind) -> list[Listed]:
 
 
 def sheet(name: str) -> Sheet:
-    """The card of whatever has this name; of a method in a file, too (PATH.py:NAME).
+    """The card of whatever has this name; of a method or an evaluator in a file, too (PATH.py:NAME).
 
     Raises UnknownName, or BenchError where a file's or a package's code cannot be loaded.
     """
-    from erasure_bench.prompt_suites.foreign.files import in_file
+    from erasure_bench.prompt_suites.foreign.files import METHOD, in_file, kind_in_file
 
     if in_file(name):
-        return _SHEETS["methods"](name)
+        return _SHEETS["methods" if kind_in_file(name) is METHOD else "evaluators"](name)
     for kind in KINDS:
         if name in _names(kind):
             return _SHEETS[kind](name)
@@ -132,9 +132,13 @@ def _method_sheet(name: str) -> Sheet:
 
 
 def _evaluator_sheet(name: str) -> Sheet:
+    from erasure_bench.evaluators.metrics import checked_metrics
     from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
+    from erasure_bench.prompt_suites.foreign.errors import in_one_line
+    from erasure_bench.prompt_suites.foreign.files import in_file
 
     card = evaluator_card(name)
+    called = card.name if in_file(name) else name
     facts = {
         "paper": card.paper,
         "formula": card.formula,
@@ -143,7 +147,8 @@ def _evaluator_sheet(name: str) -> Sheet:
     }
     for preset in card.presets or ("official",):
         try:
-            metrics = build_evaluator(name, preset).metrics
+            with in_one_line(name):
+                metrics = checked_metrics(build_evaluator(name, preset), name)
         except BenchError:
             continue
         for metric in metrics:
@@ -154,7 +159,7 @@ def _evaluator_sheet(name: str) -> Sheet:
                 f"{metric.title} [{metric.unit}], {metric.aggregate}: {roles or 'stored'}"
             )
         break
-    return Sheet("evaluators", name, card.title, _said(facts), _settings(card.build, card.presets))
+    return Sheet("evaluators", called, card.title, _said(facts), _settings(card.build, card.presets))
 
 
 def _suite_sheet(name: str) -> Sheet:

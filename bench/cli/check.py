@@ -1,20 +1,22 @@
-"""`bench check`: tries a method out on validation concepts, quickly; measures nothing."""
+"""`bench check`: tries a method or an evaluator out, quickly; measures nothing."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
+from erasure_bench.bench.cli.examination import Examination, said_options
 from erasure_bench.bench.planning.chosen import plain_settings, row_name
 from erasure_bench.bench.planning.config import OFFICIAL
 from erasure_bench.bench.running.libraries import quiet_libraries
+from erasure_bench.evaluators.registry import evaluator_names
 from erasure_bench.methods.base import MethodCard
-from erasure_bench.methods.machinery.contract import Check, check_contract
+from erasure_bench.methods.machinery.contract import check_contract
 from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial
-from erasure_bench.methods.registry import build_method, method_card
+from erasure_bench.methods.registry import build_method, method_card, method_names
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.zoo import ModelSource, resolve_model
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import UnknownName
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.foreign.files import EVALUATOR, METHOD, Wanted, in_file, kind_in_file
 from erasure_bench.prompt_suites.general import general_prompts
 from erasure_bench.prompt_suites.microworld import validation
 from erasure_bench.prompt_suites.suite import Suite
@@ -23,57 +25,41 @@ SHORT = {"steps": "3"}
 """Settings that make a method quick, for those that have them and where the user says nothing else."""
 
 
-class Examination:
-    """A method that is tried out and what became of it so far; `run` goes through the checks."""
-
-    def __init__(self, name: str, rehearsal: Rehearsal) -> None:
-        self.name, self.rehearsal = name, rehearsal
-        self.checks: list[Check] = []
-
-    @property
-    def title(self) -> str:
-        """What is tried out on what."""
-        trial = self.rehearsal.trial
-        options = ", ".join(f"{key}={value}" for key, value in trial.options.items())
-        concepts = ", ".join(concept.name for concept in trial.concepts)
-        return f"{self.name}{f' with {options}' if options else ''} on {trial.model.name}: {concepts}"
-
-    @property
-    def failed(self) -> tuple[Check, ...]:
-        """The checks that failed."""
-        return tuple(check for check in self.checks if check.verdict == "failed")
-
-    @property
-    def summary(self) -> str:
-        """How many checks passed."""
-        tried = [check for check in self.checks if check.verdict != "skipped"]
-        skipped = len(self.checks) - len(tried)
-        passed = len(tried) - len(self.failed)
-        return f"{passed} of {len(tried)} checks passed" + (f", {skipped} skipped" if skipped else "")
-
-    def run(self) -> Iterator[Check]:
-        """The checks, each as soon as it is done."""
-        for check in check_contract(self.rehearsal):
-            self.checks.append(check)
-            yield check
-
-    def to_json(self) -> dict[str, Any]:
-        """The examination in JSON's types."""
-        trial = self.rehearsal.trial
-        return {
-            "method": self.name,
-            "model": {"name": trial.model.name, "digest": trial.model.digest},
-            "concepts": [concept.name for concept in trial.concepts],
-            "preset": trial.preset,
-            "settings": plain_settings(self.name, self.rehearsal.method),
-            "passed": not self.failed,
-            "checks": [check._asdict() for check in self.checks],
-        }
-
-
 def prepare_examination(
-    method: str, model: str | None, options: Mapping[str, Mapping[str, str]]
+    name: str,
+    model: str | None,
+    method_options: Mapping[str, Mapping[str, str]],
+    evaluator_options: Mapping[str, Mapping[str, str]],
 ) -> Examination:
+    """`name`, of a method or an evaluator, registered or PATH.py:NAME, to be tried out.
+
+    The options are as `bench.planning.config.named_options` gives them. Raises UnknownName and BenchError
+    for what cannot be found, built or loaded.
+    """
+    if _kind_of(name) is METHOD:
+        _no_options(name, METHOD, "--evaluator-option", evaluator_options)
+        return examine_method(name, model, method_options)
+    from erasure_bench.bench.cli.check_evaluators import examine_evaluator
+
+    _no_options(name, EVALUATOR, "--method-option", method_options)
+    return examine_evaluator(name, model, evaluator_options)
+
+
+def _kind_of(name: str) -> Wanted:
+    if in_file(name):
+        return kind_in_file(name)
+    methods, evaluators = method_names(), evaluator_names()
+    if name not in methods and name not in evaluators:
+        raise UnknownName("method or evaluator", name, {*methods, *evaluators})
+    return METHOD if name in methods else EVALUATOR
+
+
+def _no_options(name: str, kind: Wanted, flag: str, options: Mapping[str, Mapping[str, str]]) -> None:
+    if options:
+        raise BenchError(f"{flag}: {name} is a{'n' if kind is EVALUATOR else ''} {kind.noun}")
+
+
+def examine_method(method: str, model: str | None, options: Mapping[str, Mapping[str, str]]) -> Examination:
     """`method`, a registered name or PATH.py:NAME, to be tried on `model`, else on the built-in one.
 
     `options` are as `bench.planning.config.named_options` gives them. Raises UnknownName and BenchError for
@@ -100,7 +86,19 @@ def prepare_examination(
         steps=suite.protocol.steps,
         guidance_scale=suite.protocol.guidance_scale,
     )
-    return Examination(name, Rehearsal(trial))
+    rehearsal = Rehearsal(trial)
+    concepts = ", ".join(concept.name for concept in trial.concepts)
+    return Examination(
+        f"{said_options(name, chosen)} on {trial.model.name}: {concepts}",
+        check_contract(rehearsal),
+        {
+            "method": name,
+            "model": {"name": trial.model.name, "digest": trial.model.digest},
+            "concepts": [concept.name for concept in trial.concepts],
+            "preset": preset,
+            "settings": plain_settings(name, rehearsal.method),
+        },
+    )
 
 
 def _short(card: MethodCard) -> dict[str, str]:

@@ -18,12 +18,14 @@ from erasure_bench.bench.planning.config import OFFICIAL, Options
 from erasure_bench.bench.storage.memory import recall, remember
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.evaluators.base import Metric
-from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
+from erasure_bench.evaluators.metrics import checked_metrics
+from erasure_bench.evaluators.registry import EVALUATORS, build_evaluator, evaluator_card
 from erasure_bench.methods.registry import METHODS, build_method, method_card, method_target, parse_settings
 from erasure_bench.models.zoo import ModelSource
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.foreign.errors import in_one_line
 from erasure_bench.prompt_suites.foreign.files import absolute, in_file
+from erasure_bench.prompt_suites.foreign.meaning import PACKAGE
 from erasure_bench.prompt_suites.foreign.sources import code_digest
 
 BASELINE = next(iter(METHODS))
@@ -76,7 +78,10 @@ class ChosenMethod:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenEvaluator:
-    """An evaluator as one run uses it; `protocol` decides which numbers can be compared with its own."""
+    """An evaluator as one run uses it; `protocol` decides which numbers can be compared with its own.
+
+    `file` is set for one of the user's: PATH.py:NAME, from any folder.
+    """
 
     name: str
     preset: str | None
@@ -85,6 +90,12 @@ class ChosenEvaluator:
     protocol: Mapping[str, Any]
     metrics: tuple[Metric, ...]
     code: str
+    file: str | None = None
+
+    @property
+    def registered(self) -> str:
+        """What the registry knows the evaluator by, which is not always its name in tables."""
+        return self.file or self.name
 
 
 def choose_method(name: str, preset: str, options: Options, memory: Path) -> ChosenMethod:
@@ -169,22 +180,57 @@ def missing_packages(name: str) -> tuple[str, ...]:
         return tuple(module for module in evaluator_card(name).requires if find_spec(module) is None)
 
 
+def evaluator_name(evaluator: str) -> str:
+    """What an evaluator is called in tables and before the dot of an option: a file's, by its class or card.
+
+    Raises BenchError where a file's evaluator has a name of the registry.
+    """
+    if not in_file(evaluator):
+        return evaluator
+    name = evaluator_card(evaluator).name
+    if name in EVALUATORS:
+        raise BenchError(
+            f"{evaluator}: the name {name!r} is taken by a registered evaluator; give it another"
+        )
+    return name
+
+
 def choose_evaluator(
     name: str, preset: str | None, options: Options, settings: Mapping[str, object]
 ) -> ChosenEvaluator:
     """The evaluator with its metrics and protocol; loads no weights. Raises BenchError."""
     evaluator = build_evaluator(name, preset, options, settings)
-    with in_one_line(f"evaluator {name!r} cannot say how it measures"):
-        protocol, metrics = plain(evaluator.protocol()), tuple(evaluator.metrics)
+    what = f"evaluator {evaluator_name(name)!r}"
+    module = type(evaluator).__module__
+    with in_one_line(f"{what} cannot say how it measures"):
+        protocol = plain(evaluator.protocol())
+        if not module.startswith(f"{PACKAGE}."):
+            protocol |= _settings_beside(protocol, evaluator)
+        metrics = checked_metrics(evaluator, what)
     return ChosenEvaluator(
-        name=name,
+        name=evaluator_name(name),
         preset=preset,
         settings=dict(settings),
         options=dict(options),
         protocol=protocol,
         metrics=metrics,
-        code=code_of("evaluator", name, type(evaluator).__module__),
+        code=code_of("evaluator", name, module),
+        file=absolute(name) if in_file(name) else None,
     )
+
+
+WITHOUT_BEARING = frozenset({"device", "batch_size"})
+"""Settings that may change no score, whoever wrote the evaluator (docs/adding-an-evaluator.md)."""
+
+
+def _settings_beside(protocol: Mapping[str, Any], evaluator: Any) -> dict[str, Any]:
+    """The settings that a third party's protocol forgets: scores kept under others must not be served."""
+    names = [field.name for field in dataclasses.fields(evaluator)]
+    return {
+        name: plain(getattr(evaluator, name))
+        for name in names
+        if name not in WITHOUT_BEARING and name not in protocol
+    }
 
 
 def _code_of(name: str, target: str) -> tuple[str, str]:

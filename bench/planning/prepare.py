@@ -11,6 +11,7 @@ from erasure_bench.bench.planning.chosen import (
     ChosenMethod,
     choose_evaluator,
     choose_method,
+    evaluator_name,
     missing_packages,
     reference,
     row_name,
@@ -119,7 +120,8 @@ def _general_prompts(config: RunConfig, source: ModelSource, methods: list[Chose
 def _evaluators(
     config: RunConfig, suite: Suite, source: ModelSource
 ) -> tuple[list[ChosenEvaluator], list[str]]:
-    chosen, skipped = [], []
+    chosen: list[ChosenEvaluator] = []
+    skipped = []
     for name in config.evaluators or suite.evaluators:
         if missing := missing_packages(name):
             why = f"evaluator {name!r} needs {', '.join(missing)}, which is not installed"
@@ -127,8 +129,14 @@ def _evaluators(
                 raise BenchError(f"{why}: install it or leave {name} out of --evaluators")
             skipped.append(f"skipped: {why}")
             continue
-        options = {**config.evaluator_options.get("", {}), **config.evaluator_options.get(name, {})}
-        chosen.append(choose_evaluator(name, source.preset, options, suite.evaluator_options.get(name, {})))
+        own = config.evaluator_options.get(evaluator_name(name), {})
+        options = {**config.evaluator_options.get("", {}), **own}
+        evaluator = choose_evaluator(name, source.preset, options, suite.evaluator_options.get(name, {}))
+        if evaluator.name in (other.name for other in chosen):
+            raise BenchError(
+                f"--evaluators {name}: there is an evaluator {evaluator.name!r} already; rename one of them"
+            )
+        chosen.append(evaluator)
     if not chosen:
         raise BenchError(f"nothing to measure with: {'; '.join(skipped)} (--evaluators)")
     return chosen, skipped
@@ -143,7 +151,11 @@ def _no_stray_options(config: RunConfig, suite: Suite) -> None:
         )
     for flag, options, names in (
         ("--method-option", config.method_options, (*map(row_name, config.methods), *config.edits)),
-        ("--evaluator-option", config.evaluator_options, config.evaluators or suite.evaluators),
+        (
+            "--evaluator-option",
+            config.evaluator_options,
+            tuple(map(evaluator_name, config.evaluators or suite.evaluators)),
+        ),
     ):
         for name in options:
             if name and name not in names:

@@ -1,6 +1,6 @@
 """All scores of a run in one tidy table, and what the work cost, both read from the store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,9 +11,11 @@ from pandas import DataFrame
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.planning.tasks import ScoreTask
+from erasure_bench.bench.running.pictures import picture_names
 from erasure_bench.bench.running.worker import SCORES_FILE
 from erasure_bench.bench.storage.store import Store
-from erasure_bench.evaluators.base import SCORE_COLUMNS
+from erasure_bench.evaluators.base import SCORE_COLUMNS, Metric
+from erasure_bench.evaluators.score_frames import WrongScores, checked_frame
 
 RUN_COLUMNS = (
     "method",
@@ -74,6 +76,7 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
     Scores that two cells share (the base model's) appear under each of them.
     """
     known: dict[str, pa.Table] = {}
+    metrics = {evaluator.name: evaluator.metrics for evaluator in plan.evaluators}
     counted = set()
     parts = []
     for cell in plan.cells:
@@ -81,7 +84,7 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
             if task.id not in known:
                 if not store.has(task.kind, task.id):
                     continue
-                known[task.id] = _read(store, task)
+                known[task.id] = _read(store, task, metrics[task.evaluator])
             own = (cell.method.name, cell.case.name, task.id)
             parts.append(
                 {
@@ -130,6 +133,13 @@ def _erase_cost(store: Store, task_id: str) -> tuple[float | None, int | None]:
     return float(about["erase_seconds"]), int(about["peak_memory_bytes"])
 
 
-def _read(store: Store, task: ScoreTask) -> pa.Table:
-    data = store.entry(task.kind, task.id).read(SCORES_FILE)
-    return pq.read_table(pa.BufferReader(data), columns=list(SCORE_COLUMNS), use_threads=False).cast(_SCHEMA)
+def _read(store: Store, task: ScoreTask, metrics: Sequence[Metric]) -> pa.Table:
+    """Raises DamagedEntry where the file is not what an evaluator's scores must be."""
+    entry = store.entry(task.kind, task.id)
+    data = entry.read(SCORES_FILE)
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=list(SCORE_COLUMNS), use_threads=False)
+        checked = checked_frame(table.to_pandas(), metrics, picture_names(task.generate))
+    except (pa.ArrowException, WrongScores) as error:
+        raise entry.damaged(f"{SCORES_FILE}: {error}") from error
+    return pa.Table.from_pandas(checked, schema=_SCHEMA, preserve_index=False)

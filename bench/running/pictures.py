@@ -9,6 +9,12 @@ from PIL import Image
 from erasure_bench.bench.planning.tasks import GenerateTask
 from erasure_bench.bench.storage.store import Entry
 from erasure_bench.evaluators.base import Picture, Pixels
+from erasure_bench.evaluators.score_frames import PictureName
+
+
+def picture_names(task: GenerateTask) -> list[PictureName]:
+    """What rows of scores call a task's pictures."""
+    return [PictureName(image.prompt.id, image.image_index) for image in task.images.images]
 
 
 def write_png(path: Path, pixels: Pixels) -> None:

@@ -9,25 +9,30 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod, check_unchanged
 from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask
 from erasure_bench.bench.running.libraries import quiet_libraries
-from erasure_bench.bench.running.pictures import read_pictures, write_png
+from erasure_bench.bench.running.pictures import picture_names, read_pictures, write_png
 from erasure_bench.bench.running.versions import device_name, package_versions
 from erasure_bench.bench.storage.cache import StoreCache
 from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS, StoreCheckpoints
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.evaluators.base import Evaluator, ImageSet
+from erasure_bench.evaluators.score_frames import checked_scores
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.errors import contained, in_one_line
+from erasure_bench.prompt_suites.foreign.errors import in_one_line
+from erasure_bench.prompt_suites.foreign.meaning import PACKAGE
+from erasure_bench.prompt_suites.foreign.process import LeftBehind, left_alone
 
 if TYPE_CHECKING:
     from erasure_bench.methods.edit import Edit
+    from erasure_bench.methods.machinery.cost import Cost
+    from erasure_bench.methods.machinery.traces import ModelState
     from erasure_bench.methods.machinery.user_weights import UserEdit
     from erasure_bench.models.batches import BatchSize
     from erasure_bench.models.diffusion_model import DiffusionModel
@@ -90,6 +95,8 @@ class Worker:
             base.digest: base for base in (source, *(method.base for method in methods if method.base))
         }
         self._loaded: DiffusionModel | None = None
+        self._pristine: ModelState | None = None
+        self._with_edit: ModelState | None = None
         self.asked_device, self.dtype, self.asked_batch_size = device, dtype, batch_size
         self._methods = {method.name: method for method in methods}
         self._chosen_evaluators = {evaluator.name: evaluator for evaluator in evaluators}
@@ -100,7 +107,7 @@ class Worker:
 
     def close(self) -> None:
         """Puts the base model's own weights back."""
-        self._in_use, self._guidance = None, None
+        self._in_use, self._guidance, self._with_edit = None, None, None
         self._edit_stack.close()
 
     @cached_property
@@ -123,6 +130,7 @@ class Worker:
         if self._loaded is None or self._loaded.digest != digest:
             self.forget_model()
             self._loaded = self._load(self._sources[digest])
+            self._pristine = _state_of(self._loaded)
         return self._loaded
 
     def _load(self, source: Source) -> "DiffusionModel":
@@ -150,12 +158,15 @@ class Worker:
         checkpoints = StoreCheckpoints(self.store, task.id, self.checkpoint_seconds, watcher.note)
         with self.store.writing(task.kind, task.id) as draft:
             read_as: list[str] = []
+            cost: dict[str, Any] = {"erase_seconds": None, "peak_memory_bytes": 0}
             if chosen.weights is None:
-                edit = self._make(task, chosen, concepts, watcher, checkpoints)
+                made = self._make(task, chosen, concepts, watcher, checkpoints)
+                edit, cost = made.edit, made.about
             else:
                 found = self._read(task, chosen.weights, concepts)
                 edit, read_as = found.edit, [found.format, *found.notes]
             edit.save(draft.folder)
+            self._prove_untouched(task)
             draft.about = {
                 "method": task.method,
                 "settings": dict(task.settings),
@@ -164,10 +175,9 @@ class Worker:
                 "seed": task.seed,
                 "base": task.base,
                 "dtype": task.dtype,
-                "erase_seconds": edit.cost.seconds if edit.cost.seconds or not chosen.weights else None,
-                "peak_memory_bytes": edit.cost.peak_memory_bytes,
                 "memory": edit.cost.memory,
                 "steps": edit.cost.steps,
+                **cost,
                 **self._where(),
             }
         checkpoints.clear()
@@ -179,7 +189,7 @@ class Worker:
         concepts: Sequence[Concept],
         watcher: Watcher,
         checkpoints: StoreCheckpoints,
-    ) -> "Edit":
+    ) -> "_Made":
         """What the method makes; from the start where it does not go on from its checkpoint as it had."""
         from erasure_bench.methods.machinery.training import NotResumable
 
@@ -198,29 +208,38 @@ class Worker:
         concepts: Sequence[Concept],
         watcher: Watcher,
         checkpoints: StoreCheckpoints,
-    ) -> "Edit":
+    ) -> "_Made":
+        """The method's edit with the cost that was measured here, whatever the method says of itself."""
         from erasure_bench.methods.base import EraseContext
+        from erasure_bench.methods.edit import Edit, check_edit
+        from erasure_bench.methods.machinery.cost import Meter
         from erasure_bench.methods.registry import build_method
 
         check_unchanged(chosen)
-        method = build_method(chosen.registered, chosen.preset, chosen.options)
+        cache = StoreCache(
+            self.store,
+            task.base,
+            task.dtype,
+            checkpoint_seconds=self.checkpoint_seconds,
+            say=watcher.note,
+        )
         context = EraseContext(
             seed=task.seed or 0,
             report=lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
             prepared=lambda preparation: watcher.preparing(*preparation),
             general_prompts=self.general_prompts if task.general_prompts else (),
-            cache=StoreCache(
-                self.store,
-                task.base,
-                task.dtype,
-                checkpoint_seconds=self.checkpoint_seconds,
-                say=watcher.note,
-            ),
+            cache=cache,
             checkpoints=checkpoints,
         )
         model = self.model(task.base)
-        with contained("erase"):
-            return method.erase(model, concepts, context)
+        with left_alone(f"{task.method}'s erase", task.seed or 0), Meter(model.device) as meter:
+            method = build_method(chosen.registered, chosen.preset, chosen.options)
+            given = method.erase(model, concepts, context)
+            check_edit(given, model, concepts)
+        measured = meter.cost(given.cost.steps)
+        cost = dataclasses.replace(measured, seconds=measured.seconds + cache.kept_seconds)
+        fields = {field.name: getattr(given, field.name) for field in dataclasses.fields(Edit)}
+        return _Made(Edit(**{**fields, "cost": cost}), cost, cache.kept_seconds, given.cost)
 
     def _read(self, task: EraseTask, path: Path, concepts: Sequence[Concept]) -> "UserEdit":
         from erasure_bench.methods.machinery.user_weights import read_user_edit
@@ -252,7 +271,7 @@ class Worker:
         ]
         with self.store.writing(task.kind, task.id) as draft:
             started = time.perf_counter()
-            with contained("the edit's guidance"):
+            with left_alone(f"{task.erase.method}'s guidance"):
                 pictures = sample(
                     self.model(task.erase.base),
                     requests,
@@ -264,6 +283,8 @@ class Worker:
                     on_batch=watcher.images,
                 )
             seconds = time.perf_counter() - started
+            if self._with_edit is not None:
+                self._prove_same(self._with_edit, task.erase.base, f"{task.erase.method}'s guidance")
             for index, pixels in enumerate(pictures):
                 write_png(draft.folder / task.file_name(index), pixels)
             draft.about = {
@@ -295,12 +316,15 @@ class Worker:
         pictures = read_pictures(self.store.entry("generate", task.generate.id), task.generate)
         with self.store.writing(task.kind, task.id) as draft:
             started = time.perf_counter()
-            with contained("score"):
-                scores = evaluator.score(ImageSet(concept=task.concept, pictures=pictures))
+            with left_alone(f"{task.evaluator}'s score"):
+                given = evaluator.score(ImageSet(concept=task.concept, pictures=pictures))
             seconds = time.perf_counter() - started
-            scores.values.to_parquet(draft.folder / SCORES_FILE, index=False)
-            if scores.details is not None:
-                scores.details.to_parquet(draft.folder / DETAILS_FILE, index=False)
+            with in_one_line(task.evaluator):
+                metrics = self._chosen_evaluators[task.evaluator].metrics
+                scores = checked_scores(given, metrics, picture_names(task.generate))
+                scores.values.to_parquet(draft.folder / SCORES_FILE, index=False)
+                if scores.details is not None:
+                    scores.details.to_parquet(draft.folder / DETAILS_FILE, index=False)
             draft.about = {
                 "evaluator": task.evaluator,
                 "protocol": dict(task.protocol),
@@ -318,7 +342,9 @@ class Worker:
     def forget_model(self) -> None:
         """Has the base model loaded anew: after a failure nobody knows what state it is in."""
         self.close()
-        self._loaded = None
+        if self._pristine is not None:
+            self._pristine.put_back()  # a patched class would serve the next model, too
+        self._loaded = self._pristine = None
 
     def _use(self, task: EraseTask) -> "Guidance":
         from erasure_bench.methods.edit import Edit, applied
@@ -328,15 +354,26 @@ class Worker:
             edit: Edit = Edit.load(self.store.entry(task.kind, task.id).checked())
             self._guidance = self._edit_stack.enter_context(applied(self.model(task.base), edit))
             self._in_use = task.id
+            if not type(self._guidance).__module__.startswith(f"{PACKAGE}."):
+                self._with_edit = _state_of(self.model(task.base))
         return self._guidance
+
+    def _prove_untouched(self, task: EraseTask) -> None:
+        """Raises LeftBehind where the base model is not what it was when it was loaded."""
+        if self._pristine is not None:
+            self._prove_same(self._pristine, task.base, f"{task.method}'s erase")
+
+    def _prove_same(self, state: "ModelState", base: str, whose: str) -> None:
+        if left := state.changes(self.model(base)):
+            raise LeftBehind(f"{whose} left the model changed: {left}; it is loaded anew")
 
     def _evaluator(self, name: str) -> Evaluator:
         if name not in self._evaluators:
             from erasure_bench.evaluators.registry import build_evaluator
 
             chosen = self._chosen_evaluators[name]
-            own = build_evaluator(name, chosen.preset, chosen.options, chosen.settings)
-            with in_one_line(f"evaluator {name!r} cannot be prepared"):
+            own = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
+            with in_one_line(f"evaluator {name!r} cannot be prepared"), left_alone("its prepare"):
                 self._evaluators[name] = prepared(own, self.device, may_move="device" not in chosen.options)
         return self._evaluators[name]
 
@@ -346,6 +383,32 @@ class Worker:
             "device_name": device_name(self.device),
             "versions": package_versions(),
         }
+
+
+class _Made(NamedTuple):
+    """An edit, what it cost, how much of that was spent for an earlier edit, and what its method claims."""
+
+    edit: "Edit"
+    cost: "Cost"
+    kept_seconds: float
+    claimed: "Cost"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The cost in JSON's types: `erase_seconds` is of everything that the edit needed, `kept_seconds` the
+        part of it that went into what the store kept from an earlier edit (pictures, a Fisher diagonal)."""
+        return {
+            "erase_seconds": self.cost.seconds,
+            "kept_seconds": self.kept_seconds,
+            "peak_memory_bytes": self.cost.peak_memory_bytes,
+            "claimed": dataclasses.asdict(self.claimed),
+        }
+
+
+def _state_of(model: "DiffusionModel") -> "ModelState":
+    from erasure_bench.methods.machinery.traces import ModelState
+
+    return ModelState.of(model)
 
 
 def prepared(evaluator: Evaluator, device: str, *, may_move: bool) -> Evaluator:

@@ -5,13 +5,12 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from erasure_bench.methods.base import Method
-from erasure_bench.methods.edit import Edit
+from erasure_bench.methods.edit import Edit, check_edit
 from erasure_bench.methods.machinery.interruption import Interrupting, Interruption
 from erasure_bench.methods.machinery.rehearsal import Rehearsal
 from erasure_bench.methods.machinery.traces import some
@@ -19,18 +18,9 @@ from erasure_bench.methods.machinery.training import NotResumable
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.weights import changed_tensors
 from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.errors import contained, described
+from erasure_bench.prompt_suites.foreign.checks import Broken, Check, NotAsked, tried
 
-Verdict = Literal["ok", "failed", "skipped"]
 NO_SUCH_SETTING = "no_such_setting"
-
-
-class Check(NamedTuple):
-    """One promise: whether it is kept, and if not, or if it was not tried, why."""
-
-    name: str
-    verdict: Verdict
-    why: str = ""
 
 
 def check_contract(rehearsal: Rehearsal) -> Iterator[Check]:
@@ -38,145 +28,109 @@ def check_contract(rehearsal: Rehearsal) -> Iterator[Check]:
 
     A method that does not run at all has its other checks skipped.
     """
-    (name, check), *others = CHECKS.items()
-    first = _tried(name, check, rehearsal)
-    yield first
-    for name, check in others:
-        yield (
-            _tried(name, check, rehearsal)
-            if first.verdict == "ok"
-            else Check(name, "skipped", f"not tried: {first.name!r} failed")
-        )
-
-
-class _Broken(Exception):
-    """A promise that is not kept."""
-
-
-class _NotAsked(Exception):
-    """A promise that this method does not make."""
-
-
-def _tried(name: str, check: Callable[[Rehearsal], None], rehearsal: Rehearsal) -> Check:
-    try:
-        with contained("it"):
-            check(rehearsal)
-    except _NotAsked as reason:
-        return Check(name, "skipped", str(reason))
-    except _Broken as reason:
-        return Check(name, "failed", str(reason))
-    except Exception as error:
-        return Check(name, "failed", described(error, _file(rehearsal.method)))
-    return Check(name, "ok")
+    yield from tried(CHECKS, rehearsal, _file(rehearsal.method))
 
 
 def _runs(at: Rehearsal) -> None:
-    edit = at.first.edit
-    if not isinstance(edit, Edit):
-        raise _Broken(f"erase gave {_a(edit)} instead of an Edit (methods.edit.new_edit makes one)")
-    names = tuple(concept.name for concept in at.trial.concepts[:1])
-    if edit.concepts != names:
-        raise _Broken(f"the edit says that it erases {edit.concepts}, and not {names}")
-    if edit.base_digest != at.trial.model.digest:
-        raise _Broken("the edit's base_digest is not the model's digest")
+    try:
+        check_edit(at.first.edit, at.trial.model, at.trial.concepts[:1])
+    except BenchError as error:
+        raise Broken(str(error)) from error
 
 
 def _restores_the_base(at: Rehearsal) -> None:
     if at.first.left_changed:
-        raise _Broken(f"left behind in the model: {at.first.left_changed}")
+        raise Broken(f"left behind: {at.first.left_changed}")
 
 
 def _leaves_global_random_state(at: Rehearsal) -> None:
     if at.first.generators_used:
-        raise _Broken(
+        raise Broken(
             f"drew from or seeded {at.first.generators_used}: use a Generator seeded by context.seed"
         )
 
 
 def _is_deterministic(at: Rehearsal) -> None:
     if differences := _differences(at.first.edit, at.again.edit):
-        raise _Broken(f"a second run with the same seed gave other {differences}")
+        raise Broken(f"a second run with the same seed gave other {differences}")
 
 
 def _seed_matters(at: Rehearsal) -> None:
     first, other = at.first.edit, at.other_seed.edit
     if not first.losses:
-        raise _NotAsked("it trains nothing")
+        raise NotAsked("it trains nothing")
     if first.tensors.keys() == other.tensors.keys() and all(
         torch.equal(tensor, other.tensors[name]) for name, tensor in first.tensors.items()
     ):
-        raise _Broken("seeds 0 and 1 train the same weights: is context.seed used?")
+        raise Broken("seeds 0 and 1 train the same weights: is context.seed used?")
 
 
 def _goes_on_after_an_interruption(at: Rehearsal) -> None:
     first = at.first.edit
     if len(first.losses) < 2:
-        raise _NotAsked("it trains no two steps")
+        raise NotAsked("it trains no two steps")
     checkpoints = Interrupting(after=len(first.losses) // 2)
     with suppress(Interruption):
         at.run(at.trial.concepts[:1], checkpoints=checkpoints)
-        raise _NotAsked(
-            "it keeps no checkpoints, so a kill costs the whole edit (FineTune's loop keeps them)"
-        )
+        raise NotAsked("it keeps no checkpoints, so a kill costs the whole edit (FineTune's loop keeps them)")
     try:
         resumed = at.run(at.trial.concepts[:1], checkpoints=checkpoints.resumed()).edit
     except NotResumable as error:
-        raise _Broken(str(error)) from error
+        raise Broken(str(error)) from error
     if differences := _differences(first, resumed):
-        raise _Broken(f"interrupted and gone on with, it gave other {differences}")
+        raise Broken(f"interrupted and gone on with, it gave other {differences}")
 
 
 def _is_finite(at: Rehearsal) -> None:
     edit = at.first.edit
     if infinite := [name for name, tensor in edit.tensors.items() if not tensor.isfinite().all()]:
-        raise _Broken(f"not finite: {some(infinite)}")
+        raise Broken(f"not finite: {some(infinite)}")
     if not all(math.isfinite(loss) for loss in edit.losses):
-        raise _Broken("not finite: its losses")
+        raise Broken("not finite: its losses")
     if elsewhere := [name for name, tensor in edit.tensors.items() if tensor.device.type != "cpu"]:
-        raise _Broken(f"not on the CPU: {some(elsewhere)}")
+        raise Broken(f"not on the CPU: {some(elsewhere)}")
 
 
 def _reports_cost(at: Rehearsal) -> None:
     edit = at.first.edit
     cost = edit.cost
     if cost.steps != len(edit.losses):
-        raise _Broken(f"{cost.steps} steps in its cost, but {len(edit.losses)} losses")
+        raise Broken(f"{cost.steps} steps in its cost, but {len(edit.losses)} losses")
     if edit.tensors and not (cost.seconds > 0 and cost.peak_memory_bytes > 0):
-        raise _Broken("it changed weights, but its cost has no seconds or no memory (FineTune.cost, Meter)")
+        raise Broken("it changed weights, but its cost has no seconds or no memory (FineTune.cost, Meter)")
 
 
 def _reports_progress(at: Rehearsal) -> None:
     losses = list(at.first.edit.losses)
     if not losses:
-        raise _NotAsked("it trains nothing")
+        raise NotAsked("it trains nothing")
     if [progress.loss for progress in at.first.reported] != losses:
-        raise _Broken("context.report was not told every step's loss, in order")
+        raise Broken("context.report was not told every step's loss, in order")
 
 
 def _survives_the_disk(at: Rehearsal) -> None:
     if differences := _differences(at.first.edit, at.reloaded, _EDIT_FIELDS):
-        raise _Broken(f"saved and loaded, it has other {differences}")
+        raise Broken(f"saved and loaded, it has other {differences}")
     if not torch.equal(at.draw(at.reloaded), at.draw(at.first.edit)):
-        raise _Broken("saved and loaded, it draws another picture")
+        raise Broken("saved and loaded, it draws another picture")
 
 
 def _changes_the_picture(at: Rehearsal) -> None:
-    before = at.state()
     picture = at.draw(at.first.edit)
     if not picture.isfinite().all():
-        raise _Broken("the edited model's picture is not finite")
+        raise Broken("the edited model's picture is not finite")
     if torch.equal(picture, at.draw(None)):
-        raise _Broken("the picture of the concept is the same as without the edit")
-    if changed := before.differences(at.state()):
-        raise _Broken(f"drawing with the edit left behind in the model: {changed}")
+        raise Broken("the picture of the concept is the same as without the edit")
+    if changed := at.left_changed():
+        raise Broken(f"drawing with the edit left behind in the model: {changed}")
 
 
 def _erases_several(at: Rehearsal) -> None:
     if not at.card.many_concepts:
-        raise _NotAsked("its card says one concept at a time")
+        raise NotAsked("its card says one concept at a time")
     names = tuple(concept.name for concept in at.trial.concepts)
     if (edit := at.run(at.trial.concepts).edit).concepts != names:
-        raise _Broken(f"the edit says that it erases {edit.concepts}, and not {names}")
+        raise Broken(f"the edit says that it erases {edit.concepts}, and not {names}")
 
 
 def _refuses_mistakes(at: Rehearsal) -> None:
@@ -191,13 +145,13 @@ def _refuses_mistakes(at: Rehearsal) -> None:
             make()
         except BenchError as refused:
             if "\n" in str(refused).strip():
-                raise _Broken(f"{what}: the error is longer than one line") from refused
+                raise Broken(f"{what}: the error is longer than one line") from refused
         except Exception as error:
-            raise _Broken(
+            raise Broken(
                 f"{what}: raises {type(error).__name__} and not a BenchError (methods.edit.check_concepts)"
             ) from error
         else:
-            raise _Broken(f"{what} is accepted")
+            raise Broken(f"{what} is accepted")
 
 
 CHECKS: dict[str, Callable[[Rehearsal], None]] = {
@@ -244,7 +198,3 @@ def _same_bits(tensor: Tensor, other: Tensor) -> bool:
 def _file(method: Method) -> str | None:
     """Where the method's class is written."""
     return getattr(sys.modules.get(type(method).__module__), "__file__", None)
-
-
-def _a(found: object) -> str:
-    return "nothing" if found is None else f"a {type(found).__name__}"

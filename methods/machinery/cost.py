@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 
@@ -29,24 +29,34 @@ class Cost:
 
 
 class Meter:
-    """Measures what happens inside its `with` block: `cost(steps)` after the block, or so far within it."""
+    """Measures what happens inside its `with` block: `cost(steps)` after the block, or so far within it.
+
+    One meter may run inside another: each gives its own peak.
+    """
+
+    _running: ClassVar[list["Meter"]] = []
 
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
         self.seconds: float | None = None
         self.peak: int | None = None
-        self.earlier_seconds, self.earlier_peak = 0.0, 0
+        self.earlier_seconds, self.earlier_peak = 0.0, 0  # before an interruption, before a meter within
 
     def resume(self, seconds: float, peak: int) -> None:
         """Counts what the same work took before it was interrupted, as well."""
-        self.earlier_seconds, self.earlier_peak = seconds, peak
+        for meter in {self, *self._running}:
+            meter.earlier_seconds += seconds
+            meter.earlier_peak = max(meter.earlier_peak, peak)
 
     def __enter__(self) -> Self:
+        for outer in self._running:  # what starts a new peak here ends theirs
+            outer.earlier_peak = outer._peak()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
             _forget_peak_of_process()
+        self._running.append(self)
         self.started = time.perf_counter()
         return self
 
@@ -54,6 +64,7 @@ class Meter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.seconds, self.peak = self._seconds(), self._peak()
+        self._running.remove(self)
 
     def cost(self, steps: int) -> Cost:
         """The cost of `steps` optimiser steps."""

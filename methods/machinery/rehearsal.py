@@ -21,12 +21,13 @@ from erasure_bench.methods.base import (
     Progress,
 )
 from erasure_bench.methods.edit import Edit, applied
-from erasure_bench.methods.machinery.traces import ModelState, RandomStates, seed_all
+from erasure_bench.methods.machinery.traces import ModelState, Values
 from erasure_bench.methods.registry import DEFAULT_PRESET, build_method, method_card
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree, Guidance
 from erasure_bench.models.sampling import sample_latents
 from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.foreign.process import ProcessState, RandomStates, left_alone, seed_all
 
 OTHER_GLOBAL_SEED = 12345
 PICTURE_SEED = 1
@@ -70,12 +71,12 @@ class Rehearsal:
         self.trial = trial
         self.card: MethodCard = method_card(trial.method)
         self.method: Method = build_method(trial.method, trial.preset, trial.options)
-        self.before = self.state()
+        self.before, self.values = ModelState.of(trial.model, trial.prompt), Values.of(trial.model)
         self.kept = _Memory()
 
-    def state(self) -> ModelState:
-        """The model's, now."""
-        return ModelState.of(self.trial.model, self.trial.prompt)
+    def left_changed(self) -> str:
+        """What of the model is not as it was at first; empty where everything is."""
+        return self.before.changes(self.trial.model)
 
     @cached_property
     def first(self) -> Run:
@@ -120,23 +121,26 @@ class Rehearsal:
             cache=cache or self.kept,
             checkpoints=checkpoints or NoCheckpoints(),
         )
-        states = RandomStates.now()
+        states, process = RandomStates.now(), ProcessState.now()
         try:
             if global_seed is not None:
                 seed_all(global_seed)
             started = RandomStates.now()
             edit = self.method.erase(self.trial.model, concepts, context)
             used = started.differences(RandomStates.now())
-            return Run(edit, tuple(reported), self.before.differences(self.state()), used)
+            left = ", ".join(filter(None, [*process.put_back(), self.left_changed()]))
+            return Run(edit, tuple(reported), left, used)
         finally:
-            states.restore()
-            self.before.restore(self.trial.model)
+            states.put_back()
+            process.put_back()
+            self.before.put_back()
+            self.values.put_back(self.trial.model)
 
     def draw(self, edit: Edit | None) -> Tensor:
         """The picture of the prompt: latents [1, channels, height, width] with the edit, or without any."""
         if edit is None:
             return self._latents(ClassifierFree())
-        with applied(self.trial.model, edit) as guidance:
+        with applied(self.trial.model, edit) as guidance, left_alone("its guidance"):
             return self._latents(guidance)
 
     def _latents(self, guidance: Guidance) -> Tensor:

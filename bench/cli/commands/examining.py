@@ -14,14 +14,19 @@ INDENT = 2
 STYLES = {"ok": "green", "absent": "yellow", "broken": "bold red", "note": "cyan"}
 
 
-def check_method(
-    method: str, model: str | None, options: Mapping[str, Mapping[str, str]], *, as_json: bool
+def check_contract_of(
+    name: str,
+    model: str | None,
+    method_options: Mapping[str, Mapping[str, str]],
+    evaluator_options: Mapping[str, Mapping[str, str]],
+    *,
+    as_json: bool,
 ) -> int:
     """Prints what the contract's checks found, each as soon as it is done."""
     from erasure_bench.bench.cli.check import prepare_examination
 
     console = stdout_console()
-    examination = prepare_examination(method, model, options)
+    examination = prepare_examination(name, model, method_options, evaluator_options)
     if not as_json:
         console.print(words(examination.title))
     styles = {"ok": "green", "failed": "red", "skipped": "dim"}

@@ -293,9 +293,9 @@ def test_an_exception_is_told_in_one_line_with_its_own_line_number(check):
     ("name", "failed", "why"),
     [
         ("LeavesWeights", {BASE}, "vae.decoder.conv_out.bias"),
-        ("LeavesGradients", {BASE}, "unet.conv_out.weight asks for gradients"),
-        ("LeavesTrainingMode", {BASE}, "unet in training mode"),
-        ("LeavesHook", {BASE}, "hook"),
+        ("LeavesGradients", {BASE}, "unet.conv_out.weight: asks for gradients"),
+        ("LeavesTrainingMode", {BASE}, "unet: training"),
+        ("LeavesHook", {BASE}, "unet.conv_out: forward hooks"),
         ("DrawsFromTorch", {GLOBAL, SAME}, "torch"),
         ("DrawsFromNumpy", {GLOBAL}, "numpy"),
         ("DrawsFromPython", {GLOBAL}, "Python"),

@@ -1,0 +1,51 @@
+"""`bench check` of an evaluator: shows it a few harmless pictures; measures nothing."""
+
+from collections.abc import Mapping
+
+from erasure_bench.bench.cli.examination import Examination, said_options
+from erasure_bench.bench.planning.chosen import evaluator_name, missing_packages, plain_settings
+from erasure_bench.bench.planning.config import OFFICIAL
+from erasure_bench.bench.running.libraries import quiet_libraries
+from erasure_bench.evaluators.contract import Rehearsal, Trial, check_contract
+from erasure_bench.models.zoo import resolve_model
+from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.prompt_suites.microworld import validation
+
+PICTURES = 6
+
+
+def examine_evaluator(
+    evaluator: str, model: str | None, options: Mapping[str, Mapping[str, str]]
+) -> Examination:
+    """`evaluator`, a registered name or PATH.py:NAME, with the preset of `model`, else of the built-in one.
+
+    Raises UnknownName and BenchError for what cannot be found or built.
+    """
+    name = evaluator_name(evaluator)
+    if stray := options.keys() - {"", name}:
+        raise UnknownName("name before the dot", min(stray), [name], "--evaluator-option")
+    if missing := missing_packages(evaluator):
+        raise BenchError(f"evaluator {name!r} needs {', '.join(missing)}, which is not installed")
+    chosen = {**options.get("", {}), **options.get(name, {})}
+    suite = validation.load(None, {})
+    concept = suite.concepts[0]
+    preset = resolve_model(model or suite.model).preset
+    quiet_libraries()
+    trial = Trial(
+        evaluator=evaluator,
+        concept=concept,
+        prompts=suite.prompts[concept.name][:PICTURES],
+        preset=preset,
+        options=chosen,
+    )
+    rehearsal = Rehearsal(trial)
+    return Examination(
+        f"{said_options(name, chosen)} on {PICTURES} made-up pictures, asked for {concept.name}",
+        check_contract(rehearsal),
+        {
+            "evaluator": name,
+            "concepts": [concept.name],
+            "preset": preset or OFFICIAL,
+            "settings": plain_settings(name, rehearsal.evaluator),
+        },
+    )

@@ -1,0 +1,75 @@
+"""The card of whatever a registry's target or a user's file names: an EvaluatorCard, or a class."""
+
+import dataclasses
+import inspect
+from typing import Any, get_type_hints
+
+from erasure_bench.evaluators.base import EvaluatorCard
+from erasure_bench.prompt_suites.errors import BenchError
+
+WANTED = (
+    "an evaluator is a frozen dataclass with metrics, protocol(self), prepare(self) and score(self, images), "
+    "or an EvaluatorCard of one"
+)
+PROMISED = {"protocol": (), "prepare": (), "score": ("images",)}
+"""Its functions and what each is given."""
+
+
+def card_of(found: Any, name: str | None, where: str) -> EvaluatorCard:
+    """`found` itself where it is a card; else one from the class, with its docstring's first line as title.
+
+    `name` is what a class is to be called, its own name where None; `where` says in errors what
+    `found` is. Raises BenchError that says what it lacks to be an evaluator.
+    """
+    card = found if isinstance(found, EvaluatorCard) else None
+    build = card.build if card is not None else found
+    what = f"{where}: build={getattr(build, '__name__', build)}" if card is not None else where
+    if lacking := _lacking(build):
+        raise BenchError(f"{what} is no evaluator: {lacking}; {WANTED}")
+    if card is not None:
+        if not card.name:
+            raise BenchError(f"{where} is no evaluator: its card has no name")
+        return card
+    return EvaluatorCard(
+        name=name or build.__name__,
+        title=_first_line(build),
+        paper="",
+        formula="",
+        build=build,
+        presets={"official": {}},
+    )
+
+
+def _lacking(build: Any) -> str:
+    """What keeps `build` from being an evaluator's class; empty where nothing does."""
+    if not inspect.isclass(build):
+        return f"it is of type {type(build).__name__}"
+    for name, given in PROMISED.items():
+        function = getattr(build, name, None)
+        if not callable(function):
+            return f"it has no {name}"
+        try:
+            inspect.signature(function).bind("self", *given)
+        except TypeError as error:
+            return f"its {name} cannot be called with {' and '.join(given) or 'nothing'} ({error})"
+        except ValueError:  # written in C: nothing can be known of it
+            continue
+    if not dataclasses.is_dataclass(build):
+        return "it is no dataclass (put @dataclass(frozen=True, kw_only=True) above it)"
+    if not inspect.getattr_static(build, "__dataclass_params__").frozen:
+        return "it can be changed (put @dataclass(frozen=True, kw_only=True) above it)"
+    if not hasattr(build, "metrics") and "metrics" not in {field.name for field in dataclasses.fields(build)}:
+        return "it has no metrics"
+    try:
+        get_type_hints(build, include_extras=True)
+    except Exception as error:  # whatever an annotation does when it is evaluated
+        return f"the types of its settings cannot be read ({type(error).__name__}: {error})"
+    return ""
+
+
+def _first_line(build: type) -> str:
+    """The docstring's first line without its full stop; the class's name where there is none."""
+    text = (build.__dict__.get("__doc__") or "").strip()
+    if not text or text.startswith(f"{build.__name__}("):  # a dataclass without one describes its arguments
+        return build.__name__
+    return str(text.splitlines()[0].rstrip("."))

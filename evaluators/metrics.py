@@ -1,0 +1,41 @@
+"""The metrics that an evaluator declares, held against what the word means."""
+
+import math
+from typing import Any, get_args
+
+from erasure_bench.evaluators.base import Direction, Metric
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.suite import ROLES
+
+AGGREGATES = ("mean", "sum")
+
+
+def checked_metrics(evaluator: Any, what: str) -> tuple[Metric, ...]:
+    """The metrics of an evaluator, which `what` names; raises BenchError for one that is none."""
+    metrics = tuple(evaluator.metrics)
+    if not metrics:
+        raise BenchError(f"{what} declares no metrics")
+    for metric in metrics:
+        if not isinstance(metric, Metric):
+            raise BenchError(f"{what}: its metrics hold a {type(metric).__name__} (evaluators.base.Metric)")
+        if problem := _problem(metric):
+            raise BenchError(f"{what}: metric {metric.name!r}: {problem}")
+    names = [metric.name for metric in metrics]
+    if doubled := next((name for name in names if names.count(name) > 1), None):
+        raise BenchError(f"{what}: two metrics are called {doubled!r}")
+    return metrics
+
+
+def _problem(metric: Metric) -> str:
+    if not isinstance(metric.name, str) or not metric.name:
+        return "a metric needs a name"
+    low, high = metric.bounds
+    if math.isnan(low) or math.isnan(high) or not low < high:
+        return f"bounds {metric.bounds} are no range"
+    if unknown := [role for role in metric.better if role not in ROLES]:
+        return f"role {unknown[0]!r}; valid: {', '.join(ROLES)}"
+    if wrong := [way for way in metric.better.values() if way not in get_args(Direction)]:
+        return f"better {wrong[0]!r}; valid: {', '.join(get_args(Direction))}"
+    if metric.aggregate not in AGGREGATES:
+        return f"aggregate {metric.aggregate!r}; valid: {', '.join(AGGREGATES)}"
+    return ""
