@@ -1,6 +1,7 @@
 """What every command says is written here: results on stdout, all else on stderr."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -74,3 +75,15 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         why = "there is a file of that name" if folder.is_file() else error.strerror or error
         raise BenchError(f"--out {folder}: cannot be made: {why}") from error
+
+
+def say_where(said: PlainConsole, folder: Path, store: Path | None = None) -> None:
+    """Where a run's results lie, and the command that shows more of them."""
+    kept = f" Store: {store}." if store else ""
+    what = "leaderboard.md (every table and note)" + (", images.png" if store else "")
+    run = shlex.quote(str(folder))
+    for line in (
+        f"Results in {folder}: {what}.{kept}",
+        f"All metrics, changes against the base, notes: bench table {run} [--concepts all]",
+    ):
+        said.print(line, soft_wrap=True)

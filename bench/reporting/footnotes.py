@@ -43,8 +43,7 @@ def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[Note]
         ),
         Note(f"Base model {plan.model.name}, weights {plan.model.digest[:12]}."),
         Note(
-            f"Prompts: {', '.join(counts)}, the first {config.limit} of each role and concept only "
-            "(--limit).",
+            f"First prompts only (--limit {config.limit}): {', '.join(counts)}.",
             "caution",
         )
         if config.limit

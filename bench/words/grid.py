@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +22,7 @@ _WIDEST_WORD, _WIDEST_CELL = 24, 44
 _SHORT = 12
 """A heading of no more than this is not broken."""
 _GROUP = "bold cyan"
+_ASCII = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
 class Column(NamedTuple):
@@ -86,9 +87,17 @@ def _needs(columns: Iterable[Column]) -> int:
     return sum(column.wanted + GAP for column in columns)
 
 
+class _Table(Table):
+    """Without lines between the columns in ASCII either."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        self.box = _ASCII if options.ascii_only else self.box
+        yield from super().__rich_console__(console, options)
+
+
 def _table(corner: str, left: int, names: Sequence[Text], columns: Sequence[Column], room: int) -> Table:
     # The box puts one blank between columns, the padding another: GAP in all.
-    table = Table(
+    table = _Table(
         box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False, header_style=""
     )
     grouped = any(column.group for column in columns)

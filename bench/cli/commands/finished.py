@@ -9,6 +9,7 @@ from erasure_bench.bench.cli.output import (
     RunFailed,
     make_folder,
     print_json,
+    say_where,
     stderr_console,
     stdout_console,
     write_json,
@@ -79,7 +80,7 @@ def merge_runs(
         print_json(results.document)
     else:
         print_summary(Board.from_json(results.document), stdout_console())
-    stderr_console().print(f"Results in {out}.", soft_wrap=True)
+    say_where(stderr_console(), out)
     return FAILED if results.evidence.failures else 0
 
 

@@ -1,16 +1,14 @@
 """`bench run`: does a plan, or prints it."""
 
-import shlex
 from pathlib import Path
 from typing import Literal
-
-from rich.console import Console
 
 from erasure_bench.bench.cli.output import (
     FAILED,
     RunFailed,
     make_folder,
     print_json,
+    say_where,
     stderr_console,
     stdout_console,
     words,
@@ -83,7 +81,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
         print_json(results.document)
     else:
         print_summary(Board.from_json(results.document), stdout_console())
-    _say_where(said, folder, root, [case.name for case in plan.cases])
+    say_where(said, folder, root)
     return FAILED if outcome.failures else 0
 
 
@@ -150,17 +148,3 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
         ),
     )
     return 0
-
-
-def _say_where(said: Console, folder: Path, root: Path, concepts: list[str]) -> None:
-    """What lies where, and the commands that show more."""
-    run = shlex.quote(str(folder))
-    lines = [
-        f"Results in {folder}: leaderboard.md has every table and note, images.png pictures side by side.",
-        f"Pictures and edits in {root}.",
-        f"All metrics, changes against the base, notes:  bench table {run}",
-    ]
-    if len(concepts) > 1:
-        lines.append(f"Each concept's own tables as well:             bench table {run} --concepts all")
-    for line in lines:
-        said.print(line, soft_wrap=True)
