@@ -3,6 +3,7 @@
 The libraries make up what a file lacks and only warn; a truncated file they find when they read it.
 """
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,11 @@ def _network(part: str, config: dict[str, Any]) -> Any:
 
     if part == "text_encoder":
         return CLIPTextModel(CLIPTextConfig.from_dict(dict(text_config(config))))
-    if part == "unet":
-        return UNet2DConditionModel.from_config(config)
-    return {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}[
-        config["_class_name"]
-    ].from_config(config)
+    kind: Any = UNet2DConditionModel
+    if part == "vae":
+        kind = AutoencoderTiny if config["_class_name"] == "AutoencoderTiny" else AutoencoderKL
+    known = inspect.signature(kind.__init__).parameters
+    return kind.from_config({key: value for key, value in config.items() if key in known})
 
 
 def _bare(name: str, part: str) -> str:

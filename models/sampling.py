@@ -19,7 +19,7 @@ from erasure_bench.models.schedulers import build_scheduler
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import SchedulerName
 
-VERSION = "1"
+VERSION = "2"
 """Names what this makes: another one is due where that changes (`bench.identity`)."""
 Pixels = NDArray[np.uint8]
 CLASSIFIER_FREE = ClassifierFree()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from erasure_bench.models.diffusion_model import DiffusionModel
 
+FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 DTYPES = ("float32", "bfloat16", "float16")
 DTYPE_ALIASES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
@@ -56,13 +57,17 @@ class ZooEntry:
 
 
 class ModelSource(NamedTuple):
-    """A model that is on this machine: its name, directory, preset, weights digest and general prompts."""
+    """A model that is on this machine: its name, directory, preset, weights digest and general prompts.
+
+    `note` says how it came to lie there, where the user should know.
+    """
 
     name: str
     path: Path
     preset: str | None
     digest: str
     general_prompts: str = GENERAL_PROMPTS
+    note: str = ""
 
 
 ZOO: dict[str, ZooEntry] = {
@@ -120,15 +125,24 @@ ZOO: dict[str, ZooEntry] = {
 }
 
 
-def resolve_model(spec: str, *, download: bool = True) -> ModelSource:
+def resolve_model(spec: str, *, like: str | None = None, download: bool = True) -> ModelSource:
     """The model that `spec` means, found on this machine or fetched.
 
-    `spec` is a name of `ZOO`, a local pipeline directory, or a hub id `org/repo[@revision]`. Weights
-    of the hub are looked for in $BENCH_MODELS/<name>, $BENCH_MODELS/<org>/<repo>, the hub's cache,
-    and then, with `download`, on the hub itself ($HF_ENDPOINT; not when offline).
+    `spec` is a name of `ZOO`, a local pipeline directory, a single-file checkpoint, or a hub id
+    `org/repo[@revision]`. Weights of the hub are looked for in $BENCH_MODELS/<name>,
+    $BENCH_MODELS/<org>/<repo>, the hub's cache, and then, with `download`, on the hub itself
+    ($HF_ENDPOINT; not when offline). With `like`, a name of `ZOO`, it has that model's preset and prompts
+    of all kinds: for a copy or a fine-tuned version of it.
+
     Raises UnknownName or a BenchError that says which files are missing, where they were looked
     for and how to get them, or which parts of the model do not fit one another.
     """
+    if like is not None:
+        if like not in ZOO:
+            raise UnknownName("model", like, ZOO, "--model-like")
+        alike = ZOO[like]
+        found = resolve_model(spec, download=download)
+        return found._replace(preset=alike.preset, general_prompts=alike.general_prompts)
     if entry := ZOO.get(spec):
         path = _built_in(entry) if entry.folder else _from_hub(entry, download)
         check_pipeline(path)
@@ -138,8 +152,14 @@ def resolve_model(spec: str, *, download: bool = True) -> ModelSource:
         directory = directory.resolve()
         check_pipeline(directory)
         return ModelSource(directory.name, directory, None, weights_digest(directory))
-    if spec.startswith((".", "/", "~")) or directory.is_absolute():
-        raise BenchError(f"--model {spec}: no such directory")
+    if directory.is_file():
+        from erasure_bench.models.single_file import converted
+
+        path = converted(directory)
+        note = f"{directory.name}: a single file, converted once into {path}"
+        return ModelSource(directory.stem, path, None, weights_digest(path), note=note)
+    if spec.startswith((".", "/", "~")) or directory.is_absolute() or directory.suffix in FILE_SUFFIXES:
+        raise BenchError(f"--model {spec}: no such directory or file")
     if match := HUB_ID.fullmatch(spec):
         path = _from_hub(_unlisted(match["repo"], match["revision"]), download)
         check_pipeline(path)

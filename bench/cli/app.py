@@ -118,7 +118,16 @@ def run(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Name (bench list models), pipeline directory or hub id; else the suite's own.",
+            help="Name (bench list models), pipeline directory, single-file checkpoint (SD 1.x) or hub id; "
+            "else the suite's own.",
+        ),
+    ] = None,
+    model_like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A model's name (bench list models) whose presets, evaluators and prompts of all kinds suit "
+            "--model too: for a copy or a fine-tuned version of it that is given by path.",
         ),
     ] = None,
     edit: Annotated[
@@ -223,6 +232,7 @@ def run(
             "suite": suite,
             "methods": names(methods, "--methods"),
             "model": model,
+            "model_like": model_like,
             "edits": options(edit or [], "--edit", "NAME=PATH"),
             "references": tuple(reference or ()),
             "concepts": names(concepts, "--concepts"),

@@ -36,6 +36,7 @@ class RunConfig(BaseModel):
     method_options: dict[str, dict[str, str]] = Field(default_factory=dict)
     preset: str = AUTO
     model: str | None = None
+    model_like: str | None = None
     references: tuple[str, ...] = ()
     edits: dict[str, Path] = Field(default_factory=dict)
     concepts: tuple[str, ...] = ()

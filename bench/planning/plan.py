@@ -7,6 +7,7 @@ from typing import Protocol
 
 from erasure_bench.bench.identity.code import code_of_part
 from erasure_bench.bench.identity.ids import content_id
+from erasure_bench.bench.planning.bases import BaseFacts
 from erasure_bench.bench.planning.cases import TOGETHER, Case, pick_cases
 from erasure_bench.bench.planning.chosen import BASELINE, ChosenEvaluator, ChosenMethod
 from erasure_bench.bench.planning.config import RunConfig
@@ -82,7 +83,10 @@ class Missing:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything a run does. Cells are ordered so that those that share an edit stand together."""
+    """Everything a run does. Cells are ordered so that those that share an edit stand together.
+
+    `bases` says what must be known of the base models, the run's own first.
+    """
 
     config: RunConfig
     suite: Suite
@@ -92,6 +96,7 @@ class Plan:
     evaluators: tuple[ChosenEvaluator, ...]
     cases: tuple[Case, ...]
     cells: tuple[Cell, ...]
+    bases: tuple[BaseFacts, ...] = ()
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
@@ -102,6 +107,13 @@ class Plan:
     def id(self) -> str:
         """Hash of the tasks: two plans with one id give the same scores."""
         return content_id(sorted(task.id for task in self.tasks))
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """Every prompt that is drawn, once."""
+        tasks = (task for cell in self.cells for task in cell.generate)
+        prompts = (image.prompt for task in tasks for image in task.images.images)
+        return tuple({prompt.id: prompt for prompt in prompts}.values())
 
     @property
     def images(self) -> int:

@@ -1,9 +1,11 @@
 """From a config to a plan: finds the suite, the model, the methods and the evaluators that it names."""
 
+import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from erasure_bench.bench.planning.bases import base_facts, remarks
 from erasure_bench.bench.planning.cases import pick_cases, slug
 from erasure_bench.bench.planning.chosen import (
     BASELINE,
@@ -19,6 +21,7 @@ from erasure_bench.bench.planning.chosen import (
 )
 from erasure_bench.bench.planning.config import AUTO, OFFICIAL, Options, RunConfig
 from erasure_bench.bench.planning.plan import Plan, make_plan, with_baseline
+from erasure_bench.bench.planning.preflight import check_bases, check_edits
 from erasure_bench.bench.planning.sizes import model_sizes
 from erasure_bench.methods.registry import METHODS
 from erasure_bench.models.zoo import ModelSource, resolve_model
@@ -40,9 +43,10 @@ class Prepared(NamedTuple):
 
 
 def prepare(config: RunConfig, store: Path) -> Prepared:
-    """Raises BenchError for a name, an option or data that are not there; draws and loads nothing.
+    """Raises BenchError for a name, an option or data that are not there, and for weights that cannot be
+    read or do not fit, as far as their headers tell; draws and loads nothing.
 
-    `store` is where resolved settings are remembered.
+    `store` is where resolved settings, and weights that were found good, are remembered.
     """
     if ALL in config.methods:
         named = tuple(dict.fromkeys((*METHODS, *(name for name in config.methods if name != ALL))))
@@ -51,7 +55,7 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
         raise BenchError(f"--data-dir {config.data_dir}: no such folder")
     suite = load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options)
     _no_stray_options(config, suite)
-    source = resolve_model(config.model or suite.model)
+    source = resolve_model(config.model or suite.model, like=config.model_like)
     notes = []
     names = with_baseline(config.methods)
     if names[0] not in config.methods:
@@ -62,7 +66,13 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     notes += skipped
     general = _general_prompts(config, source, methods)
     plan = make_plan(config, suite, source, model_sizes(source.path), methods, evaluators, general)
-    return Prepared(plan, source, general, tuple(notes))
+    sources = (source, *(method.base for method in methods if method.base))
+    check_bases(sources, store / "settings")
+    read_as = check_edits(methods, source, store / "settings")
+    notes += [each.note for each in sources if each.note]
+    notes += [f"{name} will be read as {form}" for name, form in read_as.items()]
+    bases = tuple(base_facts(each, plan.prompts) for each in sources)
+    return Prepared(dataclasses.replace(plan, bases=bases), source, general, (*notes, *remarks(bases)))
 
 
 def _methods(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+from erasure_bench.bench.planning.bases import remarks, sameness
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.bootstrap import CONFIDENCE, RESAMPLES
 from erasure_bench.bench.reporting.evidence import DEVICE, Evidence
@@ -39,7 +40,7 @@ def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[Note]
         Note(
             f"Protocol: {protocol.scheduler}, {protocol.steps} steps, η {protocol.eta:g}, guidance scale "
             f"{_few(f'{scale:g}' for scale in scales)}, {_few(sizes)} pixels, {config.dtype}, "
-            f"{protocol.images_per_prompt} per prompt, seeds {seeds}{own}; the same for every method."
+            f"{protocol.images_per_prompt} per prompt, seeds {seeds}{own}; {sameness(plan.bases)}."
         ),
         Note(f"Base model {plan.model.name}, weights {plan.model.digest[:12]}."),
         Note(
@@ -54,6 +55,7 @@ def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[Note]
         for method in plan.methods
         if method.base
     ]
+    notes += [Note(remark, "caution") for remark in remarks(plan.bases)]
     notes += [
         Note(f"Row {method.name}: {'; '.join([str(method.weights), *evidence.read_as[method.name]])}.")
         for method in plan.methods

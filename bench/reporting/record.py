@@ -35,6 +35,7 @@ def run_record(
         "suite_source": plan.suite.source,
         "model_resolution": plan.sizes.resolution,
         "size_multiple": plan.sizes.multiple,
+        "base_models": {base.name: base.record() for base in plan.bases},
         **made_by(plan),
         "concept_definitions": {case.name: plain(case) for case in plan.cases},
         "read_as": dict(evidence.read_as),

@@ -14,7 +14,7 @@ from erasure_bench.models.seeds import image_seed
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import SchedulerName
 
-VERSION = "1"
+VERSION = "2"
 """Names what this makes: another one is due where that changes (`bench.identity`)."""
 DRAWN = "pictures"
 

@@ -3,7 +3,7 @@
 Not a method: the weights are read before there is a concept to erase, and are the same for all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +13,10 @@ from pydantic import FiniteFloat
 from torch import Tensor
 
 from erasure_bench.methods.edit import Edit, new_edit
-from erasure_bench.models.checkpoints.checkpoint import Checkpoint, read_checkpoint
-from erasure_bench.models.checkpoints.contents import WeightsChoice
+from erasure_bench.models.checkpoints.checkpoint import Checkpoint, check_checkpoint, read_checkpoint
+from erasure_bench.models.checkpoints.contents import Contents, WeightsChoice
 from erasure_bench.models.checkpoints.files import checkpoint_files
-from erasure_bench.models.checkpoints.fitting import refuse_choice, refuse_scale
+from erasure_bench.models.checkpoints.fitting import fitted, refuse_choice, refuse_scale
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
@@ -72,10 +72,30 @@ def read_user_edit(
     BenchError where the files cannot be read, or do not belong to the model.
     """
     if checkpoint_files(path).kind == "edit":
-        return _own_edit(path, model, weights, scale)
+        return _own_edit(path, model.digest, model.name, weights, scale)
     checkpoint = read_checkpoint(path, model.named_tensors(), weights=weights, scale=scale)
     edit = user_edit(checkpoint, model, concepts, weights=weights, scale=scale)
     return UserEdit(edit, checkpoint.format, tuple(edit.settings["notes"]))
+
+
+def check_user_edit(
+    path: Path,
+    base: Mapping[str, Tensor],
+    base_digest: str,
+    base_name: str,
+    *,
+    weights: WeightsChoice = "ema",
+    scale: float = 1.0,
+) -> str:
+    """What `read_user_edit` will take the files for; of `base`, the model's tensors, only shapes count.
+
+    A checkpoint's headers tell it, and its tensors are not read. Raises what `read_user_edit` would.
+    """
+    if checkpoint_files(path).kind != "edit":
+        return check_checkpoint(path, base, weights=weights, scale=scale)
+    edit = _own_edit(path, base_digest, base_name, weights, scale)
+    fitted(str(path), Contents("edit", dict(edit.edit.tensors)), base)
+    return edit.format
 
 
 def user_edit(
@@ -123,13 +143,15 @@ def _differences(
     return (note,)
 
 
-def _own_edit(path: Path, model: DiffusionModel, weights: WeightsChoice, scale: float) -> UserEdit:
+def _own_edit(
+    path: Path, base_digest: str, base_name: str, weights: WeightsChoice, scale: float
+) -> UserEdit:
     refuse_scale(path, scale, EDIT_FOLDER)
     refuse_choice(path, weights, EDIT_FOLDER)
     edit = Edit.load(path)
-    if edit.base_digest != model.digest:
+    if edit.base_digest != base_digest:
         raise BenchError(
-            f"{path}: made from a base model with digest {edit.base_digest[:12]}, but {model.name} has "
-            f"{model.digest[:12]} (--model)"
+            f"{path}: made from a base model with digest {edit.base_digest[:12]}, but {base_name} has "
+            f"{base_digest[:12]} (--model)"
         )
     return UserEdit(edit, f"{EDIT_FOLDER}: {edit.method} of {', '.join(edit.concepts)}")

@@ -89,6 +89,7 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
     """Prints the plan: cells, tasks, how many are in the store, images to draw."""
     from erasure_bench.bench.planning.devices import check_devices
     from erasure_bench.bench.planning.plan import unfinished
+    from erasure_bench.bench.planning.preflight import check_evaluators
     from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.storage.store import Store
 
@@ -98,6 +99,8 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
     prepared = prepare(config, root)
     plan, store = prepared.plan, Store(root)
     missing = plan.missing(store)
+    if missing.tasks["score"]:
+        check_evaluators(plan.evaluators)
     tasks = {kind: sum(task.kind == kind for task in plan.tasks) for kind in missing.tasks}
     cells = [
         {
@@ -120,6 +123,7 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
         "images_to_draw": missing.images,
         "cells": cells,
         "store": str(root),
+        "base_models": {base.name: base.record() for base in plan.bases},
         "notes": list(prepared.notes),
     }
     if as_json:

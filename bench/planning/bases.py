@@ -1,0 +1,116 @@
+"""What a reader must know of each base model of a run: how it was trained, and which prompts it cuts."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from erasure_bench.models.fitness import pipeline_schedule, text_length
+from erasure_bench.models.noise_schedule import NoiseSchedule
+from erasure_bench.models.prompt_lengths import token_counts
+from erasure_bench.models.zoo import ModelSource
+from erasure_bench.prompt_suites.suite import ROLES, Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutPrompts:
+    """Prompts with more tokens than the text encoder is given; `by_role` counts those alone."""
+
+    tokens: int
+    prompts: int
+    by_role: Mapping[str, int]
+
+    @property
+    def cut(self) -> int:
+        """How many are longer."""
+        return sum(self.by_role.values())
+
+    @property
+    def words(self) -> str:
+        """ "176 of 4,703 prompts are longer than the text encoder's 77 tokens and are cut (implicit 176)"."""
+        longer = f"longer than the text encoder's {self.tokens} tokens"
+        if not self.cut:
+            return f"none of {self.prompts:,} prompts is {longer}"
+        roles = ", ".join(f"{role} {count:,}" for role, count in self.by_role.items())
+        one = self.cut == 1
+        return (
+            f"{self.cut:,} of {self.prompts:,} prompts {'is' if one else 'are'} {longer} and "
+            f"{'is' if one else 'are'} cut there ({roles})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseFacts:
+    """A base model's noise schedule and the prompts that it cuts."""
+
+    name: str
+    schedule: NoiseSchedule
+    cut: CutPrompts
+
+    @cached_property
+    def spacing(self) -> str:
+        """How its timesteps are spaced with DDIM and PNDM."""
+        return str(self.schedule.config["timestep_spacing"])
+
+    def record(self) -> dict[str, Any]:
+        """JSON's types, for run.json."""
+        return {
+            "trained": self.schedule.trained,
+            "timestep_spacing": self.spacing,
+            "set_aside": list(self.schedule.set_aside),
+            "prompts_cut": {
+                "tokens": self.cut.tokens,
+                "prompts": self.cut.prompts,
+                "cut": self.cut.cut,
+                "by_role": dict(self.cut.by_role),
+            },
+        }
+
+
+def base_facts(source: ModelSource, prompts: Iterable[Prompt]) -> BaseFacts:
+    """Reads the model's configs and tokenizer. Raises BenchError where they cannot be read."""
+    by_id = {prompt.id: prompt for prompt in prompts}
+    length = text_length(source.path)
+    counts = token_counts(source.path, [prompt.text for prompt in by_id.values()])
+    longer = [prompt.role for prompt, count in zip(by_id.values(), counts, strict=True) if count > length]
+    return BaseFacts(
+        name=source.name,
+        schedule=pipeline_schedule(source.path),
+        cut=CutPrompts(
+            tokens=length,
+            prompts=len(by_id),
+            by_role={role: longer.count(role) for role in ROLES if role in longer},
+        ),
+    )
+
+
+def remarks(bases: tuple[BaseFacts, ...]) -> tuple[str, ...]:
+    """One line for whatever is not as in plain Stable Diffusion, or not the same for every base model."""
+    said: list[str] = []
+    for place, base in enumerate(bases):
+        schedule, first = base.schedule, bases[0].schedule
+        plain = not schedule.zero_snr and schedule.config["prediction_type"] == "epsilon"
+        differs = place > 0 and schedule.trained != first.trained
+        if differs:
+            said.append(
+                f"{base.name}: {schedule.words}, {schedule.betas}, as it was trained "
+                f"({bases[0].name}: {first.words}, {first.betas})."
+            )
+        elif not plain:
+            said.append(f"{base.name}: {schedule.words}, as it was trained.")
+        if schedule.set_aside:
+            said.append(
+                f"{base.name}: its scheduler config asks for {', '.join(schedule.set_aside)}, which the "
+                "protocol decides, the same for every copy of a model."
+            )
+        if base.cut.cut and (place == 0 or base.cut != bases[0].cut):
+            said.append(f"{base.name}: {base.cut.words}.")
+    return tuple(said)
+
+
+def sameness(bases: tuple[BaseFacts, ...]) -> str:
+    """Whether the protocol is the same for every row, in the words of a table's note."""
+    if len({base.spacing for base in bases}) < 2:
+        return "the same for every method"
+    spacings = ", ".join(f"{base.name} {base.spacing}" for base in bases)
+    return f"the same for every method but for the spacing of timesteps ({spacings})"

@@ -1,0 +1,78 @@
+"""What can be known of weights before anything is drawn, from headers and shapes: no tensor is read."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from erasure_bench.bench.identity.ids import code_version, content_id
+from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod
+from erasure_bench.bench.storage.memory import recall, remember
+from erasure_bench.models.zoo import ModelSource
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.errors import in_one_line
+
+HEADERS = "erasure_bench.models.headers"
+USER_WEIGHTS = "erasure_bench.methods.machinery.user_weights"
+
+
+def check_bases(sources: Iterable[ModelSource], memory: Path) -> None:
+    """Raises BenchError where a base model's weights are damaged or not what its configs ask for.
+
+    What was found good is remembered in the folder `memory` by the weights' digest.
+    """
+    for source in sources:
+
+        def look(source: ModelSource = source) -> dict[str, Any]:
+            from erasure_bench.models.headers import check_weights
+
+            check_weights(source.path)
+            return {}
+
+        _once(memory, {"weights": source.digest, "code": code_version(HEADERS)}, look)
+
+
+def check_edits(methods: Iterable[ChosenMethod], base: ModelSource, memory: Path) -> dict[str, str]:
+    """By row: what a user's weights will be read as. Raises BenchError where they cannot be, or do not fit.
+
+    Remembered as in `check_bases`.
+    """
+    found = {}
+    for method in methods:
+        if method.weights is None:
+            continue
+        path, settings = method.weights, dict(method.settings)
+        key = {"edit": settings, "base": base.digest, "code": code_version(USER_WEIGHTS)}
+
+        def look(path: Path = path, settings: Mapping[str, Any] = settings) -> dict[str, Any]:
+            from erasure_bench.methods.machinery.user_weights import check_user_edit
+            from erasure_bench.models.headers import model_shapes
+
+            how = {name: value for name, value in settings.items() if name != "digest"}
+            return {"format": check_user_edit(path, model_shapes(base.path), base.digest, base.name, **how)}
+
+        try:
+            found[method.name] = str(_once(memory, key, look)["format"])
+        except BenchError as error:
+            raise BenchError(f"--edit {method.name}: {error}") from error
+    return found
+
+
+def check_evaluators(evaluators: Iterable[ChosenEvaluator]) -> None:
+    """Loads the evaluators, as a run does before it draws. Raises BenchError where one cannot be."""
+    from erasure_bench.evaluators.registry import build_evaluator
+
+    for chosen in evaluators:
+        own = build_evaluator(chosen.name, chosen.preset, chosen.options, chosen.settings)
+        with in_one_line(f"evaluator {chosen.name!r} cannot be prepared"):
+            own.prepare()
+
+
+def _once(memory: Path, key: Mapping[str, Any], look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    note = memory / f"{content_id(key)}.json"
+    if (known := recall(note)) is not None:
+        return known
+    found = look()
+    with suppress(OSError):  # a store that cannot be written is reported where it matters
+        remember(note, found)
+    return found
