@@ -266,4 +266,4 @@ def _notes(adapters: Collection[Adapter], kohya: bool) -> Iterator[str]:
         yield "rank 1 in kohya's names, as SPM saves it: merged as it is, without SPM's gate on the prompt"
 
 
-LORA = Format("LoRA in kohya's, PEFT's or diffusers' names", _matches, _read, has_scale=True)
+LORA = Format("LoRA in kohya's, PEFT's, diffusers' or compvis' names", _matches, _read, has_scale=True)

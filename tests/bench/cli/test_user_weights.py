@@ -93,6 +93,7 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path, capsys) -> None:
         ([*start, "--edit", f"mine={stranger}", "--method-option", "mine.scale=nan"], "finite"),
         ([*start, "--edit", f"mine={stranger}", "--method-option", "mine.scale=-inf"], "finite"),
         ([*start, "--edit", f"mine={stranger}", "--method-option", "mine.digest=aaa"], "scale, weights"),
+        ([*start, "--edit", f"mine={stranger}"], "--edit mine: "),
         ([*known, "esd-y", "--out", str(tmp_path / "x")], "valid: esd-x-strict, none"),
         ([*known, "none", "--out", str(tmp_path / "x")], "nothing to export"),
         ([*known, "esd-x-strict", "--concept", "cat", "--out", str(tmp_path / "x")], "grumpy cat"),
@@ -100,9 +101,7 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path, capsys) -> None:
         assert run_command(words) == 3
         line = capsys.readouterr().err.strip().splitlines()[-1]
         assert line.startswith("bench: ") and said in line
-
-    assert run_command([*start, "--edit", f"mine={stranger}"]) == 1
-    assert "mine · grumpy cat" in capsys.readouterr().err
+    assert not (tmp_path / "store" / "generate").exists()
 
 
 @pytest.mark.usefixtures("microworld")
@@ -118,5 +117,8 @@ def test_another_base_model_is_a_row(run: Path, fixture: str, request: pytest.Fi
     assert code == 0
     board = document(run / "reference")
     assert board["methods"] == ["none", directory.name]
+    is_v = any(f"{directory.name}: v-prediction" in note for note in board["notes"])
+    assert is_v == (fixture == "tiny_v_model_dir")
+    assert document(run / "reference", "run.json")["base_models"].keys() == {"microworld", directory.name}
     other, base = targets(run / "reference", directory.name), targets(run / "reference", "none")
     assert other[("target", "class_probability")] < 0.5 < base[("target", "class_probability")]
