@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from erasure_bench.bench.identity.ids import code_version, content_id
+from erasure_bench.bench.identity.code import code_version
+from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod
 from erasure_bench.bench.storage.memory import recall, remember
 from erasure_bench.models.zoo import ModelSource
