@@ -5,13 +5,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from erasure_bench.bench.identity.code import code_version
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod
 from erasure_bench.bench.storage.memory import recall, remember
 from erasure_bench.models.zoo import ModelSource
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.foreign.errors import in_one_line
+from erasure_bench.prompt_suites.foreign.sources import code_digest
 
 HEADERS = "erasure_bench.models.headers"
 USER_WEIGHTS = "erasure_bench.methods.machinery.user_weights"
@@ -30,7 +30,7 @@ def check_bases(sources: Iterable[ModelSource], memory: Path) -> None:
             check_weights(source.path)
             return {}
 
-        _once(memory, {"weights": source.digest, "code": code_version(HEADERS)}, look)
+        _once(memory, {"weights": source.digest, "code": code_digest(HEADERS)}, look)
 
 
 def check_edits(methods: Iterable[ChosenMethod], base: ModelSource, memory: Path) -> dict[str, str]:
@@ -43,7 +43,7 @@ def check_edits(methods: Iterable[ChosenMethod], base: ModelSource, memory: Path
         if method.weights is None:
             continue
         path, settings = method.weights, dict(method.settings)
-        key = {"edit": settings, "base": base.digest, "code": code_version(USER_WEIGHTS)}
+        key = {"edit": settings, "base": base.digest, "code": code_digest(USER_WEIGHTS)}
 
         def look(path: Path = path, settings: Mapping[str, Any] = settings) -> dict[str, Any]:
             from erasure_bench.methods.machinery.user_weights import check_user_edit

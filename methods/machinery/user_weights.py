@@ -143,9 +143,7 @@ def _differences(
     return (note,)
 
 
-def _own_edit(
-    path: Path, base_digest: str, base_name: str, weights: WeightsChoice, scale: float
-) -> UserEdit:
+def _own_edit(path: Path, base_digest: str, base_name: str, weights: WeightsChoice, scale: float) -> UserEdit:
     refuse_scale(path, scale, EDIT_FOLDER)
     refuse_choice(path, weights, EDIT_FOLDER)
     edit = Edit.load(path)
