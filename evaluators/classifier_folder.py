@@ -26,6 +26,7 @@ from erasure_bench.evaluators.packages import required_module
 from erasure_bench.evaluators.pixel_batch import pixel_batch
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.foreign.meaning import PACKAGE, ROOMS
+from erasure_bench.prompt_suites.foreign.sources import code_digest
 
 DESCRIPTION_FILE = "oracle.json"
 
@@ -48,9 +49,10 @@ class FolderClassifier:
     reads: ClassVar[tuple[str, ...]] = ()
 
     def protocol(self) -> Mapping[str, Any]:
-        source = _source(_module_of(self._description().network))
-        code = {"network_sha256": sha256_of(source)} if source else {}
-        return {"weights_sha256": sha256_of(self.path), **code}
+        return {
+            "weights_sha256": sha256_of(self.path),
+            **_code_of(_module_of(self._description().network)),
+        }
 
     def load(self, device: str) -> LabelledClassifier:
         description = self._description()
@@ -90,6 +92,20 @@ def _module_of(network: str) -> str:
     """
     module = network.partition(":")[0]
     return f"{PACKAGE}.{module}" if module.partition(".")[0] in ROOMS else module
+
+
+def _code_of(module: str) -> dict[str, str]:
+    """What names the code of the network: our own lies in one file, someone's may rest on others."""
+    if module.partition(".")[0] == PACKAGE:
+        source = _source(module)
+        return {"network_sha256": sha256_of(source)} if source else {}
+    try:
+        return {"network_code": code_digest(module)}
+    except (
+        ModuleNotFoundError,
+        SyntaxError,
+    ):  # no such module, one made in memory, or one that cannot be imported
+        return {}
 
 
 def _source(module: str) -> Path | None:

@@ -164,6 +164,19 @@ def test_the_built_in_models_kind_of_oracle(package: str, tmp_path: Path, image_
     np.testing.assert_allclose(scores.class_probability, expected[np.arange(len(images)), columns], atol=1e-6)
 
 
+def test_all_code_of_someones_network_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "networks_for_test.py").write_text("import layers_for_test\nclass Network: ...\n")
+    (tmp_path / "layers_for_test.py").write_text("width = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = tmp_path / "classifier"
+    folder.mkdir()
+    (folder / "oracle.json").write_text('{"network": "networks_for_test:Network", "image_size": null}')
+    before = ClassProbability(model=str(folder)).protocol()
+    (tmp_path / "layers_for_test.py").write_text("width = 2\n")
+    after = ClassProbability(model=str(folder)).protocol()
+    assert before["network_code"] != after["network_code"]
+
+
 def test_pictures_of_another_size_are_resized(two_heads: Path, image_set: MakeImages) -> None:
     images = image_set(("target", None), ("target", None))
     flat = tuple(
