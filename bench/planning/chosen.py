@@ -24,9 +24,9 @@ from erasure_bench.methods.registry import METHODS, build_method, method_card, m
 from erasure_bench.models.zoo import ModelSource
 from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.foreign.errors import in_one_line
-from erasure_bench.prompt_suites.foreign.files import absolute, in_file
+from erasure_bench.prompt_suites.foreign.files import absolute, file_of, in_file
 from erasure_bench.prompt_suites.foreign.meaning import PACKAGE
-from erasure_bench.prompt_suites.foreign.sources import code_digest
+from erasure_bench.prompt_suites.foreign.sources import code_digest, digest_of_file
 
 BASELINE = next(iter(METHODS))
 """The base model's own row: the first method of the registry."""
@@ -214,7 +214,7 @@ def choose_evaluator(
         options=dict(options),
         protocol=protocol,
         metrics=metrics,
-        code=code_of("evaluator", name, module),
+        code=digest_of_file(file_of(name)) if in_file(name) else code_of("evaluator", name, module),
         file=absolute(name) if in_file(name) else None,
     )
 
@@ -242,9 +242,9 @@ def _code_of(name: str, target: str) -> tuple[str, str]:
         raise BenchError(f"method {name!r} cannot be loaded from {target}: {error}") from error
 
 
-def check_unchanged(chosen: ChosenMethod) -> None:
+def check_unchanged(chosen: ChosenMethod | ChosenEvaluator) -> None:
     """Raises BenchError where a user's file is no longer what the plan was made for."""
-    if chosen.file and _code_of(chosen.file, method_target(chosen.file))[1] != chosen.code:
+    if chosen.file and digest_of_file(file_of(chosen.file)) != chosen.code:
         raise BenchError(f"{chosen.file}: the code changed while the run was going on; run again")
 
 

@@ -372,6 +372,7 @@ class Worker:
             from erasure_bench.evaluators.registry import build_evaluator
 
             chosen = self._chosen_evaluators[name]
+            check_unchanged(chosen)
             own = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
             with in_one_line(f"evaluator {name!r} cannot be prepared"), left_alone("its prepare"):
                 self._evaluators[name] = prepared(own, self.device, may_move="device" not in chosen.options)

@@ -94,6 +94,11 @@ def absolute(name: str) -> str:
     return f"{place.path}:{place.name}"
 
 
+def file_of(name: str) -> Path:
+    """The file that PATH.py:NAME means."""
+    return _place(name).path
+
+
 def imported_files() -> Iterator[ModuleType]:
     """The modules that users' files have become."""
     yield from [module for name, module in sys.modules.items() if name.startswith(MODULE_PREFIX)]

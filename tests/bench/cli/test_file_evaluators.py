@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from erasure_bench.bench.cli.app import run_command
-from erasure_bench.bench.planning.chosen import choose_evaluator
+from erasure_bench.bench.planning.chosen import check_unchanged, choose_evaluator
 from erasure_bench.evaluators.contract import CHECKS
 from erasure_bench.prompt_suites.errors import BenchError
 
@@ -351,6 +351,20 @@ def test_a_chosen_evaluator_is_found_from_any_folder(
     monkeypatch.chdir(tmp_path.parent)
     assert chosen.file == f"{file}:CARD"
     assert choose_evaluator(chosen.registered, None, {}, {}).code == chosen.code
+
+
+def test_an_id_covers_the_cards_file_and_what_lies_beside_it(file: Path) -> None:
+    file.with_name("measure.py").write_text(EVALUATORS)
+    file.with_name("card.py").write_text(
+        "from evaluators.base import EvaluatorCard\nfrom measure import Good\n"
+        'CARD = EvaluatorCard(name="light", title="", paper="", formula="", build=Good)\n'
+    )
+    chosen = choose_evaluator("./card.py:CARD", None, {}, {})
+    check_unchanged(chosen)
+    file.with_name("measure.py").write_text(EVALUATORS.replace("/ 255", "/ 256"))
+    assert choose_evaluator("./card.py:CARD", None, {}, {}).code != chosen.code
+    with pytest.raises(BenchError, match=r"card\.py:CARD: the code changed while the run was going on"):
+        check_unchanged(chosen)
 
 
 def test_the_files_classes_are_our_own(file: Path) -> None:
