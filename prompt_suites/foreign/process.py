@@ -85,7 +85,8 @@ class ProcessState(NamedTuple):
             changed.append(name)
         for (owner, name), function in self.functions.items():
             namespace = _namespace(owner)
-            if namespace is None or vars(namespace).get(name, ABSENT) is function:
+            now = vars(namespace).get(name, ABSENT) if namespace is not None else function
+            if namespace is None or now is function or _wrapped_by_torch(now, function):
                 continue
             if function is ABSENT:
                 delattr(namespace, name)
@@ -238,6 +239,18 @@ def _functions() -> Iterator[tuple[tuple[str, str], Any]]:
                 yield (owner, name), found
         if isinstance(namespace, type):  # what it inherits can be hidden by a name of its own
             yield from (((owner, name), ABSENT) for name in dir(namespace) if name not in vars(namespace))
+
+
+def _wrapped_by_torch(now: Any, before: Any) -> bool:
+    """Whether torch itself has hidden a function of its own from its compiler, as some imports have it do."""
+    compiler = sys.modules.get("torch._compile")
+    code = getattr(now, "__code__", None)
+    return (
+        compiler is not None
+        and code is not None
+        and code.co_filename == compiler.__file__
+        and getattr(now, "__wrapped__", None) is before
+    )
 
 
 def _namespace(owner: str) -> Any:
