@@ -113,6 +113,23 @@ class NoCache:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Need:
+    """What an erasure makes for itself: `count` pictures, Fisher samples, training steps.
+
+    `unit` is its plural, as `EraseContext.prepared` says it, and "steps" for those that are reported.
+    `passes` is about how many images go through the denoiser for one of them; a pass with its gradient
+    counts as three. `maker` and `key` are those of `Cache.fetch` where the result is kept for other
+    edits, None where it is this edit's alone.
+    """
+
+    unit: str
+    count: int
+    passes: float
+    maker: str | None = None
+    key: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EraseContext:
     """What a method may use besides the model: it loads nothing, chooses no device and prints nothing.
 
@@ -136,7 +153,9 @@ class Method(Protocol):
 
     `erase` may change the model while it works but leaves it bit-identical behind; what it
     learned is in the edit. Where some settings have no effect beside some values of others, a method
-    `unused_settings()` maps them to the reason, and the user's option for one is refused.
+    `unused_settings()` maps them to the reason, and the user's option for one is refused. From what a
+    method's `needs(concepts, context)` names, a sequence of `Need`s, a run's time is estimated before
+    anything of it has been measured: it is cheap and has no model; an empty one means next to no time.
     """
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit: ...

@@ -18,7 +18,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
-from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import UNetGroup
@@ -28,7 +28,7 @@ from erasure_bench.methods.machinery.precision import (
     precision_of,
     trained_tensors,
 )
-from erasure_bench.methods.machinery.training import FineTune, OptimiserName
+from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.methods.machinery.trajectories import trajectories
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.sampling import partly_denoised, sample_latents
@@ -141,6 +141,17 @@ class ESD:
         if self.erase_from is None:
             return phrase
         return concept.anchor if self.erase_from == ANCHOR else self.erase_from
+
+    def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
+        """Trajectories, if any, and the steps, which sample their own latents where there are none."""
+        trained = FORWARD_AND_BACKWARD * self.batch_size
+        if self.trajectories:
+            drawn = self.trajectories * len(self.erased(concepts))
+            pictures = Need(unit="pictures", count=drawn, passes=2 * self.denoise_steps)
+            return pictures, Need(unit="steps", count=self.steps, passes=trained)
+        # Half of the way to a picture on average, and both terms of the target, all of them guided.
+        sampled = self.batch_size * 2 * (self.denoise_steps / 2 + 1)
+        return (Need(unit="steps", count=self.steps, passes=trained + sampled),)
 
     def _lessons(
         self,

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, new_edit
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree
@@ -16,6 +16,10 @@ from erasure_bench.prompt_suites.concepts import Concept
 @dataclass(frozen=True, kw_only=True)
 class NegativePrompt:
     """Samples with the concept's words as negative prompt; several concepts are joined by commas."""
+
+    def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
+        """Nothing that takes time."""
+        return ()
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """An edit of the sampling alone: no weight changes."""

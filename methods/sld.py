@@ -19,7 +19,7 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, new_edit
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import Guided, StepNoise
@@ -54,6 +54,10 @@ class SafeLatentDiffusion:
         if self.warmup_of_steps is None:
             return self.warmup_steps
         return round(self.warmup_steps * steps / self.warmup_of_steps)
+
+    def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
+        """Nothing that takes time."""
+        return ()
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """An edit of the sampling alone: no weight changes. Several concepts are joined by commas."""

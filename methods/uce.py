@@ -23,7 +23,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.cost import Meter
 from erasure_bench.methods.machinery.parameters import select
@@ -66,6 +66,10 @@ class UCE:
         """What is not retained has no weight."""
         retains = self.retain not in ("none", ()) or self.retain_empty_prompt
         return {} if retains else {"retain_scale": "with retain=none: nothing is retained"}
+
+    def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
+        """Nothing that takes time."""
+        return ()
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """New keys and values of the cross-attention; the seed changes nothing.

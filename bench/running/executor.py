@@ -63,7 +63,9 @@ class Reporter(Watcher, Protocol):
 
     def working_on(self, cell: Cell, task: Task) -> None: ...
 
-    def finished(self, task: Task) -> None: ...
+    def finished(self, task: Task, *, well: bool) -> None: ...
+
+    def skipped(self, task: Task) -> None: ...
 
     def failed(self, failure: Failure) -> None: ...
 
@@ -101,6 +103,7 @@ def execute(
     broken = dict(earlier.broken)
     todo = tuple(task for task in unfinished(plan.cells, store) if _cause(task, broken) is None)
     done: Counter[TaskKind] = Counter(earlier.done)
+    skipped: set[str] = set()
     failures: dict[Failure, None] = dict.fromkeys(earlier.failures)
     if not todo:
         return earlier
@@ -130,7 +133,10 @@ def execute(
                         broken[task.id] = _broken(task, error)
                         if not isinstance(task, ScoreTask):
                             worker.forget_model()
-                    reporter.finished(task)
+                    reporter.finished(task, well=task.id not in broken)
+                elif task.id not in broken and task.id not in skipped:
+                    skipped.add(task.id)
+                    reporter.skipped(task)
                 why = _cause(task, broken)
                 if why is not None and (failure := _failure(cell, task, why)) not in failures:
                     failures[failure] = None

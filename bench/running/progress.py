@@ -1,19 +1,23 @@
 """Live progress on stderr: what is being done, how fast, how much time is left."""
 
-import time
-from collections import Counter, defaultdict
-from typing import NamedTuple
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 from rich.console import Console
 from rich.progress import TaskID
 
 from erasure_bench.bench.planning.plan import Cell
-from erasure_bench.bench.planning.tasks import DOING, EraseTask, GenerateTask, Task, TaskKind
+from erasure_bench.bench.planning.tasks import DOING, EraseTask, GenerateTask, Task
 from erasure_bench.bench.running.bars import Bars
+from erasure_bench.bench.running.estimating import Estimator, Left
 from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.needs import STEPS
 from erasure_bench.bench.words.showing import one_line
 
 LINE_EVERY_SECONDS = 10.0
+SHOW_EVERY_SECONDS = 1.0
 
 
 class Quiet:
@@ -29,134 +33,91 @@ class Quiet:
 
     def images(self, count: int) -> None: ...
 
+    def aside(self, seconds: float) -> None: ...
+
     def note(self, line: str) -> None: ...
 
-    def finished(self, task: Task) -> None: ...
+    def finished(self, task: Task, *, well: bool) -> None: ...
+
+    def skipped(self, task: Task) -> None: ...
 
     def failed(self, failure: Failure) -> None: ...
 
     def end(self) -> None: ...
 
 
-class Pace:
-    """How long each kind of task took so far, and what that makes of the rest."""
+class LiveProgress(Quiet):
+    """Two bars on a terminal; on anything else a line every `LINE_EVERY_SECONDS`.
 
-    def __init__(self, todo: tuple[Task, ...]) -> None:
-        self.total = len(todo)
-        self.done = 0
-        self._left: Counter[TaskKind] = Counter()
-        for task in todo:
-            self._left[task.kind] += _size(task)
-        self._sizes: Counter[TaskKind] = Counter()
-        self._seconds: defaultdict[TaskKind, float] = defaultdict(float)
-
-    def finished(self, task: Task, seconds: float) -> None:
-        """Counts a task that took so long."""
-        self.done += 1
-        self._left[task.kind] -= _size(task)
-        self._sizes[task.kind] += _size(task)
-        self._seconds[task.kind] += seconds
-
-    @property
-    def images_per_second(self) -> float | None:
-        """Pictures drawn per second of drawing; None before the first."""
-        seconds = self._seconds["generate"]
-        return self._sizes["generate"] / seconds if seconds else None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """An estimate from each kind's mean so far; None while a kind still to come has not been seen."""
-        if any(left and not self._sizes[kind] for kind, left in self._left.items()):
-            return None
-        return sum(
-            left * self._seconds[kind] / self._sizes[kind] for kind, left in self._left.items() if left
-        )
-
-
-class _Part(NamedTuple):
-    """Pictures, Fisher samples or steps of one edit, and when and how far they were first told of.
-
-    Time left is counted from there, as what came before may have been all sorts of setting up.
+    `estimate` gives what is told of a run with so much to do, and says what is left of it.
     """
 
-    unit: str
-    total: int
-    done: int
-    since: float
-
-    def left(self, done: int) -> str:
-        """`0:12 left`, or nothing as long as there is no pace."""
-        if done <= self.done:
-            return ""
-        pace = (time.perf_counter() - self.since) / (done - self.done)
-        return f"{clock(pace * (self.total - done))} left"
-
-
-NO_PART = _Part("", 0, 0, 0.0)
-
-
-class LiveProgress(Quiet):
-    """Two bars on a terminal; on anything else a line now and then."""
-
-    def __init__(self, console: Console) -> None:
+    def __init__(
+        self, console: Console, estimate: Callable[[tuple[Task, ...]], Estimator] = Estimator
+    ) -> None:
         self._console = console
         self._live = console.is_terminal
         self._progress = Bars(console, disable=not self._live)
         self._whole: TaskID | None = None
         self._part: TaskID | None = None
-        self._pace = Pace(())
-        self._task_started = self._last_line = time.perf_counter()
-        self._erasing_part = NO_PART
-        self._title = ""
+        self._estimate = estimate
+        self._estimator = Estimator()
+        self._title, self._doing = "", ""
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._ticker = threading.Thread(target=self._tick_on, name="progress", daemon=True)
 
     def begin(self, todo: tuple[Task, ...]) -> None:
-        self._pace = Pace(todo)
+        self._estimator = self._estimate(todo)
         self._progress.start()
-        self._whole = self._progress.add_task("all", total=len(todo), unit="tasks", note="loading the model")
+        self._whole = self._progress.add_task("all", total=len(todo), unit="tasks", note="loading")
         self._part = self._progress.add_task("", total=1, unit="", note="", visible=False)
+        self._ticker.start()
 
     def working_on(self, cell: Cell, task: Task) -> None:
-        self._task_started = time.perf_counter()
-        self._erasing_part = NO_PART
-        self._title = f"{one_line(cell.title)} · {DOING[task.kind]}"
-        if not isinstance(task, EraseTask):
-            self._title += f" {(task if isinstance(task, GenerateTask) else task.generate).images.role}"
-        if self._part is not None:
+        with self._lock:
+            self._estimator.started(task)
+            self._title = f"{one_line(cell.title)} · {DOING[task.kind]}"
+            if not isinstance(task, EraseTask):
+                self._title += f" {(task if isinstance(task, GenerateTask) else task.generate).images.role}"
+            self._doing = ""
             images = len(task.images) if isinstance(task, GenerateTask) else 0
-            self._progress.reset(
-                self._part,
-                total=images or 1,
-                description=self._title,
-                unit="images" if images else "",
-                note="",
-                visible=True,
-            )
+            self._show_part(reset=True, total=images or 1, unit="images" if images else "", note="")
 
     def preparing(self, made: int, total: int, unit: str) -> None:
         self._erasing(made, total, unit)
 
     def step(self, step: int, steps: int, loss: float) -> None:
-        self._erasing(step, steps, "steps", f"loss {loss:.4f}")
+        self._erasing(step, steps, STEPS, f"loss {loss:.4f}")
 
     def images(self, count: int) -> None:
-        if self._part is None:
-            return
-        self._progress.advance(self._part, count)
-        part = next(task for task in self._progress.tasks if task.id == self._part)
-        rate = part.completed / max(time.perf_counter() - self._task_started, 1e-9)
-        self._progress.update(self._part, note=f"{rate:.1f} images/s")
-        self._line(f"{self._title} {part.completed:.0f}/{part.total or 0:.0f} images, {rate:.1f} images/s")
+        with self._lock:
+            self._estimator.images(count)
+            rate = self._estimator.images_per_second
+            note = f"{rate:.1f} images/s" if rate else ""
+            done, total = self._estimator.images_done
+            self._doing = f"{done}/{total} images" + (f", {note}" if note else "")
+            self._show_part(completed=done, total=total, unit="images", note=note)
+
+    def aside(self, seconds: float) -> None:
+        with self._lock:
+            self._estimator.aside(seconds)
 
     def note(self, line: str) -> None:
         about = f"{self._title}: " if self._title else ""
-        self._console.print(f"{about}{line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(
+            f"{about}{one_line(line)}", style="dim", markup=False, highlight=False, soft_wrap=True
+        )
 
-    def finished(self, task: Task) -> None:
-        self._pace.finished(task, time.perf_counter() - self._task_started)
-        note = self._note()
-        if self._whole is not None:
-            self._progress.update(self._whole, completed=self._pace.done, note=note)
-        self._line(f"{self._pace.done}/{self._pace.total} tasks, {note}")
+    def finished(self, task: Task, *, well: bool) -> None:
+        with self._lock:
+            self._estimator.finished(well=well)
+            self._title, self._doing = "", ""
+            self._show_whole()
+
+    def skipped(self, task: Task) -> None:
+        with self._lock:
+            self._estimator.skipped(task)
 
     def failed(self, failure: Failure) -> None:
         self._console.print(
@@ -164,29 +125,76 @@ class LiveProgress(Quiet):
         )
 
     def end(self) -> None:
+        self._ended.set()
+        if self._ticker.is_alive():
+            self._ticker.join(timeout=1.0)
         self._progress.stop()
+        self._estimator.paces.keep()
+
+    def tick(self) -> None:
+        """Shows how far the run is now: on a terminal in its bar, else in a line."""
+        with self._lock:
+            if self._live:
+                self._show_whole()
+                return
+            doing = f" · {self._title} {self._doing}".rstrip() if self._title else ""
+            line = f"{self._estimator.done}/{self._estimator.total} tasks{self._left(', ')}{doing}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _tick_on(self) -> None:
+        while not self._ended.wait(SHOW_EVERY_SECONDS if self._live else LINE_EVERY_SECONDS):
+            with suppress(OSError, ValueError):  # stderr is closed: nobody looks any more
+                self.tick()
 
     def _erasing(self, done: int, total: int, unit: str, about: str = "") -> None:
-        if (unit, total) != self._erasing_part[:2]:
-            self._erasing_part = _Part(unit, total, done, time.perf_counter())
-        note = ", ".join(part for part in (about, self._erasing_part.left(done)) if part)
-        if self._part is not None:
-            self._progress.update(self._part, completed=done, total=total, unit=unit, note=note)
-        self._line(f"{self._title} {done}/{total} {unit}" + (f", {note}" if note else ""))
+        with self._lock:
+            self._estimator.part(done, total, unit)
+            seconds = self._estimator.part_left
+            note = ", ".join(
+                part for part in (about, "" if seconds is None else f"{clock(seconds)} left") if part
+            )
+            self._doing = f"{done}/{total} {unit}" + (f", {note}" if note else "")
+            self._show_part(completed=done, total=total, unit=unit, note=note)
 
-    def _note(self) -> str:
-        rate, left = self._pace.images_per_second, self._pace.seconds_left
-        parts = [
-            f"{rate:.1f} images/s" if rate else "",
-            f"about {clock(left)} left" if left is not None else "",
-        ]
-        return ", ".join(part for part in parts if part)
+    def _show_part(self, *, reset: bool = False, **shown: Any) -> None:
+        if self._part is None:
+            return
+        if reset:
+            self._progress.reset(self._part, description=self._title, visible=True, **shown)
+        else:
+            self._progress.update(self._part, **shown)
 
-    def _line(self, text: str) -> None:
-        now = time.perf_counter()
-        if not self._live and now - self._last_line >= LINE_EVERY_SECONDS:
-            self._last_line = now
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+    def _show_whole(self) -> None:
+        if self._whole is not None:
+            self._progress.update(
+                self._whole,
+                completed=self._estimator.done,
+                total=self._estimator.total,
+                note=self._left(),
+            )
+
+    def _left(self, before: str = "") -> str:
+        words = in_words(self._estimator.left())
+        return f"{before}{words} left" if words else ""
+
+
+def in_words(left: Left) -> str:
+    """`about 1:20`, `at least 1:20` where something cannot be told yet, or nothing where nothing can."""
+    if not left.total and left.unknown:
+        return ""
+    return f"{'at least' if left.unknown else 'about'} {clock(left.total)}"
+
+
+def in_full(left: Left) -> str:
+    """`in_words`, with each kind's share, and what it does not know of."""
+    if not left.seconds and not left.unknown:
+        return "none: nothing is to do"
+    shares = ", ".join(
+        f"{DOING[kind]} {clock(seconds)}" for kind, seconds in left.seconds.items() if round(seconds)
+    )
+    known = f"{in_words(left)}{f' ({shares})' if shares else ''}" if in_words(left) else ""
+    unknown = f"not measured on this machine yet: {', '.join(left.unknown)}" if left.unknown else ""
+    return "; ".join(part for part in (known, unknown) if part)
 
 
 def describe(failure: Failure) -> str:
@@ -206,7 +214,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _size(task: Task) -> int:
-    return len(task.images) if isinstance(task, GenerateTask) else 1

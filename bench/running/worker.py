@@ -66,6 +66,8 @@ class Watcher(Protocol):
 
     def images(self, count: int) -> None: ...
 
+    def aside(self, seconds: float) -> None: ...
+
     def note(self, line: str) -> None: ...
 
 
@@ -132,6 +134,13 @@ class Worker:
             self._loaded = self._load(self._sources[digest])
             self._pristine = _state_of(self._loaded)
         return self._loaded
+
+    def _ready(self, digest: str, watcher: Watcher) -> "DiffusionModel":
+        """`model`, and the watcher is told how long it took to load: that is no part of the task."""
+        started = time.perf_counter()
+        model = self.model(digest)
+        watcher.aside(time.perf_counter() - started)
+        return model
 
     def _load(self, source: Source) -> "DiffusionModel":
         import torch
@@ -231,13 +240,14 @@ class Worker:
             cache=cache,
             checkpoints=checkpoints,
         )
-        model = self.model(task.base)
+        model = self._ready(task.base, watcher)
         with left_alone(f"{task.method}'s erase", task.seed or 0), Meter(model.device) as meter:
             method = build_method(chosen.registered, chosen.preset, chosen.options)
             given = method.erase(model, concepts, context)
             check_edit(given, model, concepts)
         measured = meter.cost(given.cost.steps)
-        cost = dataclasses.replace(measured, seconds=measured.seconds + cache.kept_seconds)
+        elsewhere = cache.kept_seconds + checkpoints.trained_seconds
+        cost = dataclasses.replace(measured, seconds=measured.seconds + elsewhere)
         fields = {field.name: getattr(given, field.name) for field in dataclasses.fields(Edit)}
         return _Made(Edit(**{**fields, "cost": cost}), cost, cache.kept_seconds, given.cost)
 
@@ -256,6 +266,7 @@ class Worker:
         """Draws the pictures with the task's edit in the model."""
         from erasure_bench.models.sampling import ImageRequest, sample
 
+        self._ready(task.erase.base, watcher)
         guidance = self._use(task.erase)
         batch = self.batch
         batch.say = watcher.note

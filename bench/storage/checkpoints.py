@@ -42,7 +42,7 @@ class StoreCheckpoints:
     """`methods.base.Checkpoints` in a store, for the entry with this id.
 
     `seconds` is how long the work had gone on, in all processes together, when the newest checkpoint
-    that was loaded had been made. `say` is told where work goes on from one, or one is damaged.
+    that was loaded had been made; `trained_seconds` what of it was training, by what trainings say. `say` is told where work goes on from one, or one is damaged.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class StoreCheckpoints:
     ) -> None:
         self.store, self.every_seconds, self.say = store, every_seconds, say
         self.folder = store.root / FOLDER / entry_id[:2] / entry_id
-        self.seconds = 0.0
+        self.seconds = self.trained_seconds = 0.0
         self._started = self._last = time.perf_counter()
         self._cost = 0.0
         self._asked: Counter[str] = Counter()
@@ -78,6 +78,7 @@ class StoreCheckpoints:
             state = _read_state(self.folder / note["file"], note["sha256"])
             if state is not None:
                 self.seconds = max(self.seconds, note["seconds"])
+                self.trained_seconds += float(state.get("seconds", 0.0))
                 self.say(
                     f"goes on from a checkpoint of an interrupted run ({name.rpartition('-')[0] or name})"
                 )

@@ -22,10 +22,16 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Generator, Tensor
 
-from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.concept_ablation.augmentation import augment, mirrored
 from erasure_bench.methods.concept_ablation.data import overlaps, prompt_pairs
-from erasure_bench.methods.concept_ablation.examples import Example, draw_examples, noised
+from erasure_bench.methods.concept_ablation.examples import (
+    Example,
+    Shows,
+    draw_examples,
+    examples_needed,
+    noised,
+)
 from erasure_bench.methods.concept_ablation.loss import Lesson, losses
 from erasure_bench.methods.concept_ablation.recipes import RECIPES, Recipe, RecipeBook
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
@@ -33,7 +39,7 @@ from erasure_bench.methods.machinery.base_images import Drawing, as_floats
 from erasure_bench.methods.machinery.gradient_limits import first_token_detached, only_rows_of
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import ParameterGroup
-from erasure_bench.methods.machinery.training import FineTune, OptimiserName
+from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
@@ -196,13 +202,32 @@ class ConceptAblation:
         for concept in concepts:
             reverse, weight = self.objective == "reverse", self.weight_on_anchor(concept)
             of_anchor: tuple[Example, ...] = ()
-            if weight > 0 or not reverse:
+            if "anchor" in self._shown(concept):
                 of_anchor = self._pictures(model, concept, "anchor", context)
             if weight > 0:
                 anchors += [Shown(example, False, weight) for example in of_anchor]
             learnt_on = self._pictures(model, concept, "target", context) if reverse else of_anchor
             shown += [Shown(example, self.augments(concept), 1.0) for example in learnt_on]
         return Material(tuple(shown), tuple(anchors))
+
+    def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
+        """The pictures of every concept and the steps; a step's target is one more pass without gradient."""
+        pictures = []
+        for concept in concepts:
+            for shows in self._shown(concept):
+                pairs = prompt_pairs(concept, self.anchor)
+                drawing = self._drawing_of(concept, shows)
+                pictures.append(examples_needed(pairs, self.images, shows, drawing, context))
+        plan = self.plan(concepts)
+        regularised = any(self.weight_on_anchor(concept) > 0 for concept in concepts)
+        each = FORWARD_AND_BACKWARD * (2 if regularised else 1) + (self.objective != "noise")
+        return (*pictures, Need(unit="steps", count=plan.steps, passes=each * plan.batch_size))
+
+    def _shown(self, concept: Concept) -> tuple[Shows, ...]:
+        """What pictures a concept needs: `material` says what of."""
+        if self.objective != "reverse":
+            return ("anchor",)
+        return ("anchor", "target") if self.weight_on_anchor(concept) > 0 else ("target",)
 
     def lessons(
         self, model: DiffusionModel, material: "Material", count: int, generator: Generator
@@ -247,13 +272,15 @@ class ConceptAblation:
         self,
         model: DiffusionModel,
         concept: Concept,
-        shows: Literal["anchor", "target"],
+        shows: Shows,
         context: EraseContext,
     ) -> tuple[Example, ...]:
-        avoided = shows == "anchor" and self._recipe(concept).avoid_target
-        drawing = self.drawing(concept.steer_away_from if avoided else "")
         pairs = prompt_pairs(concept, self.anchor)
-        return draw_examples(model, pairs, self.images, shows, drawing, context)
+        return draw_examples(model, pairs, self.images, shows, self._drawing_of(concept, shows), context)
+
+    def _drawing_of(self, concept: Concept, shows: Shows) -> Drawing:
+        avoided = shows == "anchor" and self._recipe(concept).avoid_target
+        return self.drawing(concept.steer_away_from if avoided else "")
 
     def _recipe(self, concept: Concept) -> Recipe:
         return RECIPES[self.recipe][concept.kind]

@@ -6,10 +6,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.base import EraseContext, Need
 from erasure_bench.methods.concept_ablation.data import PromptPair
-from erasure_bench.methods.machinery.base_images import Drawing, base_images
+from erasure_bench.methods.machinery.base_images import Drawing, base_images, pictures_needed
 from erasure_bench.models.diffusion_model import DiffusionModel
+
+Shows = Literal["anchor", "target"]
 
 
 class Example(NamedTuple):
@@ -32,7 +34,7 @@ def draw_examples(
     model: DiffusionModel,
     pairs: Sequence[PromptPair],
     count: int,
-    shows: Literal["anchor", "target"],
+    shows: Shows,
     drawing: Drawing,
     context: EraseContext,
 ) -> tuple[Example, ...]:
@@ -41,6 +43,21 @@ def draw_examples(
     A picture of the anchor goes with all of its pair's ways to ask for the target; a picture of the
     target only with the one that it was drawn by, which changes from round to round.
     """
+    chosen = _in_turn(pairs, count, shows)
+    images = base_images(model, _prompts(chosen, shows), context, drawing)
+    return tuple(
+        Example(image, pair.anchor, pair.targets) for image, pair in zip(images, chosen, strict=True)
+    )
+
+
+def examples_needed(
+    pairs: Sequence[PromptPair], count: int, shows: Shows, drawing: Drawing, context: EraseContext
+) -> Need:
+    """What `draw_examples` draws."""
+    return pictures_needed(_prompts(_in_turn(pairs, count, shows), shows), context.seed, drawing)
+
+
+def _in_turn(pairs: Sequence[PromptPair], count: int, shows: Shows) -> list[PromptPair]:
     chosen = []
     for number in range(count):
         turn, place = divmod(number, len(pairs))
@@ -48,15 +65,11 @@ def draw_examples(
         if shows == "target":
             pair = pair._replace(targets=(pair.targets[(place + turn) % len(pair.targets)],))
         chosen.append(pair)
-    images = base_images(
-        model,
-        [pair.anchor if shows == "anchor" else pair.targets[0] for pair in chosen],
-        context,
-        drawing,
-    )
-    return tuple(
-        Example(image, pair.anchor, pair.targets) for image, pair in zip(images, chosen, strict=True)
-    )
+    return chosen
+
+
+def _prompts(chosen: Sequence[PromptPair], shows: Shows) -> list[str]:
+    return [pair.anchor if shows == "anchor" else pair.targets[0] for pair in chosen]
 
 
 @torch.no_grad()

@@ -18,14 +18,20 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
-from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.concept_ablation.data import prompt_pairs
-from erasure_bench.methods.concept_ablation.examples import Example, Noised, draw_examples, noised
+from erasure_bench.methods.concept_ablation.examples import (
+    Example,
+    Noised,
+    draw_examples,
+    examples_needed,
+    noised,
+)
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.base_images import Drawing, as_floats
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import ParameterGroup
-from erasure_bench.methods.machinery.training import FineTune, OptimiserName
+from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.models.diffusion_model import DiffusionModel, wide
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import SchedulerName
@@ -106,6 +112,15 @@ class LossMaximisation:
                 model, prompt_pairs(concept), self.images, "target", self.drawing(), context
             )
         )
+
+    def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
+        """The pictures of every concept and the steps."""
+        pictures = [
+            examples_needed(prompt_pairs(concept), self.images, "target", self.drawing(), context)
+            for concept in concepts
+        ]
+        passes = FORWARD_AND_BACKWARD * self.batch_size
+        return (*pictures, Need(unit="steps", count=self.steps, passes=passes))
 
     def _penalties(self, parameters: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> Iterator[Tensor]:
         """The one summand besides the hinge; a generator, so that its graph is not there before."""

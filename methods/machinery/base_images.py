@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from erasure_bench.methods.base import EraseContext, Preparation
+from erasure_bench.methods.base import EraseContext, Need, Preparation
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree
 from erasure_bench.models.sampling import ImageRequest, Pixels, sample
@@ -57,7 +58,7 @@ def base_images(
     the last checkpoint of that cache, to the same pictures.
     """
     places = _places(prompts)
-    key = {"prompts": list(prompts), "seed": context.seed, **asdict(drawing)}
+    key = _key(prompts, context.seed, drawing)
 
     def draw() -> dict[str, Tensor]:
         checkpoints = context.cache.checkpoints(__name__, key)
@@ -92,6 +93,21 @@ def base_images(
         return {"images": _stacked(drawn).movedim(-1, 1)}
 
     return context.cache.fetch(__name__, key, draw)["images"]
+
+
+def pictures_needed(prompts: Sequence[str], seed: int, drawing: Drawing) -> Need:
+    """What `base_images` draws for a context with that seed."""
+    return Need(
+        unit="pictures",
+        count=len(prompts),
+        passes=2 * drawing.steps,
+        maker=__name__,
+        key=_key(prompts, seed, drawing),
+    )
+
+
+def _key(prompts: Sequence[str], seed: int, drawing: Drawing) -> dict[str, Any]:
+    return {"prompts": list(prompts), "seed": seed, **asdict(drawing)}
 
 
 def _stacked(pictures: Mapping[int, Pixels]) -> Tensor:

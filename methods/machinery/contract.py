@@ -72,7 +72,7 @@ def _goes_on_after_an_interruption(at: Rehearsal) -> None:
     checkpoints = Interrupting(after=len(first.losses) // 2)
     with suppress(Interruption):
         at.run(at.trial.concepts[:1], checkpoints=checkpoints)
-        raise NotAsked("it keeps no checkpoints, so a kill costs the whole edit (FineTune's loop keeps them)")
+        raise NotAsked("it keeps no checkpoints (FineTune's loop does)")
     try:
         resumed = at.run(at.trial.concepts[:1], checkpoints=checkpoints.resumed()).edit
     except NotResumable as error:

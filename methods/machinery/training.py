@@ -24,6 +24,8 @@ NEVER_SMALL = 10.0
 """if it is also above this: errors of a noise prediction are about 1 where nothing at all is predicted."""
 
 
+FORWARD_AND_BACKWARD = 3.0
+"""What a pass with its gradient costs, in passes without."""
 RESUMED_LOSS, RESUMED_LOSS_NARROW = 1e-3, 2e-2
 """How far the first loss from a checkpoint may be from the one before, as a share: rounding on another
 device or number of threads, in 32 and in 16 bits. Another lesson than before has another loss altogether."""

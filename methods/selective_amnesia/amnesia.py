@@ -20,11 +20,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Generator, Tensor
 
-from erasure_bench.methods.base import EraseContext, MethodCard
+from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
-from erasure_bench.methods.machinery.base_images import Drawing
+from erasure_bench.methods.machinery.base_images import Drawing, pictures_needed
 from erasure_bench.methods.machinery.parameters import UNetGroup
-from erasure_bench.methods.machinery.training import FineTune, OptimiserName, check_ema_decay
+from erasure_bench.methods.machinery.training import (
+    FORWARD_AND_BACKWARD,
+    FineTune,
+    OptimiserName,
+    check_ema_decay,
+)
 from erasure_bench.methods.selective_amnesia.elbo_lessons import Examples
 from erasure_bench.methods.selective_amnesia.fisher import check_terms
 from erasure_bench.methods.selective_amnesia.forgetting import forget
@@ -144,9 +149,8 @@ class SelectiveAmnesia:
         generative = DiffusionGenerative(model, pictures(model, drawing, context))
         if self.ewc and self.fisher == "fast":
             check_terms(self.fisher_terms, generative.terms)
-        general = GeneralSet(
-            prompts=self._general_prompts(model, context), seed=self.general_seed, drawing=drawing
-        )
+        self._check_general_prompts(model, context)
+        general = self._general(context)
         remembered = self._remembered(general, generative, concepts) if self.replay else None
         fisher = self._fisher(general, generative, context) if self.ewc else {}
         forgotten = Examples.joined(
@@ -201,25 +205,56 @@ class SelectiveAmnesia:
 
     def forgotten(self, generative: GenerativeModel[str], concept: Concept, seed: int) -> Examples[str]:
         """What c_f is trained on for a concept, with the phrases that each example may come under."""
-        phrases = (concept.target,) if self.forget_phrases == "canonical" else concept.targets
+        phrases, prompts = self._phrases(concept), self._forgotten_prompts(concept)
         if self.forget == "negative-elbo":
-            own = _round(phrases, self.surrogate_images)
-            return Examples(generative.draw(own, seed), [(phrase,) for phrase in own])
-        if self.surrogate == (NOISE,):
+            return Examples(generative.draw(prompts, seed), [(phrase,) for phrase in prompts])
+        if prompts:
+            examples = generative.draw(prompts, seed)
+        else:
             generator = Generator().manual_seed(image_seed("surrogate noise", concept.name, 0, seed))
             examples = generative.draw_noise_examples(self.surrogate_images, generator)
-        else:
-            prompts = _round(self.surrogate_prompts(concept), self.surrogate_images)
-            examples = generative.draw(prompts, seed)
         return Examples(examples, [phrases] * self.surrogate_images)
 
-    def _general_prompts(self, model: DiffusionModel, context: EraseContext) -> tuple[str, ...]:
+    def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
+        """General pictures and the Fisher diagonal on them, the pictures to forget on, and the steps."""
+        general = self._general(context)
+        shared = [general.pictures_needed()] if self.replay or self.ewc else []
+        if self.ewc:
+            shared.append(general.fisher_needed(terms=self._fisher_terms, samples=self.fisher_images))
+        own = [
+            pictures_needed(prompts, context.seed, general.drawing)
+            for concept in concepts
+            if (prompts := self._forgotten_prompts(concept))
+        ]
+        lot = self.batch_size * (2 if self.replay else 1)
+        steps = Need(unit="steps", count=self.steps, passes=FORWARD_AND_BACKWARD * lot)
+        return (*shared, *own, steps)
+
+    def _general(self, context: EraseContext) -> GeneralSet:
+        prompts = context.general_prompts[: self.general_images]
+        return GeneralSet(prompts=prompts, seed=self.general_seed, drawing=self.drawing())
+
+    def _forgotten_prompts(self, concept: Concept) -> list[str]:
+        """The prompts whose pictures `forgotten` draws; none where it makes noise."""
+        if self.forget == "negative-elbo":
+            return _round(self._phrases(concept), self.surrogate_images)
+        if self.surrogate == (NOISE,):
+            return []
+        return _round(self.surrogate_prompts(concept), self.surrogate_images)
+
+    def _phrases(self, concept: Concept) -> tuple[str, ...]:
+        return (concept.target,) if self.forget_phrases == "canonical" else concept.targets
+
+    @property
+    def _fisher_terms(self) -> int | None:
+        return self.fisher_terms if self.fisher == "fast" else None
+
+    def _check_general_prompts(self, model: DiffusionModel, context: EraseContext) -> None:
         if (self.replay or self.ewc) and not context.general_prompts:
             raise BenchError(
                 f"no general prompts are known for the model {model.name}, and replay and the Fisher "
                 "need them (or --method-option replay=false with --method-option ewc=false)"
             )
-        return context.general_prompts[: self.general_images]
 
     def _remembered(
         self, general: GeneralSet, generative: DiffusionGenerative, concepts: Sequence[Concept]
@@ -239,7 +274,7 @@ class SelectiveAmnesia:
         return general.fisher(
             generative,
             context,
-            terms=self.fisher_terms if self.fisher == "fast" else None,
+            terms=self._fisher_terms,
             samples=self.fisher_images,
             batch_size=self.fisher_batch,
         )

@@ -11,9 +11,10 @@ from typing import Any
 
 from torch import Generator, Tensor
 
-from erasure_bench.methods.base import EraseContext, Preparation
-from erasure_bench.methods.machinery.base_images import Drawing, base_images
+from erasure_bench.methods.base import EraseContext, Need, Preparation
+from erasure_bench.methods.machinery.base_images import Drawing, base_images, pictures_needed
 from erasure_bench.methods.machinery.parameters import select
+from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD
 from erasure_bench.methods.selective_amnesia.fisher import Fisher, exact_fisher, fast_fisher
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.generative import DiffusionGenerative
@@ -61,12 +62,7 @@ class GeneralSet:
         used, the first ones, None for all. `batch_size` of them go through the model at once.
         """
         prompts = self.prompts[:samples]
-        key: dict[str, Any] = {
-            "prompts": list(prompts),
-            "seed": self.seed,
-            "drawing": asdict(self.drawing),
-            "terms": terms,
-        }
+        key = self._fisher_key(terms, samples)
 
         def make() -> dict[str, Tensor]:
             parameters = select(generative.model.parts, "full")
@@ -84,6 +80,28 @@ class GeneralSet:
             )
 
         return context.cache.fetch(__name__, key, make)
+
+    def pictures_needed(self) -> Need:
+        """What `latents` draws."""
+        return pictures_needed(self.prompts, self.seed, self.drawing)
+
+    def fisher_needed(self, *, terms: int | None, samples: int | None) -> Need:
+        """What `fisher` computes; the exact one as if of 1000 terms, as nearly all latent models have."""
+        return Need(
+            unit="Fisher samples",
+            count=len(self.prompts[:samples]),
+            passes=FORWARD_AND_BACKWARD * (1000 if terms is None else terms),
+            maker=__name__,
+            key=self._fisher_key(terms, samples),
+        )
+
+    def _fisher_key(self, terms: int | None, samples: int | None) -> dict[str, Any]:
+        return {
+            "prompts": list(self.prompts[:samples]),
+            "seed": self.seed,
+            "drawing": asdict(self.drawing),
+            "terms": terms,
+        }
 
 
 def silent_on(concepts: Sequence[Concept], prompts: Sequence[str]) -> list[int]:

@@ -30,10 +30,12 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     """Does the plan's unfinished tasks, writes the run's folder and prints the leaderboard."""
     from erasure_bench.bench.planning.devices import check_devices
     from erasure_bench.bench.planning.prepare import prepare
+    from erasure_bench.bench.planning.tasks import Task
     from erasure_bench.bench.reporting.board import Board
     from erasure_bench.bench.reporting.completing import complete
     from erasure_bench.bench.reporting.results import write_results
     from erasure_bench.bench.reporting.tables import print_summary
+    from erasure_bench.bench.running.estimating import Estimator, estimator_of
     from erasure_bench.bench.running.progress import LiveProgress
     from erasure_bench.bench.running.worker import Worker
     from erasure_bench.bench.storage.store import Store
@@ -68,7 +70,11 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
             f"{todo} to do, {missing.images} images to draw"
         )
         skipped = [note for note in prepared.notes if note.startswith("skipped")]
-        outcome, results = complete(plan, worker, store, lambda: LiveProgress(said), skipped)
+
+        def estimate(todo: tuple[Task, ...]) -> Estimator:
+            return estimator_of(plan, todo, store, prepared.general_prompts)
+
+        outcome, results = complete(plan, worker, store, lambda: LiveProgress(said, estimate), skipped)
         made = {"execution": {"seconds": round(outcome.seconds, 3), "tasks_done": dict(outcome.done)}}
         try:
             write_results(folder, plan, results, made, store)
@@ -91,6 +97,8 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
     from erasure_bench.bench.planning.plan import unfinished
     from erasure_bench.bench.planning.preflight import check_evaluators
     from erasure_bench.bench.planning.prepare import prepare
+    from erasure_bench.bench.running.estimating import estimator_of
+    from erasure_bench.bench.running.progress import in_full
     from erasure_bench.bench.storage.store import Store
 
     check_devices(config)
@@ -101,6 +109,8 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
     missing = plan.missing(store)
     if missing.tasks["score"]:
         check_evaluators(plan.evaluators)
+    estimator = estimator_of(plan, unfinished(plan.cells, store), store, prepared.general_prompts)
+    left, own_making = estimator.left(), estimator.own_making
     tasks = {kind: sum(task.kind == kind for task in plan.tasks) for kind in missing.tasks}
     cells = [
         {
@@ -121,6 +131,12 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
         "tasks_to_do": dict(missing.tasks),
         "images": plan.images,
         "images_to_draw": missing.images,
+        "methods_make_for_themselves": own_making,
+        "estimate": {
+            "seconds": round(left.total, 1) if left.seconds or not left.unknown else None,
+            "by_kind": {kind: round(seconds, 1) for kind, seconds in left.seconds.items()},
+            "not_known_of": list(left.unknown),
+        },
         "cells": cells,
         "store": str(root),
         "base_models": {base.name: base.record() for base in plan.bases},
@@ -146,6 +162,8 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
                     for kind in missing.tasks
                 ),
                 f"  images    {plan.images:>6}, {missing.images} to draw",
+                *(f"  {unit} that methods make for themselves: {own_making[unit]}" for unit in own_making),
+                f"  time      {in_full(left)}",
                 *(f"left out by the suite: {left.rows} rows ({left.reason})" for left in plan.suite.left_out),
                 *prepared.notes,
             ]

@@ -153,6 +153,35 @@ def test_a_dry_run_prints_the_plan_and_draws_nothing(tiny_model_dir: Path, capsy
     assert "8 to draw" in capsys.readouterr().out
 
 
+def test_a_dry_run_says_what_methods_make_and_how_long_it_takes(
+    tiny_model_dir: Path, capsys: Captured
+) -> None:
+    options = {"images": 4, "denoise_steps": 2, "eta": 0, "steps": 2}
+    words = tiny_run(tiny_model_dir)
+    words[words.index("negative-prompt")] = "loss-max"
+    for key, value in options.items():
+        words += ["--method-option", f"loss-max.{key}={value}"]
+
+    assert run_command([*words, "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["methods_make_for_themselves"] == {"pictures": 4}
+    assert "loss-max" in plan["estimate"]["not_known_of"], "nothing was measured on this machine yet"
+
+    assert run_command(words) == 0
+    capsys.readouterr()
+    assert run_command([*words, "--seeds", "1", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["estimate"]["not_known_of"] == []
+    assert plan["estimate"]["seconds"] > 0 and plan["estimate"]["by_kind"]["erase"] > 0
+    assert run_command([*words, "--seeds", "1", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "pictures that methods make for themselves: 4" in said
+    assert "  time      about " in said
+
+    assert run_command([*words, "--dry-run"]) == 0
+    assert "none: nothing is to do" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["methods", "evaluators", "suites", "models"])
 def test_everything_listed_has_a_card(kind: str, capsys: Captured) -> None:
     assert run_command(["list", kind, "--json"]) == 0

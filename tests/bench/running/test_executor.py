@@ -1,6 +1,7 @@
 """A part that fails is recorded with its reason; everything that does not need it goes on."""
 
 import json
+import threading
 import time
 from pathlib import Path
 from types import ModuleType
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.running.estimating import Estimator
 from erasure_bench.bench.running.executor import Reporter, execute
-from erasure_bench.bench.running.progress import LiveProgress, Pace, Quiet, clock
+from erasure_bench.bench.running.progress import LiveProgress, Quiet, clock
 from erasure_bench.bench.running.reasons import reason_of
 from erasure_bench.bench.storage.store import Store, StoreError
 from erasure_bench.prompt_suites.errors import BenchError
@@ -166,33 +168,26 @@ def test_memory_that_runs_out_while_scoring_advises_the_evaluator(fake: ModuleTy
     assert "--evaluator-option fake.device=cpu" in reason_of(MemoryError(), score)
 
 
-def test_time_left_follows_from_what_each_kind_took(fake: ModuleType) -> None:
-    tasks = fake.tiny_plan().tasks
-    pace = Pace(tasks)
-    assert pace.seconds_left is None and pace.images_per_second is None
-    for task in tasks[:-1]:
-        seconds = {"erase": 3.0, "generate": 0.5 * len(getattr(task, "images", ())), "score": 1.5}[task.kind]
-        pace.finished(task, seconds)
-    assert tasks[-1].kind == "score"
-    assert pace.seconds_left == pytest.approx(1.5)
-    assert pace.images_per_second == pytest.approx(2.0)
-    assert (clock(59.6), clock(3725)) == ("1:00", "1:02:05")
-
-
-def test_each_part_of_erasing_is_shown_with_the_time_that_is_left_of_it(
+def test_a_piped_log_says_how_far_the_run_is_and_what_is_left(
     fake: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each line: how many of all tasks, the time left, and what is being done, however long that takes."""
     import io
 
     from rich.console import Console
 
-    seen = [0.0]
-    monkeypatch.setattr("erasure_bench.bench.running.progress.time.perf_counter", lambda: seen[-1])
+    now = [0.0]
     said = io.StringIO()
-    reporter = LiveProgress(Console(file=said, force_terminal=False, width=100))
-    cell = fake.tiny_plan().cells[0]
-    reporter.working_on(cell, next(task for task in cell.tasks if task.kind == "erase"))
-    for now, tell in (
+    reporter = LiveProgress(
+        Console(file=said, force_terminal=False, width=100),
+        lambda todo: Estimator(todo, {task.id: None for task in todo}, clock=lambda: now[0]),
+    )
+    plan = fake.tiny_plan()
+    monkeypatch.setattr(reporter, "_ticker", threading.Thread(target=lambda: None))
+    reporter.begin(plan.tasks)
+    cell = plan.cells[-1]
+    reporter.working_on(cell, cell.erase)
+    for seconds, tell in (
         (20.0, lambda: reporter.preparing(1, 4, "pictures")),
         (40.0, lambda: reporter.preparing(2, 4, "pictures")),
         (80.0, lambda: reporter.preparing(4, 4, "pictures")),
@@ -200,19 +195,62 @@ def test_each_part_of_erasing_is_shown_with_the_time_that_is_left_of_it(
         (100.0, lambda: reporter.preparing(2, 3, "Fisher samples")),
         (110.0, lambda: reporter.step(1, 10, 0.5)),
         (190.0, lambda: reporter.step(9, 10, 0.5)),
+        (195.0, lambda: None),
     ):
-        seen.append(now)
+        now[0] = seconds
         tell()
-    ends = [line.rpartition("erasing ")[2] for line in said.getvalue().splitlines()]
-    assert ends == [
-        "1/4 pictures",
-        "2/4 pictures, 0:40 left",
-        "4/4 pictures, 0:00 left",
-        "1/3 Fisher samples",
-        "2/3 Fisher samples, 0:10 left",
-        "1/10 steps, loss 0.5000",
-        "9/10 steps, loss 0.5000, 0:10 left",
+        reporter.tick()
+    now[0] = 200.0
+    reporter.finished(cell.erase, well=True)
+    reporter.tick()
+    lines = said.getvalue().splitlines()
+    start = f"/{len(plan.tasks)} tasks"
+    assert all(start in line for line in lines)
+    assert [line.partition(start)[2] for line in lines] == [
+        left + (f" · dim · Blue Cube · seed 0 · erasing {doing}" if doing else "")
+        for left, doing in (
+            ("", "1/4 pictures"),
+            ("", "2/4 pictures, 0:40 left"),
+            ("", "4/4 pictures, 0:00 left"),
+            ("", "1/3 Fisher samples"),
+            ("", "2/3 Fisher samples, 0:10 left"),
+            ("", "1/10 steps, loss 0.5000"),
+            (", at least 0:10 left", "9/10 steps, loss 0.5000, 0:10 left"),
+            (", at least 0:05 left", "9/10 steps, loss 0.5000, 0:10 left"),
+            (", at least 3:20 left", ""),
+        )
     ]
+
+
+def test_a_log_goes_on_while_a_task_says_nothing(
+    fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    from rich.console import Console
+
+    monkeypatch.setattr("erasure_bench.bench.running.progress.LINE_EVERY_SECONDS", 0.1)
+    said = io.StringIO()
+    reporter = LiveProgress(Console(file=said, force_terminal=False, width=200))
+    worker = fake.FakeWorker(Store(tmp_path))
+
+    def silent(task: Any) -> bool:
+        if task.kind == "erase":
+            time.sleep(0.5)
+        return False
+
+    worker.break_on = silent
+    execute(fake.tiny_plan(), worker, worker.store, reporter)
+    lines = said.getvalue().splitlines()
+    assert len(lines) >= 5
+    assert all("tasks" in line for line in lines)
+    count = threading.active_count()
+    time.sleep(0.3)
+    assert said.getvalue().splitlines() == lines and threading.active_count() <= count, "and it ends"
+
+
+def test_a_time_is_a_clock() -> None:
+    assert (clock(59.6), clock(3725)) == ("1:00", "1:02:05")
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -1,9 +1,11 @@
 """What every registered method promises, on the tiny model, from one table of tiny settings."""
 
+import json
+
 import pytest
 import torch
 
-from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.machinery.contract import CHECKS, check_contract
 from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial
 from erasure_bench.methods.registry import METHODS, build_method, method_card
@@ -103,3 +105,37 @@ def test_mistakes_say_how_to_mend_them(name, tiny_model):
         build_method(name, options=TINY[name]).erase(tiny_model, (), EraseContext())
     with pytest.raises(BenchError, match="--method-option"):
         build_method(name, options={"no_such_setting": "1"})
+
+
+class Asked(NoCache):
+    """A cache that keeps everything and remembers what was made for what."""
+
+    def __init__(self):
+        self.made = {}
+
+    def fetch(self, maker, key, make):
+        name = maker, json.dumps(key, sort_keys=True)
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_needs_are_what_erase_makes(name, tiny_model):
+    method, cache = build_method(name, options=TINY[name]), Asked()
+    told, steps = [], []
+    context = EraseContext(report=steps.append, prepared=told.append, general_prompts=GENERAL, cache=cache)
+    declared = method.needs((CAT, DOG), context)
+    assert not cache.made, "saying it makes nothing"
+    method.erase(tiny_model, (CAT, DOG), context)
+
+    shared = {
+        (need.maker, json.dumps(need.key, sort_keys=True)): (need.unit, need.count)
+        for need in declared
+        if need.maker is not None
+    }
+    assert shared.keys() == cache.made.keys()
+    ends = [(one.unit, one.total) for one in told if one.made == one.total]
+    assert sorted(ends) == sorted(shared.values()), "each is made once"
+    assert sum(need.count for need in declared if need.unit == "steps") == len(steps)
+    assert all(need.passes > 0 for need in declared)
