@@ -42,7 +42,8 @@ class StoreCheckpoints:
     """`methods.base.Checkpoints` in a store, for the entry with this id.
 
     `seconds` is how long the work had gone on, in all processes together, when the newest checkpoint
-    that was loaded had been made; `trained_seconds` what of it was training, by what trainings say. `say` is told where work goes on from one, or one is damaged.
+    that was loaded had been made; `trained_seconds` what of it was training, by what trainings say.
+    `say` is told where work goes on from one, or one is damaged.
     """
 
     def __init__(

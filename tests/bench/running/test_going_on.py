@@ -16,8 +16,10 @@ from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.running.worker import Worker
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.methods.edit import Edit
+from erasure_bench.models.diffusion_model import DiffusionModel
 
 STEPS = 6
+PREDICT_NOISE = DiffusionModel.predict_noise
 OWN_DICE = """
 from dataclasses import dataclass
 
@@ -155,9 +157,8 @@ def test_a_batch_that_does_not_fit_is_remembered_for_the_run(
         with Store(tmp_path / f"fits-{fits}") as store:
             prepared = prepared_run("negative-prompt", tiny_model_dir, store.root, {})
             worker = worker_of(prepared, store)
-            model = worker.model(prepared.source.digest)
-            predict = functools.partial(_limited, model.predict_noise, fits)
-            monkeypatch.setattr(model, "predict_noise", predict)
+            limited = functools.partialmethod(_limited, most=fits)
+            monkeypatch.setattr(DiffusionModel, "predict_noise", limited)
             cell = prepared.plan.cells[0]
             worker.erase(cell.erase, cell.concept, watcher)
             drawn: list[GenerateTask] = [task for task in cell.generate if len(task.images) == 2]
@@ -173,7 +174,7 @@ def test_a_batch_that_does_not_fit_is_remembered_for_the_run(
     assert np.abs(np.array(pictures[:half]) - np.array(pictures[half:])).max() <= 1
 
 
-def _limited(predict: Any, most: int, latents: Any, *rest: Any) -> Any:
+def _limited(model: DiffusionModel, latents: Any, *rest: Any, most: int) -> Any:
     if len(latents) > 2 * most:
         raise torch.OutOfMemoryError("CUDA out of memory")
-    return predict(latents, *rest)
+    return PREDICT_NOISE(model, latents, *rest)
