@@ -170,4 +170,4 @@ def test_the_command_merges_real_runs(tiny_model_dir: Path, tmp_path: Path, monk
     assert document["rows"] == both["rows"] and document["plan"] == both["plan"]
     assert json.loads((tmp_path / "merged" / "run.json").read_text())["merged"] == ["a", "b"]
     assert run_command(["export", "merged", "negative-prompt", "--out", "x"]) == 3
-    assert "merged from other runs" in capsys.readouterr().err
+    assert "export from a or b" in capsys.readouterr().err
