@@ -418,8 +418,11 @@ class _Made(NamedTuple):
 
 
 def _state_of(model: "DiffusionModel") -> "ModelState":
-    from erasure_bench.methods.machinery.traces import ModelState
+    """Raises LeftBehind where a user's file patched the model's classes before any state was taken."""
+    from erasure_bench.methods.machinery.traces import ModelState, patches
 
+    if patched := patches(model):
+        raise LeftBehind(f"a user's file patched {patched} when it was imported: every row would have it")
     return ModelState.of(model)
 
 

@@ -20,6 +20,11 @@ class Cost:
     `memory` says what the peak is of: `cuda` is memory allocated by tensors on the GPU, `process`
     the resident memory of the whole process, interpreter and model included. The two cannot be
     compared with each other.
+
+    In a run the figures are the harness's own, of the whole of `erase`: pictures that it draws and a Fisher
+    diagonal count, with the seconds that they took once where they are found in the store. What the
+    method says of itself is kept beside them. Loading the model and drawing the results do not count,
+    nor does the memory of what was kept.
     """
 
     seconds: float = 0.0

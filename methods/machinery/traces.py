@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.prompt_suites.foreign.rooms import MODULE_PREFIX
 
 PROBE = "a photo of a cat"
 """What the probe asks for where nobody says."""
@@ -89,6 +90,19 @@ class Values(NamedTuple):
                     tensor.copy_(self.tensors[name])
                 if isinstance(tensor, nn.Parameter):
                     tensor.requires_grad_(False).grad = None
+
+
+def patches(model: DiffusionModel) -> str:
+    """Functions of the model's classes that a user's file put there when it was imported, or nothing."""
+    modules = [module for part in model.parts.values() for module in part.modules()]
+    classes = {kind for module in modules for kind in type(module).__mro__}
+    found = [
+        f"{kind.__name__}.{name}"
+        for kind in {*classes, type(model)}
+        for name, function in _functions(kind).items()
+        if str(getattr(function, "__module__", "")).startswith(MODULE_PREFIX)
+    ]
+    return some(sorted(found))
 
 
 def some(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.foreign.errors import contained, described
+from erasure_bench.prompt_suites.foreign.process import left_alone
 from erasure_bench.prompt_suites.foreign.rooms import MODULE_PREFIX, builtins_for
 from erasure_bench.prompt_suites.foreign.sources import digest_of_file
 from erasure_bench.prompt_suites.user_paths import user_path
@@ -144,7 +145,7 @@ def _imported(name: str, place: _Place, code: Any) -> ModuleType:
     sys.modules[name] = module  # as an import does: a dataclass looks its own module up
     try:
         # Not by the spec's loader, which would leave compiled code beside the user's file.
-        with contained("the file", place.path):
+        with left_alone("importing it"), contained("the file", place.path):
             exec(code, vars(module))
     except BaseException as error:
         sys.modules.pop(name, None)

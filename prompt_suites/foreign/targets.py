@@ -4,7 +4,8 @@ import importlib
 from typing import Any
 
 from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.errors import contained, described
+from erasure_bench.prompt_suites.foreign.errors import described
+from erasure_bench.prompt_suites.foreign.process import left_alone
 
 
 def load_target(target: str, what: str) -> Any:
@@ -14,7 +15,7 @@ def load_target(target: str, what: str) -> Any:
     """
     module, _, attribute = target.partition(":")
     try:
-        with contained("its module"):
+        with left_alone("importing its module"):
             return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise BenchError(f"{what} cannot be loaded from {target}: {error}") from error

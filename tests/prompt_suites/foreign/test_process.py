@@ -1,7 +1,72 @@
-"""What someone's code may leave behind in the process, and what is no change."""
+"""What someone's code leaves in the process is put back and named; no result rests on who drew before."""
 
+import functools
+import os
+import random
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import erasure_bench.models.sampling
+from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.prompt_suites.foreign.errors import TriedToExit
+from erasure_bench.prompt_suites.foreign.files import METHOD, file_target
+from erasure_bench.prompt_suites.foreign.process import LeftBehind, ProcessState, RandomStates, left_alone
+
+
+def patch(owner: Any, name: str) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)  # as a careful patch does: it looks like the original
+    def mine(*arguments: Any, **named: Any) -> Any:
+        return original(*arguments, **named)
+
+    setattr(owner, name, mine)
+
+
+HARM: dict[str, Callable[[], object]] = {
+    "default dtype": lambda: torch.set_default_dtype(torch.float64),
+    "default device": lambda: torch.set_default_device("meta"),
+    "gradients": lambda: torch.set_grad_enabled(False),
+    "autocast on cpu": lambda: torch.autocast("cpu").__enter__(),
+    "deterministic algorithms": lambda: torch.use_deterministic_algorithms(True),
+    "matmul precision": lambda: torch.set_float32_matmul_precision("medium"),
+    "number of threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    "anomaly detection": lambda: torch.autograd.set_detect_anomaly(True),
+    "denormal numbers": lambda: torch.set_flush_denormal(True),
+    "oneDNN": lambda: setattr(torch.backends.mkldnn, "enabled", False),
+    "cuDNN's switches": lambda: setattr(torch.backends.cudnn, "benchmark", True),
+    "attention kernels": lambda: torch.backends.cuda.enable_math_sdp(False),
+    "hooks of all modules": lambda: torch.nn.modules.module.register_module_forward_hook(lambda *_: None),
+    "torch.nn.functional.conv2d": lambda: patch(torch.nn.functional, "conv2d"),
+    "torch.Tensor.mul": lambda: setattr(torch.Tensor, "mul", None),
+    "erasure_bench.models.sampling.sample": lambda: patch(erasure_bench.models.sampling, "sample"),
+    "working folder": lambda: os.chdir("/"),
+    "sys.stdout": lambda: setattr(sys, "stdout", None),
+    "SIGINT": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    "numpy's error handling": lambda: np.seterr(all="raise"),
+}
+
+
+@pytest.mark.parametrize("what", HARM)
+def test_what_is_left_is_named_and_put_back(what: str) -> None:
+    before = ProcessState.now()
+    with pytest.raises(LeftBehind, match=f"it left changed: .*{what}"), left_alone("it"):
+        HARM[what]()
+    assert before.put_back() == []
+
+
+def test_it_is_put_back_after_an_error_too_and_the_error_comes_first() -> None:
+    with pytest.raises(ZeroDivisionError), left_alone("it"):
+        torch.set_default_dtype(torch.float64)
+        1 / 0  # noqa: B018
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_an_import_for_which_torch_wraps_its_own_functions_is_no_change() -> None:
@@ -15,3 +80,42 @@ def test_an_import_for_which_torch_wraps_its_own_functions_is_no_change() -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def drawn() -> tuple[float, float, float]:
+    return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def test_global_generators_give_the_same_whoever_drew_before_and_go_on_afterwards() -> None:
+    with left_alone("it", seed=3):
+        first = drawn()
+    random.random(), np.random.rand(), torch.rand(5)
+    before = RandomStates.now()
+    with left_alone("it", seed=3):
+        assert drawn() == first
+    with left_alone("it", seed=4):
+        assert drawn() != first
+    assert before.differences(RandomStates.now()) == ""
+
+
+class Leaving(BaseException):
+    """No Exception."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), Leaving("now")])
+def test_nothing_but_the_user_ends_the_program(error: BaseException) -> None:
+    said = f"it tried to end the program .{type(error).__name__}"
+    with pytest.raises(TriedToExit, match=said) as held, left_alone("it"):
+        raise error
+    assert held.value.exit_code == 1
+    with pytest.raises(KeyboardInterrupt), left_alone("it"):
+        raise KeyboardInterrupt
+
+
+def test_a_file_that_turns_a_switch_when_it_is_imported_is_refused(tmp_path: Any) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("import torch\ntorch.set_default_dtype(torch.float64)\nclass M:\n    erase = None\n")
+    said = r"mine\.py cannot be imported: importing it left changed: torch's default dtype"
+    with pytest.raises(BenchError, match=said):
+        file_target(f"{path}:M", METHOD)
+    assert torch.get_default_dtype() == torch.float32
