@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
+    from erasure_bench.bench.identity.table import Kind as Versioned
     from erasure_bench.evaluators.base import EvaluatorCard
     from erasure_bench.methods.base import MethodCard
 
@@ -115,6 +116,19 @@ def _list_models() -> Iterator[Listed]:
         yield Listed(name, entry.title, where)
 
 
+def _version(kind: "Versioned", name: str, version: str) -> str:
+    """What ids name the code by."""
+    from erasure_bench.bench.identity.code import code_of
+    from erasure_bench.bench.identity.table import bound
+
+    module = bound(kind).get(name)
+    if module is None:
+        return "that of its code (docs/ids.md)"
+    if code_of(kind, name, module) == f"{name} {version}":
+        return version
+    return f"{version}, but its code was changed here: ids hold the digest of it (docs/ids.md)"
+
+
 def _method_sheet(name: str) -> Sheet:
     from erasure_bench.methods.registry import method_card
     from erasure_bench.prompt_suites.foreign.files import in_file
@@ -123,6 +137,7 @@ def _method_sheet(name: str) -> Sheet:
     facts = {
         "paper": card.paper,
         "formula": card.formula,
+        "version": _version("method", name, card.version),
         "several concepts at once": "yes" if card.many_concepts else "no",
         "notes": card.notes,
     }
@@ -142,6 +157,7 @@ def _evaluator_sheet(name: str) -> Sheet:
     facts = {
         "paper": card.paper,
         "formula": card.formula,
+        "version": _version("evaluator", name, card.version),
         "needs": ", ".join(card.requires),
         "notes": card.notes,
     }
@@ -169,6 +185,7 @@ def _suite_sheet(name: str) -> Sheet:
     facts = {
         "description": card.description,
         "concepts": ", ".join(card.concepts),
+        "version": card.version,
         "made for": card.model,
         "source": card.source,
         "options": "; ".join(f"{option}={'|'.join(values)}" for option, values in card.options.items()),

@@ -1,18 +1,21 @@
 """A digest is accepted anew only where the numbers are the same; ids hold versions only where it is known."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.identity import accepting, code, table
 from erasure_bench.bench.identity.accepting import accept, outdated
 from erasure_bench.bench.identity.code import code_of, code_of_maker, code_of_part
 from erasure_bench.bench.identity.fingerprints import Fingerprints, NoLonger, NotHere
 from erasure_bench.bench.identity.fingerprints.numbers import same, sketch, tolerance_of
-from erasure_bench.bench.identity.table import KINDS, accepted, bound, write
+from erasure_bench.bench.identity.table import KINDS, Accepted, accepted, bound, write
+from erasure_bench.prompt_suites.foreign.sources import code_digest
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -171,3 +174,15 @@ def test_a_sketch_shows_what_moves_by_more_than_the_tolerance() -> None:
     ):
         assert not same(taken, sketch(other), tolerance_of("float32"))
     assert not same([0.0, 0.0], [1e-9, 0.0], 1e-3) and same("x", "x", 0.0) and not same("x", [1.0], 1.0)
+
+
+def test_show_says_by_what_ids_name_the_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = bound("method")["uce"]
+    for known, said in ((code_digest(module), "1"), ("0" * 64, "1, but its code was changed here")):
+        entry = Accepted(version="1", code=known)
+        monkeypatch.setattr(code, "accepted", lambda kind, entry=entry: {"uce": entry})
+        assert run_command(["show", "uce", "--json"]) == 0
+        sheet = json.loads(capsys.readouterr().out)
+        assert str(sheet["facts"]["version"]).startswith(said)
