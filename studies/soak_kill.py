@@ -1,0 +1,159 @@
+"""`python -m studies.soak_kill`: a run killed (SIGKILL) at 50 random moments ends as an undisturbed one.
+
+After each kill all that lies in the store is whole, and nothing that was finished is done again; a run that
+gets to its end must have the same scores, pictures and weights to the bit. Then the next life begins with an
+empty store. Each process is forked from this one, which has the libraries imported: a kill then costs
+seconds less. Writes `results/reliability/kill.md`.
+"""
+
+import argparse
+import importlib
+import multiprocessing
+import os
+import random
+import shutil
+import sys
+import time
+from collections import Counter
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+from erasure_bench.bench.cli.app import run_command
+from erasure_bench.bench.reporting.run_file import RESULTS, RUN, bound, opened
+from erasure_bench.bench.storage.upkeep import verify
+from studies.soaking import METHODS, Fingerprint, fingerprint, finished, report, run_words
+
+FORK = multiprocessing.get_context("fork")
+REPORT = "kill.md"
+
+
+class Soak:
+    """Counts what happened; every disagreement is an AssertionError that says which."""
+
+    def __init__(self, work: Path, seed: int) -> None:
+        self.work, self.random = work, random.Random(seed)
+        self.kills = 0
+        self.kills_of_life = 0
+        self.most_kills = 0
+        self.lives = 0
+        self.resumed = 0
+        self.under_way: Counter[str] = Counter()
+
+    def undisturbed(self) -> tuple[Fingerprint, float]:
+        """A run that nobody kills, and how long it worked, not counting its start."""
+        process = self._start("whole")
+        self._wait_for_work(process, "whole")
+        started = time.monotonic()
+        process.join()
+        assert process.exitcode == 0, "the undisturbed run failed"
+        return fingerprint(self.work, "whole"), time.monotonic() - started
+
+    def one(self, expected: Fingerprint, seconds: float) -> None:
+        """Starts the run, or goes on with it, and kills it at a random moment, unless it ends before."""
+        before = finished(self.work / "killed" / "store")
+        process = self._start("killed")
+        self._wait_for_work(process, "killed")
+        process.join(self.random.uniform(0, 1.1 * seconds))
+        if process.exitcode is None:
+            self.under_way["an entry" if self._drafts() else "between two"] += 1
+            process.kill()
+            process.join()
+            self.kills += 1
+            self.kills_of_life += 1
+            self._check(before)
+            return
+        assert process.exitcode == 0, f"a resumed run ended with {process.exitcode}"
+        self._check(before)
+        assert fingerprint(self.work, "killed") == expected, "the resumed run has other results"
+        assert list((self.work / "killed" / "store" / "tmp").iterdir()) == [], "rubbish stayed behind"
+        self.lives += 1
+        self.most_kills = max(self.most_kills, self.kills_of_life)
+        self.kills_of_life = 0
+        shutil.rmtree(self.work / "killed")
+
+    def _check(self, before: dict[str, bytes]) -> None:
+        store, out = self.work / "killed" / "store", self.work / "killed" / "out"
+        after = finished(store)
+        lost = [entry for entry in before if after.get(entry) != before[entry]]
+        assert not lost, f"finished before and not the same after: {lost}"
+        self.resumed += len(before)
+        _, damaged = verify(store, move=False)
+        assert not damaged, f"half-written and visible: {damaged}"
+        if (out / RUN).exists():
+            record = opened(out / RUN)
+            for name in RESULTS:
+                bound(out, record, name)
+
+    def _drafts(self) -> bool:
+        return any((self.work / "killed" / "store" / "tmp").glob("*/*"))
+
+    def _start(self, name: str) -> ForkProcess:
+        process = FORK.Process(target=_bench, args=(run_words(self.work, name), self.work / f"{name}.log"))
+        process.start()
+        return process
+
+    def _wait_for_work(self, process: ForkProcess, name: str) -> None:
+        """Until this process has a session in the store: before that a kill has nothing to hit."""
+        tmp = self.work / name / "store" / "tmp"
+        while process.is_alive() and not any(tmp.glob(f"{process.pid}-*.lock")):
+            time.sleep(0.01)
+
+
+def _bench(words: list[str], log: Path) -> None:
+    """The command, in a process of its own."""
+    handle = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    os.dup2(handle, sys.stdout.fileno())
+    os.dup2(handle, sys.stderr.fileno())
+    sys.exit(run_command(words))
+
+
+def _import_libraries() -> None:
+    for name in ("torch", "diffusers", "transformers", "open_clip", "pandas", "pyarrow.parquet", "PIL.Image"):
+        importlib.import_module(name)
+    importlib.import_module("erasure_bench.models.diffusion_model")
+    importlib.import_module("erasure_bench.models.sampling")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m studies.soak_kill", description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path(".bench/soak-kill"))
+    parser.add_argument("--out", type=Path, default=Path("results/reliability"))
+    given = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    shutil.rmtree(given.work, ignore_errors=True)
+    given.work.mkdir(parents=True)
+    started = time.monotonic()
+    _import_libraries()
+    soak = Soak(given.work, given.seed)
+    expected, seconds = soak.undisturbed()
+    while soak.kills < given.kills or soak.kills_of_life:
+        soak.one(expected, seconds)
+        print(f"{soak.kills} kills, {soak.lives} runs brought to their end", file=sys.stderr, flush=True)
+        if soak.kills >= given.kills:
+            seconds = 1e6  # the last life goes to its end
+    report(
+        given.out / REPORT,
+        "A run killed again and again",
+        f"python -m studies.soak_kill --kills {given.kills} --seed {given.seed}",
+        [
+            f"The run: {METHODS} on one concept of `microworld-instances`, one prompt of each role, `clip`; "
+            f"{len(expected.pictures)} pictures, {len(expected.weights)} edits with weights.",
+            f"{soak.kills} times SIGKILL at a random moment, {soak.under_way['an entry']} of them while an "
+            f"entry was being written, {soak.under_way['between two']} while it was made or between two.",
+            f"{soak.lives} runs brought to their end by starting the same command again, after up to "
+            f"{soak.most_kills} kills: each has the scores (`scores.parquet`), the leaderboard's numbers, "
+            "the pictures and the weights of the undisturbed run to the bit. What an edit cost is a time, "
+            "its own in each run.",
+            f"After each of the {soak.kills} kills every entry in its place was read whole and was what its "
+            "manifest says: 0 half-written ones were visible.",
+            f"{soak.resumed} times a finished task was met by a later process: its entry was the same file "
+            "before and after, so none was done twice. Nothing was left in the store's `tmp` at the end.",
+            f"The whole took {(time.monotonic() - started) / 60:.0f} minutes.",
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
