@@ -115,6 +115,7 @@ class ESD:
             optimiser=self.optimiser,
             weight_decay=self.weight_decay,
             gradient_checkpointing=self.gradient_checkpointing,
+            own_precision=trained is not model,
         ) as tuning:
             lessons = self._lessons(base, trained, erased, tuning.generator)
             for _ in tuning:

@@ -42,6 +42,7 @@ class TrainingSettings(TypedDict, total=False):
     clip_norm: float | None
     ema_decay: float
     ema_on_cpu: bool
+    own_precision: bool
 
 
 def check_ema_decay(ema_decay: float) -> None:
@@ -89,6 +90,8 @@ class Training:
     `checkpointed` is a diffusers network that keeps only its blocks' inputs of a forward pass meanwhile and
     computes the rest again for the gradient, which stays the same: about a third more time for a fraction
     of the memory. A micro-batch at a time (`minimise`) saves memory without that cost.
+
+    `own_precision` says that the method, by a setting `precision`, and not the run's --dtype chose the dtype.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Training:
         ema_decay: float = 0.0,
         ema_on_cpu: bool = False,
         checkpointed: Any = None,
+        own_precision: bool = False,
     ) -> None:
         """Raises BenchError for an `ema_decay` outside [0, 1)."""
         check_ema_decay(ema_decay)
@@ -118,6 +122,7 @@ class Training:
         self.ema_decay = ema_decay
         self.ema_on_cpu = ema_on_cpu
         self.checkpointed = checkpointed
+        self.own_precision = own_precision
         self.generator = torch.Generator().manual_seed(context.seed)
         self.losses: list[float] = []
         self.tensors: dict[str, Tensor] = {}
@@ -285,6 +290,8 @@ class Training:
 
     def _or_wider(self) -> str:
         dtypes = {parameter.dtype for parameter in self.parameters.values()}
+        if self.own_precision:
+            return " or --method-option precision=float32" if any(map(wider, dtypes)) else ""
         return next((f" or {option}" for option in map(wider, dtypes) if option), "")
 
     def _start_of_averages(self) -> dict[str, Tensor]:

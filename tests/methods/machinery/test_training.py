@@ -10,8 +10,10 @@ from erasure_bench.methods.base import EraseContext, Progress
 from erasure_bench.methods.machinery.interruption import Interrupting, Interruption
 from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.methods.machinery.training import FineTune, NotResumable, TrainingStopped
+from erasure_bench.methods.registry import build_method
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.weights import changed_tensors, snapshot
+from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
 
 
@@ -68,6 +70,16 @@ def test_advice_about_a_loss_that_is_not_finite_fits_the_dtype(tiny_model_dir, d
     model = DiffusionModel.from_directory(tiny_model_dir, dtype=dtype)
     with pytest.raises(TrainingStopped, match=advice), tuned(model) as tuning:
         tuning.minimise([size(tuning) * math.nan])
+
+
+def test_advice_is_about_the_precision_that_the_method_chose(tiny_model):
+    """ESD trains in bfloat16 whatever --dtype is, so another --dtype would not help."""
+    method = build_method("esd-x", options={"precision": "bfloat16", "steps": "2", "denoise_steps": "2"})
+    cat = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat")
+    with torch.no_grad():
+        tiny_model.unet.conv_out.bias.fill_(math.nan)
+    with pytest.raises(TrainingStopped, match=r"learning_rate=…\) or --method-option precision=float32$"):
+        method.erase(tiny_model, (cat,), EraseContext())
 
 
 def test_float32_is_not_advised_to_float32(tiny_model):
