@@ -1,5 +1,6 @@
 """What edits share is made once for each base, dtype, maker and key."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,3 +63,29 @@ def test_a_damaged_entry_is_said_and_made_anew(tmp_path: Path) -> None:
     assert make.calls == 1
     (line,) = said
     assert f"{TENSORS_FILE} is damaged (sha256 differs); moved to damaged/, to be made anew" in line
+
+
+def test_what_was_spared_is_counted_once(tmp_path: Path) -> None:
+    """An edit's cost is the same whether the pictures were there or not."""
+
+    def inner() -> dict[str, Tensor]:
+        time.sleep(0.05)
+        return {"it": torch.zeros(1)}
+
+    def outer(cache: StoreCache) -> dict[str, Tensor]:
+        time.sleep(0.05)
+        return cache.fetch("erasure_bench.methods.base", {"of": "inner"}, inner)
+
+    with Store(tmp_path) as store:
+        first = StoreCache(store, "base", "float32")
+        first.fetch("erasure_bench.methods.base", {"of": "inner"}, inner)
+        first.fetch("erasure_bench.methods.base", {"of": "outer"}, lambda: outer(first))
+        assert first.kept_seconds == 0.0  # all was made here
+
+        second = StoreCache(store, "base", "float32")
+        second.fetch("erasure_bench.methods.base", {"of": "inner"}, inner)
+        assert 0.05 <= second.kept_seconds < 1.0
+        third = StoreCache(store, "base", "float32")
+        for _ in range(2):
+            third.fetch("erasure_bench.methods.base", {"of": "outer"}, lambda: outer(third))
+        assert 0.05 <= third.kept_seconds < 1.0
