@@ -53,14 +53,16 @@ class ConceptAblation:
     """Settings of Concept Ablation; the defaults are the official compvis code's for SD 1.4.
 
     Settings that are None follow the concept's kind, by the `recipe` book of `RECIPES`: `parameters`,
-    `learning_rate`, `batch_size`, `steps`, `augment` and `regularisation`. An edit records what they were.
+    `learning_rate`, `batch_size`, `steps`, `augment`, `regularisation` and `clip_norm`, the largest norm of a
+    step's gradient, 0 for any. An edit records what they were.
 
     What is learnt: `objective` as above; the target of `model` and `reverse` is the prediction of the
     model as it is being trained (`target` current), as in the official codes, or of the frozen base.
     `regularisation` is λ, 0 for none; by a recipe it may depend on whether a target phrase has the
     anchor's words in it. With `detach_bos` no gradient goes through the keys and values that the
     cross-attention makes of a prompt's first token, which is the same in every prompt. In the
-    group `embedding` only the target phrases' own tokens are trained.
+    group `embedding` only the target phrases' own tokens are trained: `all` of them, or, as the official
+    codes have it, `all-but-last` (of a phrase with a single token that one).
 
     On which pictures: `images` for each concept, of its anchor prompts in turn, drawn with `denoise_steps`
     steps of `scheduler`, `eta` and `guidance_scale`. `anchor` takes the place of the concept's own;
@@ -79,6 +81,7 @@ class ConceptAblation:
     regularisation: NonNegativeFloat | None = None
     detach_bos: bool = True
     parameters: ParameterGroup | None = None
+    trained_tokens: Literal["all", "all-but-last"] = "all-but-last"
     images: PositiveInt = 200
     denoise_steps: PositiveInt = 200
     scheduler: SchedulerName = "ddim"
@@ -90,7 +93,7 @@ class ConceptAblation:
     optimiser: OptimiserName = "adamw"
     learning_rate: PositiveFloat | None = None
     weight_decay: NonNegativeFloat = 0.01
-    clip_norm: PositiveFloat | None = None
+    clip_norm: NonNegativeFloat | None = None
     batch_size: PositiveInt | None = None
     micro_batch: PositiveInt | None = None
     gradient_checkpointing: bool = False
@@ -101,12 +104,13 @@ class ConceptAblation:
         self.drawing()
 
     def unused_settings(self) -> Mapping[str, str]:
-        """The noise that was added is the target of `noise`, no model's prediction."""
-        return (
-            {"target": "with objective=noise, whose target is no prediction"}
-            if self.objective == "noise"
-            else {}
-        )
+        """The target of a model's prediction, where it is noise; the tokens, where the UNet is trained."""
+        unused = {}
+        if self.objective == "noise":
+            unused["target"] = "with objective=noise, whose target is no prediction"
+        if self.parameters != "embedding":
+            unused["trained_tokens"] = "without parameters=embedding"
+        return unused
 
     def drawing(self, negative_prompt: str = "") -> Drawing:
         """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""
@@ -135,11 +139,12 @@ class ConceptAblation:
             context=context,
             optimiser=self.optimiser,
             weight_decay=self.weight_decay,
-            clip_norm=self.clip_norm,
+            clip_norm=plan.clip_norm or None,
             gradient_checkpointing=self.gradient_checkpointing,
         ) as tuning:
             phrases = [phrase for concept in concepts for phrase in concept.targets]
-            with first_token_detached(model.unet, self.detach_bos), only_rows_of(model, phrases):
+            rows = only_rows_of(model, phrases, last=self.trained_tokens == "all")
+            with first_token_detached(model.unet, self.detach_bos), rows:
                 for _ in tuning:
                     lessons = self.lessons(model, material, plan.batch_size, tuning.generator)
                     tuning.minimise(losses(model, teacher, lessons, self.micro_batch or plan.batch_size))
@@ -172,8 +177,9 @@ class ConceptAblation:
         return Plan(
             one("parameters", self.parameters, (recipe.parameters for recipe in recipes)),
             one("learning_rate", self.learning_rate, (recipe.rate(regularised) for recipe in recipes)),
-            one("batch_size", self.batch_size, (recipe.batch_size for recipe in recipes)),
+            one("batch_size", self.batch_size, (recipe.lot(regularised) for recipe in recipes)),
             one("steps", self.steps, (recipe.steps * len(concepts) for recipe in recipes)),
+            one("clip_norm", self.clip_norm, (recipe.clip_norm for recipe in recipes)),
         )
 
     def weight_on_anchor(self, concept: Concept) -> float:
@@ -205,7 +211,8 @@ class ConceptAblation:
             if "anchor" in self._shown(concept):
                 of_anchor = self._pictures(model, concept, "anchor", context)
             if weight > 0:
-                anchors += [Shown(example, False, weight) for example in of_anchor]
+                augmented = self.augments(concept) and self._recipe(concept).augment_anchors
+                anchors += [Shown(example, augmented, weight) for example in of_anchor]
             learnt_on = self._pictures(model, concept, "target", context) if reverse else of_anchor
             shown += [Shown(example, self.augments(concept), 1.0) for example in learnt_on]
         return Material(tuple(shown), tuple(anchors))
@@ -245,14 +252,7 @@ class ConceptAblation:
         prompts = [
             one.example.targets[integers(generator, 0, len(one.example.targets), 1)[0]] for one in drawn
         ]
-        masks = None
-        if chosen := [row for row, one in enumerate(drawn) if one.augmented]:
-            made = augment(images[chosen], model.latent_factor, generator)
-            images[chosen] = made.images
-            masks = torch.ones(len(drawn), *made.masks.shape[1:])
-            masks[chosen] = made.masks
-            for row, prefix in zip(chosen, made.prefixes, strict=True):
-                prompts[row] = prefix + prompts[row]
+        masks = _augment(model, drawn, images, prompts, generator)
         anchors = None if self.objective == "noise" else tuple(one.example.anchor for one in drawn)
         return Lesson(
             *noised(model, images, generator), tuple(prompts), anchors, masks, torch.ones(len(drawn))
@@ -260,9 +260,10 @@ class ConceptAblation:
 
     def _about_anchors(self, model: DiffusionModel, drawn: Sequence["Shown"], generator: Generator) -> Lesson:
         images = self._images(drawn, generator)
-        prompts = tuple(one.example.anchor for one in drawn)
+        prompts = [one.example.anchor for one in drawn]
+        masks = _augment(model, drawn, images, prompts, generator)
         weights = torch.tensor([one.weight for one in drawn])
-        return Lesson(*noised(model, images, generator), prompts, None, None, weights)
+        return Lesson(*noised(model, images, generator), tuple(prompts), None, masks, weights)
 
     def _images(self, drawn: Sequence["Shown"], generator: Generator) -> Tensor:
         images = as_floats(torch.stack([one.example.image for one in drawn]))
@@ -275,7 +276,7 @@ class ConceptAblation:
         shows: Shows,
         context: EraseContext,
     ) -> tuple[Example, ...]:
-        pairs = prompt_pairs(concept, self.anchor)
+        pairs = prompt_pairs(concept, self.anchor, self.recipe)
         return draw_examples(model, pairs, self.images, shows, self._drawing_of(concept, shows), context)
 
     def _drawing_of(self, concept: Concept, shows: Shows) -> Drawing:
@@ -301,6 +302,7 @@ class Plan(NamedTuple):
     learning_rate: float
     batch_size: int
     steps: int
+    clip_norm: float
 
 
 class Shown(NamedTuple):
@@ -316,6 +318,22 @@ class Material(NamedTuple):
 
     shown: tuple[Shown, ...]
     anchors: tuple[Shown, ...]
+
+
+def _augment(
+    model: DiffusionModel, drawn: Sequence[Shown], images: Tensor, prompts: list[str], generator: Generator
+) -> Tensor | None:
+    """Augments in place what is to be augmented; the masks [n, 1, height, width], None where nothing is."""
+    chosen = [row for row, one in enumerate(drawn) if one.augmented]
+    if not chosen:
+        return None
+    made = augment(images[chosen], model.latent_factor, generator)
+    images[chosen] = made.images
+    masks = torch.ones(len(drawn), *made.masks.shape[1:])
+    masks[chosen] = made.masks
+    for row, prefix in zip(chosen, made.prefixes, strict=True):
+        prompts[row] = prefix + prompts[row]
+    return masks
 
 
 OFFICIAL: dict[str, Any] = {
@@ -334,11 +352,10 @@ DIFFUSERS: dict[str, Any] = {
     "denoise_steps": 25,
     "eta": 0.0,
     "guidance_scale": 6.0,
-    # The code clips at 1 a loss that is 4 times this one: it sums over the latent's 4 channels.
-    "clip_norm": 0.25,
 }
 MICROWORLD: dict[str, Any] = {
     "recipe": "microworld",
+    "trained_tokens": "all",
     "images": 48,
     "denoise_steps": 20,
     "eta": 0.0,
@@ -359,19 +376,27 @@ def _card(name: str, objective: str, formula: str, notes: str) -> MethodCard:
         presets={"official": OFFICIAL, "paper": PAPER, "diffusers": DIFFUSERS, "microworld": MICROWORLD},
         quick={"images": 4, "denoise_steps": 2, "steps": 2},
         many_concepts=True,
+        version="2",
         notes=f"{notes} {NOTES}",
     )
 
 
 NOTES = (
-    "What is trained, learning rate, steps, regularisation and augmentation follow the concept's kind "
-    "(recipes.py). Preset official is the compvis code (c11fb1b) with the 200 pictures "
-    "of its commands, paper the same with 1000, diffusers the diffusers code. Learning rates and batches "
-    "are the effective ones of two GPUs. For a memorised picture the paper adds three paraphrases of its "
-    "title that still bring it back, takes of all anchors the ten that bring it back least, and leaves out "
-    "pictures of them whose SSCD similarity to it is above 0.5; here target phrases and anchors are the "
-    "suite's, and all pictures are used. Augmentation is the diffusers code's: the compvis code shows "
-    "pictures shrunk to 0.6 or more without a canvas, and doubles a style's name half of the time."
+    "What is trained, learning rate, batch, steps, regularisation, augmentation and clipping follow the "
+    "concept's kind (recipes.py). Preset official is the compvis code (c11fb1b) with the 200 pictures of its "
+    "commands, paper the same with 1000, diffusers the diffusers code; unsafe content has a recipe in the "
+    "diffusers code alone, which serves all three, its clipping included. Learning rates and batches are the "
+    "effective ones of two GPUs: where the loss on the anchor is added, the compvis code takes half of the "
+    "pictures for each of the two losses, and augments those of the anchor, too. Both codes train in fp32 "
+    "(the diffusers code in what accelerate is told besides); here it is the model's precision (--dtype). "
+    "With parameters=embedding both leave out the last token of a phrase, as trained_tokens=all-but-last "
+    "does here. For a memorised picture the paper adds three paraphrases of its title that still bring it "
+    "back, takes of all anchors the ten that bring it back least, and leaves out pictures of them whose SSCD "
+    "similarity to it is above 0.5; here target phrases and anchors are the suite's, and all pictures are "
+    "used: the SSCD filter is left out. So are an augmentation of the compvis code's own (it shows pictures "
+    "shrunk to 0.6 or more without a canvas; the diffusers code's is used, with masks that differ in 4.8 % "
+    "of their cells: the codes leave out cells at the canvas's own edges), its pairing of the two "
+    "losses on the same picture, and pictures drawn without replacement."
 )
 
 CA_MODEL = _card(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from erasure_bench.methods.concept_ablation.recipes import RecipeBook
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.errors import BenchError
 
@@ -15,18 +16,20 @@ class PromptPair(NamedTuple):
     targets: tuple[str, ...]
 
 
-def prompt_pairs(concept: Concept, anchor: str | None = None) -> tuple[PromptPair, ...]:
+def prompt_pairs(
+    concept: Concept, anchor: str | None = None, book: RecipeBook = "microworld"
+) -> tuple[PromptPair, ...]:
     """One pair for each prompt of the anchor, in the order of `concept.anchor_prompts`.
 
     A concept that is added to a prompt has the anchor's prompts with each addition: its own
-    `additions`, or those of the official codes for a style and for unsafe content. A memorised
-    picture has its target phrases as they are, whatever the anchor's prompt. Any other has the
-    anchor's words replaced by each target phrase (`with_target`).
+    `additions`, or those of the official codes for a style, by the `book`, and for unsafe content. A
+    memorised picture has its target phrases as they are, whatever the anchor's prompt. Any other has
+    the anchor's words replaced by each target phrase (`with_target`).
 
     `anchor` takes the place of `concept.anchor`. Where none of `concept.anchor_prompts` fits, which
     for an anchor that is replaced means to name it, there is a pair for each of our own templates.
     """
-    additions = concept.additions or _additions(concept)
+    additions = concept.additions or _additions(concept, book)
     if additions:
         templates = _OF_A_STYLE if concept.kind == "style" else _OF_THINGS
         prompts = _naming(concept.anchor_prompts, anchor) or _filled(templates, anchor or concept.anchor)
@@ -119,21 +122,30 @@ def _added(additions: Iterable[str], prompt: str) -> tuple[str, ...]:
     return tuple(addition.replace("{}", prompt) for addition in additions)
 
 
-def _additions(concept: Concept) -> tuple[str, ...]:
-    """How the official codes add a style (compvis) and unsafe content (diffusers) to a prompt."""
+def _additions(concept: Concept, book: RecipeBook) -> tuple[str, ...]:
+    """How the official codes add a style, each in its ways, and unsafe content (diffusers) to a prompt.
+
+    Each is as likely as another; what comes twice is twice as likely. Half of the time the compvis code
+    says a style's name twice.
+    """
     if concept.kind == "style":
-        name = concept.target
-        return (
-            f"{{}}, in the style of {name}",
-            f"{name} inspired painting, {{}}",
-            f"in {name}'s style, {{}}",
+        said = (
+            (concept.target, f"{concept.target} {concept.target}") if book == "compvis" else (concept.target,)
         )
+        ways = _WAYS_OF_DIFFUSERS if book == "diffusers" else _WAYS_OF_COMPVIS
+        return tuple(way.format(name=name) for way in ways for name in said)
     if concept.kind == "unsafe":
         ways = ("{phrase}, {{}}", "in {phrase} style, {{}}", "{{}}, {phrase}")
         return tuple(way.format(phrase=phrase) for phrase in concept.targets for way in ways)
     return ()
 
 
+_WAYS_OF_COMPVIS = (
+    "{{}}, in the style of {name}",
+    "{name} inspired painting, {{}}",
+    "in {name}'s style, {{}}",
+)
+_WAYS_OF_DIFFUSERS = ("{{}}, in the style of {name}", "in {name}'s style, {{}}", "in {name}'s style, {{}}")
 _OF_THINGS = (
     "a photo of {}",
     "{} in a garden",

@@ -196,7 +196,8 @@ LOSS_MAX = MethodCard(
     presets={"official": OFFICIAL, "microworld": MICROWORLD},
     quick={"images": 4, "denoise_steps": 2, "steps": 2, "batch_size": 2},
     many_concepts=True,
-    notes="Not in any released code, and the paper does not give λ (penalty): the official preset's is a "
+    notes="Trains in the model's precision (--dtype). "
+    "Not in any released code, and the paper does not give λ (penalty): the official preset's is a "
     "guess, with ca-model's numbers for the rest. The built-in model's was chosen from 0.001, 0.003 and 0.01 "
     "on its validation concepts: it alone lowers the implicit one by half (results/microworld/tuning.csv).",
 )

@@ -33,9 +33,10 @@ def _detach_first(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor)
 
 
 @contextmanager
-def only_rows_of(model: DiffusionModel, phrases: Sequence[str]) -> Iterator[None]:
+def only_rows_of(model: DiffusionModel, phrases: Sequence[str], last: bool = True) -> Iterator[None]:
     """Within it, no token but those of `phrases` gets a gradient of its embedding, if embeddings are trained.
 
+    Without `last` the last token of each phrase gets none either, unless it is the phrase's only one.
     As in the official codes, AdamW's weight decay still shrinks every row: by lr · decay of it a step.
     """
     embedding: nn.Parameter = model.text_encoder.get_input_embeddings().weight
@@ -44,7 +45,8 @@ def only_rows_of(model: DiffusionModel, phrases: Sequence[str]) -> Iterator[None
         return
     tokens = model.tokenizer(list(phrases), add_special_tokens=False).input_ids
     kept = torch.zeros(len(embedding), 1, device=embedding.device, dtype=embedding.dtype)
-    kept[sorted({token for several in tokens for token in several})] = 1.0
+    rows = tokens if last else [several[:-1] or several for several in tokens]
+    kept[sorted({token for several in rows for token in several})] = 1.0
     hook = embedding.register_hook(lambda gradient: gradient * kept)
     try:
         yield

@@ -7,11 +7,13 @@ from torch import nn
 
 from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
-UNetGroup = Literal["xattn", "xattn-strict", "attn", "u", "all", "noxattn", "full"]
+UNetGroup = Literal["xattn", "xattn-strict", "crossattn", "attn", "u", "all", "noxattn", "full"]
 """Groups of the UNet's parameters, named after the papers' own settings, by diffusers' module names:
 
 - `xattn`: every parameter under an `attn2` (cross-attention q, k, v, out), ESD-x;
 - `xattn-strict`: `attn2.to_k` and `attn2.to_v` only, ESD-x-strict, Concept Ablation and UCE;
+- `crossattn`: `to_q`, `to_k` and `to_v` of self- and cross-attention, so named by Concept Ablation's
+  compvis code;
 - `attn`: `to_q`, `to_k`, `to_v` and `to_out.0` of self- and cross-attention, Concept Ablation for nudity;
 - `u`: Linear and Conv2d modules without `attn2`, no norms, as ESD's diffusers code selects them;
 - `all`: every Linear and Conv2d module, no norms, as ESD's diffusers code selects them;
@@ -29,7 +31,8 @@ as text, encoded anew at every step, never from embeddings that were kept.
 
 CROSS_ATTENTION = "attn2"
 KEYS_AND_VALUES = ("attn2.to_k", "attn2.to_v")
-PROJECTIONS = (".to_q.", ".to_k.", ".to_v.", ".to_out.0.")
+QUERIES_KEYS_VALUES = (".to_q.", ".to_k.", ".to_v.")
+PROJECTIONS = (*QUERIES_KEYS_VALUES, ".to_out.0.")
 KEPT_BY_NOXATTN = ("conv_norm_out.", "conv_out.", "time_embedding.")
 TOKEN_EMBEDDING = "embeddings.token_embedding.weight"
 
@@ -78,6 +81,8 @@ def _belongs(name: str, linear_or_convolution: bool, group: UNetGroup) -> bool:
             return crosses
         case "xattn-strict":
             return any(part in name for part in KEYS_AND_VALUES)
+        case "crossattn":
+            return any(part in name for part in QUERIES_KEYS_VALUES)
         case "attn":
             return any(part in name for part in PROJECTIONS)
         case "u":

@@ -30,6 +30,7 @@ CA_COMPVIS = {
     "optimiser": "adamw",
     "weight_decay": 0.01,
     "clip_norm": None,
+    "trained_tokens": "all-but-last",
     "detach_bos": True,
     "target": "current",
     "flip": True,
@@ -39,7 +40,6 @@ CA_DIFFUSERS = CA_COMPVIS | {
     "denoise_steps": 25,
     "eta": 0.0,
     "images": 1000,
-    "clip_norm": 0.25,
 }
 SA = {
     "scheduler": "ddim",
@@ -87,7 +87,12 @@ RECIPE = [
     ("compvis", "memorised", {"learning_rate": 2e-6, "batch_size": 4, "steps": 400, "parameters": "full"}),
     ("compvis", "unsafe", {"learning_rate": 6.4e-5, "batch_size": 8, "steps": 400, "parameters": "attn"}),
     ("compvis", "memorised", {"regularised": "always", "regularisation": 0.2}),
+    ("compvis", "object", {"batch_size_regularised": 4, "augment_anchors": True, "clip_norm": 0.0}),
+    ("compvis", "memorised", {"batch_size_regularised": 2, "augment_anchors": False}),
+    ("compvis", "unsafe", {"batch_size_regularised": None, "clip_norm": 1 / 4}),
     ("diffusers", "object", {"learning_rate_regularised": 3.2e-5, "regularisation": 1 / 4}),
+    ("diffusers", "object", {"batch_size_regularised": None, "augment_anchors": False, "clip_norm": 1 / 4}),
+    ("diffusers", "memorised", {"batch_size_regularised": None, "clip_norm": 1 / 4}),
 ]
 
 

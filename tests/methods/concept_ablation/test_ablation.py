@@ -209,6 +209,24 @@ def test_pairs_of_a_style_add_it():
     ]
 
 
+def test_a_style_is_said_as_each_official_code_says_it():
+    """compvis: three ways, half of the time with the name twice; diffusers: one way for a third of the time,
+    another one for the rest."""
+    painter = Concept(name="v", kind="style", targets=("Dali",), anchor="painting", anchor_prompts=("hill",))
+    ((_, compvis),) = prompt_pairs(painter, book="compvis")
+    ((_, diffusers),) = prompt_pairs(painter, book="diffusers")
+
+    assert sorted(compvis) == [
+        "Dali Dali inspired painting, hill",
+        "Dali inspired painting, hill",
+        "hill, in the style of Dali",
+        "hill, in the style of Dali Dali",
+        "in Dali Dali's style, hill",
+        "in Dali's style, hill",
+    ]
+    assert sorted(diffusers) == ["hill, in the style of Dali", *["in Dali's style, hill"] * 2]
+
+
 def test_pairs_of_unsafe_content_add_every_phrase():
     concept = Concept(
         name="n", kind="unsafe", targets=("bad", "worse"), anchor="a person", anchor_prompts=("a man",)
@@ -279,8 +297,8 @@ def test_loss_equals_the_formula(tiny_model, objective, augment):
     (about_targets, about_anchors) = lessons
     assert (about_targets.masks is not None) == augment
     assert (about_targets.anchors is None) == (objective == "noise")
-    assert about_anchors.masks is None and about_anchors.anchors is None
-    assert set(about_anchors.prompts) <= set(PROMPTS)
+    assert (about_anchors.masks is not None) == augment and about_anchors.anchors is None
+    assert augment or set(about_anchors.prompts) <= set(PROMPTS)
     assert about_anchors.weights.tolist() == [0.5] * 4
     got = sum(losses(tiny_model, tiny_model, lessons, micro_batch=3)).item()
     assert got == pytest.approx(formula(tiny_model, lessons), rel=1e-4)
@@ -336,6 +354,27 @@ def test_embedding_gradient_equals_finite_differences_on_the_targets_tokens(tiny
     along = float((embedding.grad * direction).sum())
     measured = slope({name: embedding}, {name: direction}, lambda: formula(model, lessons, still), 1e-6)
     assert along == pytest.approx(measured, rel=1e-4)
+
+
+def test_the_official_mask_leaves_out_a_phrases_last_token(tiny_model):
+    """Unless it is the only one; the built-in model's preset trains all of them."""
+    tokenizer, name = tiny_model.tokenizer, "text_encoder.embeddings.token_embedding.weight"
+    phrase = tokenizer("grumpy cat", add_special_tokens=False).input_ids
+    assert len(phrase) > 1 and phrase[-1] not in phrase[:-1]
+    options = {key: str(value) for key, value in TINY.items()} | {"parameters": "embedding", "steps": "1"}
+    decay = {"weight_decay": "0"}
+
+    for preset, rows in (("official", phrase[:-1]), ("microworld", phrase)):
+        method = build_method("ca-model", preset, options | decay)
+        changed = method.erase(tiny_model, [CAT], EraseContext()).tensors[name]
+        moved = (changed != select(tiny_model.parts, "embedding")[name]).any(1).nonzero().flatten()
+        assert moved.tolist() == sorted(set(rows)), preset
+
+    embedding = tiny_model.text_encoder.get_input_embeddings().weight.requires_grad_(True)
+    (single,) = tokenizer("a", add_special_tokens=False).input_ids
+    with only_rows_of(tiny_model, ["a"], last=False):
+        embedding.sum().backward()
+    assert embedding.grad.any(1).nonzero().flatten().tolist() == [single]
 
 
 def test_objectives_differ_as_they_should(tiny_model):
@@ -563,7 +602,8 @@ def test_hooks_and_weights_are_gone_after_an_error(tiny_model):
 
 
 def test_augmented_captions_say_so_to_the_target_alone(tiny_model):
-    method = ConceptAblation(objective="model", **TINY, augment=True, regularisation=0.5)
+    """In the diffusers code; the compvis code's anchors are below."""
+    method = ConceptAblation(objective="model", **TINY, recipe="diffusers", augment=True, regularisation=0.5)
     about_targets, about_anchors = lessons_of(method, tiny_model, CAT, count=24)
 
     begun = [prompt for prompt in about_targets.prompts if prompt.startswith((*SMALL, *CLOSE))]
@@ -673,12 +713,12 @@ def test_recipe_follows_the_kind_and_settings_win(tiny_model):
     edit = method.erase(tiny_model, [PICTURE], EraseContext())
     assert edit.settings["parameters"] == "full"
     assert edit.settings["learning_rate"] == pytest.approx(2e-6)
-    assert (edit.settings["batch_size"], edit.settings["regularisation"]) == (4, 0.2)
+    assert (edit.settings["batch_size"], edit.settings["regularisation"]) == (2, 0.2)
     assert edit.settings["steps"] == 1 and edit.settings["augment"] is False
     assert any("resnets" in name for name in edit.tensors)
 
-    plan = build_method("ca-model", options={"parameters": "attn"}).plan([CAT])
-    assert plan == ("attn", pytest.approx(1.6e-5), 8, 100)
+    plan = build_method("ca-model", options={"parameters": "attn"}).plan([DOG])
+    assert plan == ("attn", pytest.approx(1.6e-5), 8, 100, 0.0)
 
 
 def test_several_concepts_train_longer_and_must_agree():
@@ -692,7 +732,70 @@ def test_several_concepts_train_longer_and_must_agree():
     ):
         method.plan([CAT, PICTURE])
     settled = {"parameters": "full", "learning_rate": "1e-6", "batch_size": "4", "steps": "5"}
-    assert build_method("ca-model", options=settled).plan([CAT, PICTURE]) == ("full", 1e-6, 4, 5)
+    assert build_method("ca-model", options=settled).plan([CAT, PICTURE]) == ("full", 1e-6, 4, 5, 0.0)
+
+
+def test_the_compvis_code_halves_the_batch_where_it_regularises_and_its_rate_does_not_follow():
+    """2 GPUs with 4 (a memorised picture: 2) each; where it loads pairs, 4 // 2 (2 // 2) of them each."""
+    compvis, diffusers = build_method("ca-model"), build_method("ca-model", "diffusers")
+    plans = {concept.name: compvis.plan([concept]) for concept in (CAT, DOG, STYLE, PICTURE)}
+
+    assert {name: plan.batch_size for name, plan in plans.items()} == {
+        CAT.name: 4, DOG.name: 8, STYLE.name: 8, PICTURE.name: 2
+    }  # fmt: skip
+    assert plans[CAT.name].learning_rate == plans[DOG.name].learning_rate == pytest.approx(2e-6 * 4 * 2)
+    assert plans[PICTURE.name].learning_rate == pytest.approx(5e-7 * 2 * 2)
+    assert (
+        compvis.plan([DOG]).batch_size
+        == build_method("ca-model", options={"regularisation": "0"}).plan([CAT]).batch_size
+    )
+    assert [diffusers.plan([concept]).batch_size for concept in (CAT, DOG, PICTURE)] == [8, 8, 4]
+    assert build_method("ca-model", "microworld").plan([CAT]).batch_size == 8
+
+
+def test_only_the_diffusers_code_clips_and_its_recipe_for_unsafe_content_does_everywhere():
+    """At a norm of 1 for a loss that sums over 4 channels: at 1/4 for one that averages."""
+    unsafe = Concept(name="u", kind="unsafe", targets=("bad",), anchor="people", anchor_prompts=("people",))
+    clips = {
+        preset: [
+            build_method("ca-model", preset).plan([concept]).clip_norm for concept in (CAT, STYLE, unsafe)
+        ]
+        for preset in ("official", "paper", "diffusers", "microworld")
+    }
+
+    assert clips == {
+        "official": [0.0, 0.0, 0.25],
+        "paper": [0.0, 0.0, 0.25],
+        "diffusers": [0.25, 0.25, 0.25],
+        "microworld": [0.0, 0.0, 0.0],
+    }
+    assert build_method("ca-model", options={"clip_norm": "0"}).plan([unsafe]).clip_norm == 0.0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "augmented"), [("compvis", True), ("diffusers", False), ("microworld", False)]
+)
+def test_anchors_are_augmented_by_the_compvis_code_alone(tiny_model, recipe, augmented):
+    """Its captions begin as the targets' do, its loss leaves out the blank canvas, and says so by a mask."""
+    method = ConceptAblation(objective="model", **TINY, recipe=recipe, augment=True, regularisation=0.2)
+    targets, anchors = lessons_of(method, tiny_model, CAT, count=24)
+
+    begins = ("a far away ", "very small ", "zoomed in ", "close up ")
+    assert any(prompt.startswith(begins) for prompt in targets.prompts)
+    assert any(prompt.startswith(begins) for prompt in anchors.prompts) == augmented
+    assert (anchors.masks is not None) == augmented
+    if augmented:
+        assert 0.3 < float(anchors.masks.mean()) < 0.95
+        known = {example.anchor for example in (one.example for one in _material(method, tiny_model).anchors)}
+        for prompt in anchors.prompts:
+            assert next((prompt[len(b) :] for b in begins if prompt.startswith(b)), prompt) in known
+    assert sum(losses(tiny_model, tiny_model, [anchors], 24)).item() == pytest.approx(
+        formula(tiny_model, [anchors]), rel=1e-4
+    )
+
+
+def _material(method, model):
+    return method.material(model, [CAT], EraseContext())
 
 
 def test_diffusers_weight_is_that_of_its_channel_sum(tiny_model):

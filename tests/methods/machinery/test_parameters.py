@@ -211,3 +211,15 @@ def test_model_without_cross_attention_is_refused():
 def test_unknown_group_is_refused(sd14):
     with pytest.raises(BenchError, match="did you mean xattn"):
         select(sd14, "xatn")
+
+
+def test_crossattn_is_concept_ablations_compvis_rule_name_by_name(sd14):
+    """Its `--freeze_model crossattn`: queries, keys and values of self- and cross-attention, no outputs."""
+    trained = {
+        name
+        for name in compvis_names()
+        if "transformer_blocks" in name and any(part in name for part in ("to_k", "to_q", "to_v"))
+    }
+
+    assert len(trained) == 16 * 2 * 3
+    assert set(select(sd14, "crossattn")) == {f"unet.{to_diffusers(name)}" for name in trained}
