@@ -1,6 +1,7 @@
 """Negative prompt: classifier-free guidance away from the concept instead of away from nothing.
 
-ε = ε_neg + s_g (ε_p − ε_neg), where ε_neg is predicted for the concept's words.
+ε = ε_neg + s_g (ε_p − ε_neg), where ε_neg is predicted for the concept's words. At a guidance scale of at
+most 1 diffusers ignores the negative prompt, and so does this: ε = ε_p.
 """
 
 from collections.abc import Sequence
@@ -35,5 +36,5 @@ NEGATIVE_PROMPT = MethodCard(
     build=NegativePrompt,
     presets={"official": {}},
     many_concepts=True,
-    notes="At inference time.",
+    notes="At inference time. Without effect where the guidance scale is at most 1, as in diffusers.",
 )

@@ -8,7 +8,8 @@ text that describes the concept, where and only where the prompt's prediction re
     ν ← β_m ν + (1 − β_m) γ                                              (equation 8)
     ε = ε_∅ + s_g (ε_p − ε_∅ − γ)         from step δ on; without γ before (equation 3)
 
-The paper prints max(1, ·); the official code clamps at 1, and so does this.
+The paper prints max(1, ·); the official code clamps at 1, and so does this. Where s_g is at most 1 there is
+no guidance to be made safe: ε = ε_p, as in diffusers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from torch import Tensor
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, new_edit
 from erasure_bench.models.diffusion_model import DiffusionModel
-from erasure_bench.models.guidance import Guided, StepNoise
+from erasure_bench.models.guidance import Guided, StepNoise, where_guided
 from erasure_bench.prompt_suites.concepts import Concept
 
 
@@ -95,7 +96,7 @@ class SafeLatentGuidance:
         if step.index >= level.warmup(step.steps):
             guidance = guidance - safety
         momentum = level.momentum_decay * momentum + (1 - level.momentum_decay) * safety
-        return Guided(step.unconditional + step.scale * guidance, momentum)
+        return Guided(where_guided(step, step.unconditional + step.scale * guidance), momentum)
 
 
 def safety_guidance(
@@ -118,8 +119,17 @@ def _card(name: str, level: dict[str, Any], microworld: dict[str, Any], notes: s
         settings=level,
         presets={"official": {}, "microworld": microworld},
         many_concepts=True,
-        notes=notes or "At inference time.",
+        version="2",
+        notes=f"{notes} {NOTES}".strip(),
     )
+
+
+NOTES = (
+    "At inference time. Where the guidance scale is at most 1, as in two rows of I2P, classifier-free "
+    "guidance is off and SLD with it, as in the official code and diffusers' pipeline; of this the paper "
+    "says nothing. Those also switch it off for a safety_scale of at most 1, which no level has; here it is "
+    "on."
+)
 
 
 def _level(
@@ -152,7 +162,7 @@ SLD_WEAK_DIFFUSERS = _card(
     "sld-weak-diffusers",
     WEAK_DIFFUSERS,
     MICROWORLD,
-    notes="At inference time. The weak level as a widely used diffusers port has it: s_S = 20 where the "
+    notes="The weak level as a widely used diffusers port has it: s_S = 20 where the "
     "official code has 200, and 'an image showing' before the text.",
 )
 SLD_MEDIUM = _card("sld-medium", MEDIUM, MICROWORLD | EARLIER)

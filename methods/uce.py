@@ -32,6 +32,10 @@ from erasure_bench.prompt_suites.concepts import Concept
 
 ENCODED_AT_ONCE = 64
 
+EXPANDED_STYLE = ("painting by {}", "art by {}", "artwork by {}", "picture by {}", "style of {}")
+EXPANDED = ("image of {}", "photo of {}", "portrait of {}", "picture of {}", "painting of {}")
+"""The texts of the official code's --expand_prompts, for its concept types art and object."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class UCE:
@@ -42,7 +46,8 @@ class UCE:
     `retain` are prompts that keep their keys and values: `none`, the concepts' `neighbours` less what
     is itself erased, or a list of prompts (JSON on the command line); `retain_empty_prompt` adds the
     empty one. `phrases` says whether a concept's canonical phrase is erased or all of its target
-    phrases.
+    phrases; with `expand_prompts` each also within five further texts ("painting by …" of a style, "photo
+    of …" of anything else), the guide within the same.
 
     `tokens` says where: with `last` at the last token of each text before its end token; with
     `last-to-end` from there through the padding, concept and guide each from its own last token and
@@ -57,6 +62,7 @@ class UCE:
     retain: Literal["none", "neighbours"] | tuple[str, ...] = "none"
     retain_empty_prompt: bool = False
     phrases: Literal["canonical", "all"] = "canonical"
+    expand_prompts: bool = False
     tokens: Literal["last", "last-to-end"] = "last"
     erase_scale: PositiveFloat = 1.0
     retain_scale: NonNegativeFloat | None = 1.0
@@ -90,10 +96,17 @@ class UCE:
     def erased(self, concepts: Sequence[Concept]) -> tuple["Erased", ...]:
         """What is erased and what takes its place."""
         return tuple(
-            Erased(phrase, self._guide(concept))
+            Erased(text.format(phrase), text.format(self._guide(concept)))
             for concept in concepts
             for phrase in (concept.targets if self.phrases == "all" else (concept.target,))
+            for text in self._texts(concept)
         )
+
+    def _texts(self, concept: Concept) -> tuple[str, ...]:
+        """What a phrase and its guide stand in; `{}` is their place."""
+        if not self.expand_prompts:
+            return ("{}",)
+        return ("{}", *(EXPANDED_STYLE if concept.kind == "style" else EXPANDED))
 
     def retained(self, concepts: Sequence[Concept]) -> tuple[str, ...]:
         """The prompts that keep their keys and values, each once."""
@@ -226,8 +239,11 @@ UCE_CARD = MethodCard(
     build=UCE,
     presets={"official": {}, "old": OLD, "paper": OLD, "microworld": MICROWORLD},
     many_concepts=True,
-    notes="In closed form: no training, no seed. Preset official is the code as it is now (28c81ed); preset "
+    notes="In closed form: no training, no seed; solved in fp64, where the official codes solve in fp32. "
+    "Preset official is the code as it is now (28c81ed); preset "
     "old, and paper likewise, is the code of the paper's time (35e91e2), which most comparisons use. Here "
     "they retain what --method-option uce.retain asks for, neighbours or a JSON list of prompts, and the old "
-    "code the empty prompt besides; for a style it would retain the 1,700 artists of its own list, too.",
+    "code the empty prompt besides; for a style it would retain the 1,700 artists of its own list, too. Its "
+    "--expand_prompts, off as here, is expand_prompts. Left out: debiasing and moderation, SDXL and other "
+    "models.",
 )

@@ -52,11 +52,21 @@ class Guidance(Protocol):
         ...
 
 
+def where_guided(step: StepNoise, noise: Tensor) -> Tensor:
+    """`noise` for the images with a guidance scale above 1, ε_p for the others: diffusers' convention.
+
+    There a scale of at most 1 means no guidance at all, neither a negative prompt's nor SLD's: the
+    network is asked about the prompt alone.
+    """
+    return noise.where(step.scale > 1, step.conditional)
+
+
 @dataclass(frozen=True)
 class ClassifierFree:
-    """ε_∅ + s_g (ε_p − ε_∅), Ho and Salimans 2022: what every method starts from.
+    """ε_∅ + s_g (ε_p − ε_∅), Ho and Salimans 2022, for s_g above 1: what every method starts from.
 
     With an `unconditional_text` it is the negative prompt: away from that text instead of from nothing.
+    At a scale of at most 1 it is ε_p (`where_guided`).
     """
 
     unconditional_text: str = ""
@@ -68,4 +78,6 @@ class ClassifierFree:
 
     def combine(self, step: StepNoise, state: Any = None) -> Guided:
         """Classifier-free guidance; keeps no state."""
-        return Guided(step.unconditional + step.scale * (step.conditional - step.unconditional))
+        return Guided(
+            where_guided(step, step.unconditional + step.scale * (step.conditional - step.unconditional))
+        )

@@ -11,7 +11,7 @@ from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.negative_prompt import NegativePrompt
 from erasure_bench.methods.registry import build_method
 from erasure_bench.methods.sld import SafeLatentGuidance
-from erasure_bench.models.guidance import Guidance, StepNoise
+from erasure_bench.models.guidance import ClassifierFree, Guidance, StepNoise
 from erasure_bench.models.sampling import sample_latents
 from erasure_bench.prompt_suites.concepts import Concept
 
@@ -107,11 +107,55 @@ def test_threshold_compares_with_sign_and_scale_is_clamped_at_one():
     shape = (1, 3, 1, 1)
 
     step = StepNoise(
-        torch.zeros(shape), prompt.reshape(shape), (unsafe.reshape(shape),), torch.ones(1, 1, 1, 1), 0, 50
+        torch.zeros(shape),
+        prompt.reshape(shape),
+        (unsafe.reshape(shape),),
+        torch.full((1, 1, 1, 1), 2.0),
+        0,
+        50,
     )
     noise = guidance.combine(step).noise.flatten()
 
-    torch.testing.assert_close(noise, torch.tensor([0.0 - 1.0, 1.5 - 1.0, 3.0]))
+    torch.testing.assert_close(noise, 2 * torch.tensor([0.0 - 1.0, 1.5 - 1.0, 3.0]))
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_sld_is_off_where_the_guidance_scale_is_at_most_one(name):
+    """Image by image, as scales may differ in a batch: the second has guidance, at the first step too."""
+    noises = predictions(steps=20)
+
+    off, on = (followed(erased(name), noises, scales) for scales in ([1.0, 7.5], [7.5, 7.5]))
+
+    np.testing.assert_array_equal(off[:, 0], np.stack([prompt for _, prompt, _ in noises])[:, 0])
+    np.testing.assert_array_equal(off[:, 1], on[:, 1])
+    assert np.abs(on[:, 0] - off[:, 0]).max() > 0.01
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_without_guidance_nothing_but_the_prompt_is_drawn_as_in_diffusers(tiny_model, tiny_model_dir, scale):
+    """Plainly, with a negative prompt, with SLD: at a scale of at most 1 all are diffusers' own picture."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    from erasure_bench.models.noise import image_noise
+
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_model_dir)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = pipeline(
+        "cat",
+        negative_prompt="a dog, barking",
+        latents=image_noise(1, tiny_model.latent_shape())[None],
+        num_inference_steps=3,
+        guidance_scale=scale,
+        output_type="latent",
+    ).images
+
+    negative = NegativePrompt().erase(tiny_model, [DOG], EraseContext()).guidance
+    for guidance in (ClassifierFree(), negative, erased("sld-max")):
+        ours = sample_latents(
+            tiny_model, ["cat"], [1], scheduler="ddim", steps=3, guidance_scale=scale, guidance=guidance
+        )
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
 def test_warmup_is_absolute_unless_it_is_a_share():

@@ -236,3 +236,26 @@ def test_cost_is_measured_and_the_models_dtype_kept(tiny_model_dir):
     assert 0 < edit.cost.seconds < 60
     assert edit.cost.steps == 0
     assert edit.cost.peak_memory_bytes > 50 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("concept", "guide", "texts"),
+    [
+        (NEON, "art", ("painting by {}", "art by {}", "artwork by {}", "picture by {}", "style of {}")),
+        (DOG, "", ("image of {}", "photo of {}", "portrait of {}", "picture of {}", "painting of {}")),
+    ],
+    ids=["style", "object"],
+)
+def test_expanded_prompts_are_the_official_codes(tiny_model, concept, guide, texts):
+    """Its --expand_prompts true: phrase and guide as they are, and both in each of five texts."""
+    found = erase(tiny_model, concept, expand_prompts=True)
+
+    pairs = [(text.format(concept.target), text.format(guide)) for text in ("{}", *texts)]
+    concepts, guides = (
+        np.stack([embedding(tiny_model, pair[side])[last_of(tiny_model, pair[side])] for pair in pairs])
+        for side in (0, 1)
+    )
+    nothing = np.zeros((0, concepts.shape[1]))
+    for name, original in list(select(tiny_model.parts, "xattn-strict").items())[:2]:
+        expected = written_out(original.double().numpy(), concepts, guides, nothing, (1.0, 1.0, 0.5))
+        np.testing.assert_allclose(found[name].numpy(), expected, atol=1e-5)
