@@ -525,9 +525,13 @@ def test_first_step_is_adamws_on_the_formula(tiny_model):
             about_anchors.latents, about_anchors.timesteps, list(about_anchors.prompts)
         )
     aim = torch.from_numpy(answers(tiny_model, lessons)[0])
-    masks = about_targets.masks.expand_as(said)
-    ablation = sum(((one - to)[mask > 0] ** 2).mean() for one, to, mask in zip(said, aim, masks, strict=True))
-    loss = ablation / len(said) + 0.3 * (again - about_anchors.noise).square().mean()
+
+    def masked(predicted, wanted, masks):
+        errors = zip(predicted, wanted, masks.expand_as(predicted), strict=True)
+        return sum(((one - to)[mask > 0] ** 2).mean() for one, to, mask in errors) / len(predicted)
+
+    loss = masked(said, aim, about_targets.masks)
+    loss = loss + 0.3 * masked(again, about_anchors.noise, about_anchors.masks)
     gradients = torch.autograd.grad(loss, list(parameters.values()))
     for (name, old), gradient in zip(before.items(), gradients, strict=True):
         certain = gradient.abs() > 1e-5  # smaller ones are rounding noise, whose sign decides the step
