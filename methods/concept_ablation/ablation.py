@@ -222,7 +222,7 @@ class ConceptAblation:
         pictures = []
         for concept in concepts:
             for shows in self._shown(concept):
-                pairs = prompt_pairs(concept, self.anchor)
+                pairs = prompt_pairs(concept, self.anchor, self.recipe)
                 drawing = self._drawing_of(concept, shows)
                 pictures.append(examples_needed(pairs, self.images, shows, drawing, context))
         plan = self.plan(concepts)
@@ -366,7 +366,7 @@ MICROWORLD: dict[str, Any] = {
 def _card(name: str, objective: str, formula: str, notes: str) -> MethodCard:
     return MethodCard(
         name=name,
-        version="2",
+        version="3",
         title=f"Concept Ablation, {name}",
         paper="Kumari et al., Ablating Concepts in Text-to-Image Diffusion Models, ICCV 2023, "
         "arXiv:2303.13516",
@@ -376,7 +376,6 @@ def _card(name: str, objective: str, formula: str, notes: str) -> MethodCard:
         presets={"official": OFFICIAL, "paper": PAPER, "diffusers": DIFFUSERS, "microworld": MICROWORLD},
         quick={"images": 4, "denoise_steps": 2, "steps": 2},
         many_concepts=True,
-        version="2",
         notes=f"{notes} {NOTES}",
     )
 
