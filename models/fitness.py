@@ -35,8 +35,24 @@ def check_pipeline(directory: Path) -> None:
         pipeline_schedule(directory)
         check_parts(configs["unet"], configs["vae"], text)
         check_tokenizer(named_length(directory), vocabulary_size(directory), text)
+        for part in ("unet", "vae"):
+            blocks(configs[part], part)
     except BenchError as error:
         raise BenchError(f"{directory}: {error}") from error
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise BenchError(f"{directory}: its configs have values of the wrong kind: {reason}") from error
+
+
+def blocks(config: Mapping[str, Any], part: str) -> int:
+    """The resolutions that a UNet or autoencoder works at. Raises BenchError where its config names none."""
+    # diffusers writes the first for every network; a tiny autoencoder of its first years has the second only.
+    found = config.get("block_out_channels") or config.get("encoder_block_out_channels")
+    if not isinstance(found, list | tuple) or not found:
+        raise BenchError(
+            f"{part}/config.json: block_out_channels {found!r}: the sizes of pictures cannot be known"
+        )
+    return len(found)
 
 
 def pipeline_schedule(directory: Path) -> NoiseSchedule:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from erasure_bench.models.fitness import blocks
 from erasure_bench.models.json_files import read_json
 
 
@@ -16,11 +17,11 @@ class ModelSizes(NamedTuple):
 def model_sizes(directory: Path) -> ModelSizes:
     """What `DiffusionModel.resolution` and `.size_multiple` will be, without loading the weights."""
     unet = read_json(directory / "unet" / "config.json")
-    factor = 2 ** (len(read_json(directory / "vae" / "config.json")["block_out_channels"]) - 1)
+    factor = 2 ** (blocks(read_json(directory / "vae" / "config.json"), "vae") - 1)
     side = unet["sample_size"]
     return ModelSizes(
         resolution=(side if isinstance(side, int) else side[0]) * factor,
-        multiple=factor * 2 ** (len(unet["block_out_channels"]) - 1),
+        multiple=factor * 2 ** (blocks(unet, "unet") - 1),
     )
 
 
