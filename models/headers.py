@@ -4,6 +4,7 @@ The libraries make up what a file lacks and only warn; a truncated file they fin
 """
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,10 @@ def held_shapes(directory: Path, part: str) -> dict[str, Tensor]:
 def asked_shapes(directory: Path, part: str) -> dict[str, Tensor]:
     """The parameters of the network that a part's config describes, without values. Raises BenchError."""
     config = read_json(directory / part / "config.json")
+    build = _builder(part, config)
     try:
         with torch.device(SHAPES_ONLY):
-            network = _network(part, config)
+            network = build()
     except Exception as error:  # a config that makes no sense can fail anywhere in the libraries
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise BenchError(
@@ -75,17 +77,18 @@ def asked_shapes(directory: Path, part: str) -> dict[str, Tensor]:
     return {_bare(name, part): tensor for name, tensor in network.named_parameters()}
 
 
-def _network(part: str, config: dict[str, Any]) -> Any:
+def _builder(part: str, config: dict[str, Any]) -> Callable[[], Any]:
+    """Builds the part; the libraries are imported before, on no device but the usual one."""
     from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     if part == "text_encoder":
-        return CLIPTextModel(CLIPTextConfig.from_dict(dict(text_config(config))))
+        return lambda: CLIPTextModel(CLIPTextConfig.from_dict(dict(text_config(config))))
     kind: Any = UNet2DConditionModel
     if part == "vae":
         kind = AutoencoderTiny if config["_class_name"] == "AutoencoderTiny" else AutoencoderKL
     known = inspect.signature(kind.__init__).parameters
-    return kind.from_config({key: value for key, value in config.items() if key in known})
+    return lambda: kind.from_config({key: value for key, value in config.items() if key in known})
 
 
 def _bare(name: str, part: str) -> str:
