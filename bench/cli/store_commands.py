@@ -21,6 +21,7 @@ TITLES = {
     "damaged": "damaged, moved aside",
     "progress": "unfinished edits",
     "settings": "remembered settings",
+    "paces": "remembered paces",
     "tmp": "being written",
 }
 

@@ -12,6 +12,7 @@ from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.evidence import CellKey
 from erasure_bench.bench.reporting.scores import RUN_SCHEMA, protocol_key
 from erasure_bench.bench.running.executor import Failure
+from erasure_bench.evaluators.score_frames import MISSING, OK, ROUNDING
 from erasure_bench.prompt_suites.errors import BenchError
 
 CELL = ["method", "concept", "seed"]
@@ -49,19 +50,20 @@ def check_scores(
     if len(missing):
         raise _refused(path, missing, "are missing")
     found = both[both[_SIDE] == "both"]
-    scored, value = found["status"] == "ok", found["value"]
-    # A value that was rounded to another precision may lie on the other side of its bound.
-    slack = 1e-6 * np.maximum(1.0, np.abs(value))
-    inside = (value >= found["low"] - slack) & (value <= found["high"] + slack) & np.isfinite(value)
-    if (wrong := ~np.where(scored, inside, value.isna() & (found["status"] == "missing"))).any():
+    scored, value = found["status"] == OK, found["value"]
+    inside = (value >= found["low"]) & (value <= found["high"]) & np.isfinite(value)
+    if (wrong := ~np.where(scored, inside, value.isna() & (found["status"] == MISSING))).any():
         raise _refused(path, found[wrong], "are out of their metric's bounds or of no known status")
 
 
 def expected(plan: Plan, cells: Collection[CellKey]) -> DataFrame:
-    """What names each score that the plan has for these cells, and the bounds of its value."""
-    metrics = {evaluator.name: evaluator.metrics for evaluator in plan.evaluators}
+    """What names each score that the plan has for these cells, and what its value must lie within."""
+    metrics = {
+        evaluator.name: [(metric.name, *_widened(metric.bounds)) for metric in evaluator.metrics]
+        for evaluator in plan.evaluators
+    }
     rows = [
-        (*key, task.generate.images.role, task.evaluator, protocol, *picture, metric.name, *metric.bounds)
+        (*key, task.generate.images.role, task.evaluator, protocol, *picture, *metric)
         for cell in plan.cells
         if (key := (cell.method.name, cell.case.name, cell.seed)) in cells
         for task in cell.score
@@ -70,6 +72,12 @@ def expected(plan: Plan, cells: Collection[CellKey]) -> DataFrame:
         for metric in metrics[task.evaluator]
     ]
     return DataFrame(rows, columns=[*_ONE, "low", "high"])
+
+
+def _widened(bounds: tuple[float, float]) -> tuple[float, float]:
+    """With the room for rounding that an evaluator's own values are given."""
+    room = ROUNDING * max([1.0, *(abs(bound) for bound in bounds if np.isfinite(bound))])
+    return bounds[0] - room, bounds[1] + room
 
 
 def _explained(missing: DataFrame, failure: Failure) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":

@@ -16,7 +16,8 @@ from erasure_bench.bench.storage.session import is_dead, remove_if_dead, session
 from erasure_bench.bench.storage.store import DAMAGED, KINDS, TMP, EntryKind, Store
 from erasure_bench.prompt_suites.errors import BenchError
 
-SETTINGS = "settings"
+NOTES = ("settings", "paces")
+"""Folders of remembered facts (`storage.memory`)."""
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.json")
 
 
@@ -81,10 +82,10 @@ def verify(
             damaged.append(Damage(place.kind, place.id, str(flaw)))
             if move:
                 _put_away(root, place)
-    for note in sorted((root / SETTINGS).glob("[!.]*.json")):
+    for note in (note for kind in NOTES for note in sorted((root / kind).glob("[!.]*.json"))):
         count += 1
         if not is_whole(note, note.read_bytes()):
-            damaged.append(Damage(SETTINGS, note.stem, "it is damaged"))
+            damaged.append(Damage(note.parent.name, note.stem, "it is damaged"))
             if move:
                 note.unlink(missing_ok=True)
     return count, damaged
@@ -115,22 +116,23 @@ def prune(root: Path, kept: Kept | None, *, dry_run: bool) -> list[Size]:
     gone = [_of(TMP, [lock.with_suffix("") for lock in dead])]
     put_away = _children(root / DAMAGED)
     gone.append(_of(DAMAGED, put_away))
-    notes = root / SETTINGS
-    left = [path for path in _children(notes) if _TEMPORARY.fullmatch(path.name)] if not living else []
-    gone.append(_of(SETTINGS, left))
+    left: list[Path] = []
+    for kind in () if living else NOTES:
+        found = [path for path in _children(root / kind) if _TEMPORARY.fullmatch(path.name)]
+        gone.append(_of(kind, found))
+        left += found
     entries: dict[EntryKind, list[Place]] = {kind: [] for kind in KINDS}
     for place in places(root):
         if not _stays(place, kept):
             entries[place.kind].append(place)
-    gone += [_of(kind, [place.folder for place in found]) for kind, found in entries.items()]
+    gone += [_of(kind, [place.folder for place in of_kind]) for kind, of_kind in entries.items()]
     if not dry_run:
         for lock in dead:
             remove_if_dead(lock)
         for path in left:
             path.unlink(missing_ok=True)
-        for found in entries.values():
-            for place in found:
-                _put_away(root, place)
+        for place in (place for of_kind in entries.values() for place in of_kind):
+            _put_away(root, place)
         shutil.rmtree(root / DAMAGED, ignore_errors=True)
     return [size for size in gone if size.entries]
 

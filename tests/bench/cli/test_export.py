@@ -14,7 +14,7 @@ from erasure_bench.bench.cli.export import find_edit
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.tasks import EraseTask
 from erasure_bench.bench.reporting.record import read_record, write_record
-from erasure_bench.bench.storage.store import Store
+from erasure_bench.bench.storage.store import DamagedEntry, Store
 from erasure_bench.permissions import follow_umask
 from erasure_bench.prompt_suites.errors import BenchError
 
@@ -75,4 +75,15 @@ def test_an_edit_that_failed_or_was_merged_says_so(fake: ModuleType, tmp_path: P
 
     write_record(run, read_record(run) | {"store": None, "merged": ["runs/a", "runs/b"]})
     with pytest.raises(BenchError, match="export from runs/a or runs/b"):
+        find_edit(run, "dim", "red ball", None)
+
+
+def test_a_damaged_edit_is_not_exported(fake: ModuleType, tmp_path: Path) -> None:
+    run = a_run(fake, tmp_path)
+    entry = find_edit(run, "dim", "red ball", None).entry
+    path = entry.folder / "edit.json"
+    path.write_text(path.read_text()[::-1])
+    with pytest.raises(DamagedEntry, match=r"edit.json is damaged .*; run the same bench run again"):
+        entry.checked()
+    with pytest.raises(BenchError, match="moved or removed; run the same bench run again"):
         find_edit(run, "dim", "red ball", None)
