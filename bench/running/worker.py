@@ -241,9 +241,10 @@ class Worker:
             checkpoints=checkpoints,
         )
         model = self._ready(task.base, watcher)
-        with left_alone(f"{task.method}'s erase", task.seed or 0), Meter(model.device) as meter:
+        with left_alone(f"{task.method}'s erase", task.seed or 0):
             method = build_method(chosen.registered, chosen.preset, chosen.options)
-            given = method.erase(model, concepts, context)
+            with Meter(model.device) as meter:
+                given = method.erase(model, concepts, context)
             check_edit(given, model, concepts)
         measured = meter.cost(given.cost.steps)
         elsewhere = cache.kept_seconds + checkpoints.trained_seconds
