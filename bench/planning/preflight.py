@@ -64,7 +64,7 @@ def check_evaluators(evaluators: Iterable[ChosenEvaluator]) -> None:
     from erasure_bench.evaluators.registry import build_evaluator
 
     for chosen in evaluators:
-        own = build_evaluator(chosen.name, chosen.preset, chosen.options, chosen.settings)
+        own = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
         with in_one_line(f"evaluator {chosen.name!r} cannot be prepared"):
             own.prepare()
 
