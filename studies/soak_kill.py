@@ -32,6 +32,7 @@ class Soak:
 
     def __init__(self, work: Path, seed: int) -> None:
         self.work, self.random = work, random.Random(seed)
+        self.seconds = 0.0
         self.kills = 0
         self.kills_of_life = 0
         self.most_kills = 0
@@ -39,30 +40,37 @@ class Soak:
         self.resumed = 0
         self.under_way: Counter[str] = Counter()
 
-    def undisturbed(self) -> tuple[Fingerprint, float]:
-        """A run that nobody kills, and how long it worked, not counting its start."""
+    def undisturbed(self) -> Fingerprint:
+        """A run that nobody kills."""
         process = self._start("whole")
         self._wait_for_work(process, "whole")
         started = time.monotonic()
         process.join()
         assert process.exitcode == 0, "the undisturbed run failed"
-        return fingerprint(self.work, "whole"), time.monotonic() - started
+        self.seconds = time.monotonic() - started
+        return fingerprint(self.work, "whole")
 
-    def one(self, expected: Fingerprint, seconds: float) -> None:
-        """Starts the run, or goes on with it, and kills it at a random moment, unless it ends before."""
+    def one(self, expected: Fingerprint, *, spare: bool) -> None:
+        """Starts the run, or goes on with it, and kills it at a random moment, unless it ends before.
+
+        The moment lies within as long as such a run takes, which follows what the machine is doing.
+        """
         before = finished(self.work / "killed" / "store")
         process = self._start("killed")
         self._wait_for_work(process, "killed")
-        process.join(self.random.uniform(0, 1.1 * seconds))
+        started = time.monotonic()
+        process.join(None if spare else self.random.uniform(0, self.seconds))
         if process.exitcode is None:
             self.under_way["an entry" if self._drafts() else "between two"] += 1
             process.kill()
             process.join()
             self.kills += 1
             self.kills_of_life += 1
+            self.seconds *= 1.1
             self._check(before)
             return
         assert process.exitcode == 0, f"a resumed run ended with {process.exitcode}"
+        self.seconds = max(0.5, time.monotonic() - started)
         self._check(before)
         assert fingerprint(self.work, "killed") == expected, "the resumed run has other results"
         assert list((self.work / "killed" / "store" / "tmp").iterdir()) == [], "rubbish stayed behind"
@@ -127,12 +135,10 @@ def main() -> None:
     started = time.monotonic()
     _import_libraries()
     soak = Soak(given.work, given.seed)
-    expected, seconds = soak.undisturbed()
+    expected = soak.undisturbed()
     while soak.kills < given.kills or soak.kills_of_life:
-        soak.one(expected, seconds)
+        soak.one(expected, spare=soak.kills >= given.kills)
         print(f"{soak.kills} kills, {soak.lives} runs brought to their end", file=sys.stderr, flush=True)
-        if soak.kills >= given.kills:
-            seconds = 1e6  # the last life goes to its end
     report(
         given.out / REPORT,
         "A run killed again and again",
