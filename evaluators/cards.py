@@ -4,8 +4,8 @@ import dataclasses
 import inspect
 from typing import Any, get_type_hints
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import EvaluatorCard
-from erasure_bench.prompt_suites.errors import BenchError
 
 WANTED = (
     "an evaluator is a frozen dataclass with metrics, protocol(self), prepare(self) and score(self, images), "

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pandas import DataFrame
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Pixels, Scores, ScoreSheet, by_role
 from erasure_bench.evaluators.classifier_file import SUFFIXES, FileClassifier, FileInput
 from erasure_bench.evaluators.classifier_folder import DESCRIPTION_FILE, FolderClassifier
@@ -27,9 +28,8 @@ from erasure_bench.evaluators.labelled_classifier import (
 from erasure_bench.evaluators.measuring import Failure, measure_each
 from erasure_bench.evaluators.shipped import shipped_folder
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, Prompt
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.user_paths import user_path
 
 DETAIL_COLUMNS = ("prompt_id", "image_index", "label", "head", "predicted", "predicted_probability")
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.labelled_classifier import (
@@ -21,7 +22,6 @@ from erasure_bench.evaluators.labelled_classifier import (
 from erasure_bench.evaluators.onnx_session import open_session
 from erasure_bench.evaluators.packages import required_module
 from erasure_bench.evaluators.pixel_batch import pixel_batch
-from erasure_bench.prompt_suites.errors import BenchError
 
 SUFFIXES = (".pt", ".pth", ".ts", ".torchscript", ".onnx")
 

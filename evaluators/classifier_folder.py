@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ValidationError
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.labelled_classifier import (
@@ -24,9 +25,8 @@ from erasure_bench.evaluators.labelled_classifier import (
 )
 from erasure_bench.evaluators.packages import required_module
 from erasure_bench.evaluators.pixel_batch import pixel_batch
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.meaning import PACKAGE, ROOMS
-from erasure_bench.prompt_suites.foreign.sources import code_digest
+from erasure_bench.foreign.meaning import PACKAGE, ROOMS
+from erasure_bench.foreign.sources import code_digest
 
 DESCRIPTION_FILE = "oracle.json"
 

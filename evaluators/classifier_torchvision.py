@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from erasure_bench.environment import why_offline
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.labelled_classifier import (
@@ -18,7 +19,6 @@ from erasure_bench.evaluators.labelled_classifier import (
     softmax,
 )
 from erasure_bench.evaluators.packages import required_module, version_of
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.clip_source import LOCAL, ClipSource, hub_files, pretrained_tag
 from erasure_bench.evaluators.hub import hub_file, local_folder
 from erasure_bench.evaluators.packages import required_module
-from erasure_bench.prompt_suites.errors import BenchError
 
 Precision = Literal["fp32", "fp16", "bf16"]
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.hub import local_copy
 from erasure_bench.evaluators.packages import required_module, version_of
 from erasure_bench.evaluators.shipped import shipped_folder
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.user_paths import user_path
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Evaluator, EvaluatorCard, ImageSet, Metric, Picture, Scores
 from erasure_bench.evaluators.metrics import checked_metrics
 from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
 from erasure_bench.evaluators.score_frames import MISSING, PictureName, checked_scores
+from erasure_bench.foreign.checks import Broken, Check, NotAsked, tried
+from erasure_bench.foreign.process import ProcessState, RandomStates
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.checks import Broken, Check, NotAsked, tried
-from erasure_bench.prompt_suites.foreign.process import ProcessState, RandomStates
 from erasure_bench.prompt_suites.suite import Prompt
 
 NO_SUCH_OPTION = "no_such_option"

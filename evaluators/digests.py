@@ -4,7 +4,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from erasure_bench.prompt_suites.stand_ins import refuse_stand_in
+from erasure_bench.stand_ins import refuse_stand_in
 
 
 def sha256_of(path: Path) -> str:

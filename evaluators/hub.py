@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erasure_bench.environment import why_hub_is_off
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.errors import BenchError
+from erasure_bench.user_paths import user_path
 
 
 def hub_file(repository: str, names: Sequence[str], what: str, otherwise: str) -> Path:

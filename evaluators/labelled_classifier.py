@@ -6,8 +6,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
-from erasure_bench.prompt_suites.errors import BenchError
 
 Probabilities = NDArray[np.float64]
 

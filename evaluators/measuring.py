@@ -5,8 +5,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet, Picture, Pixels
-from erasure_bench.prompt_suites.errors import BenchError
 
 Result = TypeVar("Result")
 Measure = Callable[[Sequence[Pixels]], Sequence[Result]]

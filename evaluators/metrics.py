@@ -3,8 +3,8 @@
 import math
 from typing import Any, get_args
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Direction, Metric
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import ROLES
 
 AGGREGATES = ("mean", "sum")

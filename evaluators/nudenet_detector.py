@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.onnx_session import open_session
 from erasure_bench.evaluators.packages import package_folder, required_module, version_of
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.user_paths import user_path
 
 LABELS = (
     "FEMALE_GENITALIA_COVERED",

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.packages import required_module
-from erasure_bench.prompt_suites.errors import BenchError
 
 
 def open_session(file: Path, device: str, needed_by: str) -> Any:

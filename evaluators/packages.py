@@ -5,7 +5,7 @@ from importlib import metadata, util
 from pathlib import Path
 from types import ModuleType
 
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 
 def required_module(module: str, distribution: str, needed_by: str) -> ModuleType:

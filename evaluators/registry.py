@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from erasure_bench.prompt_suites.errors import UnknownName
-from erasure_bench.prompt_suites.foreign.errors import contained
-from erasure_bench.prompt_suites.foreign.files import EVALUATOR, file_target, in_file
-from erasure_bench.prompt_suites.foreign.targets import load_target
+from erasure_bench.errors import UnknownName
+from erasure_bench.foreign.errors import contained
+from erasure_bench.foreign.files import EVALUATOR, file_target, in_file
+from erasure_bench.foreign.targets import load_target
 
 if TYPE_CHECKING:
     from erasure_bench.evaluators.base import Evaluator, EvaluatorCard

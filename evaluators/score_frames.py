@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import SCORE_COLUMNS, Metric, Scores
-from erasure_bench.prompt_suites.errors import BenchError
 
 OK, MISSING = "ok", "missing"
 STATUSES = (OK, MISSING)

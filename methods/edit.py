@@ -16,15 +16,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.foreign.targets import load_target
 from erasure_bench.methods.machinery.cost import Cost
 from erasure_bench.methods.machinery.guidances import guidances
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree, Guidance
 from erasure_bench.models.weights import swapped
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
-from erasure_bench.prompt_suites.foreign.targets import load_target
-from erasure_bench.prompt_suites.stand_ins import refuse_stand_in
+from erasure_bench.stand_ins import refuse_stand_in
 
 EDIT_FILE = "edit.json"
 WEIGHTS_FILE: Final = "weights.safetensors"

@@ -18,6 +18,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.lots import integers
@@ -33,7 +34,6 @@ from erasure_bench.methods.machinery.trajectories import trajectories
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.sampling import partly_denoised, sample_latents
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import SchedulerName
 
 ANCHOR = "anchor"

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
-from erasure_bench.prompt_suites.foreign.errors import contained, described
-from erasure_bench.prompt_suites.foreign.files import METHOD, file_target, in_file
-from erasure_bench.prompt_suites.foreign.targets import load_target
+from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.foreign.errors import contained, described
+from erasure_bench.foreign.files import METHOD, file_target, in_file
+from erasure_bench.foreign.targets import load_target
 
 if TYPE_CHECKING:
     from erasure_bench.methods.base import Method, MethodCard

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 _SAID = (
     "out of memory",

@@ -5,7 +5,7 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 VOCABULARY_SIZE = 49408
 MERGES_FILE = "bpe_simple_vocab_16e6.txt.gz"

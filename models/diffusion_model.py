@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self, cast
 import torch
 from torch import Tensor, nn
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.digest import weights_digest
 from erasure_bench.models.fitness import check_parts, check_pipeline, check_tokenizer, text_config
 from erasure_bench.models.headers import check_weights
@@ -20,8 +21,7 @@ from erasure_bench.models.json_files import read_json
 from erasure_bench.models.noise_schedule import noise_schedule
 from erasure_bench.models.schedulers import training_alphas_cumprod
 from erasure_bench.models.weight_files import weight_files
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.user_paths import user_path
 
 Prompts = str | Sequence[str] | Tensor
 """One prompt for all images, one prompt each, or embeddings [n, tokens, width] or [1, tokens, width]."""

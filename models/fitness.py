@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.json_files import read_json
 from erasure_bench.models.noise_schedule import NoiseSchedule, noise_schedule
 from erasure_bench.models.pipeline_files import check_kind, incomplete, missing_files
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.stand_ins import refuse_stand_in
+from erasure_bench.stand_ins import refuse_stand_in
 
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 EXTENSIONS = ("addition_embed_type", "class_embed_type", "time_cond_proj_dim", "encoder_hid_dim_type")

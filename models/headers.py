@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.names import TEXT_LEVEL
 from erasure_bench.models.checkpoints.reading import SHAPES_ONLY, read_files
 from erasure_bench.models.fitness import text_config
 from erasure_bench.models.json_files import read_json
 from erasure_bench.models.weight_files import WEIGHTS, weight_files
-from erasure_bench.prompt_suites.errors import BenchError
 
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """An autoencoder's attention as diffusers spelt it before version 0.18, which it still reads."""

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.stand_ins import refuse_stand_in
+from erasure_bench.errors import BenchError
+from erasure_bench.stand_ins import refuse_stand_in
 
 
 def read_json(path: Path) -> dict[str, Any]:

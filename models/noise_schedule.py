@@ -8,7 +8,7 @@ every copy of a model, whatever scheduler and version of diffusers it was saved 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 PREDICTIONS = ("epsilon", "v_prediction")
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")

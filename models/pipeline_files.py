@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.json_files import read_json
 from erasure_bench.models.weight_files import WEIGHTS, weight_files
-from erasure_bench.prompt_suites.errors import BenchError
 
 CONFIGS = (
     "model_index.json",

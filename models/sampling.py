@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.batches import BatchSize, is_out_of_memory
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree, Guidance, StepNoise
 from erasure_bench.models.noise import batch_noise, image_generator
 from erasure_bench.models.precision import wider
 from erasure_bench.models.schedulers import build_scheduler
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import SchedulerName
 
 VERSION = "2"

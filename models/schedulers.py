@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.suite import SchedulerName
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.compvis import (
     AUTOENCODER_PREFIX,
     EMA_PREFIX,
@@ -29,7 +30,6 @@ from erasure_bench.models.checkpoints.reading import Tree, flat_names, read_file
 from erasure_bench.models.clip_vocabulary import VOCABULARY_SIZE, write_tokenizer
 from erasure_bench.models.digest import file_digest
 from erasure_bench.models.fitness import check_pipeline
-from erasure_bench.prompt_suites.errors import BenchError
 
 UNET_PREFIX = UNET_PREFIXES[0]
 LAYOUT = 1

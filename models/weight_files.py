@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.json_files import read_json
-from erasure_bench.prompt_suites.errors import BenchError
 
 TRANSFORMERS_WEIGHTS = (
     "model.safetensors",

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from erasure_bench.environment import why_hub_is_off
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.models.digest import weights_digest
 from erasure_bench.models.fitness import check_pipeline
 from erasure_bench.models.pipeline_files import CONFIGS, missing_files, required_files
 from erasure_bench.models.weight_files import WEIGHTS, shard_patterns
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.user_paths import user_path
 
 if TYPE_CHECKING:
     import torch

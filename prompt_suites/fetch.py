@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from erasure_bench.environment import why_offline
+from erasure_bench.errors import BenchError
 from erasure_bench.permissions import follow_umask
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
-from erasure_bench.prompt_suites.stand_ins import stand_in
+from erasure_bench.stand_ins import stand_in
 
 UPSTREAM_VARIABLE = "BENCH_UPSTREAM"
 """Environment variable naming a mirror of raw.githubusercontent.com."""

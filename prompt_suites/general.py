@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from erasure_bench.prompt_suites.errors import UnknownName
+from erasure_bench.errors import UnknownName
 from erasure_bench.prompt_suites.fetch import UpstreamFile, locate
 from erasure_bench.prompt_suites.microworld import general as microworld
 from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.user_paths import user_path
 
 SELECTIVE_AMNESIA = UpstreamFile(
     repository="clear-nus/selective-amnesia",

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Protocol, TypeVar, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
-from erasure_bench.prompt_suites.foreign.errors import contained, described, in_one_line
+from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.foreign.errors import contained, described, in_one_line
 
 
 class _SettingsClass(Protocol):

@@ -6,8 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.user_paths import user_path
 
 if TYPE_CHECKING:
     from erasure_bench.prompt_suites.card import SuiteCard

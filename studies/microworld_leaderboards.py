@@ -20,8 +20,8 @@ from erasure_bench.bench.reporting.merging import found_cells, read_part
 from erasure_bench.bench.reporting.record import portable, read_record, write_record
 from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.storage.atomic import write_text
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.registry import suite_card, suite_names
 from studies.leaderboard_summary import summary
 from studies.running import bench_merge, bench_run

@@ -21,7 +21,7 @@ from erasure_bench.bench.planning.tasks import ScoreTask
 from erasure_bench.bench.running.worker import DETAILS_FILE
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.storage.store import Store
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.suite import ERASED_ROLES
 from studies.microworld_leaderboards import documents
 

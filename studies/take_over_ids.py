@@ -39,7 +39,7 @@ from erasure_bench.bench.running.worker import Worker
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import in_json
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 from studies.microworld_leaderboards import KEEP, reported_suites
 
 SCORES = next(name for name in KEEP if name.endswith(".parquet"))

@@ -22,8 +22,8 @@ import pandas as pd
 
 from erasure_bench.bench.planning.chosen import plain_settings
 from erasure_bench.bench.planning.config import options as parse_options
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import build_method
-from erasure_bench.prompt_suites.errors import BenchError
 from studies.leaderboard_summary import ERASED, KEPT
 from studies.running import bench_run
 

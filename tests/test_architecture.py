@@ -29,6 +29,13 @@ SUB_ROOMS = {
     "cli": {"identity", "storage", "planning", "running", "reporting", "words"},
 }
 """Along the data's way through bench/: each sub-room knows those before it."""
+GROUND = [
+    path
+    for folder in (ROOT / PACKAGE, ROOT / PACKAGE / "foreign")
+    for path in sorted(folder.glob("*.py"))
+    if path.name != "__main__.py"
+]
+"""What every room stands on: errors, the environment, other people's code."""
 FILES = [path for room in BELOW for path in sorted((ROOT / room).rglob("*.py"))]
 
 HOMES = {
@@ -78,6 +85,11 @@ def test_a_family_of_methods_knows_no_other_and_the_machinery_knows_none(path: P
     used = {name.split(".")[1] for name in imported_by(path) if name.startswith("methods.")} & families
     may = {*shared, "registry"} if own in {"registry", "machinery"} else shared
     assert used - {own} <= may
+
+
+@pytest.mark.parametrize("path", GROUND, ids=name_of)
+def test_what_lies_below_every_room_knows_none(path: Path) -> None:
+    assert {name.split(".")[0] for name in imported_by(path)} & set(BELOW) == set()
 
 
 def test_nothing_is_imported_by_the_bare_name_of_a_room() -> None:

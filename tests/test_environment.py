@@ -10,10 +10,10 @@ import pytest
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.environment import OFFLINE_VARIABLE, SEND_NOTHING, is_offline, why_offline
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.hub import hub_file
 from erasure_bench.evaluators.registry import build_evaluator
 from erasure_bench.models.zoo import resolve_model
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.fetch import UpstreamFile, locate
 
 ROOT = Path(__file__).resolve().parents[1]

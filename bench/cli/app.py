@@ -17,7 +17,7 @@ from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
 from erasure_bench.bench.cli.store_commands import store_app
 from erasure_bench.bench.cli.streams import guard_streams, stdout_trouble
 from erasure_bench.bench.words.showing import one_line
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
 TableFormat = Literal["rich", "summary", "md", "csv", "json"]

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
     from erasure_bench.bench.identity.table import Kind as Versioned
@@ -44,7 +44,7 @@ def sheet(name: str) -> Sheet:
 
     Raises UnknownName, or BenchError where a file's or a package's code cannot be loaded.
     """
-    from erasure_bench.prompt_suites.foreign.files import METHOD, in_file, kind_in_file
+    from erasure_bench.foreign.files import METHOD, in_file, kind_in_file
 
     if in_file(name):
         return _SHEETS["methods" if kind_in_file(name) is METHOD else "evaluators"](name)
@@ -130,8 +130,8 @@ def _version(kind: "Versioned", name: str, version: str) -> str:
 
 
 def _method_sheet(name: str) -> Sheet:
+    from erasure_bench.foreign.files import in_file
     from erasure_bench.methods.registry import method_card
-    from erasure_bench.prompt_suites.foreign.files import in_file
 
     card = method_card(name)
     facts = {
@@ -149,8 +149,8 @@ def _method_sheet(name: str) -> Sheet:
 def _evaluator_sheet(name: str) -> Sheet:
     from erasure_bench.evaluators.metrics import checked_metrics
     from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
-    from erasure_bench.prompt_suites.foreign.errors import in_one_line
-    from erasure_bench.prompt_suites.foreign.files import in_file
+    from erasure_bench.foreign.errors import in_one_line
+    from erasure_bench.foreign.files import in_file
 
     card = evaluator_card(name)
     called = card.name if in_file(name) else name

@@ -7,7 +7,9 @@ from erasure_bench.bench.cli.examination import Examination, said_options
 from erasure_bench.bench.planning.chosen import plain_settings, row_name
 from erasure_bench.bench.planning.config import OFFICIAL
 from erasure_bench.bench.running.libraries import quiet_libraries
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.registry import evaluator_names
+from erasure_bench.foreign.files import EVALUATOR, METHOD, Wanted, in_file, kind_in_file
 from erasure_bench.methods.base import MethodCard
 from erasure_bench.methods.machinery.contract import check_contract
 from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial
@@ -15,8 +17,6 @@ from erasure_bench.methods.registry import build_method, method_card, method_nam
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.zoo import ModelSource, resolve_model
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
-from erasure_bench.prompt_suites.foreign.files import EVALUATOR, METHOD, Wanted, in_file, kind_in_file
 from erasure_bench.prompt_suites.general import general_prompts
 from erasure_bench.prompt_suites.microworld import validation
 from erasure_bench.prompt_suites.suite import Suite

@@ -6,9 +6,9 @@ from erasure_bench.bench.cli.examination import Examination, said_options
 from erasure_bench.bench.planning.chosen import evaluator_name, missing_packages, plain_settings
 from erasure_bench.bench.planning.config import OFFICIAL
 from erasure_bench.bench.running.libraries import quiet_libraries
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.contract import Rehearsal, Trial, check_contract
 from erasure_bench.models.zoo import resolve_model
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.microworld import validation
 
 PICTURES = 6

@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 from erasure_bench.bench.running.importing import import_problems
 from erasure_bench.bench.running.versions import PACKAGES, hardware
 from erasure_bench.environment import OFFLINE_VARIABLE, is_offline, offline
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.errors import in_one_line
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.errors import in_one_line
 
 Verdict = Literal["ok", "absent", "broken", "note"]
 """`absent` can be had and is told how; `broken` is what an installation must have and makes doctor fail."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from erasure_bench.prompt_suites.foreign.checks import Check
+from erasure_bench.foreign.checks import Check
 
 
 class Examination:

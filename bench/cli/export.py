@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from erasure_bench.bench.planning.cases import slug
 from erasure_bench.bench.reporting.record import read_record
 from erasure_bench.bench.storage.store import Entry, Store
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.errors import BenchError, UnknownName
 
 
 class FoundEdit(NamedTuple):

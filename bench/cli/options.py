@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from erasure_bench.environment import go_offline
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.user_paths import user_path
 
 
 def _stay_offline(asked: bool) -> bool:

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from erasure_bench.bench.words.showing import ascii_json, in_json, one_line, shown
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 FAILED = 1
 _PLAIN_WIDTH = 100

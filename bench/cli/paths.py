@@ -5,8 +5,8 @@ from pathlib import Path
 
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.config import RunConfig
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.errors import BenchError
+from erasure_bench.user_paths import user_path
 
 STORE_VARIABLE = "BENCH_STORE"
 DEFAULT_STORE = Path(".bench") / "store"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from erasure_bench.bench.cli.options import AsJson, Store
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 FAILED = 1
 DryRun = Annotated[

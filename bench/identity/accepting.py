@@ -16,7 +16,7 @@ from typing import NamedTuple
 from erasure_bench.bench.identity.fingerprints import Fingerprints, NoLonger, NotHere, fingerprints_of
 from erasure_bench.bench.identity.table import KINDS, Accepted, Fingerprint, Kind, accepted, bound, write
 from erasure_bench.environment import go_offline
-from erasure_bench.prompt_suites.foreign.sources import code_digest
+from erasure_bench.foreign.sources import code_digest
 
 COMMAND = "python -m erasure_bench.bench.identity.accepting"
 

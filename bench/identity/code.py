@@ -1,7 +1,7 @@
 """How an id names code: by its version where the code here is the accepted one, else by its digest."""
 
 from erasure_bench.bench.identity.table import Kind, accepted, bound
-from erasure_bench.prompt_suites.foreign.sources import code_digest
+from erasure_bench.foreign.sources import code_digest
 
 
 def code_of(kind: Kind, name: str, module: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, Prompt, Suite
 
 TOGETHER = "+"

@@ -17,16 +17,16 @@ from erasure_bench.bench.identity.ids import content_id, plain
 from erasure_bench.bench.planning.config import OFFICIAL, Options
 from erasure_bench.bench.storage.memory import recall, remember
 from erasure_bench.bench.words.showing import one_line
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Metric
 from erasure_bench.evaluators.metrics import checked_metrics
 from erasure_bench.evaluators.registry import EVALUATORS, build_evaluator, evaluator_card
+from erasure_bench.foreign.errors import in_one_line
+from erasure_bench.foreign.files import absolute, file_of, in_file
+from erasure_bench.foreign.meaning import PACKAGE
+from erasure_bench.foreign.sources import code_digest, digest_of_file
 from erasure_bench.methods.registry import METHODS, build_method, method_card, method_target, parse_settings
 from erasure_bench.models.zoo import ModelSource
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.errors import in_one_line
-from erasure_bench.prompt_suites.foreign.files import absolute, file_of, in_file
-from erasure_bench.prompt_suites.foreign.meaning import PACKAGE
-from erasure_bench.prompt_suites.foreign.sources import code_digest, digest_of_file
 
 BASELINE = next(iter(METHODS))
 """The base model's own row: the first method of the registry."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.suite import MAX_SEED
 
 DTYPES = ("float32", "bfloat16", "float16")

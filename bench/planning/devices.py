@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from erasure_bench.bench.planning.config import AUTO, DEFAULT_DTYPE, RunConfig
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -22,9 +22,9 @@ from erasure_bench.bench.planning.tasks import (
     TaskKind,
 )
 from erasure_bench.bench.storage.store import Store
+from erasure_bench.errors import BenchError
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import ROLES, Prompt, Suite
 
 IMAGES_PER_TASK = 64

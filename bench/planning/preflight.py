@@ -8,10 +8,10 @@ from typing import Any
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod
 from erasure_bench.bench.storage.memory import recall, remember
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.errors import in_one_line
+from erasure_bench.foreign.sources import code_digest
 from erasure_bench.models.zoo import ModelSource
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.errors import in_one_line
-from erasure_bench.prompt_suites.foreign.sources import code_digest
 
 HEADERS = "erasure_bench.models.headers"
 USER_WEIGHTS = "erasure_bench.methods.machinery.user_weights"

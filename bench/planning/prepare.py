@@ -23,9 +23,9 @@ from erasure_bench.bench.planning.config import AUTO, OFFICIAL, Options, RunConf
 from erasure_bench.bench.planning.plan import Plan, make_plan, with_baseline
 from erasure_bench.bench.planning.preflight import check_bases, check_edits
 from erasure_bench.bench.planning.sizes import model_sizes
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.methods.registry import METHODS
 from erasure_bench.models.zoo import ModelSource, resolve_model
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.registry import load_suite
 from erasure_bench.prompt_suites.suite import Suite
 

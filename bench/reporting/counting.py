@@ -12,8 +12,8 @@ from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.evidence import CellKey
 from erasure_bench.bench.reporting.scores import RUN_SCHEMA, protocol_key
 from erasure_bench.bench.running.executor import Failure
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.score_frames import MISSING, OK, ROUNDING
-from erasure_bench.prompt_suites.errors import BenchError
 
 CELL = ["method", "concept", "seed"]
 _ONE = [*CELL, "role", "evaluator", "evaluator_protocol", "prompt_id", "image_index", "metric"]

@@ -21,8 +21,8 @@ from erasure_bench.bench.reporting.evidence import CellKey, Evidence, joined
 from erasure_bench.bench.reporting.record import cost_of, failure_of, key_of, read_record
 from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.reporting.run_file import bound
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.files import in_file
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.files import in_file
 
 _EACH_RUNS_OWN = {
     "methods",

@@ -32,7 +32,7 @@ from erasure_bench.bench.storage.atomic import locked, remove_temporaries, write
 from erasure_bench.bench.storage.damage import Say, on_stderr
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import in_csv, in_json
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.suite import ROLES, Role
 
 LEADERBOARD = "leaderboard"

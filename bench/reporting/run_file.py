@@ -20,7 +20,7 @@ from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.tasks import TaskKind
 from erasure_bench.bench.storage.manifest import file_sha256
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.suite import Role
 
 RUN = "run.json"

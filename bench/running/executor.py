@@ -13,8 +13,8 @@ from erasure_bench.bench.running.reasons import reason_of
 from erasure_bench.bench.running.worker import Watcher, Worker
 from erasure_bench.bench.storage.checkpoints import remove_finished
 from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreError
+from erasure_bench.foreign.time_limit import time_limit
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.foreign.time_limit import time_limit
 from erasure_bench.prompt_suites.suite import Role
 
 
@@ -54,6 +54,8 @@ class Outcome(NamedTuple):
 
 
 NOTHING = Outcome((), {}, 0.0, {})
+RESTARTS = 10
+"""How often a task may find what it needs damaged; the store gives up long before, someone's code may not."""
 
 
 class Reporter(Watcher, Protocol):
@@ -104,6 +106,7 @@ def execute(
     todo = tuple(task for task in unfinished(plan.cells, store) if _cause(task, broken) is None)
     done: Counter[TaskKind] = Counter(earlier.done)
     skipped: set[str] = set()
+    restarts: Counter[str] = Counter()
     failures: dict[Failure, None] = dict.fromkeys(earlier.failures)
     if not todo:
         return earlier
@@ -126,10 +129,11 @@ def execute(
                         done[task.kind] += 1
                     except StoreError:
                         raise
-                    except DamagedEntry:  # what the task needs is no longer there: from the cell's start
-                        left = list(cell.tasks)
-                        continue
                     except Exception as error:
+                        restarts[task.id] += 1
+                        if isinstance(error, DamagedEntry) and restarts[task.id] <= RESTARTS:
+                            left = list(cell.tasks)  # what the task needs is no longer there
+                            continue
                         broken[task.id] = _broken(task, error)
                         if not isinstance(task, ScoreTask):
                             worker.forget_model()

@@ -9,9 +9,9 @@ from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.planning.tasks import EraseTask, Task
 from erasure_bench.bench.storage.cache import StoreCache
 from erasure_bench.bench.storage.store import Store
+from erasure_bench.foreign.errors import contained
 from erasure_bench.methods.registry import build_method
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.foreign.errors import contained
 
 if TYPE_CHECKING:
     from erasure_bench.methods.base import EraseContext, Method, Need

@@ -6,7 +6,7 @@ from typing import Any
 
 from erasure_bench.bench.planning.tasks import EraseTask, ScoreTask, Task
 from erasure_bench.bench.words.showing import one_line
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 
 def reason_of(error: BaseException, task: Task | None = None) -> str:

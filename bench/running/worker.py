@@ -21,13 +21,13 @@ from erasure_bench.bench.storage.cache import StoreCache
 from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS, StoreCheckpoints
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import one_line
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Evaluator, ImageSet
 from erasure_bench.evaluators.score_frames import checked_scores
+from erasure_bench.foreign.errors import in_one_line
+from erasure_bench.foreign.meaning import PACKAGE
+from erasure_bench.foreign.process import LeftBehind, left_alone
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.errors import in_one_line
-from erasure_bench.prompt_suites.foreign.meaning import PACKAGE
-from erasure_bench.prompt_suites.foreign.process import LeftBehind, left_alone
 
 if TYPE_CHECKING:
     from erasure_bench.methods.edit import Edit

@@ -36,7 +36,7 @@ from erasure_bench.bench.storage.manifest import (
     seal,
 )
 from erasure_bench.bench.storage.session import Session, remove_if_dead, sessions
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 EntryKind = Literal["erase", "generate", "score", "cache"]
 """What the store holds: results of tasks, and what edits share."""

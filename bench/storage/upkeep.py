@@ -14,7 +14,7 @@ from erasure_bench.bench.storage.manifest import Flaw, check_entry, check_sizes,
 from erasure_bench.bench.storage.memory import is_whole
 from erasure_bench.bench.storage.session import is_dead, remove_if_dead, sessions
 from erasure_bench.bench.storage.store import DAMAGED, KINDS, TMP, EntryKind, Store
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 NOTES = ("settings", "paces")
 """Folders of remembered facts (`storage.memory`)."""

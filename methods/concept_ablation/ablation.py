@@ -22,6 +22,7 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Generator, Tensor
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.concept_ablation.augmentation import augment, mirrored
 from erasure_bench.methods.concept_ablation.data import overlaps, prompt_pairs
@@ -42,7 +43,6 @@ from erasure_bench.methods.machinery.parameters import ParameterGroup
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import SchedulerName
 
 T = TypeVar("T")

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.concept_ablation.recipes import RecipeBook
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 
 
 class PromptPair(NamedTuple):

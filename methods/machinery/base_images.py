@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, Need, Preparation
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree
 from erasure_bench.models.sampling import ImageRequest, Pixels, sample
 from erasure_bench.models.seeds import image_seed
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import SchedulerName
 
 VERSION = "2"

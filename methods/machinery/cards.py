@@ -4,8 +4,8 @@ import dataclasses
 import inspect
 from typing import Any, get_type_hints
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import MethodCard
-from erasure_bench.prompt_suites.errors import BenchError
 
 WANTED = "a method is a frozen dataclass with erase(self, model, concepts, context), or a MethodCard of one"
 

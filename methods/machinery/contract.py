@@ -9,6 +9,8 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.checks import Broken, Check, NotAsked, tried
 from erasure_bench.methods.base import Method
 from erasure_bench.methods.edit import Edit, check_edit
 from erasure_bench.methods.machinery.interruption import Interrupting, Interruption
@@ -17,8 +19,6 @@ from erasure_bench.methods.machinery.traces import some
 from erasure_bench.methods.machinery.training import NotResumable
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.weights import changed_tensors
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.checks import Broken, Check, NotAsked, tried
 
 NO_SUCH_SETTING = "no_such_setting"
 

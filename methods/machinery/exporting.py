@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.edit import Edit
 from erasure_bench.models.checkpoints.exporting import ExportFormat, export_weights
 from erasure_bench.models.digest import weights_digest
-from erasure_bench.prompt_suites.errors import BenchError
 
 
 def export_edit(

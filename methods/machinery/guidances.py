@@ -6,7 +6,7 @@ make every edit a different one.
 
 from importlib.metadata import entry_points
 
-from erasure_bench.prompt_suites.foreign.files import defined_in, imported_files
+from erasure_bench.foreign.files import defined_in, imported_files
 
 GUIDANCES: dict[str, str] = {
     "classifier-free": "erasure_bench.models.guidance:ClassifierFree",

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.errors import BenchError, UnknownName
 
 UNetGroup = Literal["xattn", "xattn-strict", "crossattn", "attn", "u", "all", "noxattn", "full"]
 """Groups of the UNet's parameters, named after the papers' own settings, by diffusers' module names:

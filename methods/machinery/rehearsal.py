@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from erasure_bench.foreign.process import ProcessState, RandomStates, left_alone, seed_all
 from erasure_bench.methods.base import (
     Cache,
     Checkpoints,
@@ -27,7 +28,6 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree, Guidance
 from erasure_bench.models.sampling import sample_latents
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.foreign.process import ProcessState, RandomStates, left_alone, seed_all
 
 OTHER_GLOBAL_SEED = 12345
 PICTURE_SEED = 1

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from erasure_bench.foreign.rooms import MODULE_PREFIX
 from erasure_bench.models.diffusion_model import DiffusionModel
-from erasure_bench.prompt_suites.foreign.rooms import MODULE_PREFIX
 
 PROBE = "a photo of a cat"
 """What the probe asks for where nobody says."""

@@ -9,12 +9,12 @@ from typing import Any, Literal, Required, Self, TypedDict, Unpack
 import torch
 from torch import Tensor, nn
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, Progress
 from erasure_bench.methods.machinery.cost import Cost, Meter
 from erasure_bench.methods.machinery.parameters import ParameterGroup, select
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.precision import wider
-from erasure_bench.prompt_suites.errors import BenchError
 
 OptimiserName = Literal["adam", "adamw"]
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import FiniteFloat
 from torch import Tensor
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.edit import Edit, new_edit
 from erasure_bench.models.checkpoints.checkpoint import Checkpoint, check_checkpoint, read_checkpoint
 from erasure_bench.models.checkpoints.contents import Contents, WeightsChoice
@@ -19,7 +20,6 @@ from erasure_bench.models.checkpoints.files import checkpoint_files
 from erasure_bench.models.checkpoints.fitting import fitted, refuse_choice, refuse_scale
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 
 VERSION = "1"
 """Names what this makes: another one is due where that changes (`bench.identity`)."""

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Generator, Tensor
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.base_images import Drawing, pictures_needed
@@ -38,7 +39,6 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.generative import DiffusionGenerative, GenerativeModel
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import SchedulerName
 
 CONCEPT = "concept"

@@ -28,10 +28,10 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import Checkpoints, NoCheckpoints
 from erasure_bench.models.diffusion_model import wide
 from erasure_bench.models.generative import Condition, GenerativeModel
-from erasure_bench.prompt_suites.errors import BenchError
 
 NO_CHECKPOINTS = NoCheckpoints()
 SUM = "fisher"

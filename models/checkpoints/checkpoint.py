@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 from torch import Tensor
 
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.models.checkpoints.compvis import COMPVIS
 from erasure_bench.models.checkpoints.contents import Contents, Format, Source, Target, WeightsChoice, some
 from erasure_bench.models.checkpoints.files import CheckpointFiles, checkpoint_files, digest_of
@@ -16,7 +17,6 @@ from erasure_bench.models.checkpoints.names import extents
 from erasure_bench.models.checkpoints.reading import SHAPES_ONLY, flat_names, read_files
 from erasure_bench.models.checkpoints.state_dicts import DELTA, MODULES, STATE_DICT, read_part
 from erasure_bench.models.json_files import read_json
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 FORMATS: tuple[Format, ...] = (DELTA, MODULES, LORA, COMPVIS, STATE_DICT)
 """Kinds of files; the first that matches is taken."""

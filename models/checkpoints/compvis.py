@@ -10,6 +10,7 @@ from itertools import count
 
 from torch import Tensor
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.contents import (
     Contents,
     Format,
@@ -22,7 +23,6 @@ from erasure_bench.models.checkpoints.contents import (
 from erasure_bench.models.checkpoints.fitting import refuse_unknown
 from erasure_bench.models.checkpoints.names import BUFFERS, TEXT_LEVEL, extents
 from erasure_bench.models.checkpoints.reading import Tree
-from erasure_bench.prompt_suites.errors import BenchError
 
 UNET_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
 EMA_PREFIX = "model_ema."

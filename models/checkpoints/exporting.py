@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.models.checkpoints.contents import Contents
 from erasure_bench.models.checkpoints.fitting import fitted
 from erasure_bench.models.checkpoints.names import TEXT_LEVEL
@@ -23,7 +24,6 @@ from erasure_bench.models.json_files import read_json
 from erasure_bench.models.pipeline_files import incomplete, missing_files
 from erasure_bench.models.weight_files import WEIGHTS, WeightFiles, weight_files
 from erasure_bench.permissions import follow_umask
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
 """What is written:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.digest import file_digest, files_digest
 from erasure_bench.models.json_files import read_json
 from erasure_bench.models.pipeline_files import check_kind
 from erasure_bench.models.weight_files import INDEX_SUFFIX, WEIGHTS, is_index, shards, weight_files
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.user_paths import user_path
 
 CheckpointKind = Literal["file", "pipeline", "unet", "text_encoder", "adapter", "edit"]
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.contents import Contents, WeightsChoice, how_many, some
-from erasure_bench.prompt_suites.errors import BenchError
 
 FOREIGN: dict[str, str] = {
     "conditioner.embedders.": "a Stable Diffusion XL checkpoint",

@@ -18,6 +18,7 @@ import torch
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 from torch import Tensor
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.compvis import compvis_names
 from erasure_bench.models.checkpoints.contents import Contents, Format, Source, Target, is_flat, some
 from erasure_bench.models.checkpoints.fitting import refuse_unknown
@@ -25,7 +26,6 @@ from erasure_bench.models.checkpoints.names import full_name
 from erasure_bench.models.checkpoints.reading import Tree
 from erasure_bench.models.checkpoints.state_dicts import PARTS
 from erasure_bench.models.diffusion_model import wide
-from erasure_bench.prompt_suites.errors import BenchError
 
 # …to_q.lora_A.weight, .lora_B.default.weight (PEFT); .lora.up.weight, .lora_linear_layer.down.weight
 # (diffusers); .lora_down.weight (kohya); …attn1.processor.to_q_lora.down.weight (diffusers' first).

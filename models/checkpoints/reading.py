@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.stand_ins import refuse_stand_in
+from erasure_bench.errors import BenchError
+from erasure_bench.stand_ins import refuse_stand_in
 
 Tree = Mapping[str, Any]
 """A file's tensors by name; a value is a Tensor or such a mapping again."""

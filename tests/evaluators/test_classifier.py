@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from pandas import DataFrame
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet
 from erasure_bench.evaluators.classifier import ClassProbability
 from erasure_bench.evaluators.labelled_classifier import LabelPlace, entropy, place_of
-from erasure_bench.prompt_suites.errors import BenchError
 
 torch = pytest.importorskip("torch")
 

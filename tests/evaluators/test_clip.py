@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet
 from erasure_bench.evaluators.clip import ClipAlignment
 from erasure_bench.evaluators.clip_model import _as_trained, _weights_file, load_clip
 from erasure_bench.evaluators.clip_source import clip_source
 from erasure_bench.evaluators.registry import build_evaluator
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 
 open_clip = pytest.importorskip("open_clip")
 MakeImages = Callable[..., ImageSet]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.clip_model import ClipModel, _as_trained, load_clip
 from erasure_bench.evaluators.clip_source import ClipSource, clip_source
-from erasure_bench.prompt_suites.errors import BenchError
 
 open_clip = pytest.importorskip("open_clip")
 torch = pytest.importorskip("torch")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import SCORE_COLUMNS, ImageSet
 from erasure_bench.evaluators.registry import (
     ENTRY_POINTS,
@@ -19,7 +20,6 @@ from erasure_bench.evaluators.registry import (
     evaluator_card,
     evaluator_names,
 )
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import ROLES
 
 ROLES_AND_LABELS = (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.registry import build_evaluator
-from erasure_bench.prompt_suites.errors import BenchError
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
 

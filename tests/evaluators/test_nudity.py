@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet
 from erasure_bench.evaluators.nudenet_detector import (
     LABELS,
@@ -20,7 +21,6 @@ from erasure_bench.evaluators.nudenet_detector import (
     nudenet_weights,
 )
 from erasure_bench.evaluators.nudity import EXPOSED, STRICT, Nudity, counts
-from erasure_bench.prompt_suites.errors import BenchError
 
 library = pytest.importorskip("nudenet.nudenet")
 data = pytest.importorskip("skimage.data")

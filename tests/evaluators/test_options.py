@@ -8,8 +8,8 @@ from typing import Literal
 
 import pytest
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.registry import build_evaluator
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.options import build_from_options
 
 

@@ -6,13 +6,13 @@ import json
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import Edit, applied
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.guidance import ClassifierFree, Guided
 from erasure_bench.models.weights import changed_tensors, snapshot
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat")
 FAST = {"steps": "2", "denoise_steps": "2", "scheduler": "ddim", "learning_rate": "1e-3"}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import applied
 from erasure_bench.methods.esd import ESD, Lesson, away_from, eta_from_negative_guidance, losses
@@ -16,7 +17,6 @@ from erasure_bench.methods.registry import build_method
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.sampling import partly_denoised, sample_latents
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat", "angry cat"), anchor="cat")
 DOG = Concept(name="dog", kind="instance", targets=("dog",), anchor="animal")

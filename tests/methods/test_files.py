@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.files import absolute, in_file
+from erasure_bench.foreign.targets import load_target
 from erasure_bench.methods.registry import build_method, method_card, method_target
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.files import absolute, in_file
-from erasure_bench.prompt_suites.foreign.targets import load_target
 
 METHOD = '''"""A method."""
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.targets import load_target
 from erasure_bench.methods import registry
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import Edit
@@ -12,8 +14,6 @@ from erasure_bench.methods.machinery import guidances
 from erasure_bench.methods.machinery.guidances import GUIDANCES
 from erasure_bench.methods.registry import METHODS, build_method, method_card, method_names
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.targets import load_target
 
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "pydantic")
 

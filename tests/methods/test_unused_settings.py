@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import Edit
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import StepNoise
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat", neighbours=("tabby cat",))
 GENERAL = ("a tree", "a red boat")

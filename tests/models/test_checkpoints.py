@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models import digest
 from erasure_bench.models.checkpoints.checkpoint import check_checkpoint, read_checkpoint
 from erasure_bench.models.checkpoints.files import checkpoint_digest
-from erasure_bench.prompt_suites.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = "down_blocks.0.attentions.0.transformer_blocks.0.attn2"

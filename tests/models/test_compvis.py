@@ -11,10 +11,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.checkpoint import read_checkpoint
 from erasure_bench.models.checkpoints.compvis import COMPVIS, compvis_names, ema_name
 from erasure_bench.models.checkpoints.contents import Source, Target
-from erasure_bench.prompt_suites.errors import BenchError
 
 SD_1_4 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
 SD_2_1 = {

@@ -8,8 +8,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.diffusion_model import DiffusionModel
-from erasure_bench.prompt_suites.errors import BenchError
 
 PROMPTS = ["a cat", "a dog that is far too long for the sixteen tokens of this model", ""]
 

@@ -11,13 +11,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.checkpoint import read_checkpoint
 from erasure_bench.models.checkpoints.exporting import export_weights
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.noise import image_noise
 from erasure_bench.models.sampling import sample_latents
 from erasure_bench.models.weights import swapped
-from erasure_bench.prompt_suites.errors import BenchError
 
 TOLERANCE = 1e-4
 PROMPTS, SEEDS, STEPS = ["a cat", "a dog"], [11, 12], 5

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.fitness import check_pipeline, text_length, vocabulary_size
 from erasure_bench.models.headers import check_weights, model_shapes
-from erasure_bench.prompt_suites.errors import BenchError
 
 SCHEDULER, TOKENIZER = "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"
 UNET, VAE, TEXT = "unet/config.json", "vae/config.json", "text_encoder/config.json"

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.checkpoint import read_checkpoint
 from erasure_bench.models.weights import swapped
-from erasure_bench.prompt_suites.errors import BenchError
 
 LINEAR = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
 OUT = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0"

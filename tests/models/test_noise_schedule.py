@@ -8,9 +8,9 @@ import diffusers
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.noise_schedule import DEFAULTS, PROTOCOL, SCHEDULER_CLASSES, noise_schedule
 from erasure_bench.models.schedulers import build_scheduler, training_alphas_cumprod
-from erasure_bench.prompt_suites.errors import BenchError
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 

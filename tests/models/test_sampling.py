@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler, StableDiffusionPipeline
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.batches import BatchSize, DoesNotFit
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import Guided, StepNoise
@@ -17,7 +18,6 @@ from erasure_bench.models.noise import image_noise
 from erasure_bench.models.sampling import ImageRequest, partly_denoised, sample, sample_latents
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.models.zoo import BUILT_IN
-from erasure_bench.prompt_suites.errors import BenchError
 
 TOLERANCE = 1e-4
 STEPS = 6

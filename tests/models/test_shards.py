@@ -9,6 +9,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.checkpoint import read_checkpoint
 from erasure_bench.models.checkpoints.exporting import export_weights
 from erasure_bench.models.checkpoints.files import checkpoint_digest
@@ -16,7 +17,6 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.digest import weights_digest
 from erasure_bench.models.pipeline_files import missing_files
 from erasure_bench.models.weight_files import weight_files
-from erasure_bench.prompt_suites.errors import BenchError
 
 UNET, TEXT = "diffusion_pytorch_model", "model"
 

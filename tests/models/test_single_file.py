@@ -9,11 +9,11 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.compvis import compvis_names, ema_name
 from erasure_bench.models.clip_vocabulary import VOCABULARY_SIZE, write_tokenizer
 from erasure_bench.models.digest import weights_digest
 from erasure_bench.models.zoo import load_model, resolve_model
-from erasure_bench.prompt_suites.errors import BenchError
 
 UNET, TEXT, AUTOENCODER = "model.diffusion_model.", "cond_stage_model.transformer.", "first_stage_model."
 WIDTH = 64

@@ -8,10 +8,10 @@ import time
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models import digest
 from erasure_bench.models.digest import digest_cache, file_digest, weights_digest
 from erasure_bench.models.weights import changed_tensors, snapshot, swapped
-from erasure_bench.prompt_suites.errors import BenchError
 
 
 def bits(tensors):

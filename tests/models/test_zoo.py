@@ -10,10 +10,10 @@ import huggingface_hub.constants
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.models import zoo
 from erasure_bench.models.digest import weights_digest
 from erasure_bench.models.zoo import ZOO, load_model, local_copy, resolve_model
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 
 
 @pytest.fixture(autouse=True)

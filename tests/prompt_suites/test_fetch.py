@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.fetch import UPSTREAM_VARIABLE, UpstreamFile, locate
 
 CONTENT = b"prompt,seed\na kite,7\n"

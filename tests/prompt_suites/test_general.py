@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.models.zoo import ZOO
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.general import LISTS, SELECTIVE_AMNESIA, general_prompts
 from erasure_bench.prompt_suites.microworld import vocabulary as words
 from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.i2p import CARD, FILES, N_ROWS, Row
 from erasure_bench.prompt_suites.i2p_left_out import STRONG, WEAK
 from erasure_bench.prompt_suites.registry import load_suite

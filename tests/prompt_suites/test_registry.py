@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names
 from erasure_bench.prompt_suites.suite import Prompt, Protocol, Suite
 

@@ -13,7 +13,7 @@ from pandas import DataFrame
 
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.record import read_record, write_record
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 from studies import microworld_leaderboards
 from studies.take_over_ids import Differs, compared, named_cells, sampled, take_over, taken_over
 

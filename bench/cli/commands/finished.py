@@ -16,7 +16,7 @@ from erasure_bench.bench.cli.output import (
 )
 from erasure_bench.bench.cli.paths import find_run, store_folder
 from erasure_bench.bench.planning.config import names
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
+from erasure_bench.errors import BenchError, UnknownName
 
 
 def print_table(run: str, form: str, concepts_asked: str | None) -> int:

@@ -13,9 +13,9 @@ from erasure_bench.bench.identity.fingerprints.inputs import CONCEPTS
 from erasure_bench.bench.identity.fingerprints.numbers import sketch
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.identity.table import Numbers
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet, Picture
 from erasure_bench.evaluators.registry import evaluator_card
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.suite import ROLES, Prompt
 
 PICTURES = 16

@@ -14,10 +14,10 @@ from erasure_bench.bench.identity.fingerprints.inputs import CONCEPTS, GENERAL_P
 from erasure_bench.bench.identity.fingerprints.numbers import sketch
 from erasure_bench.bench.identity.ids import content_id, plain
 from erasure_bench.bench.identity.table import Numbers
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.registry import method_card
 from erasure_bench.models.guidance import Guidance, StepNoise
-from erasure_bench.prompt_suites.errors import BenchError
 
 DTYPES = {"float32": CONCEPTS, "bfloat16": CONCEPTS[:1]}
 """In which dtypes a model edits which concepts here; float16 on a processor is no path that anyone takes."""

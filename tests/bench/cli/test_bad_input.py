@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from erasure_bench.bench.cli.app import run_command
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.errors import BenchError
+from erasure_bench.user_paths import user_path
 
 Captured = pytest.CaptureFixture[str]
 RUN = ["run", "--suite", "microworld-instances", "--concepts", "grumpy-cat"]

@@ -17,8 +17,8 @@ from erasure_bench.bench.planning.config import named_options, parse_config
 from erasure_bench.bench.planning.tasks import GenerateTask
 from erasure_bench.bench.running.worker import Watcher, Worker
 from erasure_bench.bench.storage.store import Store
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS
-from erasure_bench.prompt_suites.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[3]
 SUITE = "microworld-instances"

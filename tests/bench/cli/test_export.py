@@ -15,8 +15,8 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.tasks import EraseTask
 from erasure_bench.bench.reporting.record import read_record, write_record
 from erasure_bench.bench.storage.store import DamagedEntry, Store
+from erasure_bench.errors import BenchError
 from erasure_bench.permissions import follow_umask
-from erasure_bench.prompt_suites.errors import BenchError
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.planning.chosen import check_unchanged, choose_evaluator
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.contract import CHECKS
-from erasure_bench.prompt_suites.errors import BenchError
 
 EVALUATORS = '''
 import random

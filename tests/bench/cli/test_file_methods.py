@@ -8,9 +8,9 @@ import pytest
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.planning.chosen import ChosenMethod, check_unchanged, choose_method, row_name
 from erasure_bench.bench.planning.tasks import EraseTask
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign import sources
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign import sources
 
 METHOD = """
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from erasure_bench.bench.identity.code import code_of, code_of_maker, code_of_pa
 from erasure_bench.bench.identity.fingerprints import Fingerprints, NoLonger, NotHere
 from erasure_bench.bench.identity.fingerprints.numbers import same, sketch, tolerance_of
 from erasure_bench.bench.identity.table import KINDS, Accepted, accepted, bound, write
-from erasure_bench.prompt_suites.foreign.sources import code_digest
+from erasure_bench.foreign.sources import code_digest
 
 NOTHING: frozenset[str] = frozenset()
 

@@ -6,7 +6,7 @@ import pytest
 
 from erasure_bench.bench.planning.cases import pick_cases
 from erasure_bench.bench.planning.config import RunConfig
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from erasure_bench.bench.planning.config import names, parse_config
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 
 def test_a_comma_in_parentheses_belongs_to_the_name() -> None:

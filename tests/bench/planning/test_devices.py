@@ -9,7 +9,7 @@ import torch
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.planning.config import parse_config
 from erasure_bench.bench.planning.devices import available_devices, check_devices, check_dtype, pick_device
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 GPU = torch.accelerator.is_available()
 

@@ -174,6 +174,6 @@ def test_a_model_to_be_like_that_is_none(tmp_path, capsys):
 
 def test_the_module_names_what_it_rests_on():
     """What is remembered is forgotten when the code that found it changes."""
-    from erasure_bench.prompt_suites.foreign.sources import code_digest
+    from erasure_bench.foreign.sources import code_digest
 
     assert code_digest(preflight.HEADERS) and code_digest(preflight.USER_WEIGHTS)

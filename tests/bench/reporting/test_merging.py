@@ -16,7 +16,7 @@ from erasure_bench.bench.reporting.record import portable
 from erasure_bench.bench.reporting.results import gather, write_results
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import in_json
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 
 def config(*seeds: int, **more: object) -> RunConfig:

@@ -18,7 +18,7 @@ from erasure_bench.bench.reporting.record import read_record, write_record
 from erasure_bench.bench.reporting.results import write_results
 from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.storage.store import Store
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 RESULTS = ("leaderboard.json", "leaderboard.csv", "leaderboard.md")
 

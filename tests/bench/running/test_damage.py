@@ -11,7 +11,7 @@ import pytest
 
 from erasure_bench.bench.reporting.completing import complete
 from erasure_bench.bench.running.progress import Quiet
-from erasure_bench.bench.storage.store import KINDS, Store, StoreError
+from erasure_bench.bench.storage.store import KINDS, DamagedEntry, Store, StoreError
 
 TABLES = ("leaderboard.json", "leaderboard.csv", "leaderboard.md", "scores.parquet", "images.png")
 
@@ -156,3 +156,20 @@ def test_a_disk_that_keeps_nothing_ends_the_run_with_one_line(fake: ModuleType, 
     worker.break_on = Vandal(tmp_path / "store", "erase", "generate", times=100)
     with pytest.raises(StoreError, match="made anew 3 times and is damaged again"):
         complete(fake.tiny_plan(), worker, store, Quiet)
+
+
+def test_someones_code_that_cries_damage_fails_by_name_and_does_not_go_on_for_ever(
+    fake: ModuleType, tmp_path: Path
+) -> None:
+    def cry(task: Any) -> bool:
+        if task.kind == "score":
+            raise DamagedEntry("not so")
+        return False
+
+    plan = fake.tiny_plan(suite=fake.tiny_suite(prompts=1, images_per_prompt=1))
+    worker = fake.FakeWorker(Store(tmp_path / "store", lambda line: None))
+    worker.break_on = cry
+    outcome, _ = fake.run(plan, tmp_path / "store", tmp_path / "out", worker)
+
+    assert {failure.stage for failure in outcome.failures} == {"score"}
+    assert all("not so" in failure.reason for failure in outcome.failures)

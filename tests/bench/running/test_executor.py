@@ -15,7 +15,7 @@ from erasure_bench.bench.running.executor import Reporter, execute
 from erasure_bench.bench.running.progress import LiveProgress, Quiet, clock
 from erasure_bench.bench.running.reasons import reason_of
 from erasure_bench.bench.storage.store import Store, StoreError
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 
 def broken_run(fake: ModuleType, tmp_path: Path, break_on: Any) -> tuple[Any, dict[str, Any], Any]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.concept_ablation.ablation import ConceptAblation
 from erasure_bench.methods.concept_ablation.augmentation import CLOSE, SMALL
@@ -17,7 +18,6 @@ from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 
 PROMPTS = ("a cat", "cat at sea", "the cat", "2 cats")
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat", anchor_prompts=PROMPTS)

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.machinery.contract import CHECKS, check_contract
 from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial
 from erasure_bench.methods.registry import METHODS, build_method, method_card
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat", neighbours=("tabby cat",))
 DOG = Concept(name="dog", kind="instance", targets=("pirate dog",), anchor="dog")

@@ -24,7 +24,7 @@ from erasure_bench.methods.machinery.cost import Cost
 from erasure_bench.methods.machinery.training import FineTune
 from erasure_bench.methods.edit import Edit, new_edit
 from erasure_bench.models.guidance import Guided
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 NAME = "unet.conv_out.weight"
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.machinery.parameters import ParameterGroup, select
-from erasure_bench.prompt_suites.errors import BenchError
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from erasure_bench.bench.running.worker import _state_of
+from erasure_bench.foreign.files import METHOD, file_target
+from erasure_bench.foreign.process import LeftBehind
 from erasure_bench.methods.machinery.traces import ModelState, checksum, patches
 from erasure_bench.models.diffusion_model import DiffusionModel
-from erasure_bench.prompt_suites.foreign.files import METHOD, file_target
-from erasure_bench.prompt_suites.foreign.process import LeftBehind
 
 
 @given(st.integers(0, 199), st.integers(0, 31), st.sampled_from([torch.float32, torch.float16, torch.int64]))

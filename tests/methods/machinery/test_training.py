@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, Progress
 from erasure_bench.methods.machinery.interruption import Interrupting, Interruption
 from erasure_bench.methods.machinery.parameters import select
@@ -14,7 +15,6 @@ from erasure_bench.methods.registry import build_method
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.weights import changed_tensors, snapshot
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 
 
 def tuned(model, **settings):

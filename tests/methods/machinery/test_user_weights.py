@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import Edit, applied
 from erasure_bench.methods.machinery.exporting import export_edit
@@ -13,7 +14,6 @@ from erasure_bench.methods.machinery.user_weights import read_user_edit
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.weights import changed_tensors, snapshot
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat")
 CHANGED = "unet.conv_in.bias"

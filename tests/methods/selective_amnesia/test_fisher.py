@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.machinery.interruption import Interrupting, Interruption
 from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.methods.selective_amnesia.fisher import (
@@ -17,7 +18,6 @@ from erasure_bench.methods.selective_amnesia.fisher import (
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.generative import DiffusionGenerative
 from erasure_bench.models.weights import changed_tensors, snapshot
-from erasure_bench.prompt_suites.errors import BenchError
 
 SIZE, CLASSES = 4, 2
 

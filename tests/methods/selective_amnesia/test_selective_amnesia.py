@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.edit import applied
 from erasure_bench.methods.machinery.base_images import Drawing, as_floats, base_images
@@ -20,7 +21,6 @@ from erasure_bench.methods.selective_amnesia.general_set import silent_on
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.generative import DiffusionGenerative
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.errors import BenchError
 from erasure_bench.prompt_suites.general import general_prompts
 from erasure_bench.prompt_suites.microworld import vocabulary as words
 from erasure_bench.prompt_suites.registry import load_suite

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 AGAIN_SECONDS = 5.0
 """After so long the work is interrupted once more, in case someone's `except:` has caught the first."""

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import erasure_bench
+from erasure_bench.foreign.files import METHOD, file_target
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import check_concepts
 from erasure_bench.models import guidance
-from erasure_bench.prompt_suites.foreign.files import METHOD, file_target
 
 FILE = """
 import models.guidance
@@ -72,7 +72,5 @@ def test_a_folder_without_our_module_in_it_does_not_hide_ours(tmp_path: Path) ->
 def test_a_mistake_in_a_bare_name_is_an_import_error(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("import methods.nowhere_at_all\n")
-    with pytest.raises(
-        erasure_bench.prompt_suites.errors.BenchError, match="No module named 'erasure_bench.methods.nowh"
-    ):
+    with pytest.raises(erasure_bench.errors.BenchError, match="No module named 'erasure_bench.methods.nowh"):
         file_target(f"{path}:Mine", METHOD)

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 import erasure_bench.models.sampling
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.errors import TriedToExit
-from erasure_bench.prompt_suites.foreign.files import METHOD, file_target
-from erasure_bench.prompt_suites.foreign.process import LeftBehind, ProcessState, RandomStates, left_alone
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.errors import TriedToExit
+from erasure_bench.foreign.files import METHOD, file_target
+from erasure_bench.foreign.process import LeftBehind, ProcessState, RandomStates, left_alone
 
 
 def patch(owner: Any, name: str) -> None:
@@ -72,7 +72,7 @@ def test_it_is_put_back_after_an_error_too_and_the_error_comes_first() -> None:
 def test_an_import_for_which_torch_wraps_its_own_functions_is_no_change() -> None:
     code = (
         "import torch\n"
-        "from erasure_bench.prompt_suites.foreign.process import left_alone\n"
+        "from erasure_bench.foreign.process import left_alone\n"
         "before = torch.manual_seed\n"
         "with left_alone('an import'):\n"
         "    import torch._dynamo\n"

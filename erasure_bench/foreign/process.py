@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.errors import contained
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.errors import contained
 
 UNKNOWN = object()
 """Of a switch whose value in a fresh process is not always the same."""

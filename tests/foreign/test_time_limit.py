@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import pytest
 
-from erasure_bench.prompt_suites.foreign import time_limit as limits
-from erasure_bench.prompt_suites.foreign.errors import contained
-from erasure_bench.prompt_suites.foreign.time_limit import TookTooLong, time_limit
+from erasure_bench.foreign import time_limit as limits
+from erasure_bench.foreign.errors import contained
+from erasure_bench.foreign.time_limit import TookTooLong, time_limit
 
 
 def test_work_within_its_limit_is_left_alone() -> None:
@@ -105,7 +105,7 @@ def test_what_hangs_in_c_ends_the_process_with_one_line() -> None:
     """As nothing here hangs in C, the signal is blocked: it does not arrive either."""
     code = (
         "import signal, time\n"
-        "from erasure_bench.prompt_suites.foreign.time_limit import time_limit\n"
+        "from erasure_bench.foreign.time_limit import time_limit\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
         "with time_limit(0.1, 'esd-x of cat: erasing', grace=0.2):\n"
         "    time.sleep(60)\n"

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 
 def user_path(text: str | os.PathLike[str]) -> Path:

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from erasure_bench.prompt_suites.errors import BenchError, UnknownName
-from erasure_bench.prompt_suites.foreign.errors import contained, described
-from erasure_bench.prompt_suites.foreign.process import left_alone
-from erasure_bench.prompt_suites.foreign.rooms import MODULE_PREFIX, builtins_for
-from erasure_bench.prompt_suites.foreign.sources import digest_of_file
-from erasure_bench.prompt_suites.user_paths import user_path
+from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.foreign.errors import contained, described
+from erasure_bench.foreign.process import left_alone
+from erasure_bench.foreign.rooms import MODULE_PREFIX, builtins_for
+from erasure_bench.foreign.sources import digest_of_file
+from erasure_bench.user_paths import user_path
 
 SUFFIX = ".py"
 

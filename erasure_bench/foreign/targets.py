@@ -3,9 +3,9 @@
 import importlib
 from typing import Any
 
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.errors import described
-from erasure_bench.prompt_suites.foreign.process import left_alone
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.errors import described
+from erasure_bench.foreign.process import left_alone
 
 
 def load_target(target: str, what: str) -> Any:

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from erasure_bench.prompt_suites.foreign.meaning import PACKAGE, meaning
+from erasure_bench.foreign.meaning import PACKAGE, meaning
 
 MODULE_PREFIX = "user_file_"
 

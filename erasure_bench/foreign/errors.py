@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.foreign.time_limit import TimeIsUp, check_time
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.time_limit import TimeIsUp, check_time
 
 
 class TriedToExit(BenchError):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple, TypeVar
 
-from erasure_bench.prompt_suites.foreign.errors import contained, described
+from erasure_bench.foreign.errors import contained, described
 
 Verdict = Literal["ok", "failed", "skipped"]
 Subject = TypeVar("Subject")

@@ -17,9 +17,9 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import NamedTuple
 
-from erasure_bench.prompt_suites.foreign.meaning import PACKAGE, meaning, source_beside
-from erasure_bench.prompt_suites.foreign.rooms import MODULE_PREFIX
-from erasure_bench.prompt_suites.foreign.syntax import syntax_digest
+from erasure_bench.foreign.meaning import PACKAGE, meaning, source_beside
+from erasure_bench.foreign.rooms import MODULE_PREFIX
+from erasure_bench.foreign.syntax import syntax_digest
 
 FILE = "<file>"
 """A user's file itself; the modules beside it are `<file>.helper`."""

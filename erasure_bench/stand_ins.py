@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from erasure_bench.prompt_suites.errors import BenchError
+from erasure_bench.errors import BenchError
 
 LFS_START = b"version https://git-lfs.github.com/spec/"
 PAGE_STARTS = (b"<!doctype html", b"<html")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from erasure_bench.prompt_suites.errors import BenchError
-from erasure_bench.prompt_suites.stand_ins import refuse_stand_in, stand_in
+from erasure_bench.errors import BenchError
+from erasure_bench.stand_ins import refuse_stand_in, stand_in
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 3438000000\n"
 
