@@ -119,7 +119,6 @@ def _card(name: str, level: dict[str, Any], microworld: dict[str, Any], notes: s
         settings=level,
         presets={"official": {}, "microworld": microworld},
         many_concepts=True,
-        version="2",
         notes=f"{notes} {NOTES}".strip(),
     )
 

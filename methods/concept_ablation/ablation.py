@@ -366,7 +366,6 @@ MICROWORLD: dict[str, Any] = {
 def _card(name: str, objective: str, formula: str, notes: str) -> MethodCard:
     return MethodCard(
         name=name,
-        version="3",
         title=f"Concept Ablation, {name}",
         paper="Kumari et al., Ablating Concepts in Text-to-Image Diffusion Models, ICCV 2023, "
         "arXiv:2303.13516",

@@ -15,7 +15,7 @@ from erasure_bench.models.sampling import ImageRequest, Pixels, sample
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.prompt_suites.suite import SchedulerName
 
-VERSION = "2"
+VERSION = "1"
 """Names what this makes: another one is due where that changes (`bench.identity`)."""
 DRAWN = "pictures"
 
