@@ -355,7 +355,6 @@ DIFFUSERS: dict[str, Any] = {
 }
 MICROWORLD: dict[str, Any] = {
     "recipe": "microworld",
-    "trained_tokens": "all",
     "images": 48,
     "denoise_steps": 20,
     "eta": 0.0,

@@ -70,6 +70,7 @@ OTHER_VALUES: dict[str, Any] = {
     "ema_on_cpu": True,
     "retain_scale": 0.2,
     "target": "base",
+    "trained_tokens": "all",
     "momentum_decay": 0.7,
 }
 

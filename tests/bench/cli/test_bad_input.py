@@ -90,7 +90,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "weights that are a folder": ([*NUDITY, "weights=folder"], "are not a file"),
     "an option of no suite": ([*DRY, "--suite-option", "mode=native"], "no option 'mode'"),
     # places
-    "a model that is a file": ([*DRY, "--model", "./file"], "./file"),
+    "a model that is a file": ([*DRY, "--model", "./file"], "bench: file: neither a safetensors file"),
     "a model that is a folder of nothing": ([*DRY, "--model", "folder"], "folder is not a complete"),
     "a model in nobody's home": ([*DRY, "--model", "~no-such-user/x"], "~no-such-user is nobody's home"),
     "weights in nobody's home": ([*NUDITY, "weights=~no-such-user/x"], "~no-such-user is nobody's home"),
