@@ -166,7 +166,8 @@ def main() -> None:
             "then the same `bench run`: exit code 0, no traceback, and the scores (`scores.parquet`), the "
             "leaderboard's numbers, the pictures and the weights of the undamaged run to the bit, each time. "
             "What an edit cost is a time, measured anew where an edit is made anew.",
-            f"In {mended} rounds the run met the damage, said so in one line and made that entry anew. In "
+            f"In {mended} rounds the run met the damage, said so in one line and made that entry anew, "
+            "or made anew what was gone without a trace. In "
             f"the other {total - mended} it had no need to read the file, as what is made from it was there, "
             "or the byte was white space of JSON; `bench store verify` finds all that the run did not read.",
             f"The whole took {(time.monotonic() - started) / 60:.0f} minutes.",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.completing import complete
 from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.storage.store import KINDS, DamagedEntry, Store, StoreError
@@ -56,11 +57,14 @@ def files(store: Path) -> list[Path]:
 def test_the_same_command_gives_the_same_results_whatever_file_is_damaged(
     fake: ModuleType, tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = fake.tiny_plan(suite=fake.tiny_suite(prompts=1, images_per_prompt=1))
+    config = RunConfig(suite="tiny", methods=("dim",), concepts=("red ball",))
+    plan = fake.tiny_plan(config, fake.tiny_suite(prompts=1, images_per_prompt=1))
     store, out = tmp_path / "store", tmp_path / "out"
     fake.run(plan, store, tmp_path / "expected")
-    paths = [path.relative_to(store) for path in files(store)]
-    assert {path.name for path in paths} == {"manifest.json", "edit.json", "000.png", "scores.parquet"}
+    every = [path.relative_to(store) for path in files(store)]
+    of_each_kind = {(path.parts[0], path.name): path for path in every}
+    assert {name for _, name in of_each_kind} == {"manifest.json", "edit.json", "000.png", "scores.parquet"}
+    paths = every if damage is flip else list(of_each_kind.values())
     redone = 0
     for path in paths:
         damage(store / path)
