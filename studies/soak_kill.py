@@ -11,6 +11,7 @@ import importlib
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import sys
 import time
@@ -61,17 +62,19 @@ class Soak:
         started = time.monotonic()
         process.join(None if spare else self.random.uniform(0, self.seconds))
         if process.exitcode is None:
-            self.under_way["an entry" if self._drafts() else "between two"] += 1
+            self.under_way["an entry" if self._drafts(process) else "between two"] += 1
             process.kill()
             process.join()
             self.kills += 1
             self.kills_of_life += 1
             self.seconds *= 1.1
             self._check(before)
+            self._skipped(before)
             return
         assert process.exitcode == 0, f"a resumed run ended with {process.exitcode}"
         self.seconds = max(0.5, time.monotonic() - started)
         self._check(before)
+        self._skipped(before)
         assert fingerprint(self.work, "killed") == expected, "the resumed run has other results"
         assert list((self.work / "killed" / "store" / "tmp").iterdir()) == [], "rubbish stayed behind"
         self.lives += 1
@@ -92,8 +95,14 @@ class Soak:
             for name in RESULTS:
                 bound(out, record, name)
 
-    def _drafts(self) -> bool:
-        return any((self.work / "killed" / "store" / "tmp").glob("*/*"))
+    def _skipped(self, before: dict[str, bytes]) -> None:
+        """The process itself must have counted all that was finished as done."""
+        said = re.findall(r"(\d+) in the store", (self.work / "killed.log").read_text(encoding="utf-8"))
+        assert said and int(said[-1]) == len(before), f"{said[-1:]} met, {len(before)} finished"
+
+    def _drafts(self, process: ForkProcess) -> bool:
+        """Whether this process has an entry under way: killed ones' drafts lie there too."""
+        return any((self.work / "killed" / "store" / "tmp").glob(f"{process.pid}-*/*"))
 
     def _start(self, name: str) -> ForkProcess:
         process = FORK.Process(target=_bench, args=(run_words(self.work, name), self.work / f"{name}.log"))
@@ -146,16 +155,17 @@ def main() -> None:
         [
             f"The run: {METHODS} on one concept of `microworld-instances`, one prompt of each role, `clip`; "
             f"{len(expected.pictures)} pictures, {len(expected.weights)} edits with weights.",
-            f"{soak.kills} times SIGKILL at a random moment, {soak.under_way['an entry']} of them while an "
-            f"entry was being written, {soak.under_way['between two']} while it was made or between two.",
+            f"{soak.kills} times SIGKILL at a random moment, {soak.under_way['an entry']} of them with an "
+            f"entry under way, {soak.under_way['between two']} between two.",
             f"{soak.lives} runs brought to their end by starting the same command again, after up to "
             f"{soak.most_kills} kills: each has the scores (`scores.parquet`), the leaderboard's numbers, "
             "the pictures and the weights of the undisturbed run to the bit. What an edit cost is a time, "
             "its own in each run.",
             f"After each of the {soak.kills} kills every entry in its place was read whole and was what its "
             "manifest says: 0 half-written ones were visible.",
-            f"{soak.resumed} times a finished task was met by a later process: its entry was the same file "
-            "before and after, so none was done twice. Nothing was left in the store's `tmp` at the end.",
+            f"{soak.resumed} times a finished task was met by a later process: it was counted as done, and "
+            "its entry was the same file before and after: none was done twice. Nothing was left in the "
+            "store's `tmp` at the end.",
             f"The whole took {(time.monotonic() - started) / 60:.0f} minutes.",
         ],
     )
