@@ -108,10 +108,10 @@ def execute(
     skipped: set[str] = set()
     restarts: Counter[str] = Counter()
     failures: dict[Failure, None] = dict.fromkeys(earlier.failures)
-    if not todo:
-        return earlier
     store.clean()
     remove_finished(store)
+    if not todo:
+        return earlier
     reporter.begin(todo)
     try:
         worker.prepare(list(dict.fromkeys(task.evaluator for task in todo if isinstance(task, ScoreTask))))

@@ -33,6 +33,20 @@ def test_a_second_run_does_nothing_and_gives_the_same_files(fake: ModuleType, tm
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
+def test_what_a_process_left_that_was_killed_after_its_last_task_goes_with_the_next_run(
+    fake: ModuleType, tmp_path: Path
+) -> None:
+    fake.run(fake.tiny_plan(), tmp_path / "store", tmp_path / "out")
+    code = (
+        "import os, sys; from pathlib import Path; from erasure_bench.bench.storage.store import Store\n"
+        "Store(Path(sys.argv[1])).scratch(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "store")], check=False)
+    assert len(list((tmp_path / "store" / "tmp").iterdir())) == 2
+    fake.run(fake.tiny_plan(), tmp_path / "store", tmp_path / "out")
+    assert list((tmp_path / "store" / "tmp").iterdir()) == []
+
+
 def test_only_what_is_missing_is_done(fake: ModuleType, tmp_path: Path) -> None:
     store = Store(tmp_path)
     fake.run(
