@@ -126,15 +126,14 @@ class ClassProbability:
         return Scores(sheet.frame(), DataFrame(predictions, columns=list(DETAIL_COLUMNS)))
 
     def _source(self) -> ClassifierSource:
+        if shipped := shipped_folder(self.model, "oracle"):
+            return FolderClassifier(shipped, self.model)
         path = user_path(self.model)
         if path.is_dir():
             return FolderClassifier(path, self.model)
         if path.suffix in SUFFIXES:
             given = FileInput(resolution=self.resolution, mean=self.mean, std=self.std, output=self.output)
             return FileClassifier(path, user_path(self.labels) if self.labels else None, given)
-        shipped = shipped_folder(self.model, "oracle")
-        if "/" not in self.model and shipped.parent.parent.is_dir():
-            return FolderClassifier(shipped, self.model)
         name, _, tag = self.model.partition("/")
         if not tag or "/" in tag:
             raise BenchError(

@@ -58,12 +58,11 @@ def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
     those weights were trained, and is left out for open_clip's own. Raises `BenchError` for anything
     else, and for a folder or file that is not there.
     """
+    if shipped := shipped_folder(backbone, "clip"):
+        return ClipSource(folder=_complete(shipped, backbone))
     path = user_path(backbone.removeprefix(LOCAL))
     if backbone.startswith(LOCAL) or path.is_dir():
         return ClipSource(folder=_complete(path, backbone))
-    shipped = shipped_folder(backbone, "clip")
-    if "/" not in backbone and shipped.parent.parent.is_dir():
-        return ClipSource(folder=_complete(shipped, backbone))
 
     architecture, _, tag = backbone.partition("/")
     open_clip = required_module("open_clip", "open_clip_torch", "clip")

@@ -4,6 +4,7 @@ Beside the evaluators' tests because their options go through it; methods use th
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.registry import build_evaluator
 from erasure_bench.prompt_suites.options import build_from_options
+
+MODEL = "microworld"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,3 +102,17 @@ def test_an_option_that_an_evaluator_does_not_use_is_refused(
 def test_an_option_that_repeats_what_holds_anyway_is_no_mistake() -> None:
     build_evaluator("classifier", "microworld", {"output": "logits", "batch_size": "4"})
     build_evaluator("classifier", None, {"model": "some.onnx", "labels": "x.txt", "resolution": "32"})
+
+
+def test_a_built_in_name_is_not_taken_for_a_folder_that_happens_to_lie_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"clip": "backbone", "classifier": "model"}
+    elsewhere = {name: build_evaluator(name, None, {key: MODEL}) for name, key in options.items()}
+    protocols = {name: evaluator.protocol() for name, evaluator in elsewhere.items()}
+    (tmp_path / MODEL).mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name, key in options.items():
+        assert build_evaluator(name, None, {key: MODEL}).protocol() == protocols[name]
+        with pytest.raises(BenchError, match="missing"):
+            build_evaluator(name, None, {key: f"./{MODEL}"}).protocol()
