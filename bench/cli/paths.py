@@ -60,7 +60,7 @@ def find_run(name: str, file: str = "leaderboard.json") -> Path:
 
     Raises BenchError that lists the runs below `runs`.
     """
-    places = [Path(name), RUNS / name]
+    places = list(dict.fromkeys((Path(name), RUNS / name)))
     for place in places:
         if (place / file).is_file():
             return place
