@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from erasure_bench.errors import UnknownName
 from erasure_bench.foreign.errors import contained
-from erasure_bench.foreign.files import EVALUATOR, file_target, in_file
+from erasure_bench.foreign.files import file_target, in_file
 from erasure_bench.foreign.targets import load_target
+from erasure_bench.foreign.wanted import EVALUATOR
 
 if TYPE_CHECKING:
     from erasure_bench.evaluators.base import Evaluator, EvaluatorCard
@@ -51,10 +52,11 @@ def evaluator_card(name: str) -> EvaluatorCard:
     """
     what = name if in_file(name) else f"evaluator {name!r}"
     found = load_target(evaluator_target(name), what)
-    from erasure_bench.evaluators.cards import card_of
+    from erasure_bench.evaluators.base import EvaluatorCard
+    from erasure_bench.foreign.cards import card_of
 
     with contained(what):
-        return card_of(found, None if in_file(name) else name, what)
+        return card_of(found, None if in_file(name) else name, what, EVALUATOR, EvaluatorCard)
 
 
 def build_evaluator(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.foreign.errors import contained, described
-from erasure_bench.foreign.files import METHOD, file_target, in_file
+from erasure_bench.foreign.files import file_target, in_file
 from erasure_bench.foreign.targets import load_target
+from erasure_bench.foreign.wanted import METHOD
 
 if TYPE_CHECKING:
     from erasure_bench.methods.base import Method, MethodCard
@@ -72,9 +73,10 @@ def method_card(name: str) -> MethodCard:
     """
     what = name if in_file(name) else f"method {name!r}"
     found = load_target(method_target(name), what)
-    from erasure_bench.methods.machinery.cards import card_of
+    from erasure_bench.foreign.cards import card_of
+    from erasure_bench.methods.base import MethodCard
 
-    return card_of(found, None if in_file(name) else name, what)
+    return card_of(found, None if in_file(name) else name, what, METHOD, MethodCard)
 
 
 def build_method(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, str] | None = None) -> Method:

@@ -44,7 +44,8 @@ def sheet(name: str) -> Sheet:
 
     Raises UnknownName, or BenchError where a file's or a package's code cannot be loaded.
     """
-    from erasure_bench.foreign.files import METHOD, in_file, kind_in_file
+    from erasure_bench.foreign.files import in_file, kind_in_file
+    from erasure_bench.foreign.wanted import METHOD
 
     if in_file(name):
         return _SHEETS["methods" if kind_in_file(name) is METHOD else "evaluators"](name)

@@ -9,7 +9,8 @@ from erasure_bench.bench.planning.config import OFFICIAL
 from erasure_bench.bench.running.libraries import quiet_libraries
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.registry import evaluator_names
-from erasure_bench.foreign.files import EVALUATOR, METHOD, Wanted, in_file, kind_in_file
+from erasure_bench.foreign.files import in_file, kind_in_file
+from erasure_bench.foreign.wanted import EVALUATOR, METHOD, Wanted
 from erasure_bench.methods.base import MethodCard
 from erasure_bench.methods.machinery.contract import check_contract
 from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial

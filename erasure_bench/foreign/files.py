@@ -4,7 +4,6 @@ import inspect
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -15,24 +14,10 @@ from erasure_bench.foreign.errors import contained, described
 from erasure_bench.foreign.process import left_alone
 from erasure_bench.foreign.rooms import MODULE_PREFIX, builtins_for
 from erasure_bench.foreign.sources import digest_of_file
+from erasure_bench.foreign.wanted import KINDS, Wanted
 from erasure_bench.user_paths import user_path
 
 SUFFIX = ".py"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is looked for in a file: `noun` names it, `does` is the function that makes a class one of them,
-    `card` the class of cards that may stand for it."""
-
-    noun: str
-    does: str
-    card: str
-
-
-METHOD = Wanted(noun="method", does="erase", card="MethodCard")
-EVALUATOR = Wanted(noun="evaluator", does="score", card="EvaluatorCard")
-KINDS = (METHOD, EVALUATOR)
 
 
 class _Place(NamedTuple):

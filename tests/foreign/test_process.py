@@ -16,8 +16,9 @@ import torch
 import erasure_bench.models.sampling
 from erasure_bench.errors import BenchError
 from erasure_bench.foreign.errors import TriedToExit
-from erasure_bench.foreign.files import METHOD, file_target
+from erasure_bench.foreign.files import file_target
 from erasure_bench.foreign.process import LeftBehind, ProcessState, RandomStates, left_alone
+from erasure_bench.foreign.wanted import METHOD
 
 
 def patch(owner: Any, name: str) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import erasure_bench
-from erasure_bench.foreign.files import METHOD, file_target
+from erasure_bench.foreign.files import file_target
+from erasure_bench.foreign.wanted import METHOD
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import check_concepts
 from erasure_bench.models import guidance

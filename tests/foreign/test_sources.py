@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from erasure_bench.foreign import sources
-from erasure_bench.foreign.files import METHOD, file_target
+from erasure_bench.foreign.files import file_target
 from erasure_bench.foreign.sources import code_digest, digest_of_file, module_file
+from erasure_bench.foreign.wanted import METHOD
 
 
 @pytest.fixture

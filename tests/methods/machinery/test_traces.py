@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from erasure_bench.bench.running.worker import _state_of
-from erasure_bench.foreign.files import METHOD, file_target
+from erasure_bench.foreign.files import file_target
 from erasure_bench.foreign.process import LeftBehind
+from erasure_bench.foreign.wanted import METHOD
 from erasure_bench.methods.machinery.traces import ModelState, checksum, patches
 from erasure_bench.models.diffusion_model import DiffusionModel
 
