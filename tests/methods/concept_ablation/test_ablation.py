@@ -357,18 +357,18 @@ def test_embedding_gradient_equals_finite_differences_on_the_targets_tokens(tiny
 
 
 def test_the_official_mask_leaves_out_a_phrases_last_token(tiny_model):
-    """Unless it is the only one; the built-in model's preset trains all of them."""
+    """Unless it is the only one, or all of them are asked for."""
     tokenizer, name = tiny_model.tokenizer, "text_encoder.embeddings.token_embedding.weight"
     phrase = tokenizer("grumpy cat", add_special_tokens=False).input_ids
     assert len(phrase) > 1 and phrase[-1] not in phrase[:-1]
     options = {key: str(value) for key, value in TINY.items()} | {"parameters": "embedding", "steps": "1"}
     decay = {"weight_decay": "0"}
 
-    for preset, rows in (("official", phrase[:-1]), ("microworld", phrase)):
-        method = build_method("ca-model", preset, options | decay)
+    for trained, rows in (({}, phrase[:-1]), ({"trained_tokens": "all"}, phrase)):
+        method = build_method("ca-model", "official", options | decay | trained)
         changed = method.erase(tiny_model, [CAT], EraseContext()).tensors[name]
         moved = (changed != select(tiny_model.parts, "embedding")[name]).any(1).nonzero().flatten()
-        assert moved.tolist() == sorted(set(rows)), preset
+        assert moved.tolist() == sorted(set(rows)), trained
 
     embedding = tiny_model.text_encoder.get_input_embeddings().weight.requires_grad_(True)
     (single,) = tokenizer("a", add_special_tokens=False).input_ids
