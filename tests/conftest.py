@@ -1,13 +1,19 @@
 """Fixtures that several rooms use: tiny random models, and the built-in one where it is installed."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.pipeline_files import missing_files
 from erasure_bench.models.tiny import save_tiny_pipeline
 from erasure_bench.models.zoo import BUILT_IN, load_model
+
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):  # a gate says the same of the same code each time; elsewhere the search goes on
+    settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")
