@@ -5,20 +5,20 @@ run that finds everything finished does not import torch only to learn what it w
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from erasure_bench.bench.identity.code import code_of, code_of_part
 from erasure_bench.bench.identity.ids import content_id, plain
 from erasure_bench.bench.planning.config import OFFICIAL, Options
-from erasure_bench.bench.storage.memory import recall, remember
+from erasure_bench.bench.storage.memory import once
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.base import Metric
+from erasure_bench.evaluators.base import EvaluatorCard, Metric
 from erasure_bench.evaluators.metrics import checked_metrics
 from erasure_bench.evaluators.registry import EVALUATORS, build_evaluator, evaluator_card
 from erasure_bench.foreign.errors import in_one_line
@@ -27,6 +27,9 @@ from erasure_bench.foreign.meaning import PACKAGE
 from erasure_bench.foreign.sources import code_digest, digest_of_file
 from erasure_bench.methods.registry import METHODS, build_method, method_card, method_target, parse_settings
 from erasure_bench.models.zoo import ModelSource
+
+if TYPE_CHECKING:
+    from erasure_bench.methods.base import MethodCard
 
 BASELINE = next(iter(METHODS))
 """The base model's own row: the first method of the registry."""
@@ -109,10 +112,10 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
     asked = {"target": target, "preset": preset, "options": options, "code": digest}
     # The registry parses the options, so its code counts for the settings, though not for the edit.
     note = memory / f"{content_id({**asked, 'registry': code_digest(REGISTRY)})}.json"
-    remembered = recall(note)
-    if remembered is None or not remembered.keys() >= _REMEMBERED:
+
+    def resolve() -> dict[str, Any]:
         method, card = build_method(name, preset, options), method_card(name)
-        remembered = {
+        return {
             "settings_class": name if name in METHODS else type(method).__qualname__,
             "settings": plain_settings(name, method),
             "defaults": default_settings(type(method)),
@@ -120,8 +123,8 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
             "many_concepts": card.many_concepts,
             "general_prompts": card.general_prompts,
         }
-        with suppress(OSError):  # a store that cannot be written is reported where it matters
-            remember(note, remembered)
+
+    remembered = once(note, resolve, _REMEMBERED)
     return ChosenMethod(
         name=row_name(name),
         preset=preset if preset in remembered["presets"] else OFFICIAL,
@@ -142,12 +145,7 @@ def row_name(method: str) -> str:
 
     Raises BenchError where a file's method has a name of the registry.
     """
-    if not in_file(method):
-        return method
-    name = method_card(method).name
-    if name in METHODS:
-        raise BenchError(f"{method}: the name {name!r} is taken by a registered method; give it another")
-    return name
+    return _name_in_tables(method, "method", method_card, METHODS)
 
 
 def reference(source: ModelSource, memory: Path) -> ChosenMethod:
@@ -181,17 +179,21 @@ def missing_packages(name: str) -> tuple[str, ...]:
 
 
 def evaluator_name(evaluator: str) -> str:
-    """What an evaluator is called in tables and before the dot of an option: a file's, by its class or card.
+    """The same for an evaluator."""
+    return _name_in_tables(evaluator, "evaluator", evaluator_card, EVALUATORS)
 
-    Raises BenchError where a file's evaluator has a name of the registry.
-    """
-    if not in_file(evaluator):
-        return evaluator
-    name = evaluator_card(evaluator).name
-    if name in EVALUATORS:
-        raise BenchError(
-            f"{evaluator}: the name {name!r} is taken by a registered evaluator; give it another"
-        )
+
+def _name_in_tables(
+    written: str,
+    noun: str,
+    card_of: "Callable[[str], MethodCard | EvaluatorCard]",
+    registered: Collection[str],
+) -> str:
+    if not in_file(written):
+        return written
+    name = card_of(written).name
+    if name in registered:
+        raise BenchError(f"{written}: the name {name!r} is taken by a registered {noun}; give it another")
     return name
 
 
@@ -268,4 +270,6 @@ def plain_settings(name: str, built: Any) -> dict[str, Any]:
         raise BenchError(f"{name}: settings must be plain values: {error}") from error
 
 
-_REMEMBERED = {"settings_class", "settings", "defaults", "presets", "many_concepts", "general_prompts"}
+_REMEMBERED = frozenset(
+    {"settings_class", "settings", "defaults", "presets", "many_concepts", "general_prompts"}
+)

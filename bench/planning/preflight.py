@@ -1,13 +1,12 @@
 """What can be known of weights before anything is drawn, from headers and shapes: no tensor is read."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod
-from erasure_bench.bench.storage.memory import recall, remember
+from erasure_bench.bench.storage.memory import once
 from erasure_bench.errors import BenchError
 from erasure_bench.foreign.errors import in_one_line
 from erasure_bench.foreign.sources import code_digest
@@ -30,7 +29,8 @@ def check_bases(sources: Iterable[ModelSource], memory: Path) -> None:
             check_weights(source.path)
             return {}
 
-        _once(memory, {"weights": source.digest, "code": code_digest(HEADERS)}, look)
+        key = {"weights": source.digest, "code": code_digest(HEADERS)}
+        once(_note(memory, key), look)
 
 
 def check_edits(methods: Iterable[ChosenMethod], base: ModelSource, memory: Path) -> dict[str, str]:
@@ -53,7 +53,7 @@ def check_edits(methods: Iterable[ChosenMethod], base: ModelSource, memory: Path
             return {"format": check_user_edit(path, model_shapes(base.path), base.digest, base.name, **how)}
 
         try:
-            found[method.name] = str(_once(memory, key, look)["format"])
+            found[method.name] = str(once(_note(memory, key), look)["format"])
         except BenchError as error:
             raise BenchError(f"--edit {method.name}: {error}") from error
     return found
@@ -69,11 +69,5 @@ def check_evaluators(evaluators: Iterable[ChosenEvaluator]) -> None:
             own.prepare()
 
 
-def _once(memory: Path, key: Mapping[str, Any], look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    note = memory / f"{content_id(key)}.json"
-    if (known := recall(note)) is not None:
-        return known
-    found = look()
-    with suppress(OSError):  # a store that cannot be written is reported where it matters
-        remember(note, found)
-    return found
+def _note(memory: Path, key: Mapping[str, Any]) -> Path:
+    return memory / f"{content_id(key)}.json"

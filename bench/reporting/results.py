@@ -23,7 +23,7 @@ from erasure_bench.bench.reporting.footnotes import Note, footnotes
 from erasure_bench.bench.reporting.leaderboard import Measured, Row, build_leaderboard, to_frame, to_json
 from erasure_bench.bench.reporting.markdown import markdown
 from erasure_bench.bench.reporting.record import read_record, run_record, write_record
-from erasure_bench.bench.reporting.run_file import RESULTS, RUN, OtherVersion, bound, named
+from erasure_bench.bench.reporting.run_file import RESULTS, RUN, OtherVersion, bound, first_fault, named
 from erasure_bench.bench.reporting.scores import protocol_key
 from erasure_bench.bench.reporting.sheet import save_png
 from erasure_bench.bench.running.progress import describe
@@ -177,11 +177,8 @@ def read_document(folder: Path) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(read_result(folder, path.name))
         _Document.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "all of it"
         raise BenchError(
-            f"{path}: {where}: {first['msg']}; made by another version or changed: "
-            "run the same bench run again"
+            f"{path}: {first_fault(error)}; made by another version or changed: run the same bench run again"
         ) from error
     except (ValueError, RecursionError) as error:
         raise BenchError(f"{path} cannot be read ({error}); run the same bench run again") from error

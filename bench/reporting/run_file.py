@@ -170,12 +170,15 @@ def opened(path: Path) -> Json:
     try:
         RunFile.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "all of it"
-        raise BenchError(
-            f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}; {_AGAIN}"
-        ) from error
+        raise BenchError(f"{path}: {first_fault(error)}; {_AGAIN}") from error
     return content
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where a document is not as it should be, and why: the first place of it."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "all of it"
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def bound(folder: Path, record: Mapping[str, Any], name: str) -> bytes:

@@ -9,8 +9,6 @@ newest note counts; both are right.
 """
 
 import errno
-import hashlib
-import json
 import os
 import pickle
 import secrets
@@ -22,9 +20,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from erasure_bench.bench.identity.ids import content_id
-from erasure_bench.bench.storage.atomic import fsync_path, write_text
+from erasure_bench.bench.storage.atomic import fsync_path
 from erasure_bench.bench.storage.damage import Say, silent
+from erasure_bench.bench.storage.manifest import file_sha256
+from erasure_bench.bench.storage.memory import recall, remember
 from erasure_bench.bench.storage.store import EntryKind, Store
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class StoreCheckpoints:
         try:
             torch.save(dict(state), draft)
             fsync_path(draft)
-            digest = _sha256(draft)
+            digest = file_sha256(draft)
         except (OSError, RuntimeError) as error:  # torch wraps the disk's errors in its own
             draft.unlink(missing_ok=True)
             if not _is_of_the_disk(error):
@@ -130,7 +129,7 @@ class StoreCheckpoints:
             "expected": dict(expected),
             "seconds": self.seconds + time.perf_counter() - self._started,
         }
-        write_text(self._path(name), json.dumps(note | {"check": content_id(note)}))
+        remember(self._path(name), note)
         if earlier is not None:
             (self.folder / earlier["file"]).unlink(missing_ok=True)
 
@@ -138,12 +137,7 @@ class StoreCheckpoints:
         return self.folder / f"{name}.json"
 
     def _note(self, name: str) -> dict[str, Any] | None:
-        try:
-            note: dict[str, Any] = json.loads(self._path(name).read_bytes())
-            check = note.pop("check")
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
-            return None
-        return note if check == content_id(note) else None
+        return recall(self._path(name), silent)
 
 
 def remove_finished(store: Store, kinds: Iterable[EntryKind] = ("erase", "cache")) -> None:
@@ -164,17 +158,12 @@ def _read_state(path: Path, digest: str) -> dict[str, Any] | None:
     import torch
 
     try:
-        if _sha256(path) != digest:
+        if file_sha256(path) != digest:
             return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
         return None
     return state
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_of_the_disk(error: BaseException) -> bool:

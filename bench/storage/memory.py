@@ -1,6 +1,8 @@
 """Small facts that the store remembers, each a JSON file bound by a digest to its name and its value."""
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,18 @@ def recall(note: Path, say: Say = on_stderr) -> dict[str, Any] | None:
         return None
     value: dict[str, Any] = json.loads(data)[_VALUE]
     return value
+
+
+def once(
+    note: Path, find: Callable[[], dict[str, Any]], holding: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """What is remembered there, if it has the keys `holding`; else what `find` finds, remembered then."""
+    known = recall(note)
+    if known is None or not known.keys() >= holding:
+        known = find()
+        with suppress(OSError):  # a store that cannot be written is reported where it matters
+            remember(note, known)
+    return known
 
 
 def is_whole(note: Path, data: bytes) -> bool:
