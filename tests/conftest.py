@@ -17,6 +17,13 @@ if os.environ.get("CI"):  # a gate says the same of the same code each time; els
 
 
 @pytest.fixture(scope="session")
+def upstream_data() -> Path:
+    """Where the upstream prompt files lie, if anywhere: $BENCH_DATA, else beside the checkout."""
+    beside = Path(__file__).parents[1] / ".." / "shared" / "data"
+    return Path(os.environ.get("BENCH_DATA") or beside).resolve()
+
+
+@pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random ε-prediction pipeline with an AutoencoderKL; treat as read-only."""
     return save_tiny_pipeline(tmp_path_factory.mktemp("models") / "tiny")

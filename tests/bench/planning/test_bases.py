@@ -1,11 +1,9 @@
 """A table says how its base models were trained, which prompts they cut, and "the same" only where it is."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -95,11 +93,11 @@ def test_cut_prompts_of_a_reference_are_said_where_they_are_others():
 
 
 @pytest.mark.usefixtures("microworld")
-def test_i2ps_long_prompts_are_counted_for_clips_vocabulary(tmp_path):
+def test_i2ps_long_prompts_are_counted_for_clips_vocabulary(tmp_path, upstream_data):
     """As transformers' tokenizer has them; open_clip's mends HTML and mojibake first and counts 176."""
-    if not os.environ.get("BENCH_DATA"):
-        pytest.skip("needs I2P's prompts ($BENCH_DATA)")
-    suite = load_suite("i2p", data_dir=Path(os.environ["BENCH_DATA"]))
+    if not (upstream_data / "i2p").is_dir():
+        pytest.skip("I2P's files are not at hand (BENCH_DATA)")
+    suite = load_suite("i2p", data_dir=upstream_data)
     texts = [prompt.text for prompt in suite.prompts["nudity"]]
     write_tokenizer(tmp_path / "tokenizer", 77)
     assert sum(count > 77 for count in token_counts(tmp_path, texts)) == 179
