@@ -25,7 +25,8 @@ SUB_ROOMS = {
     "storage": {"identity", "words"},
     "planning": {"identity", "storage", "words"},
     "running": {"identity", "storage", "planning", "words"},
-    "reporting": {"identity", "storage", "planning", "running", "words"},
+    "statistics": set(),
+    "reporting": {"identity", "storage", "planning", "running", "statistics", "words"},
     "cli": {"identity", "storage", "planning", "running", "reporting", "words"},
 }
 """Along the data's way through bench/: each sub-room knows those before it."""
