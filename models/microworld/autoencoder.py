@@ -6,7 +6,7 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
-from erasure_bench.models.microworld.dataset import Pictures
+from erasure_bench.models.microworld.dataset import Pictures, to_float
 from erasure_bench.models.microworld.loop import Trainer
 from erasure_bench.models.microworld.settings import AutoencoderSettings, Schedule
 
@@ -84,8 +84,9 @@ def finish_autoencoder(model: AutoencoderTiny, pictures: Pictures, folder: Path)
     model.save_pretrained(folder)
 
 
-def load_autoencoder(folder: Path) -> AutoencoderTiny:
-    return AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32)
+def load_autoencoder(folder: Path, device: torch.device | str = "cpu") -> AutoencoderTiny:
+    """The saved model, in fp32."""
+    return AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32).to(device)
 
 
 def _channels_last(images: Tensor) -> Tensor:
@@ -95,8 +96,11 @@ def _channels_last(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def encode_all(model: AutoencoderTiny, pictures: Pictures, limit: int | None = None) -> Tensor:
-    """Unscaled latents [n, channels, 8, 8] of the first `limit` pictures (all of them by default)."""
+    """Unscaled latents [n, channels, 8, 8] of the first `limit` pictures, on the model's device."""
     count = len(pictures.pixels) if limit is None else min(limit, len(pictures.pixels))
-    parts = torch.arange(count).split(64)
-    encoded = [model.encoder(_channels_last(pictures.images(part) * 2 - 1)) for part in parts]
-    return torch.cat([latents.contiguous() for latents in encoded])
+    size = 2048 if model.device.type == "cuda" else 64
+    encoded = []
+    for start in range(0, count, size):
+        pixels = torch.from_numpy(pictures.pixels[start : min(start + size, count)]).to(model.device)
+        encoded.append(model.encoder(_channels_last(to_float(pixels) * 2 - 1)).contiguous())
+    return torch.cat(encoded)

@@ -1,6 +1,8 @@
-"""The drawn pictures on disk: drawn once by two processes, read by every training stage."""
+"""The drawn pictures on disk: drawn once by all cores, mapped into memory by every training stage."""
 
+import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from torch import Tensor
 from erasure_bench.models.microworld.settings import PictureSettings
 
 SPLITS = ("train", "heldout")
+PIXELS_FILE, LABELS_FILE, CAPTIONS_FILE, HEADS_FILE = "pixels.npy", "labels.npy", "captions.txt", "heads.json"
 _CHUNK = 500
 
 
@@ -32,16 +35,35 @@ class Pictures(NamedTuple):
     captions: list[list[str]]
 
     def images(self, chosen: Tensor | NDArray[np.int64]) -> Tensor:
-        """Float images in [0, 1], [n, 3, 64, 64]."""
+        """Float images in [0, 1], [n, 3, 64, 64], on the CPU."""
         return to_float(self.pixels[np.asarray(chosen)])
 
+    def on(self, device: torch.device | str) -> Tensor:
+        """All pixels on a device: one uint8 tensor [n, 64, 64, 3], to index and give to `to_float`."""
+        return torch.from_numpy(self.pixels).to(device)
 
-def to_float(pixels: NDArray[np.uint8]) -> Tensor:
-    """uint8 [n, 64, 64, 3] to float [n, 3, 64, 64] in [0, 1]."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float().div_(255)
+    def subset(self, kept: NDArray[np.bool_]) -> "Pictures":
+        """The pictures where `kept` [n] is true; copies their pixels."""
+        labels = {head: classes[kept] for head, classes in self.labels.items()}
+        captions = [texts for texts, keep in zip(self.captions, kept, strict=True) if keep]
+        return Pictures(self.pixels[kept], labels, captions)
 
 
-def _draw_chunk(seed: int, split: int, settings: PictureSettings, chunk: int) -> tuple:
+def to_float(pixels: Tensor | NDArray[np.uint8]) -> Tensor:
+    """uint8 [n, 64, 64, 3] to float [n, 3, 64, 64] in [0, 1], on the device of `pixels`."""
+    tensor = pixels if isinstance(pixels, Tensor) else torch.from_numpy(pixels)
+    return tensor.permute(0, 3, 1, 2).contiguous().float().div_(255)
+
+
+class _Drawn(NamedTuple):
+    """One chunk: uint8 [n, 64, 64, 3], class of each head [n, heads], and n lists of captions."""
+
+    pixels: NDArray[np.uint8]
+    classes: NDArray[np.int64]
+    captions: list[list[str]]
+
+
+def _draw_chunk(seed: int, split: int, settings: PictureSettings, chunk: int) -> _Drawn:
     from erasure_bench.models.microworld.drawing import HEADS, caption, draw, labels, sample_scene
 
     count = min(_CHUNK, (settings.train, settings.heldout)[split] - chunk * _CHUNK)
@@ -54,47 +76,69 @@ def _draw_chunk(seed: int, split: int, settings: PictureSettings, chunk: int) ->
         pixels.append(draw(scene))
         classes.append([index[head][getattr(known, head)] for head in HEADS])
         captions.append([caption(scene, rng, settings.misspelt_share) for _ in range(settings.captions)])
-    return np.stack(pixels), np.array(classes), np.array(captions)
+    return _Drawn(np.stack(pixels), np.array(classes), captions)
 
 
-def draw_split(settings: PictureSettings, split: str, seed: int, path: Path, processes: int = 2) -> None:
-    """Draw one split and save it; every chunk has its own seed, so the number of processes is free."""
+def _store_chunk(seed: int, split: int, settings: PictureSettings, folder: Path, chunk: int) -> str:
+    """Draw one chunk into its place in the arrays in `folder`; returns its captions, one a line."""
+    drawn = _draw_chunk(seed, split, settings, chunk)
+    place = slice(chunk * _CHUNK, chunk * _CHUNK + len(drawn.pixels))
+    for name, values in ((PIXELS_FILE, drawn.pixels), (LABELS_FILE, drawn.classes)):
+        stored = np.load(folder / name, mmap_mode="r+")
+        stored[place] = values
+        stored.flush()
+    return "".join(f"{text}\n" for texts in drawn.captions for text in texts)
+
+
+def draw_split(
+    settings: PictureSettings, split: str, seed: int, folder: Path, processes: int | None = None
+) -> None:
+    """Draw one split into `folder`; every chunk has its own seed, so the number of processes is free."""
     from erasure_bench.models.microworld.drawing import HEADS
 
     number = SPLITS.index(split)
     count = (settings.train, settings.heldout)[number]
+    fresh = folder.with_name(folder.name + ".part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    shapes = {PIXELS_FILE: (np.uint8, (count, 64, 64, 3)), LABELS_FILE: (np.int64, (count, len(HEADS)))}
+    for name, (dtype, shape) in shapes.items():
+        np.lib.format.open_memmap(fresh / name, mode="w+", dtype=dtype, shape=shape)
+    work = partial(_store_chunk, seed, number, settings, fresh)
     chunks = -(-count // _CHUNK)
-    work = partial(_draw_chunk, seed, number, settings)
-    started, parts = time.monotonic(), []
-    for part in _mapped(work, chunks, processes):
-        parts.append(part)
-        done, elapsed = len(parts) / chunks, time.monotonic() - started
-        print(
-            f"pictures ({split}): {done:.0%}, {elapsed / done * (1 - done):.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
-    pixels, classes, captions = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_suffix(".part.npz")
-    np.savez(partial_path, pixels=pixels, classes=classes, captions=captions, heads=np.array(list(HEADS)))
-    os.replace(partial_path, path)
+    started = told = time.monotonic()
+    with (fresh / CAPTIONS_FILE).open("w", encoding="utf-8") as captions:
+        for done, text in enumerate(_mapped(work, chunks, processes or os.cpu_count() or 1), start=1):
+            captions.write(text)
+            now = time.monotonic()
+            if now - told > 5 or done == chunks:
+                rate, left = done / (now - started), chunks - done
+                print(
+                    f"pictures ({split}): {done / chunks:.0%}, {rate * _CHUNK:.0f} pictures/s, "
+                    f"{left / rate:.0f} s left",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                told = now
+    (fresh / HEADS_FILE).write_text(json.dumps(list(HEADS)), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
 
 
-def _mapped(work: partial, chunks: int, processes: int) -> Iterator[tuple]:
-    if processes <= 1:
+def _mapped(work: "partial[str]", chunks: int, processes: int) -> Iterator[str]:
+    if min(processes, chunks) <= 1:
         yield from map(work, range(chunks))
         return
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(min(processes, chunks)) as pool:
         yield from pool.map(work, range(chunks))
 
 
-def load_split(path: Path) -> Pictures:
-    """Read what `draw_split` wrote."""
-    with np.load(path) as stored:
-        classes = stored["classes"]
-        return Pictures(
-            stored["pixels"],
-            {str(head): classes[:, i] for i, head in enumerate(stored["heads"])},
-            stored["captions"].tolist(),
-        )
+def load_split(folder: Path) -> Pictures:
+    """What `draw_split` wrote; pixels stay on disk, mapped into memory."""
+    pixels = np.load(folder / PIXELS_FILE, mmap_mode="c")
+    classes = np.load(folder / LABELS_FILE)
+    heads = json.loads((folder / HEADS_FILE).read_text(encoding="utf-8"))
+    lines = (folder / CAPTIONS_FILE).read_text(encoding="utf-8").splitlines()
+    each = len(lines) // len(pixels)
+    captions = [lines[start : start + each] for start in range(0, len(lines), each)]
+    return Pictures(pixels, {head: classes[:, i] for i, head in enumerate(heads)}, captions)

@@ -1,10 +1,15 @@
-"""The one training loop: stateless randomness, checkpoints by rename, progress on stderr."""
+"""The one training loop: stateless randomness, checkpoints by rename, progress on stderr.
 
+It runs on the device that the network lies on. On a GPU nothing is read back between two reports, and
+with `graphs` the whole step (forward, backward, optimiser) is captured once and replayed.
+"""
+
+import contextlib
 import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +18,15 @@ from torch import Tensor, nn
 
 from erasure_bench.models.microworld.settings import Schedule
 
-StepLoss = Callable[[torch.Generator], Tensor]
+Draw = Callable[[torch.Generator], tuple[Tensor, ...]]
+"""Everything random of one step: the batch's tensors, of the same shapes at every step."""
+WARM_STEPS = 10
+"""Ordinary steps before a step is captured: they make the optimiser's state and compile what is compiled."""
+
+
+def default_device() -> torch.device:
+    """A GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
@@ -24,9 +37,9 @@ def learning_rate(schedule: Schedule, step: int) -> float:
     return schedule.lr * warm * (schedule.final_lr_share + (1 - schedule.final_lr_share) * cosine)
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
+def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
     """The generator of one step. It depends on seed and step only, so a resumed run draws the same."""
-    generator = torch.Generator()
+    generator = torch.Generator(device)
     generator.manual_seed((seed * 1_000_003 + step) * 7_919 + 17)
     return generator
 
@@ -39,12 +52,28 @@ def save_atomically(value: object, path: Path) -> None:
     os.replace(partial, path)
 
 
-class Trainer:
-    """Trains `network` by `loss(generator)` along a schedule, and can stop and go on at any step.
+class _CapturedStep:
+    """One step as a CUDA graph, captured on the current stream; called like the step it was made of."""
 
-    The loss takes all of its randomness from the generator it is given. A checkpoint holds weights,
-    their moving average, the optimiser's state and the step; resuming from it gives bit-identical
-    weights to a run that was never stopped.
+    def __init__(self, step: Callable[..., Tensor], batch: tuple[Tensor, ...]) -> None:
+        self.inputs = tuple(tensor.clone() for tensor in batch)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, stream=torch.cuda.current_stream()):
+            self.loss = step(*self.inputs)
+
+    def __call__(self, *batch: Tensor) -> Tensor:
+        for kept, fresh in zip(self.inputs, batch, strict=True):
+            kept.copy_(fresh)
+        self.graph.replay()
+        return self.loss
+
+
+class Trainer:
+    """Trains `network` along a schedule, on its own device, and can stop and go on at any step.
+
+    All of a step's randomness comes from the generator that `run` hands to `draw`, or to the loss. A
+    checkpoint holds weights, their moving average, the optimiser's state and the step; on a CPU
+    resuming from it gives bit-identical weights to a run that was never stopped.
     """
 
     def __init__(
@@ -56,28 +85,37 @@ class Trainer:
         self.seed = seed
         self.name = name
         self.step = 0
+        self.seconds = 0.0
         self.losses: list[float] = []
+        self.device = next(network.parameters()).device
+        self.on_gpu = self.device.type == "cuda"
         decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
         plain = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
         self.parameters: list[Tensor] = [*decayed, *plain]
+        # a captured step reads its rate from memory
+        self.rate = torch.tensor(schedule.lr, device=self.device) if self.on_gpu else schedule.lr
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": schedule.weight_decay},
                 {"params": plain, "weight_decay": 0.0},
             ],
-            lr=schedule.lr,
+            lr=self.rate,
             betas=(0.9, 0.99),
             fused=True,
+            capturable=self.on_gpu,
         )
         self.average = [p.detach().clone() for p in self.parameters] if schedule.ema else []
         if checkpoint.exists():
-            self._restore(torch.load(checkpoint, map_location="cpu", weights_only=True))
+            self._restore(torch.load(checkpoint, map_location=self.device, weights_only=True))
 
     def _restore(self, state: dict) -> None:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:  # what was saved may come from another device
+            group["lr"], group["capturable"] = self.rate, self.on_gpu
         self.average = state["average"] if self.schedule.ema else []
         self.step = state["step"]
+        self.seconds = state["seconds"]
         self.losses = state["losses"]
 
     def save(self) -> None:
@@ -88,10 +126,15 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "average": self.average,
                 "step": self.step,
+                "seconds": self.seconds,
                 "losses": self.losses,
             },
             self.checkpoint,
         )
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.schedule.steps
 
     def averaged(self, work: Callable[[], None]) -> None:
         """Run `work` with the averaged weights in the network, then put the trained ones back."""
@@ -105,58 +148,110 @@ class Trainer:
             finally:
                 torch._foreach_copy_(self.parameters, trained)
 
-    def _advance(self, loss: StepLoss) -> float:
+    def _set_rate(self) -> None:
+        rate = learning_rate(self.schedule, self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.schedule, self.step)
-        value = loss(step_generator(self.seed, self.step))
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def _count_step(self) -> None:
         self.step += 1
         if self.average:
             decay = min(self.schedule.ema, (1 + self.step) / (10 + self.step))
             with torch.no_grad():
                 torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
-        return float(value.detach())
 
     def run(
         self,
-        loss: StepLoss,
+        loss: Callable[..., Tensor],
         *,
+        draw: Draw | None = None,
+        graphs: bool = False,
         stop_after: int | None = None,
         minutes: float | None = None,
         save_every_s: float = 120.0,
-        report_every: int = 50,
+        report_every: int | None = None,
         snapshot: Callable[[], None] | None = None,
         snapshot_every_s: float = 600.0,
     ) -> None:
         """Train to the schedule's end, or for `stop_after` steps; checkpoint and snapshot by the clock.
 
+        The loss is `loss(*draw(generator))`, or `loss(generator)` without `draw`. With `graphs` and
+        `draw`, on a GPU, the step is captured; the loss must then draw nothing and read nothing back.
         With `minutes` the schedule's length follows the measured speed, so that it ends by then.
         """
+        every = report_every or (200 if self.on_gpu else 50)
         stop = None if stop_after is None else self.step + stop_after
         started = saved = pictured = reported = time.monotonic()
-        first, recent = self.step, []
-        while self.step < self.schedule.steps and self.step != stop:
-            recent.append(self._advance(loss))
-            now = time.monotonic()
-            if self.step % report_every == 0 or self.step == self.schedule.steps:
-                mean = sum(recent) / len(recent)
-                self.losses.append(mean)
-                rate = len(recent) / (now - reported)
-                if minutes is not None and self.step - first > report_every:
-                    left = max(0.0, 60 * minutes - (now - started))
-                    self.schedule = replace(self.schedule, steps=self.step + int(rate * left))
-                self._report(mean, rate)
-                recent, reported = [], now
-            if now - saved > save_every_s:
-                self.save()
-                saved = time.monotonic()
-            if snapshot is not None and now - pictured > snapshot_every_s:
-                self.averaged(snapshot)
-                pictured = time.monotonic()
+        first, reported_step = self.step, self.step
+        recent = torch.zeros((), device=self.device)
+
+        def update(*batch: Tensor | torch.Generator) -> Tensor:
+            self.optimizer.zero_grad(set_to_none=True)
+            value = loss(*batch)
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            self.optimizer.step()
+            return value.detach()
+
+        step: Callable[..., Tensor] = update
+        with self._own_stream():
+            while not self.finished and self.step != stop:
+                generator = step_generator(self.seed, self.step, self.device)
+                self._set_rate()
+                if draw is None:
+                    recent += update(generator)
+                else:
+                    batch = draw(generator)
+                    if graphs and self.on_gpu and self.step - first == WARM_STEPS:
+                        step = self._captured(update, batch)
+                    recent += step(*batch)
+                self._count_step()
+                if self.step % every == 0 or self.finished:
+                    count = self.step - reported_step
+                    self.losses.append(float(recent) / count)  # waits for the device
+                    now = time.monotonic()
+                    rate = count / (now - reported)
+                    self.seconds += now - reported
+                    if minutes is not None and self.step - first > every:
+                        left = max(0.0, 60 * minutes - (now - started))
+                        self.schedule = replace(self.schedule, steps=self.step + int(rate * left))
+                    self._report(self.losses[-1], rate)
+                    recent.zero_()
+                    reported, reported_step = now, self.step
+                now = time.monotonic()
+                if now - saved > save_every_s:
+                    self.save()
+                    saved = time.monotonic()
+                if snapshot is not None and now - pictured > snapshot_every_s:
+                    self.averaged(snapshot)
+                    pictured = time.monotonic()
+        self.seconds += time.monotonic() - reported
+        self.optimizer.zero_grad(set_to_none=True)
         self.save()
+
+    @contextlib.contextmanager
+    def _own_stream(self) -> Iterator[None]:
+        """On a GPU all work of a run goes to one stream of its own, which a step can be captured on."""
+        if not self.on_gpu:
+            yield
+            return
+        stream, before = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
+        stream.wait_stream(before)
+        with torch.cuda.stream(stream):
+            yield
+        before.wait_stream(stream)
+
+    def _captured(self, update: Callable[..., Tensor], batch: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+        """`update` as a CUDA graph, or as it is where the capture fails."""
+        try:
+            return _CapturedStep(update, batch)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            print(f"{self.name}: trains without a CUDA graph: {reason}", file=sys.stderr, flush=True)
+            return update
 
     def _report(self, mean: float, rate: float) -> None:
         left = (self.schedule.steps - self.step) / rate

@@ -32,7 +32,7 @@ class Workplace:
         self.clip = root / "clip"
 
     def pictures(self, split: str) -> Path:
-        return self.root / "pictures" / f"{split}.npz"
+        return self.root / "pictures" / split
 
     def load(self, split: str = "train") -> Pictures:
         path = self.pictures(split)
@@ -48,9 +48,7 @@ def run_stage(
     if stage == "pictures":
         for split in SPLITS:
             if not place.pictures(split).exists():
-                draw_split(
-                    settings.pictures, split, settings.seed, place.pictures(split), os.cpu_count() or 1
-                )
+                draw_split(settings.pictures, split, settings.seed, place.pictures(split))
     elif stage == "tokenizer":
         from erasure_bench.models.microworld.tokenizer import train_tokenizer
 

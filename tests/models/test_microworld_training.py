@@ -1,6 +1,7 @@
 """The built-in model's training: the tokenizer, resuming, and the weights that ship."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from erasure_bench.models.microworld.clip import contrastive_loss
+from erasure_bench.models.microworld.dataset import draw_split, load_split, to_float
 from erasure_bench.models.microworld.diffusion import min_snr_weights, sd_scheduler
 from erasure_bench.models.microworld.loop import Trainer, learning_rate
 from erasure_bench.models.microworld.oracle_network import OracleNetwork
 from erasure_bench.models.microworld.quality import BARS, ORACLE_BAR, WEIGHTS, oracle_report, wilson
-from erasure_bench.models.microworld.settings import Schedule, TokenizerSettings
+from erasure_bench.models.microworld.settings import PictureSettings, Schedule, TokenizerSettings
 from erasure_bench.models.microworld.ship import folder_bytes
 from erasure_bench.models.microworld.tokenizer import load_tokenizer, train_tokenizer
 
@@ -70,6 +72,51 @@ def test_a_run_that_stops_and_goes_on_is_bit_identical_to_one_that_does_not(tmp_
     for mine, other in zip(second.average, whole.average, strict=True):
         assert torch.equal(mine, other)
     assert not torch.equal(first.parameters[0], second.parameters[0])
+
+
+def test_a_loss_of_a_drawn_batch_trains_like_one_that_draws_by_itself(tmp_path):
+    alone = _trainer(tmp_path / "alone.pt")
+    alone.run(_loss_of(alone))
+    apart = _trainer(tmp_path / "apart.pt")
+    apart.run(
+        lambda x: F.mse_loss(apart.network(x).squeeze(1), x.sum(dim=1)),
+        draw=lambda generator: (torch.randn(5, 4, generator=generator),),
+        graphs=True,  # a GPU's matter: a CPU trains as it is
+    )
+    for mine, other in zip(apart.parameters, alone.parameters, strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_the_schedule_follows_the_time_that_is_given(tmp_path):
+    trainer = _trainer(tmp_path / "c.pt", steps=10_000_000)
+    started = time.monotonic()
+    trainer.run(_loss_of(trainer), minutes=0.02, report_every=20)
+    assert 40 <= trainer.step < 100_000 and trainer.finished
+    assert 0.5 < time.monotonic() - started < 5
+    assert learning_rate(trainer.schedule, trainer.step) == pytest.approx(1e-2 * 0.02, rel=0.01)
+
+
+def test_drawings_do_not_depend_on_the_number_of_processes(tmp_path):
+    settings = PictureSettings(train=1, heldout=503, captions=3)  # two chunks
+    for processes, name in ((1, "one"), (2, "two")):
+        draw_split(settings, "heldout", 5, tmp_path / name, processes)
+    one, two = (load_split(tmp_path / name) for name in ("one", "two"))
+    np.testing.assert_array_equal(one.pixels, two.pixels)
+    assert one.captions == two.captions and {len(texts) for texts in one.captions} == {3}
+    assert one.pixels.shape == (503, 64, 64, 3)
+    assert {head: values.tolist() for head, values in one.labels.items()} == {
+        head: values.tolist() for head, values in two.labels.items()
+    }
+
+
+def test_pixels_on_a_device_are_the_images(tmp_path):
+    draw_split(PictureSettings(train=6, heldout=4, captions=1), "train", 5, tmp_path / "train", 1)
+    pictures = load_split(tmp_path / "train")
+    chosen = torch.tensor([4, 0])
+    assert torch.equal(to_float(pictures.on("cpu")[chosen]), pictures.images(chosen))
+    kept = pictures.subset(np.arange(6) % 2 == 0)
+    np.testing.assert_array_equal(kept.pixels, pictures.pixels[[0, 2, 4]])
+    assert kept.captions == [pictures.captions[i] for i in (0, 2, 4)]
 
 
 def test_the_averaged_weights_are_only_lent(tmp_path):
