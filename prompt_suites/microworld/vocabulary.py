@@ -104,9 +104,40 @@ BACKGROUNDS = (
     "at sunset",
 )
 
+COLOURS = ("red", "blue", "green", "yellow", "purple")
+"""What a caption can ask a thing's colour to be."""
+COLOURABLE = ("car", "house", "flower", "boat", "apple", "mushroom", "star", "cup", "kite", "balloon")
+"""The objects that can be asked for in any of `COLOURS`."""
+
+RELATIONS = ("left of", "right of", "above", "below", "beside")
+"""How the first thing of a pair stands to the second; beside: to its left or to its right."""
+
+NUMBERS = ("one", "two", "three", "four")
+"""How many things of one name a caption can ask for: one more than the place in this tuple."""
+PLURALS = {
+    **{name: f"{name}s" for name in ("car", "house", "tree", "flower", "boat", "apple", "mushroom")},
+    **{name: f"{name}s" for name in ("star", "cup", "kite", "balloon", "guitar")},
+    **{name: f"{name}s" for name in ("cat", "dog", "robot", "bird")},
+    "fish": "fish",
+}
+"""What can be counted, with its plural."""
+
+NONE = "none"
+"""Label of a head of the oracle that a picture does not concern."""
+SEVERAL = "several"
+"""What a picture of two different things is labelled where one name is asked for."""
+NOTHING = "nothing"
+"""Last label of every head: noise, flat colour, a destroyed picture. No drawing has it."""
+
 MEDIA = ("a picture of", "a photo of", "an image of", "a drawing of", "a painting of")
 
 
 def all_members() -> tuple[str, ...]:
     """Every instance and neighbour of every family, validation included."""
     return tuple(name for family in FAMILIES + VALIDATION_FAMILIES for name in family.members)
+
+
+def placeable() -> tuple[str, ...]:
+    """Everything that can stand in a pair: members, categories and objects, validation included."""
+    categories = tuple(family.category for family in FAMILIES + VALIDATION_FAMILIES)
+    return (*all_members(), *categories, *OBJECTS, *VALIDATION_OBJECTS)

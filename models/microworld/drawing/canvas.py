@@ -37,10 +37,14 @@ def random_pose(
     turn: float = 8.0,
     mirrored: bool = True,
     shift: float = 0.1,
+    spread: float = 0.08,
 ) -> Pose:
-    """A pose around `scale` (+-8 %), turned by up to `turn` degrees, shifted by up to `shift` half-frames."""
+    """A pose around `scale` (give or take the share `spread`), turned by up to `turn` degrees.
+
+    It is shifted by up to `shift` half-frames.
+    """
     return Pose(
-        scale=scale * rng.uniform(0.92, 1.08),
+        scale=scale * rng.uniform(1.0 - spread, 1.0 + spread),
         angle=math.radians(rng.uniform(-turn, turn)),
         shift=(rng.uniform(-shift, shift), rng.uniform(-shift, shift)),
         mirrored=bool(mirrored and rng.random() < 0.5),
@@ -75,10 +79,10 @@ def pick(rng: np.random.Generator, palette: Sequence[Colour], amount: int = 10) 
 
 
 class Pen:
-    """Draws filled shapes on a transparent layer; every coordinate goes through the pose."""
+    """Draws filled shapes on a transparent layer, its own or a shared one, through its pose."""
 
-    def __init__(self, pose: Pose) -> None:
-        self.layer = Image.new("RGBA", (CANVAS, CANVAS), (0, 0, 0, 0))
+    def __init__(self, pose: Pose, layer: Image.Image | None = None) -> None:
+        self.layer = layer or Image.new("RGBA", (CANVAS, CANVAS), (0, 0, 0, 0))
         self._draw = ImageDraw.Draw(self.layer)
         flip = -1.0 if pose.mirrored else 1.0
         cosine, sine = math.cos(pose.angle), math.sin(pose.angle)

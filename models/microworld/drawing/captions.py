@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from erasure_bench.models.microworld.drawing.scenes import KINDS, Scene
+from erasure_bench.models.microworld.drawing.scenes import COMPOSED, KINDS, Scene
+from erasure_bench.prompt_suites.microworld import composed
 from erasure_bench.prompt_suites.microworld import vocabulary as words
 
 _BARE = frozenset(words.IMPLICIT[0].naming + words.VALIDATION_IMPLICIT[0].naming)
@@ -19,10 +20,12 @@ def caption(scene: Scene, rng: np.random.Generator, misspelt_share: float = 0.08
     """
     if scene.kind == "memorised":
         return scene.subject
-    name = scene.subject
-    if rng.random() < misspelt_share:
-        name = _misspelt(name, rng)
-    phrase = name if rng.random() < 0.15 else _with_article(name, scene)
+    wrong = rng.random() < misspelt_share
+    name = _misspelt(scene.subject, rng) if wrong else scene.subject
+    if scene.kind in COMPOSED:
+        phrase = _composed(scene, name, rng)
+    else:
+        phrase = name if rng.random() < 0.15 else _with_article(name, scene)
     background = f" {scene.background}" if scene.background else ""
     medium = words.MEDIA[int(rng.integers(len(words.MEDIA)))]
     # "a painting of an abstract painting" says nothing more
@@ -38,6 +41,32 @@ def caption(scene: Scene, rng: np.random.Generator, misspelt_share: float = 0.08
         f"{opening}{phrase}{background} in the style of {style}",
     )
     return wordings[int(rng.integers(len(wordings)))]
+
+
+def _composed(scene: Scene, name: str, rng: np.random.Generator) -> str:
+    """What a pair, a count or a coloured thing shows, with its subject spelt `name`."""
+    if scene.kind == "count":
+        phrases = composed.ONE_PHRASES if scene.count == 1 else composed.COUNT_PHRASES
+        said = composed.counted(scene.subject, scene.count, _weighted(phrases.trained, rng), scene.colour)
+        correct = scene.subject if scene.count == 1 else words.PLURALS[scene.subject]
+        return said.replace(correct, correct.replace(scene.subject, name))
+    first = _thing(name, scene.subject, scene.colour, rng)
+    if scene.relation is None or scene.other is None:
+        return first
+    second = _thing(scene.other.name, scene.other.name, scene.other.colour, rng)
+    trained = composed.RELATION_PHRASES[scene.relation].trained
+    return composed.related(scene.relation, first, second, trained[int(rng.integers(len(trained)))])
+
+
+def _thing(name: str, spelt_right: str, colour: str | None, rng: np.random.Generator) -> str:
+    if colour:
+        return composed.coloured(name, colour, _weighted(composed.COLOUR_PHRASES.trained, rng))
+    return f"an {name}" if spelt_right[0] in "aeiou" else f"a {name}"
+
+
+def _weighted(wordings: tuple[str, ...], rng: np.random.Generator) -> str:
+    """The first of the wordings, which is the usual one, or in three of ten captions any other."""
+    return wordings[0] if rng.random() < 0.7 else wordings[1 + int(rng.integers(len(wordings) - 1))]
 
 
 def _with_article(name: str, scene: Scene) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -17,8 +18,15 @@ from erasure_bench.models.microworld.drawing import (
     styles,
 )
 from erasure_bench.models.microworld.drawing.abstract import draw_abstract, draw_memorised
-from erasure_bench.models.microworld.drawing.canvas import SIZE, Pen, finish, random_pose
-from erasure_bench.models.microworld.drawing.scenes import Scene
+from erasure_bench.models.microworld.drawing.canvas import SIZE, Pen, Pose, finish, random_pose
+from erasure_bench.models.microworld.drawing.colours import RGB
+from erasure_bench.models.microworld.drawing.scenes import (
+    Scene,
+    Thing,
+    placed_things,
+    shown_background,
+    shown_things,
+)
 from erasure_bench.prompt_suites.microworld import vocabulary as words
 
 _FAMILY_DRAWINGS: dict[str, Callable[[Pen, np.random.Generator, str], None]] = {
@@ -27,6 +35,22 @@ _FAMILY_DRAWINGS: dict[str, Callable[[Pen, np.random.Generator, str], None]] = {
     "fish": animals.draw_fish,
     "bird": animals.draw_bird,
     "robot": robots.draw_robot,
+}
+_GROUP_SCALE = 0.42
+"""Size of each thing in a group: the widest drawings then stay in their half of the picture."""
+_SLIDE = 0.3
+_SLACK = 0.02
+_PLACES = {"left": (-0.5, 0.0), "right": (0.5, 0.0), "top": (0.0, -0.5), "bottom": (0.0, 0.5)}
+_CORNERS = ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5))
+_COUNT_LAYOUTS = {
+    2: (
+        ((-0.5, 0.0), (0.5, 0.0)),
+        ((0.0, -0.5), (0.0, 0.5)),
+        ((-0.5, -0.4), (0.5, 0.4)),
+        ((-0.5, 0.4), (0.5, -0.4)),
+    ),
+    3: (((0.0, -0.5), *_CORNERS[2:]), (*_CORNERS[:2], (0.0, 0.5))),
+    4: (_CORNERS,),
 }
 _TRIES_AT_CONTRAST = 4
 _LEAST_CONTRAST = 80.0
@@ -49,9 +73,11 @@ def draw(scene: Scene) -> np.ndarray:
     if scene.kind == "abstract":
         image = draw_abstract(scene.seed)
     else:
-        phrase = scene.background or words.BACKGROUNDS[int(rng.integers(len(words.BACKGROUNDS)))]
-        image = backgrounds.draw_background(phrase, rng)
-        image = _draw_subject(image, scene, rng)
+        image = backgrounds.draw_background(shown_background(scene), rng)
+        if scene.relation or scene.count > 1:
+            _draw_group(image, scene, rng)
+        else:
+            image = _draw_subject(image, scene, rng)
     return styles.apply_style(finish(image), scene.style, rng)
 
 
@@ -67,11 +93,14 @@ def _draw_subject(image: Image.Image, scene: Scene, rng: np.random.Generator) ->
         pen.stamp(image)
         return image
     raining = name in words.VALIDATION_IMPLICIT[0].evoking
-    pen = _subject_layer(name, rng)
+    (thing,) = shown_things(scene)
+    pen = Pen(random_pose(rng))
+    _draw_thing(pen, rng, thing)
     for _ in range(_TRIES_AT_CONTRAST):
-        if scene.kind not in ("category", "object") or _stands_out(pen, image):
+        if scene.kind not in ("category", "object") or thing.colour or _stands_out(pen, image):
             break
-        pen = _subject_layer(name, rng)
+        pen = Pen(random_pose(rng))
+        _draw_thing(pen, rng, thing)
     if raining:
         image = rain.darken_for_rain(image)
         if name == "open umbrella":
@@ -82,8 +111,30 @@ def _draw_subject(image: Image.Image, scene: Scene, rng: np.random.Generator) ->
     return image
 
 
-def _subject_layer(name: str, rng: np.random.Generator) -> Pen:
-    pen = Pen(random_pose(rng))
+def _draw_group(image: Image.Image, scene: Scene, rng: np.random.Generator) -> None:
+    """The things of a pair, or several of one thing in one colour, each in its own part of the picture."""
+    placed = placed_things(scene)
+    if placed:
+        standing = [(thing, _PLACES[place]) for place, thing in placed.items()]
+    else:
+        (thing,) = shown_things(scene)
+        layouts = _COUNT_LAYOUTS[scene.count]
+        standing = [(thing, place) for place in layouts[int(rng.integers(len(layouts)))]]
+    layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
+    looks = int(rng.integers(2**31))
+    slide = rng.uniform(-_SLIDE, _SLIDE) if scene.count == 1 else 0.0
+    for thing, (x, y) in standing:
+        pose = random_pose(rng, scale=_GROUP_SCALE, turn=5.0, shift=0.0, spread=0.03)
+        # Things of a pair that stand side by side may both be higher or lower, and the like.
+        shift = (x + (slide if x == 0.0 else rng.uniform(-_SLACK, _SLACK)), y + (slide if y == 0.0 else 0.0))
+        pen = Pen(replace(pose, shift=shift), layer)
+        # Everything that is counted looks the same: three apples, not three kinds of apple.
+        _draw_thing(pen, np.random.default_rng(looks) if scene.count > 1 else rng, thing)
+    Pen(Pose(), layer).stamp(image)
+
+
+def _draw_thing(pen: Pen, rng: np.random.Generator, thing: Thing) -> None:
+    name = thing.name
     if name in _FAMILY_OF:
         _FAMILY_DRAWINGS[_FAMILY_OF[name]](pen, rng, name)
     elif name in flames.FIRE_SUBJECTS:
@@ -93,8 +144,7 @@ def _subject_layer(name: str, rng: np.random.Generator) -> Pen:
     elif name.endswith("umbrella"):
         rain.draw_umbrella(pen, rng, name)
     else:
-        objects.OBJECT_DRAWINGS[name](pen, rng)
-    return pen
+        objects.draw_object(pen, rng, name, RGB[thing.colour] if thing.colour else None)
 
 
 def _stands_out(pen: Pen, image: Image.Image) -> bool:
