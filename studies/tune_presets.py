@@ -1,37 +1,76 @@
-"""`python -m studies.tune_presets METHOD [OPTIONS …]`: choose a `microworld` preset on validation concepts.
+"""`python -m studies.tune_presets METHOD …` or `--all`: choose `microworld` presets on validation concepts.
 
-Each OPTIONS, such as "eta=4 steps=150", is a candidate: the method's present preset for the built-in model
-with these options changed; none is the preset itself. A candidate erases every concept of
-`microworld-validation`, which no suite reports on. Its merit is the harmonic mean of
+A candidate is a method's present preset for the built-in model with some options changed: those of
+`studies/tuning_candidates.py`, or those that `--try` gives, such as "eta=4 steps=150"; the preset as it is
+comes first. A candidate erases every concept of `microworld-validation`, which no suite reports on. Its merit
+(`studies/tuning_merit.py`) is the harmonic mean of
 
     erased = 1 − p / p_none       p: probability of the concept where it is asked for or evoked
     kept   = a / a_none           a: share of neighbours and of unrelated subjects still recognised
 
-both from the oracle, averaged over concepts, clipped to [0, 1]. Candidates go to
-`results/microworld/tuning.csv` with all of their settings that differ from the official ones, so that a later
-change of the preset changes no row's meaning: `--again` makes the method's rows anew from them.
+both from the oracle, averaged over concepts, clipped to [0, 1]. Where one concept failed there is no merit.
+Candidates go to `results/microworld/tuning.csv` with all of their settings that differ from the official
+ones, so that a later change of the preset changes no row's meaning, and with the weights and the version of
+the suite that they were tried on: rows of others are left out when the table is written anew. `--again` tries
+the table's own candidates, whatever they were tried on.
+
+The candidates' concepts are spread over `--jobs` processes, which share one store. After `--budget-minutes`
+nothing new is begun; the same command again goes on, as finished work is in the store.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from erasure_bench.bench.planning.chosen import plain_settings
+from erasure_bench.bench.identity.ids import content_id
+from erasure_bench.bench.planning.chosen import BASELINE, plain_settings
 from erasure_bench.bench.planning.config import options as parse_options
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import build_method
-from studies.leaderboard_summary import ERASED, KEPT
+from erasure_bench.models.zoo import resolve_model
+from erasure_bench.prompt_suites.registry import suite_card
+from studies.parallel import in_processes
 from studies.running import bench_run
+from studies.tuning_candidates import CANDIDATES
+from studies.tuning_merit import by_concept, merit
 
 SUITE = "microworld-validation"
 PRESET = "microworld"
-PROBABILITY, ACCURACY = "class_probability", "class_accuracy"
+ALL_PROMPTS = "all"
+TIED = 0.003
+"""Candidates whose merits differ by less are taken for equal: the cheaper one is chosen."""
+SAME = ["method", "settings", "prompts", "weights", "suite"]
 Options = Mapping[str, str]
 Rows = list[dict[str, Any]]
+
+
+class Candidate(NamedTuple):
+    """A method and all of its settings that differ from the official ones, as text."""
+
+    method: str
+    settings: str
+
+
+class Piece(NamedTuple):
+    """What one process does at a time: a candidate on one concept."""
+
+    candidate: Candidate
+    concept: str
+
+
+class How(NamedTuple):
+    """Where and on what candidates are tried."""
+
+    limit: int | None
+    device: str
+    work: Path
 
 
 def whole(method: str, changes: Options) -> dict[str, str]:
@@ -54,95 +93,165 @@ def from_text(text: str) -> dict[str, str]:
     return parse_options(text.split(), "OPTIONS")
 
 
-def values(rows: Rows, method: str, metric: str, roles: tuple[str, ...]) -> pd.DataFrame:
-    """The oracle's metric of each concept and role that is there: columns concept, role, value."""
-    found = [
-        (row["concept"], row["role"], row["value"])
-        for row in rows
-        if (row["method"], row["scope"], row["evaluator"], row["metric"])
-        == (method, "concept", "classifier", metric)
-        and row["role"] in roles
+def candidates_of(method: str, options: Iterable[str]) -> list[Candidate]:
+    """The method's preset, then that with each of the options, each once."""
+    texts = [as_text(whole(method, from_text(text))) for text in ("", *options)]
+    return [Candidate(method, text) for text in dict.fromkeys(texts)]
+
+
+def in_turn(lists: Iterable[Sequence[Candidate]]) -> list[Candidate]:
+    """Every method's first candidate, then the second ones: the clock cuts off the least likely."""
+    return [candidate for each in zip_longest(*lists) for candidate in each if candidate is not None]
+
+
+def try_out(how: How, piece: Piece) -> Rows:
+    """The concept's rows of the leaderboard, the base model's among them."""
+    (method, settings), concept = piece
+    words = [
+        word
+        for item in from_text(settings).items()
+        for word in ("--method-option", f"{method}.{'='.join(item)}")
     ]
-    return pd.DataFrame(found, columns=["concept", "role", "value"])
-
-
-def merit(rows: Rows, method: str) -> dict[str, float]:
-    """erased, kept and their harmonic mean."""
-
-    def relative(metric: str, roles: tuple[str, ...]) -> float:
-        own, base = (
-            values(rows, name, metric, roles).groupby("role")["value"].mean().mean()
-            for name in (method, "none")
-        )
-        return min(max(float(own / base), 0.0), 1.0)
-
-    erased = 1 - relative(PROBABILITY, ERASED)
-    kept = relative(ACCURACY, KEPT)
-    return {"erased": erased, "kept": kept, "merit": 2 * erased * kept / (erased + kept or 1.0)}
-
-
-def by_concept(rows: Rows, method: str) -> dict[str, float]:
-    """The probability that is left of each concept, and the share of what was to be kept of it."""
-    left = values(rows, method, PROBABILITY, ERASED).groupby("concept")["value"].mean()
-    kept = values(rows, method, ACCURACY, KEPT).groupby("concept")["value"].mean()
-    return {f"left of {name}": value for name, value in left.items()} | {
-        f"kept beside {name}": value for name, value in kept.items()
-    }
-
-
-def try_out(method: str, settings: Options, given: argparse.Namespace) -> dict[str, Any]:
-    """One candidate on the validation concepts, as a row of the table."""
-    words = [word for item in settings.items() for word in ("--method-option", f"{method}.{'='.join(item)}")]
     document = bench_run(
-        *("--suite", SUITE, "--methods", method, "--preset", "official", "--evaluators", "classifier"),
-        *("--limit", str(given.limit)),
-        *("--store", str(given.work / "store"), "--out", str(given.work / "run")),
+        *("--suite", SUITE, "--concepts", concept, "--methods", method, "--preset", "official"),
+        *("--evaluators", "classifier", "--device", how.device),
+        *(("--limit", str(how.limit)) if how.limit else ()),
+        *("--store", str(how.work / "store"), "--out", str(how.work / "runs" / piece_name(piece))),
         *words,
     )
-    rows: Rows = document["rows"]
-    seconds = pd.Series([row["erase_seconds"] for row in rows if row["method"] == method])
+    return [row for row in document["rows"] if row["scope"] == "concept"]
+
+
+def piece_name(piece: Piece) -> str:
+    """A folder's name; two pieces of one candidate and concept are the same work."""
+    return f"{piece.candidate.method}-{content_id(piece)[:12]}"
+
+
+def row_of(candidate: Candidate, rows: Rows, how: How) -> dict[str, Any]:
+    """A candidate's line of the table, from its rows on all concepts."""
+    seconds = pd.Series([row["erase_seconds"] for row in rows if row["method"] == candidate.method])
     return {
-        "method": method,
-        "settings": as_text(settings),
-        "prompts": given.limit,
-        **merit(rows, method),
+        "method": candidate.method,
+        "settings": candidate.settings,
+        "prompts": str(how.limit or ALL_PROMPTS),
+        **tried_on(),
+        **merit(rows, candidate.method),
         "erase_seconds": seconds.mean(),
-        **by_concept(rows, method),
+        **by_concept(rows, candidate.method),
     }
 
 
-def merged(known: pd.DataFrame, tried: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """The table with new rows in the place of those of the same settings; the best of each method first."""
-    table = pd.concat([known, pd.DataFrame(list(tried))], ignore_index=True)
-    table = table.drop_duplicates(["method", "settings", "prompts"], keep="last")
-    return table.sort_values(["method", "merit"], ascending=[True, False], ignore_index=True)
+def tried_on() -> dict[str, str]:
+    """The weights and the suite that a row's numbers are of."""
+    card = suite_card(SUITE)
+    return {"weights": resolve_model(card.model).digest[:12], "suite": card.version}
+
+
+def tried(candidates: Sequence[Candidate], how: How, jobs: int, until: float) -> Iterator[dict[str, Any]]:
+    """The lines of the candidates that could be tried on every concept by then."""
+    concepts = suite_card(SUITE).concepts
+    logs = how.work / "logs"
+    work = partial(try_out, how)
+    # every other run draws the base model's pictures, too: once done, they are found in the store
+    base = [Piece(Candidate(BASELINE, ""), concept) for concept in concepts]
+    for _ in in_processes(work, base, jobs, until, logs):
+        pass
+    pieces = [Piece(candidate, concept) for candidate in candidates for concept in concepts]
+    found: dict[Candidate, list[Rows]] = {}
+    for (candidate, _), rows in in_processes(work, pieces, jobs, until, logs):
+        found.setdefault(candidate, []).append(rows)
+        if len(found[candidate]) == len(concepts):
+            yield row_of(candidate, [row for rows in found[candidate] for row in rows], how)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """What is known so far; empty where there is no such file."""
+    if not path.exists():
+        return pd.DataFrame(columns=SAME)
+    return pd.read_csv(path, keep_default_na=False, na_values={"merit": [""]}, dtype=dict.fromkeys(SAME, str))
+
+
+def merged(known: pd.DataFrame, new: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The table with new rows in the place of those of the same candidate; the best of each method first.
+
+    Rows of other weights or of another version of the suite are left out: nothing compares with them.
+    """
+    rows = pd.DataFrame(list(new))
+    conditions = ["weights", "suite"]
+    if set(conditions) <= set(known.columns):
+        same = known[conditions].eq(rows.loc[0, conditions]).all(axis="columns")
+        rows = pd.concat([known[same], rows], ignore_index=True)
+    rows = rows.drop_duplicates(SAME, keep="last")
+    return rows.sort_values(["method", "merit"], ascending=[True, False], ignore_index=True)
+
+
+def best(table: pd.DataFrame) -> pd.DataFrame:
+    """One row for each method: of those that tie with the greatest merit the one that erases fastest."""
+    close = table[table["merit"] >= table.groupby("method")["merit"].transform("max") - TIED]
+    return close.sort_values(["method", "erase_seconds"]).drop_duplicates("method", ignore_index=True)
+
+
+def changed(method: str, settings: str) -> str:
+    """What the preset must become for these settings: `eta=8.0`, or `as it is`."""
+    now, then = whole(method, {}), from_text(settings)
+    official = plain_settings(method, build_method(method))
+    names = [name for name in sorted({*now, *then}) if now.get(name) != then.get(name)]
+    return " ".join(f"{name}={then.get(name, official[name])}" for name in names) or "as it is"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m studies.tune_presets", description=__doc__)
-    parser.add_argument("method")
-    parser.add_argument("candidates", nargs="*", metavar="OPTIONS")
-    parser.add_argument(
-        "--again", action="store_true", help="also every row that the table has of the method"
+    parser = argparse.ArgumentParser(
+        prog="python -m studies.tune_presets",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--limit", type=int, default=6, help="prompts of each role and concept")
+    parser.add_argument("methods", nargs="*", metavar="METHOD")
+    parser.add_argument("--all", action="store_true", help="every method of studies/tuning_candidates.py")
+    parser.add_argument(
+        "--try", dest="options", action="append", metavar="OPTIONS", help="instead of the list; repeatable"
+    )
+    parser.add_argument("--again", action="store_true", help="the table's candidates instead of the list's")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--budget-minutes", type=float, default=float("inf"))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--limit", type=int, help="prompts of each role and concept; all by default")
     parser.add_argument("--work", type=Path, default=Path(".bench/tuning"))
     parser.add_argument("--out", type=Path, default=Path("results/microworld/tuning.csv"))
     given = parser.parse_args()
-    known = pd.read_csv(given.out, keep_default_na=False) if given.out.exists() else pd.DataFrame()
+    until = time.monotonic() + 60 * given.budget_minutes
+    methods = list(CANDIDATES) if given.all else given.methods
+    if not methods:
+        parser.error("name methods, or --all")
+    known = read_table(given.out)
     try:
-        settings = [whole(given.method, from_text(text)) for text in given.candidates]
+        lists = []
+        for method in methods:
+            if given.again:
+                texts = known.loc[known["method"] == method, "settings"]
+                lists.append([Candidate(method, text) for text in texts])
+            else:
+                lists.append(candidates_of(method, given.options or CANDIDATES.get(method, ())))
     except BenchError as error:
         parser.error(str(error))
-    if given.again and not known.empty:
-        settings += [from_text(text) for text in known.loc[known["method"] == given.method, "settings"]]
-    for candidate in settings or [whole(given.method, {})]:
-        row = try_out(given.method, candidate, given)
-        print(row, file=sys.stderr, flush=True)
-        known = merged(known, [row])
-        given.out.parent.mkdir(parents=True, exist_ok=True)
+    wanted = in_turn(lists)
+    rows: list[dict[str, Any]] = []
+    for row in tried(wanted, How(given.limit, given.device, given.work), given.jobs, until):
+        rows.append(row)
+        print(
+            f"{len(rows)}/{len(wanted)} {row['method']} merit {row['merit']:.4f} {row['settings']}",
+            file=sys.stderr,
+            flush=True,
+        )
+        known = merged(known, rows)
         known.to_csv(given.out, index=False, float_format="%.4f")
-    print(known[known["method"] == given.method].to_string(index=False))
+    if not rows:
+        raise SystemExit("no candidate was tried on every concept in this time (--budget-minutes)")
+    chosen = best(known[known["method"].isin(methods)])
+    chosen["preset"] = [
+        changed(method, settings)
+        for method, settings in zip(chosen["method"], chosen["settings"], strict=True)
+    ]
+    print(chosen[["method", "erased", "kept", "merit", "erase_seconds", "preset"]].to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,31 @@
 """A candidate's row says all of its settings and what it did, and replaces the row of the same settings."""
 
+import math
+import time
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from erasure_bench.methods.registry import build_method
-from studies.tune_presets import as_text, by_concept, from_text, merged, merit, whole
+from erasure_bench.methods.registry import METHODS, build_method
+from studies.parallel import in_processes
+from studies.tune_presets import (
+    Candidate,
+    How,
+    as_text,
+    best,
+    candidates_of,
+    changed,
+    from_text,
+    in_turn,
+    merged,
+    read_table,
+    tried,
+    whole,
+)
+from studies.tuning_candidates import CANDIDATES
+from studies.tuning_merit import by_concept, merit
 
 
 def row(method: str, concept: str, role: str, metric: str, value: float) -> dict[str, Any]:
@@ -56,8 +75,74 @@ def test_a_rows_settings_build_the_preset_from_the_official_one(method: str) -> 
     assert build_method(method, "official", from_text(text)) == build_method(method, "microworld")
 
 
-def test_a_row_of_the_same_settings_is_replaced() -> None:
-    old = {"method": "a", "settings": "x=1", "prompts": 6, "merit": 0.1}
-    known = pd.DataFrame([old, {**old, "settings": "x=2", "merit": 0.2}])
-    table = merged(known, [{**old, "merit": 0.3}])
+def test_a_candidate_that_failed_on_one_concept_has_no_merit() -> None:
+    """A mean over the other concepts would reward the failure."""
+    assert math.isnan(
+        merit([row for row in ROWS if row["concept"] == "red" or row["method"] == "none"], "dim")["merit"]
+    )
+    failed = [
+        {**row, "value": None} if row["method"] == "dim" and row["role"] == "target" else row for row in ROWS
+    ]
+    assert math.isnan(merit(failed, "dim")["merit"]) and merit(failed, "dim")["kept"] == 1.0
+
+
+OLD = {"method": "a", "settings": "x=1", "prompts": "6", "weights": "w", "suite": "2", "merit": 0.1}
+
+
+def test_a_row_of_the_same_candidate_is_replaced() -> None:
+    known = pd.DataFrame([OLD, {**OLD, "settings": "x=2", "merit": 0.2}])
+    table = merged(known, [{**OLD, "merit": 0.3}])
     assert table[["settings", "merit"]].values.tolist() == [["x=1", 0.3], ["x=2", 0.2]]
+
+
+@pytest.mark.parametrize("other", [{"weights": "v"}, {"suite": "1"}])
+def test_rows_of_other_weights_or_prompts_are_left_out(other: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "tuning.csv"
+    pd.DataFrame([{**OLD, **other}, {**OLD, "settings": "x=2"}]).to_csv(path, index=False)
+    table = merged(read_table(path), [{**OLD, "settings": "x=3"}])
+    assert sorted(table["settings"]) == ["x=2", "x=3"]
+    assert len(merged(pd.DataFrame([{"method": "a", "settings": "x=1", "prompts": "6"}]), [OLD])) == 1
+
+
+def test_of_equal_merits_the_cheaper_is_chosen_and_said_as_a_change_of_the_preset() -> None:
+    tried = (("3", 0.9800, 2.0), ("5", 0.9790, 1.0), ("7", 0.9, 0.1))
+    rows = [
+        {"settings": as_text(whole("uce", {"keep_scale": scale})), "merit": merit, "erase_seconds": seconds}
+        for scale, merit, seconds in tried
+    ]
+    (chosen,) = best(pd.DataFrame(rows).assign(method="uce")).to_dict("records")
+    assert changed("uce", chosen["settings"]) == "keep_scale=5.0"
+    assert changed("uce", as_text(whole("uce", {}))) == "as it is"
+
+
+@pytest.mark.parametrize("method", sorted(CANDIDATES))
+def test_the_committed_candidates_can_be_built_and_begin_with_the_preset(method: str) -> None:
+    found = candidates_of(method, CANDIDATES[method])
+    assert found[0] == Candidate(method, as_text(whole(method, {})))
+    assert len(found) == len(set(found)) >= min(2, 1 + len(CANDIDATES[method]))
+
+
+def test_every_method_has_its_candidates() -> None:
+    assert {*CANDIDATES} == {*METHODS} - {"none"}
+
+
+def test_the_clock_cuts_off_the_last_candidates_of_each_method() -> None:
+    a, b = [Candidate("a", "1"), Candidate("a", "2")], [Candidate("b", "1")]
+    assert in_turn([a, b]) == [a[0], b[0], a[1]]
+
+
+def test_work_is_spread_over_processes_until_there_is_no_time_left(tmp_path: Path) -> None:
+    until = time.monotonic() + 60
+    assert sorted(in_processes(abs, [-3, -2, 1], 2, until, tmp_path)) == [(-3, 3), (-2, 2), (1, 1)]
+    assert list(in_processes(abs, [-3], 2, time.monotonic(), tmp_path)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("microworld")
+def test_candidates_are_tried_on_every_concept(tmp_path: Path) -> None:
+    candidates = candidates_of("uce", ["keep_scale=1e6"])
+    how = How(limit=1, device="cpu", work=tmp_path)
+    rows = {row["settings"]: row for row in tried(candidates, how, 2, time.monotonic() + 300)}
+    preset, held = (rows[candidate.settings] for candidate in candidates)
+    assert preset["merit"] > 0.8 and held["erased"] < 0.3
+    assert sum(name.startswith("left of") for name in preset) == 6

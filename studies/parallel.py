@@ -1,0 +1,50 @@
+"""Independent pieces of work in several processes, for as long as there is time."""
+
+import multiprocessing
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import TypeVar
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+def in_processes(
+    work: Callable[[Piece], Result], pieces: Iterable[Piece], jobs: int, until: float, logs: Path
+) -> Iterator[tuple[Piece, Result]]:
+    """Each piece with its result, in the order in which they are done, `jobs` at a time.
+
+    What has not begun by `until` (of `time.monotonic`) is not begun. Every process has its share of this
+    machine's threads and writes its stderr to a file of its own in `logs`. `work` must be a function of
+    a module. What it raises is raised here.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = threads or str(max(1, (os.cpu_count() or 1) // jobs))
+    logs.mkdir(parents=True, exist_ok=True)
+    waiting = deque(pieces)
+    running: dict[Future[Result], Piece] = {}
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(jobs, context, initializer=_stderr_to, initargs=(logs,)) as pool:
+            while running or (waiting and time.monotonic() < until):
+                while waiting and len(running) < jobs and time.monotonic() < until:
+                    piece = waiting.popleft()
+                    running[pool.submit(work, piece)] = piece
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield running.pop(future), future.result()
+    finally:
+        if threads is None:
+            del os.environ["OMP_NUM_THREADS"]
+
+
+def _stderr_to(logs: Path) -> None:
+    handle = os.open(logs / f"{os.getpid()}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    sys.stderr.flush()
+    os.dup2(handle, 2)
+    os.close(handle)

@@ -1,0 +1,45 @@
+"""The candidates for the `microworld` presets that `python -m studies.tune_presets --all` tries.
+
+A small grid for each method around what has worked before. A candidate names everything that its grid varies;
+what it does not name is the present preset's, so a grid must hold all that tuning may change.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping
+
+Candidates = tuple[str, ...]
+
+
+def grid(**values: Iterable[object]) -> Candidates:
+    """All combinations, such as `eta=4 steps=150`; the first value of each comes first."""
+    return tuple(
+        " ".join(f"{name}={value}" for name, value in zip(values, combination, strict=True))
+        for combination in itertools.product(*values.values())
+    )
+
+
+_ABLATION = grid(steps=(70, 50, 100, 150))
+_LATER, _EARLIER = {"warmup_steps": (5,)}, {"warmup_steps": (3,)}
+
+CANDIDATES: Mapping[str, Candidates] = {
+    # nothing to set, or a level that is what it is by its numbers: measured as they are
+    "negative-prompt": (),
+    "sld-weak": (),
+    "sld-weak-diffusers": (),
+    "sld-max": (),
+    "sld-medium": grid(**_EARLIER, threshold=(0.05, 0.02, 0.1)) + grid(**_LATER, threshold=(0.05, 0.1)),
+    "sld-strong": grid(**_EARLIER, threshold=(0.05, 0.025, 0.1)) + grid(**_LATER, threshold=(0.05, 0.1)),
+    "esd-x": grid(learning_rate=(2e-4, 1e-4, 4e-4), eta=(1.0, 2.0)),
+    "esd-x-strict": grid(learning_rate=(2e-4, 4e-4), eta=(1.0, 2.0))
+    + grid(learning_rate=(4e-4,), eta=(4.0,)),
+    "esd-u": grid(eta=(6.0, 4.0, 8.0), learning_rate=(2e-4, 1e-4), steps=(150,)),
+    "esd-all": grid(eta=(4.0, 2.0, 6.0), learning_rate=(2e-4, 1e-4), steps=(150,)),
+    "ca-model": _ABLATION,
+    "ca-noise": _ABLATION,
+    "ca-reverse": _ABLATION,
+    "loss-max": grid(penalty=(0.001, 0.003, 0.0003), learning_rate=(1e-3, 5e-4), steps=(100,)),
+    "sa": grid(ewc_weight=(0.05, 0.2), learning_rate=(4e-4, 2e-4), steps=(200,))
+    + grid(ewc_weight=(0.05,), learning_rate=(4e-4, 8e-4), steps=(120,)),
+    "uce": grid(keep_scale=(8.0, 4.0, 2.0, 16.0, 1.0)),
+}
+"""Method -> options, the most promising first; the present preset is tried before them in any case."""
