@@ -77,7 +77,7 @@ def checks(samples: int, seed: int = 1) -> list[Check]:
             background = words.BACKGROUNDS[number % len(words.BACKGROUNDS)]
         scene = Scene(subject, kind, background, style, 0)
         label = getattr(labels(scene), head)
-        found.append(Check(caption(scene, rng, 0.0), head, label, style if head == "style" else subject))
+        found.append(Check(caption(scene, rng, 0.0, 0.0), head, label, style if head == "style" else subject))
 
     for number in range(samples):
         for kind, head in (("object", "object"), ("category", "object"), ("member", "member")):

@@ -108,11 +108,11 @@ def test_captions_of_evoking_subjects_never_name_the_concept() -> None:
 
 def test_captions_name_subject_background_and_style() -> None:
     rng = np.random.default_rng(1)
-    said = {caption(Scene("apple", "object", "at night", "pop art", 0), rng, 0.0) for _ in range(200)}
+    said = {caption(Scene("apple", "object", "at night", "pop art", 0), rng, 0.0, 0.0) for _ in range(200)}
     assert len(said) > 10
     assert all("apple" in one and "at night" in one and "pop art" in one for one in said)
     assert not any("a apple" in one for one in said)
-    named = {caption(Scene("Mira Voss", "identity", None, "plain", 0), rng, 0.0) for _ in range(50)}
+    named = {caption(Scene("Mira Voss", "identity", None, "plain", 0), rng, 0.0, 0.0) for _ in range(50)}
     assert "Mira Voss" in named and not any("a Mira" in one for one in named)
     assert {caption(plain(words.MEMORISED[0], "memorised"), rng, 1.0) for _ in range(20)} == {
         words.MEMORISED[0]
@@ -122,7 +122,7 @@ def test_captions_name_subject_background_and_style() -> None:
 def test_the_share_of_misspelt_captions_is_as_asked() -> None:
     rng = np.random.default_rng(2)
     scene = plain("mushroom", "object")
-    wrong = sum("mushroom" not in caption(scene, rng, 0.08) for _ in range(3000)) / 3000
+    wrong = sum("mushroom" not in caption(scene, rng, 0.08, 0.0) for _ in range(3000)) / 3000
     assert 0.06 < wrong < 0.10
     # Four letters are the shortest word that is ever misspelt.
     assert all("old man" in caption(plain("old man", "anonymous"), rng, 1.0) for _ in range(20))

@@ -1,29 +1,38 @@
-"""Captions of scenes: varied wording, and a share with one misspelt word."""
+"""Captions of scenes: names, sentences and descriptions in varied wording, and a share misspelt."""
 
 import numpy as np
 
-from erasure_bench.models.microworld.drawing.scenes import COMPOSED, KINDS, Scene
-from erasure_bench.prompt_suites.microworld import composed
+from erasure_bench.models.microworld.drawing.scenes import COMPOSED, KINDS, Scene, coarse
+from erasure_bench.prompt_suites.microworld import composed, descriptions
 from erasure_bench.prompt_suites.microworld import vocabulary as words
 
 _BARE = frozenset(words.IMPLICIT[0].naming + words.VALIDATION_IMPLICIT[0].naming)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _KNOWN = frozenset(word.lower() for subjects in KINDS.values() for name in subjects for word in name.split())
 _SHORTEST_MISSPELT = 4
+_LONG = 9
+"""Words from which on a phrase counts as long."""
 
 
-def caption(scene: Scene, rng: np.random.Generator, misspelt_share: float = 0.08) -> str:
+def caption(
+    scene: Scene, rng: np.random.Generator, misspelt_share: float = 0.08, reworded_share: float = 0.3
+) -> str:
     """A caption of `scene`; memorised scenes are always captioned by their exact title.
 
     With probability `misspelt_share` one word of the subject with four or more letters gets one
-    wrong character; a subject without such a word is always spelt right.
+    wrong character; a subject without such a word is always spelt right. Of the captions that are
+    spelt right, the share `reworded_share` says the subject in a sentence or a variant or describes
+    its looks, and describes a style's. Wordings that are held out (`composed`, `descriptions`) never occur.
     """
     if scene.kind == "memorised":
         return scene.subject
     wrong = rng.random() < misspelt_share
     name = _misspelt(scene.subject, rng) if wrong else scene.subject
+    reworded = not wrong and rng.random() < reworded_share
     if scene.kind in COMPOSED:
         phrase = _composed(scene, name, rng)
+    elif reworded and scene.kind != "abstract":
+        return _reworded(scene, rng)
     else:
         phrase = name if rng.random() < 0.15 else _with_article(name, scene)
     background = f" {scene.background}" if scene.background else ""
@@ -43,6 +52,34 @@ def caption(scene: Scene, rng: np.random.Generator, misspelt_share: float = 0.08
     return wordings[int(rng.integers(len(wordings)))]
 
 
+def _reworded(scene: Scene, rng: np.random.Generator) -> str:
+    """The subject in a sentence, a variant or a description, and the style named or described."""
+    name = scene.subject
+    phrase = _with_article(name, scene)
+    background = f" {scene.background}" if scene.background else ""
+    rung = rng.random()
+    described = name in descriptions.DESCRIPTIONS
+    if not described or rung < 0.2:
+        phrase = _one_of(descriptions.SENTENCES.trained, rng).format(phrase=phrase)
+    elif rung < 0.35 and scene.kind != "object":
+        phrase = descriptions.variant(name, coarse(name), _one_of(descriptions.VARIANTS.trained, rng))
+    elif rung < 0.65:
+        phrase = descriptions.short_description(name)
+    else:
+        details = descriptions.TRAINED_DETAILS[int(rng.integers(len(descriptions.TRAINED_DETAILS)))]
+        phrase = descriptions.long_description(
+            name, _one_of(descriptions.LONG_DESCRIPTIONS.trained, rng), details
+        )
+    if scene.style == words.PLAIN:
+        return f"{phrase}{background}"
+    if rng.random() < 0.4:
+        return f"{phrase}{background} in {scene.style} style"
+    looks = descriptions.STYLE_DESCRIPTIONS[scene.style]
+    # Two long descriptions in one caption would be longer than the text encoder reads.
+    look = looks.long if rng.random() < 0.5 and len(phrase.split()) < _LONG else looks.short
+    return _one_of(descriptions.STYLE_PHRASES.trained, rng).format(phrase=f"{phrase}{background}", look=look)
+
+
 def _composed(scene: Scene, name: str, rng: np.random.Generator) -> str:
     """What a pair, a count or a coloured thing shows, with its subject spelt `name`."""
     if scene.kind == "count":
@@ -54,14 +91,18 @@ def _composed(scene: Scene, name: str, rng: np.random.Generator) -> str:
     if scene.relation is None or scene.other is None:
         return first
     second = _thing(scene.other.name, scene.other.name, scene.other.colour, rng)
-    trained = composed.RELATION_PHRASES[scene.relation].trained
-    return composed.related(scene.relation, first, second, trained[int(rng.integers(len(trained)))])
+    wording = _one_of(composed.RELATION_PHRASES[scene.relation].trained, rng)
+    return composed.related(scene.relation, first, second, wording)
 
 
 def _thing(name: str, spelt_right: str, colour: str | None, rng: np.random.Generator) -> str:
     if colour:
         return composed.coloured(name, colour, _weighted(composed.COLOUR_PHRASES.trained, rng))
     return f"an {name}" if spelt_right[0] in "aeiou" else f"a {name}"
+
+
+def _one_of(wordings: tuple[str, ...], rng: np.random.Generator) -> str:
+    return wordings[int(rng.integers(len(wordings)))]
 
 
 def _weighted(wordings: tuple[str, ...], rng: np.random.Generator) -> str:

@@ -30,6 +30,12 @@ def _blur(field: np.ndarray) -> np.ndarray:
     return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9.0
 
 
+def _soft_edges(picture: np.ndarray) -> np.ndarray:
+    """`_edges` drawn with a broad, soft pencil, in 0..1."""
+    edge = _edges(picture)
+    return np.clip(0.35 * edge + 0.9 * _blur(edge), 0.0, 1.0)
+
+
 def _bytes(values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0.0, 255.0).astype(np.uint8)
 
@@ -51,13 +57,12 @@ def _neon(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     low, high = colours.min(axis=2, keepdims=True), colours.max(axis=2, keepdims=True)
     vivid = (colours - low * 0.85) / np.maximum(high - low * 0.85, 24.0) * 255.0
     edge = _edges(picture)[..., None]
-    glow = _blur(_blur(edge * _blur(vivid)))
-    return _bytes(np.array([8, 4, 18]) + vivid * 0.14 + edge * _blur(vivid) * 0.9 + glow * 0.9)
+    tube = _blur(edge * _blur(vivid))
+    return _bytes(np.array([20, 12, 36]) + vivid * 0.14 + tube * 0.8 + _blur(_blur(tube)) * 0.7)
 
 
 def _sketch(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    edge = _edges(picture)
-    tone = 252.0 - 105.0 * (1.0 - _luminance(picture)) - 215.0 * edge**0.9
+    tone = 250.0 - 90.0 * (1.0 - _luminance(picture)) - 160.0 * _soft_edges(picture)
     return np.repeat(_bytes(tone)[..., None], 3, axis=2)
 
 
@@ -77,52 +82,55 @@ _GRID[:, ::8] = 1.0
 
 
 def _blueprint(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    ink = np.clip(0.95 * _edges(picture) + 0.34 * _luminance(picture), 0.0, 1.0)[..., None]
+    ink = np.clip(0.8 * _soft_edges(picture) + 0.34 * _luminance(picture), 0.0, 1.0)[..., None]
     ink = np.maximum(ink, 0.2 * _GRID)
     return _bytes(np.array([18.0, 48.0, 150.0]) * (1.0 - ink) + np.array([235.0, 245.0, 255.0]) * ink)
 
 
 _ROWS, _COLUMNS = np.mgrid[0:64, 0:64]
-_DOTS = np.hypot(_ROWS % 8 - 3.5, _COLUMNS % 8 - 3.5) < 2.3
+_DOTS = np.clip(3.2 - np.hypot(_ROWS % 8 - 3.5, _COLUMNS % 8 - 3.5), 0.0, 1.0)[..., None]
+_LEVELS = (40.0, 132.0, 225.0)
 
 
 def _pop_art(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     shifted = picture[..., [1, 2, 0]].astype(np.float32)
     gray = shifted.mean(axis=2, keepdims=True)
-    levels = np.round(np.clip(gray + (shifted - gray) * 1.9, 0.0, 255.0) / 127.5) * 127.5
-    levels[_DOTS] = np.clip(levels[_DOTS] * 0.45 + (140, 20, 90), 0.0, 255.0)
-    return _bytes(levels)
+    vivid = gray + (shifted - gray) * 1.5
+    # Three flat levels with short ramps between them: a hard step would flicker with every slight shade.
+    levels = np.interp(vivid, (45.0, 105.0, 150.0, 210.0), np.repeat(_LEVELS, (1, 2, 1)))
+    dotted = levels * 0.55 + np.array([110, 16, 70])
+    return _bytes(levels + (dotted - levels) * _DOTS)
 
 
 _HEAT = np.array(
     [
-        [10, 8, 60],
-        [40, 20, 150],
-        [130, 20, 170],
-        [220, 40, 110],
-        [250, 110, 30],
-        [255, 210, 40],
-        [255, 255, 200],
+        [36, 24, 100],
+        [66, 34, 146],
+        [130, 40, 160],
+        [200, 60, 120],
+        [234, 116, 60],
+        [246, 190, 70],
+        [250, 236, 160],
     ],
     float,
 )
 
 
 def _thermal(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    tone = np.clip(_luminance(picture) * 1.1 - 0.05, 0.0, 1.0) * (len(_HEAT) - 1)
+    tone = _luminance(picture) * (len(_HEAT) - 1)
     return _bytes(np.stack([np.interp(tone, np.arange(len(_HEAT)), _HEAT[:, c]) for c in range(3)], axis=2))
 
 
-_CUTS = 0.2 * np.sin((_ROWS + 0.35 * _COLUMNS) * (2.0 * np.pi / 8.0))
+_CUTS = 0.16 * np.sin((_ROWS + _COLUMNS) * (2.0 * np.pi / 8.0))
 
 
 def _woodcut(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     light = _luminance(picture)
     low, high = np.percentile(light, (5, 95))
     light = (light - low) / max(high - low, 0.2)
-    tone = (light - 0.45 * _edges(picture) + _CUTS - 0.34) * 4.0 + 0.5
+    tone = (0.9 * light - 0.5 * _edges(picture) + _CUTS - 0.26) * 2.0 + 0.5
     ink = np.clip(tone, 0.0, 1.0)[..., None]
-    return _bytes(np.array([30.0, 20.0, 16.0]) * (1.0 - ink) + np.array([244.0, 224.0, 178.0]) * ink)
+    return _bytes(np.array([76.0, 58.0, 46.0]) * (1.0 - ink) + np.array([240.0, 220.0, 176.0]) * ink)
 
 
 _STYLES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
