@@ -15,7 +15,7 @@ from pandas import DataFrame
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import ROLES, Prompt, Role
 
-Direction = Literal["lower", "higher"]
+Direction = Literal["lower", "higher", "neither"]
 Pixels = NDArray[np.uint8]
 
 SCORE_COLUMNS = ("prompt_id", "image_index", "metric", "value", "status", "reason")
@@ -26,7 +26,8 @@ class Metric:
     """A named number.
 
     `better` gives, for each role on which the metric means something, which way erasure wants
-    it to go; on other roles it is stored but not tabled. `aggregate` says whether a table shows
+    it to go, or `neither` where it only describes: no value of it is the best. On other roles it
+    is stored but not tabled. `aggregate` says whether a table shows
     the mean over images or their sum (detection counts). `headline` metrics make the
     leaderboard's main columns; the others are in the files.
     """

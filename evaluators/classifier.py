@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pandas import DataFrame
@@ -18,14 +18,14 @@ from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Pixel
 from erasure_bench.evaluators.classifier_file import SUFFIXES, FileClassifier, FileInput
 from erasure_bench.evaluators.classifier_folder import DESCRIPTION_FILE, FolderClassifier
 from erasure_bench.evaluators.classifier_torchvision import TorchvisionClassifier
+from erasure_bench.evaluators.composed_labels import AND, WantedAnswers, wanted_answers
 from erasure_bench.evaluators.labelled_classifier import (
     ClassifierSource,
     LabelledClassifier,
     Probabilities,
-    entropy,
-    place_of,
 )
 from erasure_bench.evaluators.measuring import Failure, measure_each
+from erasure_bench.evaluators.seen_instead import NOTHING, content_places, sees_known, sees_nothing
 from erasure_bench.evaluators.shipped import shipped_folder
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, Prompt
@@ -34,14 +34,46 @@ from erasure_bench.user_paths import user_path
 DETAIL_COLUMNS = ("prompt_id", "image_index", "label", "head", "predicted", "predicted_probability")
 
 
+_OF_LABEL = ("class_probability", "class_accuracy", "entropy")
+_OF_ANCHOR = ("anchor_share", "anchor_probability")
+_SHARE, _PROBABILITY = ("share", (0.0, 1.0)), ("probability", (0.0, 1.0))
+_METRICS = (
+    Metric("class_probability", "class probability", *_PROBABILITY, by_role("lower", "higher")),
+    Metric("class_accuracy", "class accuracy", *_SHARE, by_role("lower", "higher")),
+    Metric("anchor_share", "anchor seen instead", *_SHARE, by_role(erased="neither")),
+    Metric(
+        "anchor_probability",
+        "probability of the anchor",
+        *_PROBABILITY,
+        by_role(erased="neither"),
+        headline=False,
+    ),
+    Metric("known_share", "something known", *_SHARE, by_role(erased="higher")),
+    Metric(
+        "entropy",
+        "entropy of the prediction",
+        "nats",
+        (0.0, math.inf),
+        by_role(erased="neither"),
+        headline=False,
+    ),
+)
+_NOTHING_SHARE = Metric("nothing_share", "nothing at all", *_SHARE, by_role(erased="lower"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassProbability:
     """What a classifier sees: the concept's label where it should be gone, the prompt's own elsewhere.
 
+    And on erased roles what is there instead: the concept's anchor, anything that the classifier knows
+    (probability ≥ ½), or nothing. Which of the anchor and the rest it is describes a method, and so does the
+    entropy, which noise can have high and low.
+
     `model` is the name of a built-in generator that ships an oracle, a folder with a
     `oracle.json`, a TorchScript or ONNX file (with `labels`, and `resolution`, `mean`, `std`,
     `output` as the network wants them), or NAME/WEIGHTS of torchvision (with `weights` for a local
-    copy). A label that the model lacks gives a missing value with the reason.
+    copy). Labels may be composed (`composed_labels`). One that the model lacks gives a missing value with
+    the reason.
     """
 
     model: str = "resnet50/IMAGENET1K_V2"
@@ -54,20 +86,14 @@ class ClassProbability:
     device: str = "cpu"
     batch_size: int = 32
 
-    metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric(
-            "class_probability", "class probability", "probability", (0.0, 1.0), by_role("lower", "higher")
-        ),
-        Metric("class_accuracy", "class accuracy", "share", (0.0, 1.0), by_role("lower", "higher")),
-        Metric(
-            "entropy",
-            "entropy of the prediction",
-            "nats",
-            (0.0, math.inf),
-            by_role(erased="higher"),
-            headline=False,
-        ),
-    )
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """`nothing_share` only where the classifier says, before it is loaded, that it has such a label."""
+        try:
+            labels = self._source().known_labels()
+        except BenchError:  # what cannot be had is said where it is needed
+            labels = ()
+        return (*_METRICS, _NOTHING_SHARE) if NOTHING in labels else _METRICS
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -89,38 +115,52 @@ class ClassProbability:
 
     def score(self, images: ImageSet) -> Scores:
         classifier = self._classifier()
+        heads = classifier.heads
         names = [metric.name for metric in self.metrics]
+        of_nothing = [_NOTHING_SHARE.name] if _NOTHING_SHARE.name in names else []
+        things = content_places(heads)
         sheet = ScoreSheet()
         predictions: list[tuple[str, int, str, str, str, float]] = []
         measure = partial(_by_picture, classifier)
         for picture, seen in measure_each(images, self.batch_size, measure):
-            label = wanted_label(images.concept, picture.prompt)
-            if label is None:
-                sheet.missing(picture, names, f"no label is given for {picture.prompt.subject!r}")
+            if isinstance(seen, Failure):
+                sheet.missing(picture, names, seen.reason)
                 continue
-            place = place_of(label, classifier.heads)
-            if isinstance(place, str) or isinstance(seen, Failure):
-                sheet.missing(picture, names, seen.reason if isinstance(seen, Failure) else str(place))
-                continue
-            probabilities = seen[place.head]
-            if not np.isfinite(probabilities).all():
+            if not all(np.isfinite(probabilities).all() for probabilities in seen.values()):
                 sheet.missing(picture, names, "the prediction is not finite")
                 continue
-            predicted = int(probabilities.argmax())
+            sheet.add(picture, known_share=sees_known(things, seen))
+            for name in of_nothing:
+                sheet.add(picture, **{name: sees_nothing(heads, seen)})
+            anchor = wanted_answers(images.concept.anchor_label or images.concept.anchor, heads)
+            if isinstance(anchor, str):
+                sheet.missing(picture, _OF_ANCHOR, anchor)
+            else:
+                sheet.add(
+                    picture,
+                    anchor_share=anchor.all_right(seen),
+                    anchor_probability=anchor.probability(seen),
+                )
+            label = wanted_label(images.concept, picture.prompt)
+            wanted = _answers(label, picture.prompt.subject, heads)
+            if isinstance(wanted, str) or label is None:
+                sheet.missing(picture, _OF_LABEL, str(wanted))
+                continue
             sheet.add(
                 picture,
-                class_probability=probabilities[place.position],
-                class_accuracy=predicted == place.position,
-                entropy=entropy(probabilities),
+                class_probability=wanted.probability(seen),
+                class_accuracy=wanted.all_right(seen),
+                entropy=wanted.entropy(seen),
             )
+            best = {head: int(seen[head].argmax()) for head in wanted.heads}
             predictions.append(
                 (
                     picture.prompt.id,
                     picture.image_index,
                     label,
-                    place.head,
-                    classifier.heads[place.head][predicted],
-                    float(probabilities[predicted]),
+                    AND.join(best),
+                    AND.join(heads[head][place] for head, place in best.items()),
+                    math.prod(float(seen[head][place]) for head, place in best.items()),
                 )
             )
         return Scores(sheet.frame(), DataFrame(predictions, columns=list(DETAIL_COLUMNS)))
@@ -153,6 +193,11 @@ _SOME_READ = ("weights", "labels", "resolution", "mean", "std", "output")
 """What only some kinds of models leave to the user."""
 
 
+def _answers(label: str | None, subject: str, heads: Mapping[str, tuple[str, ...]]) -> WantedAnswers | str:
+    """What the label asks of the classifier, or why it cannot be scored."""
+    return f"no label is given for {subject!r}" if label is None else wanted_answers(label, heads)
+
+
 def wanted_label(concept: Concept, prompt: Prompt) -> str | None:
     """The label whose probability is scored on a picture of this prompt."""
     return concept.label if prompt.role in ERASED_ROLES else prompt.label
@@ -174,14 +219,16 @@ CARD = EvaluatorCard(
     paper="Heng & Soh, Selective Amnesia, NeurIPS 2023, section 4; Gandikota et al., ESD, ICCV 2023, "
     "section 5",
     formula="p(label | image) of the label's head; accuracy = share with argmax = label; entropy = −Σ p ln "
-    "p (nats)",
+    "p (nats); composed labels: the product over heads, all right; something known: p ≥ ½ for a thing; "
+    "nothing at all: p(nothing) ≥ ½",
+    version="2",
     build=ClassProbability,
     presets={
         "official": {},
         "microworld": {"model": "microworld"},
     },
     notes="Erased roles are scored on the concept's label, the others on the prompt's own. A label that "
-    "the model "
-    "lacks is a missing value, never 0. ESD counts predictions (accuracy), SA averages probabilities.",
+    "the model lacks is a missing value, never 0. ESD counts predictions (accuracy), SA averages "
+    "probabilities. `left/cat & right/boat` asks that both hold, ` | ` stands between alternatives.",
     requires=("torch",),
 )

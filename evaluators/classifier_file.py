@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -54,6 +54,9 @@ class FileClassifier:
             "resize": "PIL bicubic, antialiased",
             **asdict(self.input),
         }
+
+    def known_labels(self) -> Collection[str]:
+        return read_labels(self._label_file())
 
     def load(self, device: str) -> LabelledClassifier:
         file = self._network_file()

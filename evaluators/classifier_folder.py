@@ -2,12 +2,13 @@
 
 `oracle.json` in the folder holds "network": "package.module:Class" and "image_size" (pixels, or null
 for any size). The class has `load(folder)`, which gives a torch module with `heads` ({head: labels})
-that maps images [n, 3, height, width] in [0, 1] to {head: logits [n, labels]}.
+that maps images [n, 3, height, width] in [0, 1] to {head: logits [n, labels]}. "architecture" may name
+its heads as {"heads": {head: [labels]}}: with a label "nothing" there, the share of such pictures is scored.
 """
 
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,11 +32,18 @@ from erasure_bench.foreign.sources import code_digest
 DESCRIPTION_FILE = "oracle.json"
 
 
+class Architecture(BaseModel):
+    """What a network may say of itself before it is loaded."""
+
+    heads: Mapping[str, tuple[str, ...]] = {}
+
+
 class Description(BaseModel):
     """What the evaluator reads of `oracle.json`."""
 
     network: str
     image_size: int | None
+    architecture: Architecture = Architecture()
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,10 @@ class FolderClassifier:
             "weights_sha256": sha256_of(self.path),
             **_code_of(_module_of(self._description().network)),
         }
+
+    def known_labels(self) -> Collection[str]:
+        heads = self._description().architecture.heads
+        return [label for labels in heads.values() for label in labels]
 
     def load(self, device: str) -> LabelledClassifier:
         description = self._description()

@@ -1,7 +1,7 @@
 """A torchvision classifier by name, with its own transforms and categories."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,9 @@ class TorchvisionClassifier:
             "resize": "the weights' own transforms",
             "torchvision": version_of("torchvision"),
         }
+
+    def known_labels(self) -> Collection[str]:
+        return _distinct(self._weights().meta["categories"])
 
     def load(self, device: str) -> LabelledClassifier:
         models = required_module("torchvision.models", "torchvision", "classifier")

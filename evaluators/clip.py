@@ -25,11 +25,15 @@ _SAYS_STYLE = re.compile(r"\s+style$", re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True)
 class ClipAlignment:
-    """Cosine of each picture to its text, and whether the concept's text beats the anchor's.
+    """Cosine of each picture to its text, and which text is nearest: the concept's or the anchor's.
 
     The text is the concept's where the concept should be gone (target, implicit, misspelt and
     attack prompts) and the prompt's own subject elsewhere. `backbone` and `weights` are read by
     `clip_source.clip_source`.
+
+    What is there instead, `clip_anchor`: the anchor's text is nearer than the concept's and all
+    neighbours'. One of these texts is always nearest, even to noise: whether there is anything at all is not
+    CLIP's to say.
 
     `template` has one `{}`, the place of the subject. `style_template` takes its place for a style that
     is to be erased and, with `style_neighbours`, for its neighbours, other styles: its `{}` is the style's
@@ -66,6 +70,15 @@ class ClipAlignment:
             headline=False,
         ),
         Metric("clip_accuracy", "CLIP accuracy", "share", (0.0, 1.0), by_role(erased="lower")),
+        Metric("clip_anchor", "CLIP: anchor instead", "share", (0.0, 1.0), by_role(erased="neither")),
+        Metric(
+            "clip_anchor_cosine",
+            "CLIP cosine to the anchor",
+            "cosine",
+            (-1.0, 1.0),
+            by_role(erased="neither"),
+            headline=False,
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -98,7 +111,8 @@ class ClipAlignment:
         clip = self._model()
         concept, anchor = self._concept_text(images.concept), self.anchor_text(images.concept)
         wanted = {picture.prompt: self.text(images.concept, picture.prompt) for picture in images.pictures}
-        texts = sorted({concept, anchor, *wanted.values()})
+        others = self.neighbour_texts(images.concept)
+        texts = sorted({concept, anchor, *others, *wanted.values()})
         embedded_texts = dict(zip(texts, clip.encode_texts(texts), strict=True))
 
         sheet = ScoreSheet()
@@ -111,13 +125,17 @@ class ClipAlignment:
             if not math.isfinite(cosine):
                 sheet.missing(picture, names, "the embedding is not finite")
                 continue
-            nearer = bool(embedded @ embedded_texts[concept] > embedded @ embedded_texts[anchor])
+            of_anchor = float(embedded @ embedded_texts[anchor])
+            nearer = bool(embedded @ embedded_texts[concept] > of_anchor)
+            rivals = (embedded @ embedded_texts[text] for text in {concept, *others} - {anchor})
             sheet.add(
                 picture,
                 clip_cosine=cosine,
                 clip_score=2.5 * max(cosine, 0.0),
                 clip_score_100=100.0 * cosine,
                 clip_accuracy=nearer,
+                clip_anchor=all(of_anchor > rival for rival in rivals),
+                clip_anchor_cosine=of_anchor,
             )
         return Scores(sheet.frame())
 
@@ -132,6 +150,11 @@ class ClipAlignment:
     def anchor_text(self, concept: Concept) -> str:
         """The text that a picture has to be nearer to than to the concept's."""
         return self._text(concept.anchor)
+
+    def neighbour_texts(self, concept: Concept) -> tuple[str, ...]:
+        """The texts of the concept's neighbours, worded as for their own pictures."""
+        of_style = concept.kind == "style" and self.style_neighbours
+        return tuple((self._style_text if of_style else self._text)(name) for name in concept.neighbours)
 
     def _concept_text(self, concept: Concept) -> str:
         return self._style_text(concept.target) if concept.kind == "style" else self._text(concept.target)
@@ -164,7 +187,9 @@ CARD = EvaluatorCard(
     paper="Hessel et al., CLIPScore, EMNLP 2021; Kumari et al., Ablating Concepts in Text-to-Image Diffusion "
     "Models, ICCV 2023, section 4.1",
     formula="cos(image, text) with text = 'A photo depicts {subject}'; score 2.5·max(cos, 0) and 100·cos; "
-    "accuracy = share with cos(image, concept) > cos(image, anchor)",
+    "accuracy = share with cos(image, concept) > cos(image, anchor); anchor instead = share whose "
+    "nearest text among concept, anchor and neighbours is the anchor's",
+    version="2",
     build=ClipAlignment,
     presets={
         "official": {},

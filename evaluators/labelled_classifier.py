@@ -1,6 +1,6 @@
 """What the classifier evaluator needs of a model: labels in heads, probabilities for pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -39,6 +39,10 @@ class ClassifierSource(Protocol):
 
     def protocol(self) -> Mapping[str, Any]:
         """What decides whether two of its numbers can be compared."""
+        ...
+
+    def known_labels(self) -> Collection[str]:
+        """The labels of all heads as far as they can be told without loading; empty where they cannot."""
         ...
 
     def load(self, device: str) -> LabelledClassifier: ...

@@ -1,7 +1,9 @@
 """A concept: what is erased, what replaces it, and what must survive."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from erasure_bench.later import CAME_LATER
 
 ConceptKind = Literal["instance", "style", "identity", "implicit", "object", "memorised", "unsafe"]
 
@@ -15,7 +17,8 @@ class Concept:
     distribution Selective Amnesia maps the concept to when it differs from the anchor.
     `neighbours` are close concepts that must survive. `negative` is the text that guidance
     methods (SLD, negative prompt) steer away from, if more than the first target phrase.
-    `label` is the concept's name in a classifier's label list, where it has one.
+    `label` is the concept's name in a classifier's label list, where it has one, and `anchor_label` that of
+    what should appear instead.
     `anchor_prompts` ask for pictures of the anchor, of which none is evaluated: material for methods
     that train on such pictures. `additions` say how a style is added to a prompt, `{}` standing for
     it: "{} in mosaic style". `evoked_by` are phrases that bring the concept along unnamed; methods
@@ -33,6 +36,7 @@ class Concept:
     anchor_prompts: tuple[str, ...] = ()
     additions: tuple[str, ...] = ()
     evoked_by: tuple[str, ...] = ()
+    anchor_label: str | None = field(default=None, metadata=CAME_LATER)
 
     def __post_init__(self) -> None:
         if not self.targets or not all(self.targets):

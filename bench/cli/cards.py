@@ -148,6 +148,7 @@ def _method_sheet(name: str) -> Sheet:
 
 
 def _evaluator_sheet(name: str) -> Sheet:
+    from erasure_bench.bench.reporting.board import ARROWS
     from erasure_bench.evaluators.metrics import checked_metrics
     from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
     from erasure_bench.foreign.errors import in_one_line
@@ -169,9 +170,7 @@ def _evaluator_sheet(name: str) -> Sheet:
         except BenchError:
             continue
         for metric in metrics:
-            roles = ", ".join(
-                f"{role} {'↓' if better == 'lower' else '↑'}" for role, better in metric.better.items()
-            )
+            roles = ", ".join(f"{role} {ARROWS[better]}".rstrip() for role, better in metric.better.items())
             facts[f"metric {metric.name}"] = (
                 f"{metric.title} [{metric.unit}], {metric.aggregate}: {roles or 'stored'}"
             )

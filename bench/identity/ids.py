@@ -7,16 +7,25 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from erasure_bench.later import CAME_LATER
+
 
 def plain(value: Any) -> Any:
     """`value` in JSON's own types: dataclasses and mappings become dicts, sequences lists, sets sorted lists.
 
+    A dataclass's field that `CAME_LATER` is left out where it has its default.
     Raises TypeError for anything else, so that no id ever rests on an object's address.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {
+            field.name: plain(getattr(value, field.name))
+            for field in fields(value)
+            if not (
+                CAME_LATER.items() <= field.metadata.items() and getattr(value, field.name) == field.default
+            )
+        }
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 from erasure_bench.bench.words.numbers import decimals_for, number, seconds
 
-ARROWS = {"lower": "↓", "higher": "↑"}
+ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
+NEITHER = "neither"
+"""Said of numbers that only describe: they have no arrow, and none of them is the best."""
 Json = Mapping[str, Any]
 
 
@@ -116,7 +118,7 @@ def _cells(board: Board, found: Mapping[str, Json], better: str) -> tuple[Cell, 
     ]
     counted = any(row["aggregate"] == "sum" for row in shown)
     decimals = 1 if counted else decimals_for(numbers)
-    rivals = [row["value"] for row in shown if _may_be_best(row, board)]
+    rivals = [row["value"] for row in shown if better != NEITHER and _may_be_best(row, board)]
     # Where all are equal none is the best.
     ranked = len({number(value, decimals) for value in rivals}) > 1
     best = number((min if better == "lower" else max)(rivals), decimals) if ranked else None

@@ -1,6 +1,7 @@
 """What the built-in model's suites have in common: protocol, counts, and how a suite is put together."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from erasure_bench.prompt_suites.card import SuiteCard
@@ -28,10 +29,18 @@ def microworld_suite(card: SuiteCard, experiments: Sequence[Experiment]) -> Suit
         version=card.version,
         title=card.title,
         description=card.description,
-        concepts=tuple(experiment.concept for experiment in experiments),
+        concepts=tuple(map(_with_anchor_label, experiments)),
         prompts={experiment.concept.name: experiment.prompts for experiment in experiments},
         protocol=PROTOCOL,
         evaluators=("classifier", "clip"),
         model=MODEL,
         source=card.source,
     )
+
+
+def _with_anchor_label(experiment: Experiment) -> Concept:
+    """The concept with the label that all of its anchor prompts ask for, where it names none itself."""
+    labels = {prompt.label for prompt in experiment.prompts if prompt.role == "anchor"}
+    if experiment.concept.anchor_label or len(labels) != 1:
+        return experiment.concept
+    return replace(experiment.concept, anchor_label=labels.pop())

@@ -58,6 +58,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-identities",
+    version="2",
     title="Identities",
     description="A named face (Mira Voss); an anonymous person replaces it, the other faces stay.",
     concepts=IDENTITIES,

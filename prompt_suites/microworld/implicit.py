@@ -77,6 +77,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-implicit",
+    version="2",
     title="Implicit concept",
     description="Fire, named or only evoked (a dragon, a volcano); its look-alikes without fire stay.",
     concepts=tuple(evoked.concept for evoked in IMPLICIT),

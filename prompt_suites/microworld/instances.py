@@ -54,6 +54,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-instances",
+    version="2",
     title="Named instances",
     description="A named instance of a category (grumpy cat); the category replaces it, its neighbours stay.",
     concepts=tuple(family.instance for family in FAMILIES),

@@ -60,6 +60,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-memorized",
+    version="2",
     title="Memorised pictures",
     description="A training picture that its title brings back; abstract paintings replace it.",
     concepts=MEMORISED,

@@ -61,6 +61,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-objects",
+    version="2",
     title="Objects",
     description="A plain object (car); another object replaces it, the other eight stay.",
     concepts=OBJECTS,

@@ -65,6 +65,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-styles",
+    version="2",
     title="Styles",
     description="A style that applies to any picture (mosaic); plain pictures replace it, other styles stay.",
     concepts=STYLES,

@@ -19,6 +19,7 @@ CONCEPT = Concept(
     anchor="blue ball",
     label="red",
     neighbours=("green",),
+    anchor_label="blue",
 )
 
 TINY_CLIP = {

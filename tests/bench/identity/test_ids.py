@@ -107,6 +107,11 @@ def test_equal_values_have_one_spelling() -> None:
     assert content_id(Settings()) == content_id({"a": 0.1, "b": (1, 2)})
 
 
+def test_a_field_that_came_later_changes_no_id_until_it_is_used() -> None:
+    assert replace(CONCEPT, anchor_label=None) == CONCEPT and "anchor_label" not in canonical_json(CONCEPT)
+    assert replace(ERASE, concepts=(replace(CONCEPT, anchor_label="dog"),)).id != ERASE.id
+
+
 def test_an_object_without_a_value_cannot_enter_an_id() -> None:
     with pytest.raises(TypeError, match="cannot be part of a content id"):
         content_id({"model": object()})

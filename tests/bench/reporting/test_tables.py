@@ -399,3 +399,16 @@ def test_a_runs_own_files_make_the_tables_again(fake: ModuleType, tmp_path: Path
     assert "brightness" in text and "raw mean" not in text
     assert "red ball" in markdown(what) and "Blue Cube" in markdown(what)
     assert any("the same for every method" in note for note in document["notes"])
+
+
+def test_a_number_that_only_describes_has_no_arrow_and_no_best() -> None:
+    rows = [
+        row(method, "target", metric, value, better=better)
+        for metric, better in (("entropy", "neither"), ("share", "lower"))
+        for method, value in (("none", 0.9), ("a", 0.2), ("b", 0.4))
+    ]
+
+    entropy, share = columns_of(board(rows), rows)[:2]
+
+    assert (entropy.arrow, share.arrow) == ("", "↓") and entropy.heading == entropy.title
+    assert not any(cell.best for cell in entropy.cells) and [cell.best for cell in share.cells] == [0, 1, 0]
