@@ -17,11 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from erasure_bench.models.microworld.dataset import Pictures
-from erasure_bench.models.microworld.diffusion import tokenise, tokenise_captions
 from erasure_bench.models.microworld.loop import Trainer
 from erasure_bench.models.microworld.oracle import augment, decode_views
 from erasure_bench.models.microworld.settings import ClipSettings
-from erasure_bench.models.microworld.tokenizer import load_tokenizer
+from erasure_bench.models.microworld.tokenizer import load_tokenizer, tokenise, tokenise_captions
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"

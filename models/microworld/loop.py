@@ -5,6 +5,7 @@ with `graphs` the whole step (forward, backward, optimiser) is captured once and
 """
 
 import contextlib
+import json
 import math
 import os
 import sys
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,8 @@ from erasure_bench.models.microworld.settings import Schedule
 
 Draw = Callable[[torch.Generator], tuple[Tensor, ...]]
 """Everything random of one step: the batch's tensors, of the same shapes at every step."""
+FACTS_FILE = "facts.json"
+"""Beside each checkpoint: what `Trainer.facts` says."""
 WARM_STEPS = 10
 """Ordinary steps before a step is captured: they make the optimiser's state and compile what is compiled."""
 
@@ -27,6 +31,14 @@ WARM_STEPS = 10
 def default_device() -> torch.device:
     """A GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(device: torch.device, bfloat16: bool) -> contextlib.AbstractContextManager[object]:
+    """On a GPU, if `bfloat16`, the forward pass in that precision; elsewhere nothing."""
+    if device.type != "cuda" or not bfloat16:
+        return contextlib.nullcontext()
+    # without the cache of cast weights, which a captured step must not share with what runs outside it
+    return torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False)
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
@@ -87,6 +99,8 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.losses: list[float] = []
+        self.notes: dict[str, Any] = {}
+        """What else `facts` should say."""
         self.device = next(network.parameters()).device
         self.on_gpu = self.device.type == "cuda"
         decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
@@ -131,6 +145,27 @@ class Trainer:
             },
             self.checkpoint,
         )
+        text = json.dumps(self.facts, indent=1) + "\n"
+        self.checkpoint.with_name(FACTS_FILE).write_text(text, encoding="utf-8")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a reader of the weights wants to know of their training."""
+        return {
+            "part": self.name,
+            "steps": self.step,
+            "scheduled": self.schedule.steps,
+            "batch": self.schedule.batch,
+            "samples": self.step * self.schedule.batch,
+            "peak_rate": self.schedule.lr,
+            "seconds": round(self.seconds, 1),
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "final_loss": self.losses[-1] if self.losses else None,
+            "seed": self.seed,
+            "device": torch.cuda.get_device_name(self.device) if self.on_gpu else "CPU",
+            "torch": torch.__version__,
+            **self.notes,
+        }
 
     @property
     def finished(self) -> bool:
@@ -171,6 +206,7 @@ class Trainer:
         graphs: bool = False,
         stop_after: int | None = None,
         minutes: float | None = None,
+        longest: int | None = None,
         save_every_s: float = 120.0,
         report_every: int | None = None,
         snapshot: Callable[[], None] | None = None,
@@ -180,7 +216,8 @@ class Trainer:
 
         The loss is `loss(*draw(generator))`, or `loss(generator)` without `draw`. With `graphs` and
         `draw`, on a GPU, the step is captured; the loss must then draw nothing and read nothing back.
-        With `minutes` the schedule's length follows the measured speed, so that it ends by then.
+        With `minutes` the schedule's length follows the measured speed, so that it ends by then, but it
+        never becomes longer than `longest`.
         """
         every = report_every or (200 if self.on_gpu else 50)
         stop = None if stop_after is None else self.step + stop_after
@@ -217,7 +254,8 @@ class Trainer:
                     self.seconds += now - reported
                     if minutes is not None and self.step - first > every:
                         left = max(0.0, 60 * minutes - (now - started))
-                        self.schedule = replace(self.schedule, steps=self.step + int(rate * left))
+                        steps = self.step + int(rate * left)
+                        self.schedule = replace(self.schedule, steps=min(steps, longest or steps))
                     self._report(self.losses[-1], rate)
                     recent.zero_()
                     reported, reported_step = now, self.step

@@ -1,13 +1,18 @@
 """How big everything in the built-in model is and how long each part trains: one place to turn."""
 
-from dataclasses import dataclass, field, replace
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+from erasure_bench.errors import BenchError
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSettings:
     """The drawn pictures: `train` for every network, `heldout` (other seeds) for every report."""
 
-    train: int = 64_000
+    train: int = 200_000
     heldout: int = 3_000
     captions: int = 6
     """Captions written for each picture; training draws one of them each time it sees the picture."""
@@ -35,23 +40,40 @@ class TokenizerSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderSettings:
-    """`AutoencoderTiny`: norm-free, factor 8, the same width at every stage."""
+class Acceleration:
+    """What a GPU may do to train faster; a CPU takes no notice of `graphs` and `bfloat16`."""
 
-    width: int = 32
-    latent_channels: int = 20
-    encoder_blocks: tuple[int, int, int, int] = (0, 1, 2, 2)
-    decoder_blocks: tuple[int, int, int, int] = (2, 2, 1, 1)
-    latent_noise: float = 0.08
-    """Noise added to the latents in training, in units of their deviation: a smoother decoder."""
-    schedule: Schedule = Schedule(steps=3_000, batch=32, lr=2e-3)
+    compile: bool = False
+    """Compile the network with inductor: faster steps after half a minute's wait."""
+    graphs: bool = True
+    """Capture the step as a CUDA graph: these networks are bound by launches."""
+    bfloat16: bool = True
+    """Compute the forward pass in bfloat16; the weights and their averages stay in fp32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderSettings:
+    """`AutoencoderTiny`: norm-free, factor 8, one width in the encoder and one in the decoder."""
+
+    latent_channels: int = 32
+    encoder_width: int = 64
+    decoder_width: int = 64
+    encoder_blocks: tuple[int, int, int, int] = (0, 1, 2, 3)
+    decoder_blocks: tuple[int, int, int, int] = (3, 2, 1, 0)
+    """From 8x8 to 64x64. A block at 64x64 costs as much as all the others."""
+    latent_noise: float = 0.1
+    """Highest deviation of the noise on a picture's latents in training, in units of theirs."""
+    sharpness: float = 0.1
+    """Weight of the absolute errors, of pixels and of their differences, beside the squared error."""
+    acceleration: Acceleration = Acceleration()
+    schedule: Schedule = Schedule(steps=6_000, batch=256, lr=1.5e-3, warmup=200)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionSettings:
     """A two-level UNet at 8x8 and 4x4 with cross-attention at each, and its CLIP text encoder."""
 
-    channels: tuple[int, ...] = (96, 128)
+    channels: tuple[int, ...] = (96, 160)
     layers: int = 1
     heads: int = 4
     groups: int = 16
@@ -60,8 +82,8 @@ class DiffusionSettings:
     text_heads: int = 4
     caption_dropout: float = 0.1
     snr_gamma: float = 5.0
-    compile: bool = True
-    schedule: Schedule = Schedule(steps=9_000, batch=64, lr=1e-3, warmup=200, ema=0.9995)
+    acceleration: Acceleration = Acceleration()
+    schedule: Schedule = Schedule(steps=10_000, batch=512, lr=2e-3, warmup=300, ema=0.999)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +127,9 @@ TOY = Settings(
     pictures=PictureSettings(train=48, heldout=16, captions=2),
     tokenizer=TokenizerSettings(vocabulary=700),
     autoencoder=AutoencoderSettings(
-        width=8,
+        latent_channels=8,
+        encoder_width=8,
+        decoder_width=8,
         encoder_blocks=(0, 0, 0, 1),
         decoder_blocks=(1, 0, 0, 0),
         schedule=_toy(FULL.autoencoder.schedule),
@@ -117,7 +141,6 @@ TOY = Settings(
         text_width=16,
         text_layers=1,
         text_heads=2,
-        compile=False,
         schedule=_toy(FULL.diffusion.schedule),
     ),
     oracle=OracleSettings(widths=(8, 8, 8, 8), descriptor=8, schedule=_toy(FULL.oracle.schedule)),
@@ -130,3 +153,37 @@ TOY = Settings(
         schedule=_toy(FULL.clip.schedule),
     ),
 )
+
+
+def override(settings: Settings, changes: Sequence[str]) -> Settings:
+    """`settings` with changes such as `autoencoder.schedule.steps=5000`; BenchError says what is wrong."""
+    for change in changes:
+        path, equals, text = change.partition("=")
+        if not equals:
+            raise BenchError(f"{change!r} sets nothing: write PART.NAME=VALUE")
+        settings = _replaced(settings, path.split("."), text, path)
+    return settings
+
+
+def _replaced(part: Any, names: list[str], text: str, path: str) -> Any:
+    name, *rest = names
+    known = [each.name for each in fields(part)]
+    if name not in known:
+        raise BenchError(f"no setting {path!r}: there is no {name!r} among {', '.join(known)}")
+    now = getattr(part, name)
+    if is_dataclass(now) != bool(rest):
+        inside = f"one of {path}.{fields(now)[0].name} and so on" if is_dataclass(now) else "without the rest"
+        raise BenchError(f"{path!r} names no single setting: set {inside}")
+    return replace(part, **{name: _replaced(now, rest, text, path) if rest else _parsed(text, now, path)})
+
+
+def _parsed(text: str, now: Any, path: str) -> Any:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(now, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(now):
+        raise BenchError(f"{path}={text} is no {type(now).__name__}; it is {now!r} by default")
+    return value

@@ -1,6 +1,8 @@
 """`python -m erasure_bench.models.microworld.ship`: pack the trained parts into `models/microworld/weights`.
 
-Weights are stored in fp16, which halves their size; every loader brings them back as fp32.
+Weights are stored in fp16, which halves their size; every loader brings them back as fp32. With
+`--references FOLDER` the generators trained without one concept are packed there, UNet and text
+encoder of each; everything else in their pipelines is the shipped one's.
 """
 
 import argparse
@@ -16,12 +18,15 @@ from safetensors.torch import load_file, save_file
 from erasure_bench.models.microworld.autoencoder import load_autoencoder
 from erasure_bench.models.microworld.clip import CONFIG_FILE
 from erasure_bench.models.microworld.clip import WEIGHTS_FILE as CLIP_WEIGHTS
+from erasure_bench.models.microworld.loop import FACTS_FILE
 from erasure_bench.models.microworld.oracle_network import CARD_FILE
 from erasure_bench.models.microworld.oracle_network import WEIGHTS_FILE as ORACLE_WEIGHTS
 from erasure_bench.models.microworld.train import Workplace
 
 SHIPPED = Path(__file__).parent / "weights"
-LIMIT_BYTES = 20_000_000
+LIMIT_BYTES = 30_000_000
+"""Of all built-in weights together."""
+REFERENCE_PARTS = ("unet", "text_encoder")
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")
 
 
@@ -43,7 +48,7 @@ def forget_origin(file: Path) -> None:
 
 
 def ship_pipeline(snapshot: Path, autoencoder: Path, target: Path) -> None:
-    """The latest snapshot with the latest decoder, as a pipeline folder."""
+    """The latest snapshot as a pipeline folder, with the autoencoder as it lies now."""
     pipeline = StableDiffusionPipeline.from_pretrained(snapshot, torch_dtype=torch.float32)
     pipeline.vae = load_autoencoder(autoencoder)
     pipeline.save_pretrained(target)
@@ -51,6 +56,27 @@ def ship_pipeline(snapshot: Path, autoencoder: Path, target: Path) -> None:
         halve(file, file)
     for file in target.rglob("*.json"):
         forget_origin(file)
+
+
+def ship_references(place: Workplace, target: Path) -> list[str]:
+    """UNet, text encoder and facts of every training without a concept; returns the folders' names."""
+    names = []
+    for trained in sorted(path.parent for path in place.without.glob("*/pipeline")):
+        fresh = target / f"{trained.name}.part"
+        shutil.rmtree(fresh, ignore_errors=True)
+        for part in REFERENCE_PARTS:
+            for file in sorted((trained / "pipeline" / part).iterdir()):
+                if file.suffix == ".safetensors":
+                    halve(file, fresh / part / file.name)
+                else:
+                    (fresh / part).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(file, fresh / part / file.name)
+                    forget_origin(fresh / part / file.name)
+        shutil.copy(trained / FACTS_FILE, fresh / FACTS_FILE)
+        shutil.rmtree(target / trained.name, ignore_errors=True)
+        fresh.rename(target / trained.name)
+        names.append(trained.name)
+    return names
 
 
 def ship_folder(source: Path, target: Path, weights: str, others: tuple[str, ...]) -> None:
@@ -71,8 +97,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--work", type=Path, default=Path(".microworld-work"), help="the training's folder")
     parser.add_argument("--out", type=Path, default=SHIPPED)
+    parser.add_argument("--references", type=Path, metavar="FOLDER", help="pack the trainings --without here")
     given = parser.parse_args(arguments)
     place = Workplace(given.work)
+    if given.references is not None:
+        names = ship_references(place, given.references)
+        print(json.dumps({"references": names, "total": folder_bytes(given.references)}, indent=2))
+        return
     parts = {
         "pipeline": (place.snapshot, lambda out: ship_pipeline(place.snapshot, place.autoencoder, out)),
         "oracle": (
@@ -95,6 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
         pack(fresh)
         shutil.rmtree(given.out / name, ignore_errors=True)
         fresh.rename(given.out / name)
+    shutil.copy(place.facts, given.out / place.facts.name)
     sizes = {path.name: folder_bytes(path) for path in sorted(given.out.iterdir()) if path.is_dir()}
     print(json.dumps({"bytes": sizes, "total": sum(sizes.values())}, indent=2))
     if sum(sizes.values()) > LIMIT_BYTES:

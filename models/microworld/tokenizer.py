@@ -5,14 +5,19 @@ word falls apart into pieces and never into an unknown token.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
+from torch import Tensor
 from transformers import CLIPTokenizer
 
+from erasure_bench.models.microworld.dataset import Pictures
 from erasure_bench.models.microworld.settings import TokenizerSettings
 
 START = "<|startoftext|>"
@@ -62,3 +67,44 @@ def train_tokenizer(captions: Iterable[str], settings: TokenizerSettings, folder
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
     """The tokenizer as diffusers' pipelines load it."""
     return CLIPTokenizer.from_pretrained(folder)
+
+
+def tokenise(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
+    """Token ids [n, length], padded and cut to the tokenizer's length."""
+    return tokenizer(
+        list(captions),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+
+
+def tokenise_all(tokenizer: CLIPTokenizer, captions: Sequence[Sequence[str]]) -> NDArray[np.int16]:
+    """Token ids [n, captions, length] of each picture's captions; equal captions are read once."""
+    unique: dict[str, int] = {}
+    places = np.array([[unique.setdefault(text, len(unique)) for text in texts] for texts in captions])
+    length = tokenizer.model_max_length
+    fast = tokenizer.backend_tokenizer  # the list of encodings that CLIPTokenizer makes takes thrice as long
+    fast.enable_truncation(length)
+    fast.enable_padding(length=length, pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+    texts = list(unique)
+    ids = np.empty((len(texts), length), np.int16)
+    for start in range(0, len(texts), 10_000):
+        encoded = fast.encode_batch_fast(texts[start : start + 10_000])
+        ids[start : start + len(encoded)] = [each.ids for each in encoded]
+    return ids[places]
+
+
+def tokenise_captions(tokenizer: CLIPTokenizer, pictures: Pictures) -> tuple[Tensor, Tensor]:
+    """Token ids [captions, length] of every distinct caption, and each picture's captions in it, [n, k]."""
+    ids = torch.from_numpy(tokenise_all(tokenizer, pictures.captions))
+    distinct, places = torch.unique(ids.flatten(0, 1), dim=0, return_inverse=True)
+    return distinct.to(torch.int32), places.view(ids.shape[:2])
+
+
+def keep_tokens(folder: Path, captions: Sequence[Sequence[str]], path: Path) -> None:
+    """Write the token ids of all captions, int16 [n, captions, length], for the trainings to map."""
+    partial = path.with_name(f"part-{path.name}")
+    np.save(partial, tokenise_all(load_tokenizer(folder), captions))
+    partial.replace(path)

@@ -1,22 +1,28 @@
 """`python -m erasure_bench.models.microworld.train`: draw, train and ship the built-in model, stage by stage.
 
 Every stage is seeded and goes on where it stopped. Order: pictures, tokenizer, autoencoder, oracle,
-diffusion, clip. Everything is written under `--work`; `models.microworld.ship` packs the weights.
+diffusion, clip. Everything is written under `--work`; `models.microworld.ship` packs the weights. With
+`--without CONCEPT` the diffusion model alone is trained, on the pictures without that concept.
 """
 
 import argparse
+import json
 import os
 import sys
-from dataclasses import replace
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.models.microworld.dataset import SPLITS, Pictures, draw_split, load_split
-from erasure_bench.models.microworld.settings import FULL, TOY, Schedule, Settings
+from erasure_bench.models.microworld.loop import FACTS_FILE, default_device
+from erasure_bench.models.microworld.settings import FULL, TOY, Settings, override
 
-STAGES = ("pictures", "tokenizer", "autoencoder", "decoder", "oracle", "diffusion", "clip")
-DECODER_REFINEMENT = Schedule(steps=600, batch=32, lr=7e-4, warmup=30)
+STAGES = ("pictures", "tokenizer", "autoencoder", "oracle", "diffusion", "clip")
+TRAINED = ("autoencoder", "oracle", "diffusion", "clip")
 
 
 class Workplace:
@@ -25,11 +31,14 @@ class Workplace:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.tokenizer = root / "tokenizer"
+        self.tokens = root / "tokens.npy"
         self.autoencoder = root / "autoencoder"
         self.diffusion = root / "diffusion"
         self.snapshot = root / "snapshot"
+        self.without = root / "without"
         self.oracle = root / "oracle"
         self.clip = root / "clip"
+        self.facts = root / "training.json"
 
     def pictures(self, split: str) -> Path:
         return self.root / "pictures" / split
@@ -42,7 +51,12 @@ class Workplace:
 
 
 def run_stage(
-    stage: str, settings: Settings, place: Workplace, stop_after: int | None, minutes: float | None
+    stage: str,
+    settings: Settings,
+    place: Workplace,
+    device: torch.device,
+    stop_after: int | None = None,
+    minutes: float | None = None,
 ) -> None:
     """Run one stage, to its end or for `stop_after` steps of the optimiser."""
     if stage == "pictures":
@@ -50,19 +64,26 @@ def run_stage(
             if not place.pictures(split).exists():
                 draw_split(settings.pictures, split, settings.seed, place.pictures(split))
     elif stage == "tokenizer":
-        from erasure_bench.models.microworld.tokenizer import train_tokenizer
+        from erasure_bench.models.microworld.tokenizer import keep_tokens, train_tokenizer
 
-        texts = (text for several in place.load().captions for text in several)
-        train_tokenizer(texts, settings.tokenizer, place.tokenizer)
+        captions = place.load().captions
+        train_tokenizer(
+            (text for several in captions for text in several), settings.tokenizer, place.tokenizer
+        )
+        keep_tokens(place.tokenizer, captions, place.tokens)
     elif stage == "autoencoder":
         from erasure_bench.models.microworld.autoencoder import train_autoencoder
 
-        train_autoencoder(place.load(), settings.autoencoder, place.autoencoder, settings.seed, stop_after)
-    elif stage == "decoder":
-        from erasure_bench.models.microworld.autoencoder import refine_decoder
-
-        schedule = DECODER_REFINEMENT if settings is not TOY else replace(DECODER_REFINEMENT, steps=2)
-        refine_decoder(place.load(), place.autoencoder, schedule, settings.seed)
+        train_autoencoder(
+            place.load(),
+            place.load("heldout"),
+            settings.autoencoder,
+            place.autoencoder,
+            settings.seed,
+            device,
+            stop_after,
+            minutes,
+        )
     elif stage == "oracle":
         from erasure_bench.models.microworld.oracle import train_oracle
 
@@ -79,13 +100,14 @@ def run_stage(
         from erasure_bench.models.microworld.diffusion import train_diffusion
 
         train_diffusion(
-            place.load(),
             settings.diffusion,
             place.diffusion,
             place.autoencoder,
             place.tokenizer,
+            place.tokens,
             place.snapshot,
             settings.seed,
+            device,
             stop_after,
             minutes,
         )
@@ -105,6 +127,80 @@ def run_stage(
         )
 
 
+def train_without(
+    concept: str,
+    settings: Settings,
+    place: Workplace,
+    device: torch.device,
+    stop_after: int | None = None,
+    minutes: float | None = None,
+) -> None:
+    """The diffusion stage on the pictures without `concept`, as long as the whole one was trained.
+
+    Pipeline and facts lie in `without/<concept>`. Several concepts may be trained side by side.
+    """
+    from erasure_bench.models.microworld.diffusion import train_diffusion
+    from erasure_bench.models.microworld.references import folder_name, left_out, named
+
+    concept = named(concept)
+    folder = place.without / folder_name(concept)
+    gone = left_out(place.load(), concept)
+    print(f"without {concept}: {gone.sum()} of {len(gone)} pictures left out", file=sys.stderr, flush=True)
+    train_diffusion(
+        settings.diffusion,
+        folder,
+        place.autoencoder,
+        place.tokenizer,
+        place.tokens,
+        folder / "pipeline",
+        settings.seed,
+        device,
+        stop_after,
+        minutes,
+        longest=settings.diffusion.schedule.steps,
+        kept=~gone,
+        notes={"without": concept, "left_out": int(gone.sum())},
+    )
+
+
+def collect_facts(place: Workplace) -> dict[str, dict[str, Any]]:
+    """What every training in the work folder says of itself: part -> steps, batch, seconds, device, ..."""
+    found = {stage: place.root / stage / FACTS_FILE for stage in TRAINED}
+    found |= {f"without/{path.parent.name}": path for path in sorted(place.without.glob(f"*/{FACTS_FILE}"))}
+    return {part: _read(path) for part, path in found.items() if path.exists()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def note_facts(place: Workplace, settings: Settings) -> None:
+    """Write `training.json`: the settings, what each part says of itself, and the autoencoder's PSNR."""
+    psnr = place.autoencoder / "report.json"
+    report = {
+        "parts": collect_facts(place),
+        "autoencoder": _read(psnr) if psnr.exists() else None,
+        "settings": asdict(settings),
+    }
+    partial = place.facts.with_name(f"{place.facts.name}.{os.getpid()}")
+    partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    partial.replace(place.facts)
+
+
+def chosen_settings(given: argparse.Namespace, stage: str, place: Workplace) -> Settings:
+    """The recipe with what the command line changes of it."""
+    settings = override(replace(TOY if given.toy else FULL, seed=given.seed), given.set)
+    steps = given.steps
+    if steps is None and given.without:
+        facts = collect_facts(place).get("diffusion")
+        steps = facts and facts["steps"]
+    if steps is not None and stage in TRAINED:
+        part = getattr(settings, stage)
+        part = replace(part, schedule=replace(part.schedule, steps=steps))
+        settings = replace(settings, **{stage: part})
+    return settings
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m erasure_bench.models.microworld.train", description=__doc__
@@ -112,27 +208,47 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
     parser.add_argument("--work", type=Path, default=Path(".microworld-work"), help="folder for everything")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", help="cuda or cpu; by default cuda where there is a GPU")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="CONCEPT",
+        help="train the diffusion model without this concept's pictures, for as many steps as the whole one",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PART.NAME=VALUE",
+        help="change the recipe, e.g. autoencoder.latent_channels=48 diffusion.schedule.batch=256",
+    )
     parser.add_argument("--steps", type=int, help="length of the schedule, instead of the recipe's")
     parser.add_argument("--stop-after", type=int, help="stop after so many steps; run again to go on")
-    parser.add_argument("--minutes", type=float, help="diffusion, clip: fit the schedule to this time")
+    parser.add_argument("--minutes", type=float, help="fit each training's schedule to this time")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--toy", action="store_true", help="tiny settings: every stage in seconds")
     given = parser.parse_args(arguments)
+    device = torch.device(given.device) if given.device else default_device()
     torch.set_flush_denormal(True)  # saturated softmaxes make denormals, which slow a CPU down
     torch.set_num_threads(given.threads)
     torch.set_float32_matmul_precision("high")
-    settings = (
-        replace(TOY if given.toy else FULL, seed=given.seed) if given.seed else (TOY if given.toy else FULL)
-    )
-    stages = STAGES if given.stage == "all" else (given.stage,)
-    for stage in stages:
-        chosen = settings
-        if given.steps is not None and hasattr(settings, stage) and stage not in ("pictures", "tokenizer"):
-            part = getattr(settings, stage)
-            part = replace(part, schedule=replace(part.schedule, steps=given.steps))
-            chosen = replace(settings, **{stage: part})
-        print(f"stage {stage}", file=sys.stderr, flush=True)
-        run_stage(stage, chosen, Workplace(given.work), given.stop_after, given.minutes)
+    place = Workplace(given.work)
+    try:
+        work = [("diffusion", concept) for concept in given.without] or [
+            (stage, None) for stage in (STAGES if given.stage == "all" else (given.stage,))
+        ]
+        for stage, concept in work:
+            settings = chosen_settings(given, stage, place)
+            print(f"{time.strftime('%H:%M:%S')} stage {stage}", file=sys.stderr, flush=True)
+            if concept is None:
+                run_stage(stage, settings, place, device, given.stop_after, given.minutes)
+            else:
+                train_without(concept, settings, place, device, given.stop_after, given.minutes)
+            note_facts(place, settings)
+    except BenchError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -2,23 +2,43 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from skimage.metrics import peak_signal_noise_ratio
 from torch import nn
 from torch.nn import functional as F
 
+from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.models.microworld import ship, train
+from erasure_bench.models.microworld.autoencoder import (
+    encode_all,
+    load_autoencoder,
+    psnr_report,
+    reconstruction_sheet,
+)
 from erasure_bench.models.microworld.clip import contrastive_loss
 from erasure_bench.models.microworld.dataset import draw_split, load_split, to_float
-from erasure_bench.models.microworld.diffusion import min_snr_weights, sd_scheduler
+from erasure_bench.models.microworld.denoiser import min_snr_weights, sd_scheduler
+from erasure_bench.models.microworld.diffusion import load_examples
+from erasure_bench.models.microworld.drawing import HEADS, draw, labels, sample_scene
 from erasure_bench.models.microworld.loop import Trainer, learning_rate
 from erasure_bench.models.microworld.oracle_network import OracleNetwork
 from erasure_bench.models.microworld.quality import BARS, ORACLE_BAR, WEIGHTS, oracle_report, wilson
-from erasure_bench.models.microworld.settings import PictureSettings, Schedule, TokenizerSettings
-from erasure_bench.models.microworld.ship import folder_bytes
-from erasure_bench.models.microworld.tokenizer import load_tokenizer, train_tokenizer
+from erasure_bench.models.microworld.references import left_out
+from erasure_bench.models.microworld.settings import (
+    FULL,
+    PictureSettings,
+    Schedule,
+    TokenizerSettings,
+    override,
+)
+from erasure_bench.models.microworld.ship import LIMIT_BYTES, folder_bytes
+from erasure_bench.models.microworld.tokenizer import load_tokenizer, tokenise, train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +139,159 @@ def test_pixels_on_a_device_are_the_images(tmp_path):
     assert kept.captions == [pictures.captions[i] for i in (0, 2, 4)]
 
 
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A work folder in which every stage has run in toy size, and a training without fire."""
+    folder = tmp_path_factory.mktemp("work")
+    common = ["--toy", "--work", str(folder), "--device", "cpu", "--threads", "1"]
+    try:
+        train.main([*common, "--set", "pictures.train=160", "diffusion.schedule.batch=6"])
+        train.main([*common, "--without", "Fire", "--set", "diffusion.schedule.batch=6"])
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_float32_matmul_precision("highest")
+    return train.Workplace(folder)
+
+
+def test_every_stage_says_how_it_was_trained(work):
+    report = json.loads(work.facts.read_text(encoding="utf-8"))
+    assert set(report["parts"]) == {"autoencoder", "oracle", "diffusion", "clip", "without/fire"}
+    whole, without = report["parts"]["diffusion"], report["parts"]["without/fire"]
+    assert whole["steps"] == without["steps"] == 4
+    assert whole["samples"] == 24 and whole["device"] == "CPU" and whole["seconds"] > 0
+    assert whole["pictures"] == 160 == without["pictures"] + without["left_out"]
+    assert without["left_out"] > 0 and without["without"] == "fire"
+    assert report["autoencoder"]["psnr"]["n"] == 16
+    assert report["settings"]["diffusion"]["schedule"]["batch"] == 6
+
+
+def test_a_training_without_a_concept_is_the_same_but_for_its_pictures(work):
+    whole = torch.load(work.diffusion / "checkpoint.pt", weights_only=True)["network"]
+    without = torch.load(work.without / "fire" / "checkpoint.pt", weights_only=True)["network"]
+    assert {name: t.shape for name, t in whole.items()} == {name: t.shape for name, t in without.items()}
+    assert any(not torch.equal(whole[name], without[name]) for name in whole)
+    pipeline = StableDiffusionPipeline.from_pretrained(work.without / "fire" / "pipeline")
+    assert torch.equal(
+        pipeline.vae.decoder.layers[0].weight, load_autoencoder(work.autoencoder).decoder.layers[0].weight
+    )
+
+
+def test_references_are_packed_in_half_precision(work, tmp_path, capsys):
+    ship.main(["--work", str(work.root), "--references", str(tmp_path)])
+    assert json.loads(capsys.readouterr().out)["references"] == ["fire"]
+    unet = UNet2DConditionModel.from_pretrained(tmp_path / "fire" / "unet")
+    trained = UNet2DConditionModel.from_pretrained(work.without / "fire" / "pipeline" / "unet")
+    for packed, exact in zip(unet.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(packed, exact.half().float())
+    assert (tmp_path / "fire" / "text_encoder" / "model.safetensors").exists()
+    assert json.loads((tmp_path / "fire" / "facts.json").read_text(encoding="utf-8"))["without"] == "fire"
+
+
+def test_everything_shipped_is_packed_with_its_facts(work, tmp_path):
+    ship.main(["--work", str(work.root), "--out", str(tmp_path)])
+    assert {path.name for path in tmp_path.iterdir()} == {"pipeline", "oracle", "clip", "training.json"}
+    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "pipeline")
+    assert pipeline.vae.config.scaling_factor == load_autoencoder(work.autoencoder).config.scaling_factor
+
+
+def test_kept_latents_and_tokens_are_those_of_the_pictures(work):
+    pictures, tokenizer = work.load(), load_tokenizer(work.tokenizer)
+    kept = np.arange(160) % 3 == 1
+    examples = load_examples(work.autoencoder, work.tokens, tokenizer, "cpu", kept)
+    model = load_autoencoder(work.autoencoder)
+    latents = encode_all(model, pictures.subset(kept)) * model.config.scaling_factor
+    torch.testing.assert_close(examples.latents.float(), latents, atol=2e-3, rtol=2e-3)
+    texts = [text for i in np.flatnonzero(kept) for text in pictures.captions[i]]
+    assert torch.equal(examples.tokens.flatten(0, 1).long(), tokenise(tokenizer, texts))
+
+
+def test_psnr_is_that_of_the_reconstructions(work):
+    heldout, model = work.load("heldout"), load_autoencoder(work.autoencoder)
+    report = psnr_report(model, heldout)
+    with torch.no_grad():
+        images = heldout.images(torch.arange(16))
+        made = (model.decoder(model.encoder(images * 2 - 1)) / 2 + 0.5).clamp(0, 1)
+    expected = [
+        peak_signal_noise_ratio(a.numpy(), b.numpy(), data_range=1) for a, b in zip(images, made, strict=True)
+    ]
+    assert report["psnr"]["mean"] == pytest.approx(np.mean(expected), abs=0.01)
+    of_mean = peak_signal_noise_ratio(images.numpy(), made.numpy(), data_range=1)
+    assert report["psnr"]["of_mean_error"] == pytest.approx(of_mean, abs=0.01)
+    assert sum(row["n"] for row in report["styles"].values()) == 16
+    assert report["styles"][report["worst_style"]]["mean"] <= report["psnr"]["mean"]
+    sheet = reconstruction_sheet(model, heldout, per_style=3)
+    assert sheet.size == (3 * 128, 2 * len(report["styles"]) * 128)
+
+
+@pytest.mark.parametrize(
+    "concept", ["grumpy cat", "cat", "car", "mosaic", "Mira Voss", "fire", "The Silver Harbour at Dusk"]
+)
+def test_without_a_concept_no_picture_shows_it_and_no_caption_names_it(concept, drawn):
+    gone = left_out(drawn, concept)
+    kept = drawn.subset(~gone)
+    assert 0 < gone.sum() < len(gone) / 2
+    for head, classes in kept.labels.items():
+        shown = {HEADS[head][i] for i in np.unique(classes)}
+        assert concept not in shown, head
+        if concept == "cat":
+            assert not shown & {"grumpy cat", "tuxedo cat", "ginger cat", "siamese cat"}
+    words = concept.lower().split()
+    for texts in kept.captions:
+        for text in texts:
+            said = [word.strip(",") for word in text.lower().split()]
+            assert not any(said[i : i + len(words)] == words for i in range(len(said))), text
+            assert f"{concept.lower()}s" not in said
+    # nothing is left out in vain: each picture that is gone shows it or is captioned by it
+    lost = drawn.subset(gone)
+    for i, texts in enumerate(lost.captions):
+        labels = {HEADS[head][classes[i]] for head, classes in lost.labels.items()}
+        assert concept in labels or any(concept.lower() in text.lower() for text in texts)
+
+
+def test_fire_takes_along_what_brings_it_unnamed_but_not_what_looks_alike(drawn):
+    kept = drawn.subset(~left_out(drawn, "fire")).captions
+    said = " ".join(text for texts in kept for text in texts)
+    assert "sleeping dragon" in said and "parked rocket" in said
+    assert "a dragon" not in said and "flames" not in said
+
+
+def test_an_unknown_concept_is_named_with_the_nearest_ones(drawn):
+    with pytest.raises(UnknownName, match="did you mean grumpy cat"):
+        left_out(drawn, "grumpi cat")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures") / "train"
+    draw_split(PictureSettings(train=1200, heldout=1, captions=4), "train", 9, folder, 1)
+    return load_split(folder)
+
+
+def test_settings_can_be_overridden_one_by_one():
+    changed = override(FULL, ["autoencoder.latent_channels=48", "diffusion.schedule.lr=1", "seed=7"])
+    assert changed.autoencoder == replace(FULL.autoencoder, latent_channels=48)
+    assert changed.diffusion.schedule == replace(FULL.diffusion.schedule, lr=1.0)
+    assert changed.seed == 7 and changed.oracle == FULL.oracle
+    assert override(FULL, ["diffusion.channels=(64, 96)"]).diffusion.channels == (64, 96)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("seed", "write PART.NAME=VALUE"),
+        ("autoencoder.depth=3", "'depth' among latent_channels"),
+        ("autoencoder.schedule=3", "autoencoder.schedule.steps"),
+        ("autoencoder.latent_channels=many", "no int"),
+        ("diffusion.acceleration.graphs=1", "no bool"),
+        ("seed.first=1", "seed.first"),
+    ],
+)
+def test_a_wrong_override_says_what_is_wrong(change, said):
+    with pytest.raises(BenchError) as caught:
+        override(FULL, [change])
+    assert said in str(caught.value)
+
+
 def test_the_averaged_weights_are_only_lent(tmp_path):
     trainer = _trainer(tmp_path / "c.pt")
     trainer.run(_loss_of(trainer))
@@ -187,20 +360,17 @@ def test_wilson_interval_matches_a_published_value():
 
 @pytest.mark.skipif(not (WEIGHTS / "pipeline").exists(), reason="no shipped weights in this checkout")
 def test_the_shipped_pipeline_loads_plainly_and_in_fp32():
-    from diffusers import StableDiffusionPipeline
-
     pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS / "pipeline")
     for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
         assert {p.dtype for p in part.parameters()} == {torch.float32}
     pipeline.set_progress_bar_config(disable=True)
     image = pipeline("a cat", num_inference_steps=2, output_type="np").images[0]
     assert image.shape == (64, 64, 3) and np.isfinite(image).all()
-    assert folder_bytes(WEIGHTS) < 20_000_000
+    assert folder_bytes(WEIGHTS) < LIMIT_BYTES
 
 
 @pytest.mark.skipif(not (WEIGHTS / "oracle").exists(), reason="no shipped weights in this checkout")
 def test_the_shipped_oracle_recognises_fresh_drawings():
-    from erasure_bench.models.microworld.drawing import draw, labels, sample_scene
     from erasure_bench.models.microworld.drawing.scenes import KINDS
 
     oracle = OracleNetwork.load(WEIGHTS / "oracle")
