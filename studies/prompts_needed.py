@@ -84,10 +84,9 @@ def columns(suite: str, folder: Path) -> Iterator[Column]:
     scores = pd.read_parquet(folder / "scores.parquet")
     scores = scores[(scores["method"] != baseline) & ~scores["repeated"].astype(bool)]
     keys = ["role", "evaluator", "metric"]
-    by_column = dict(iter(scores.groupby(keys)))
-    for (role, evaluator, metric), rows in shown.groupby(keys, sort=False):
-        found = by_column[role, evaluator, metric]
-        yield Column(suite, role, evaluator, metric, rows["title"].iloc[0], *_laid_out(found))
+    for role, evaluator, metric, title in shown[[*keys, "title"]].drop_duplicates().itertuples(index=False):
+        found = scores[(scores[keys] == (role, evaluator, metric)).all(axis=1)]
+        yield Column(suite, str(role), str(evaluator), str(metric), str(title), *_laid_out(found))
 
 
 def _laid_out(scores: DataFrame) -> tuple[int, float, int, Values]:
@@ -105,7 +104,7 @@ def _laid_out(scores: DataFrame) -> tuple[int, float, int, Values]:
         raise BenchError("scores are missing: how many prompts are needed is said of whole results alone")
     concept, _ = pd.factorize(wide.index.get_level_values("concept"))
     prompt, ids = pd.factorize(wide.index.get_level_values("prompt_id"))
-    seeds = len(wide.columns.levels[0])
+    seeds = scores["seed"].nunique()
     values = wide.to_numpy().reshape(len(wide), seeds, -1)
     sizes = np.bincount(concept)
     means = np.stack([values[concept == one].mean(axis=(0, 1)) for one in range(len(sizes))])
@@ -279,7 +278,7 @@ def _by_column(table: DataFrame) -> Iterator[str]:
 def _range(found: pd.Series) -> str:
     """Median [least, most], where None is more than the most that was tried."""
     counts = found.fillna(np.inf)
-    middle = counts.quantile(interpolation="higher")
+    middle = float(counts.quantile(interpolation="higher"))
     return f"{_count(middle)} [{_count(counts.min())}, {_count(counts.max())}]"
 
 
@@ -336,8 +335,9 @@ def _trade(costs: Sequence[Cost], means: Means) -> Iterator[str]:
     yield "|---|---:|---:|---:|---:|"
     for cost in costs:
         share = means._replace(hours=means.hours * cost.cells / cells)
-        hours = f"{share.hours:.1f} | {cost.training / 3600 / means.cores:.1f}"
-        yield f"| {cost.suite} | {cost.cells} | {hours} | {share.affordable([cost])} |"
+        training = cost.training / 3600 / means.cores
+        told = f"{cost.cells} | {share.hours:.1f} | {training:.1f} | {share.affordable([cost])}"
+        yield f"| {cost.suite} | {told} |"
 
 
 def _positive(covariance: Values) -> Values:

@@ -16,7 +16,7 @@ Values = NDArray[np.float64]
 class Best(NamedTuple):
     """The method with the best value, and of each the p value of its difference from it, after Holm."""
 
-    index: int
+    best: int
     p: Values
 
     @property

@@ -13,14 +13,15 @@ _DECIMALS = 12
 """Means that differ by less than this differ by rounding."""
 
 Values = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 
 class Ranks(NamedTuple):
     """Places from 1, the best, each [methods]; methods of the same value share the first of their places."""
 
-    rank: NDArray[np.int64]
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
+    rank: Places
+    low: Places
+    high: Places
 
 
 def rank_intervals(values: Values, *, lower: bool) -> Ranks:
@@ -38,8 +39,8 @@ def rank_intervals(values: Values, *, lower: bool) -> Ranks:
     tail = (1 - CONFIDENCE) / 2
     return Ranks(
         _places(values.mean(axis=(1, 2))[None], lower, "min")[0],
-        np.quantile(_places(means, lower, "min"), tail, axis=0, method="inverted_cdf"),
-        np.quantile(_places(means, lower, "max"), 1 - tail, axis=0, method="inverted_cdf"),
+        _quantile(_places(means, lower, "min"), tail),
+        _quantile(_places(means, lower, "max"), 1 - tail),
     )
 
 
@@ -58,7 +59,11 @@ def retest(values: Values) -> float | None:
     return float(np.mean(taus)) if taus and np.isfinite(taus).all() else None
 
 
-def _places(means: Values, lower: bool, ties: str) -> NDArray[np.int64]:
+def _quantile(places: Places, share: float) -> Places:
+    return np.quantile(places, share, axis=0, method="inverted_cdf").astype(np.int64)
+
+
+def _places(means: Values, lower: bool, ties: str) -> Places:
     from scipy.stats import rankdata
 
     rounded = (means if lower else -means).round(_DECIMALS)

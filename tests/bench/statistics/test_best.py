@@ -43,7 +43,7 @@ def test_holm_by_hand() -> None:
     found = find_best(values, lower=True)
     raw = paired_p(values[[0, 2, 3]])
     assert raw[:2] == pytest.approx([2 / 32, 2 / 32])
-    assert found.index == 1
+    assert found.best == 1
     assert found.p == pytest.approx([6 / 32, 1.0, 6 / 32, raw[2]])
     assert found.among.tolist() == [True] * 4, "five prompts tell nothing from anything"
 
