@@ -5,6 +5,7 @@ The folder it writes loads through open_clip's `local-dir:` schema, tokenizer in
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from erasure_bench.models.microworld.dataset import Pictures
-from erasure_bench.models.microworld.loop import Trainer
-from erasure_bench.models.microworld.oracle import augment, decode_views
+from erasure_bench.models.microworld.augmentation import augment
+from erasure_bench.models.microworld.autoencoder import load_autoencoder
+from erasure_bench.models.microworld.corruption import uniform, whole_numbers
+from erasure_bench.models.microworld.dataset import Pictures, to_float
+from erasure_bench.models.microworld.loop import Trainer, autocast
 from erasure_bench.models.microworld.settings import ClipSettings
-from erasure_bench.models.microworld.tokenizer import load_tokenizer, tokenise, tokenise_captions
+from erasure_bench.models.microworld.tokenizer import load_tokenizer, tokenise
+from erasure_bench.models.microworld.views import reconstructions
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
-DECODED = 8_000
 MEAN = STD = 0.5
+LATENT_NOISE = 0.3
+"""Largest error of the latents whose reconstructions are trained on, in units of their deviation."""
+GROUP = 64
+"""How many captions a picture chooses among in the report."""
+PAIRS = 200
 
 
 def clip_config(settings: ClipSettings, vocabulary: int, end_token: int, length: int) -> dict[str, Any]:
@@ -80,8 +88,9 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, same: Tensor)
     `same` [n, n] is true where two rows have the same caption: those are no wrong answers of each other.
     """
     logits = scale * images @ texts.T
-    logits = logits.masked_fill(same & ~torch.eye(len(same), dtype=torch.bool), -1e4)
-    targets = torch.arange(len(logits))
+    itself = torch.eye(len(same), dtype=torch.bool, device=same.device)
+    logits = logits.masked_fill(same & ~itself, -1e4)
+    targets = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
@@ -92,7 +101,9 @@ def train_clip(
     folder: Path,
     autoencoder_folder: Path,
     tokenizer_folder: Path,
+    tokens_file: Path,
     seed: int,
+    device: torch.device,
     stop_after: int | None = None,
     minutes: float | None = None,
 ) -> None:
@@ -100,28 +111,42 @@ def train_clip(
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(tokenizer_folder)
     config = clip_config(settings, len(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length)
-    model = build_clip(config)
+    model = build_clip(config).to(device)
     trainer = Trainer(model, settings.schedule, folder / "checkpoint.pt", seed, "clip")
+    trainer.notes |= {"pictures": len(pictures.pixels)}
     model.train()
-    decoded = decode_views(pictures, autoencoder_folder, DECODED, 0.3, seed).decoded
-    batch = settings.schedule.batch
-    tokens, places = tokenise_captions(tokenizer, pictures)
+    drawn = pictures.on(device)
+    decoded = reconstructions(
+        pictures,
+        load_autoencoder(autoencoder_folder, device),
+        settings.reconstructions,
+        LATENT_NOISE,
+        torch.Generator(device).manual_seed(seed),
+    )
+    batch, fast = settings.schedule.batch, settings.acceleration
+    tokens = torch.from_numpy(np.load(tokens_file, mmap_mode="c")).to(device)
 
-    def loss(generator: torch.Generator) -> Tensor:
-        chosen = torch.randint(len(pictures.pixels), (batch,), generator=generator)
-        wording = torch.randint(places.shape[1], (batch,), generator=generator)
-        made = (torch.rand(batch, generator=generator) < 0.5) & (chosen < len(decoded))
-        pixels = pictures.pixels[chosen.numpy()]
-        pixels[made.numpy()] = decoded[chosen[made].numpy()]
-        images = augment(torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255), generator)
-        caption = places[chosen, wording]
-        seen = model.encode_image((images - MEAN) / STD, normalize=True)
-        read = model.encode_text(tokens[caption].long(), normalize=True)
-        same = caption[:, None] == caption[None, :]
-        return contrastive_loss(seen, read, model.logit_scale.exp().clamp(max=100), same)
+    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = whole_numbers(len(drawn), batch, generator, device)
+        wording = whole_numbers(tokens.shape[1], batch, generator, device)
+        made = (uniform((batch,), 0, 1, generator, device) < 0.5) & (chosen < len(decoded))
+        reconstructed = decoded[chosen.clamp_max(len(decoded) - 1)]
+        pixels = torch.where(made.view(-1, 1, 1, 1), reconstructed, drawn[chosen])
+        return augment(to_float(pixels), generator), tokens[chosen, wording].long()
 
-    trainer.run(loss, stop_after=stop_after, minutes=minutes)
-    if trainer.step >= trainer.schedule.steps:
+    def loss(images: Tensor, texts: Tensor) -> Tensor:
+        with autocast(device, fast.bfloat16):
+            seen = model.encode_image((images - MEAN) / STD)
+            read = model.encode_text(texts)
+        return contrastive_loss(
+            F.normalize(seen.float(), dim=-1),
+            F.normalize(read.float(), dim=-1),
+            model.logit_scale.exp().clamp(max=100),
+            (texts[:, None] == texts[None, :]).all(dim=2),
+        )
+
+    trainer.run(loss, draw=draw, graphs=fast.graphs, stop_after=stop_after, minutes=minutes)
+    if trainer.finished:
         trainer.averaged(lambda: save_clip(model, config, folder, tokenizer_folder, heldout))
 
 
@@ -135,30 +160,73 @@ def save_clip(
     """Write config, weights, tokenizer and a report of the retrieval accuracy on held-out pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file({name: t.contiguous() for name, t in model.state_dict().items()}, folder / WEIGHTS_FILE)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_FILE)
     for file in tokenizer_folder.iterdir():
         shutil.copy(file, folder / file.name)
-    report = retrieval_report(model, heldout, load_tokenizer(folder))
+    tokenizer = load_tokenizer(folder)
+    report = retrieval_report(model, heldout, tokenizer) | swapped_report(model, tokenizer)
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 @torch.no_grad()
+def similarities(
+    model: open_clip.CustomTextCLIP, tokenizer: Any, pixels: NDArray[np.uint8], captions: list[str]
+) -> Tensor:
+    """Cosines of pictures, uint8 [n, 64, 64, 3], and captions [m]: [n, m], on the CPU."""
+    device = model.logit_scale.device
+    model.eval()
+    images = (to_float(np.ascontiguousarray(pixels)).to(device) - MEAN) / STD
+    seen = model.encode_image(images, normalize=True)
+    read = model.encode_text(tokenise(tokenizer, captions).to(device), normalize=True)
+    return (seen @ read.T).float().cpu()
+
+
 def retrieval_report(
     model: open_clip.CustomTextCLIP, heldout: Pictures, tokenizer: Any, groups: int = 20
 ) -> dict[str, float]:
     """Share of held-out pictures whose own caption beats those of 63 others, and the mean cosine."""
-    model.eval()
     right, cosines = [], []
-    for group in range(min(groups, max(1, len(heldout.pixels) // 64))):
-        chosen: NDArray[np.int64] = np.arange(64 * group, min(64 * (group + 1), len(heldout.pixels)))
-        seen = model.encode_image((heldout.images(chosen) - MEAN) / STD, normalize=True)
-        captions = [heldout.captions[i][0] for i in chosen]
-        similarity = seen @ model.encode_text(tokenise(tokenizer, captions), normalize=True).T
+    for group in range(min(groups, max(1, len(heldout.pixels) // GROUP))):
+        chosen = slice(GROUP * group, GROUP * (group + 1))
+        captions = [texts[0] for texts in heldout.captions[chosen]]
+        similarity = similarities(model, tokenizer, heldout.pixels[chosen], captions)
         own = similarity.diagonal()
-        best = similarity.amax(dim=1)
-        right.append((own >= best - 1e-6).float().mean())
+        right.append((own >= similarity.amax(dim=1) - 1e-6).float().mean())
         cosines.append(own.mean())
     return {
         "picture_to_caption_of_64": float(torch.stack(right).mean()),
         "cosine_own_caption": float(torch.stack(cosines).mean()),
     }
+
+
+def swapped_report(
+    model: open_clip.CustomTextCLIP, tokenizer: Any, count: int = PAIRS, seed: int = 1
+) -> dict[str, float]:
+    """Share of drawn pairs whose caption beats the one with the two things in each other's place.
+
+    Chance is one half: both captions have the same words.
+    """
+    from erasure_bench.models.microworld.drawing import caption, draw, sample_scene
+
+    rng = np.random.default_rng((seed, 0x5A))
+    pictures: list[NDArray[np.uint8]] = []
+    captions: list[str] = []
+    swapped: list[str] = []
+    while len(pictures) < count:
+        scene = sample_scene(rng)
+        if scene.kind != "pair" or scene.other is None or scene.relation == "beside":
+            continue
+        exchanged = replace(
+            scene,
+            subject=scene.other.name,
+            colour=scene.other.colour,
+            other=scene.other._replace(name=scene.subject, colour=scene.colour),
+        )
+        wording = int(rng.integers(2**31))  # the same words in both
+        pictures.append(draw(scene))
+        captions.append(caption(scene, np.random.default_rng(wording), 0.0, 0.0))
+        swapped.append(caption(exchanged, np.random.default_rng(wording), 0.0, 0.0))
+    similarity = similarities(model, tokenizer, np.stack(pictures), captions + swapped)
+    own, other = similarity[:, :count].diagonal(), similarity[:, count:].diagonal()
+    return {"pair_over_swapped": float((own > other).float().mean()), "pairs": count}

@@ -55,6 +55,11 @@ def to_float(pixels: Tensor | NDArray[np.uint8]) -> Tensor:
     return tensor.permute(0, 3, 1, 2).contiguous().float().div_(255)
 
 
+def to_bytes(images: Tensor) -> Tensor:
+    """float [n, 3, h, w] in [0, 1] to uint8 [n, h, w, 3], rounded, on the device of `images`."""
+    return (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
 class _Drawn(NamedTuple):
     """One chunk: uint8 [n, 64, 64, 3], class of each head [n, heads], and n lists of captions."""
 

@@ -88,9 +88,19 @@ class DiffusionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OracleSettings:
-    widths: tuple[int, ...] = (32, 48, 80, 96)
-    descriptor: int = 96
-    schedule: Schedule = Schedule(steps=2_000, batch=64, lr=3e-3, weight_decay=0.02, ema=0.995)
+    widths: tuple[int, ...] = (32, 64, 96, 128)
+    descriptor: int = 128
+    places: int = 24
+    """Channels of the map that tells the heads where things are."""
+    reconstructions: int = 48_000
+    """How many of the training pictures are also shown as the autoencoder gives them back."""
+    nothing: int = 42_000
+    """How many pictures of nothing are made."""
+    nothing_share: float = 0.18
+    """Their share of a batch; the rest is half drawings, half reconstructions."""
+    label_smoothing: float = 0.02
+    acceleration: Acceleration = Acceleration()
+    schedule: Schedule = Schedule(steps=3_000, batch=512, lr=4e-3, weight_decay=0.02, ema=0.995)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +112,10 @@ class ClipSettings:
     vision_layers: tuple[int, int, int, int] = (2, 2, 2, 1)
     text_width: int = 96
     text_layers: int = 3
-    schedule: Schedule = Schedule(steps=1_800, batch=96, lr=2e-3, weight_decay=0.02)
+    reconstructions: int = 48_000
+    """How many of the training pictures are also shown as the autoencoder gives them back."""
+    acceleration: Acceleration = Acceleration()
+    schedule: Schedule = Schedule(steps=2_000, batch=1_024, lr=2e-3, weight_decay=0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,13 +156,22 @@ TOY = Settings(
         text_heads=2,
         schedule=_toy(FULL.diffusion.schedule),
     ),
-    oracle=OracleSettings(widths=(8, 8, 8, 8), descriptor=8, schedule=_toy(FULL.oracle.schedule)),
+    oracle=OracleSettings(
+        widths=(8, 8, 8, 8),
+        descriptor=8,
+        places=2,
+        reconstructions=24,
+        nothing=22,
+        nothing_share=0.25,
+        schedule=_toy(FULL.oracle.schedule),
+    ),
     clip=ClipSettings(
         embed=8,
         vision_width=4,
         vision_layers=(1, 1, 1, 1),
         text_width=32,
         text_layers=1,
+        reconstructions=24,
         schedule=_toy(FULL.clip.schedule),
     ),
 )

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE
@@ -17,7 +16,6 @@ from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from erasure_bench.models.microworld.dataset import Pictures
 from erasure_bench.models.microworld.settings import TokenizerSettings
 
 START = "<|startoftext|>"
@@ -94,13 +92,6 @@ def tokenise_all(tokenizer: CLIPTokenizer, captions: Sequence[Sequence[str]]) ->
         encoded = fast.encode_batch_fast(texts[start : start + 10_000])
         ids[start : start + len(encoded)] = [each.ids for each in encoded]
     return ids[places]
-
-
-def tokenise_captions(tokenizer: CLIPTokenizer, pictures: Pictures) -> tuple[Tensor, Tensor]:
-    """Token ids [captions, length] of every distinct caption, and each picture's captions in it, [n, k]."""
-    ids = torch.from_numpy(tokenise_all(tokenizer, pictures.captions))
-    distinct, places = torch.unique(ids.flatten(0, 1), dim=0, return_inverse=True)
-    return distinct.to(torch.int32), places.view(ids.shape[:2])
 
 
 def keep_tokens(folder: Path, captions: Sequence[Sequence[str]], path: Path) -> None:

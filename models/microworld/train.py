@@ -94,7 +94,9 @@ def run_stage(
             place.oracle,
             place.autoencoder,
             settings.seed,
+            device,
             stop_after,
+            minutes,
         )
     elif stage == "diffusion":
         from erasure_bench.models.microworld.diffusion import train_diffusion
@@ -121,7 +123,9 @@ def run_stage(
             place.clip,
             place.autoencoder,
             place.tokenizer,
+            place.tokens,
             settings.seed,
+            device,
             stop_after,
             minutes,
         )
