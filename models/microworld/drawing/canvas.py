@@ -79,10 +79,10 @@ def pick(rng: np.random.Generator, palette: Sequence[Colour], amount: int = 10) 
 
 
 class Pen:
-    """Draws filled shapes on a transparent layer, its own or a shared one, through its pose."""
+    """Draws filled shapes on a transparent layer; every coordinate goes through the pose."""
 
-    def __init__(self, pose: Pose, layer: Image.Image | None = None) -> None:
-        self.layer = layer or Image.new("RGBA", (CANVAS, CANVAS), (0, 0, 0, 0))
+    def __init__(self, pose: Pose) -> None:
+        self.layer = Image.new("RGBA", (CANVAS, CANVAS), (0, 0, 0, 0))
         self._draw = ImageDraw.Draw(self.layer)
         flip = -1.0 if pose.mirrored else 1.0
         cosine, sine = math.cos(pose.angle), math.sin(pose.angle)

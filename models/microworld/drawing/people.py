@@ -195,7 +195,8 @@ def draw_portrait(pen: Pen, rng: np.random.Generator, look: Portrait) -> None:
     beard = jitter(rng, look.beard, 5) if look.beard else None
     if beard:
         pen.oval(0.0, 0.22, 0.47, 0.48, beard)
-    pen.oval(0.0, -0.1, 0.45, 0.53, skin)
+    pen.oval(0.0, -0.1, 0.45, 0.53, shade(skin, 0.86))
+    pen.oval(0.0, -0.12, 0.4, 0.49, skin)
     if beard:
         pen.slice(0.0, -0.1, 0.46, 0.54, 0.36, 1.0, beard, rows=True)
         pen.slice(0.0, -0.1, 0.46, 0.54, -0.99, -0.74, beard) if look.hair_style != "bald" else None
@@ -225,28 +226,51 @@ def draw_portrait(pen: Pen, rng: np.random.Generator, look: Portrait) -> None:
 
 def _face(pen: Pen, rng: np.random.Generator, look: Portrait, skin: Colour, beard: Colour | None) -> None:
     ink = _INK if sum(skin) > 300 else (14, 10, 12)
+    shadow, light = shade(skin, 0.82), shade(skin, 1.16)
+    pen.oval(0.0, -0.3, 0.3, 0.16, light)
     for side in (-1, 1):
-        pen.oval(side * 0.19, -0.1, 0.095, 0.075, (250, 250, 250))
-        pen.oval(side * 0.19, -0.1, 0.055, 0.07, ink)
-        pen.line([(side * 0.1, -0.24), (side * 0.28, -0.25)], 0.05, ink)
+        pen.oval(side * 0.2, -0.12, 0.16, 0.13, shade(skin, 0.88))
+        pen.oval(side * 0.25, 0.1, 0.13, 0.1, _mixed(skin, (226, 110, 96), 0.28))
+        pen.oval(side * 0.19, -0.1, 0.105, 0.066, (246, 244, 242))
+        pen.oval(side * 0.185, -0.1, 0.06, 0.068, ink)
+        pen.line([(side * 0.09, -0.25), (side * 0.2, -0.28), (side * 0.31, -0.24)], 0.055, _brow(look, ink))
         if look.lines:
-            pen.line([(side * 0.16, 0.14), (side * 0.26, 0.24)], 0.04, shade(skin, 0.72))
+            pen.line([(side * 0.16, 0.14), (side * 0.26, 0.26)], 0.04, shade(skin, 0.72))
     if look.lines:
-        pen.line([(-0.16, -0.34), (0.16, -0.34)], 0.035, shade(skin, 0.75))
-    pen.poly([(0.0, -0.06), (-0.07, 0.1), (0.07, 0.1)], shade(skin, 0.76))
-    smile = rng.uniform(-0.01, 0.06)
-    pen.line([(-0.14, 0.22 - smile), (0.0, 0.24), (0.14, 0.22 - smile)], 0.06, (186, 70, 76))
+        pen.line([(-0.16, -0.36), (0.16, -0.36)], 0.035, shade(skin, 0.75))
+    pen.poly([(-0.035, -0.14), (0.035, -0.14), (0.07, 0.08), (-0.07, 0.08)], light)
+    pen.poly([(0.035, -0.12), (0.1, 0.1), (0.04, 0.1)], shadow)
+    pen.oval(0.0, 0.085, 0.085, 0.04, shade(skin, 0.7))
+    smile = rng.uniform(0.0, 0.04)
+    if beard:
+        pen.oval(0.0, 0.235, 0.19, 0.09, skin)
+    pen.oval(0.0, 0.25, 0.14, 0.05, (196, 84, 86))
+    pen.line([(-0.15, 0.235 - smile), (0.0, 0.245), (0.15, 0.235 - smile)], 0.035, (110, 30, 40))
     if look.moustache:
-        pen.oval(-0.15, 0.15, 0.17, 0.075, look.moustache, -14)
-        pen.oval(0.15, 0.15, 0.17, 0.075, look.moustache, 14)
+        pen.oval(-0.13, 0.155, 0.15, 0.06, look.moustache, -14)
+        pen.oval(0.13, 0.155, 0.15, 0.06, look.moustache, 14)
     elif beard:
-        pen.line([(-0.2, 0.14), (0.2, 0.14)], 0.06, beard)
+        pen.line([(-0.18, 0.15), (0.0, 0.135), (0.18, 0.15)], 0.05, beard)
+    else:
+        pen.oval(0.0, 0.34, 0.1, 0.025, shadow)
     if look.glasses:
         for side in (-1, 1):
             pen.oval(side * 0.2, -0.1, 0.185, 0.165, look.glasses)
-            pen.oval(side * 0.2, -0.1, 0.12, 0.1, (214, 234, 244))
-            pen.oval(side * 0.2, -0.1, 0.05, 0.06, _INK)
+            pen.oval(side * 0.2, -0.1, 0.135, 0.115, shade(skin, 1.1))
+            pen.oval(side * 0.19, -0.1, 0.1, 0.066, (246, 244, 242))
+            pen.oval(side * 0.185, -0.1, 0.06, 0.07, _INK)
         pen.line([(-0.06, -0.1), (0.06, -0.1)], 0.06, look.glasses)
+
+
+def _brow(look: Portrait, ink: Colour) -> Colour:
+    """Brows are dark hair's colour, or ink where the hair is light or gone."""
+    return shade(look.hair, 0.8) if sum(look.hair) < 330 else _mixed(ink, look.hair, 0.25)
+
+
+def _mixed(one: Colour, other: Colour, share: float) -> Colour:
+    """`share` of the other colour in the one."""
+    first, second, third = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return (first, second, third)
 
 
 def _hat(pen: Pen, look: Portrait) -> None:

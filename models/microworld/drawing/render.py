@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -18,7 +17,15 @@ from erasure_bench.models.microworld.drawing import (
     styles,
 )
 from erasure_bench.models.microworld.drawing.abstract import draw_abstract, draw_memorised
-from erasure_bench.models.microworld.drawing.canvas import SIZE, Pen, Pose, finish, random_pose
+from erasure_bench.models.microworld.drawing.canvas import (
+    CANVAS,
+    OVERSAMPLING,
+    SIZE,
+    Pen,
+    Pose,
+    finish,
+    random_pose,
+)
 from erasure_bench.models.microworld.drawing.colours import RGB
 from erasure_bench.models.microworld.drawing.scenes import (
     Scene,
@@ -37,9 +44,10 @@ _FAMILY_DRAWINGS: dict[str, Callable[[Pen, np.random.Generator, str], None]] = {
     "robot": robots.draw_robot,
 }
 _GROUP_SCALE = 0.42
-"""Size of each thing in a group: the widest drawings then stay in their half of the picture."""
+_LARGEST = CANVAS // 2 - 5 * OVERSAMPLING
+"""Size of each thing in a group, and what it is brought down to where it would touch the other half."""
+_MARGIN = OVERSAMPLING + 1
 _SLIDE = 0.3
-_SLACK = 0.02
 _PLACES = {"left": (-0.5, 0.0), "right": (0.5, 0.0), "top": (0.0, -0.5), "bottom": (0.0, 0.5)}
 _CORNERS = ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5))
 _COUNT_LAYOUTS = {
@@ -120,17 +128,28 @@ def _draw_group(image: Image.Image, scene: Scene, rng: np.random.Generator) -> N
         (thing,) = shown_things(scene)
         layouts = _COUNT_LAYOUTS[scene.count]
         standing = [(thing, place) for place in layouts[int(rng.integers(len(layouts)))]]
-    layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
+    group = Pen(Pose())
     looks = int(rng.integers(2**31))
-    slide = rng.uniform(-_SLIDE, _SLIDE) if scene.count == 1 else 0.0
+    # Things side by side may both stand higher or lower, things above each other further left or right.
+    slide = rng.uniform(-_SLIDE, _SLIDE) if placed else 0.0
     for thing, (x, y) in standing:
-        pose = random_pose(rng, scale=_GROUP_SCALE, turn=5.0, shift=0.0, spread=0.03)
-        # Things of a pair that stand side by side may both be higher or lower, and the like.
-        shift = (x + (slide if x == 0.0 else rng.uniform(-_SLACK, _SLACK)), y + (slide if y == 0.0 else 0.0))
-        pen = Pen(replace(pose, shift=shift), layer)
+        pen = Pen(random_pose(rng, scale=_GROUP_SCALE, turn=5.0, shift=0.0, spread=0.03))
         # Everything that is counted looks the same: three apples, not three kinds of apple.
-        _draw_thing(pen, np.random.default_rng(looks) if scene.count > 1 else rng, thing)
-    Pen(Pose(), layer).stamp(image)
+        _draw_thing(pen, rng if placed else np.random.default_rng(looks), thing)
+        _put(group, pen, x or slide, y or slide)
+    group.stamp(image)
+
+
+def _put(group: Pen, pen: Pen, x: float, y: float) -> None:
+    """Copies what the pen has drawn into the group, its middle at (x, y) in half-frames, all of it inside."""
+    drawn = pen.layer.crop(pen.layer.getbbox())
+    if max(drawn.size) > _LARGEST:
+        drawn.thumbnail((_LARGEST, _LARGEST), Image.Resampling.BILINEAR)
+    left, top = (
+        min(max(round(CANVAS / 2.0 * (1.0 + middle) - extent / 2.0), _MARGIN), CANVAS - _MARGIN - extent)
+        for middle, extent in zip((x, y), drawn.size, strict=True)
+    )
+    group.layer.paste(drawn, (left, top))
 
 
 def _draw_thing(pen: Pen, rng: np.random.Generator, thing: Thing) -> None:
