@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from erasure_bench.models.microworld.dataset import to_float
 from erasure_bench.models.microworld.drawing import Scene, Thing, caption, labels
 from erasure_bench.models.microworld.drawing.colours import shows
-from erasure_bench.models.microworld.drawing.scenes import COMPOSED, KINDS, coarse
+from erasure_bench.models.microworld.drawing.scenes import COMPOSED, KINDS, PLACES, coarse
 from erasure_bench.models.microworld.oracle_network import OracleNetwork
 from erasure_bench.prompt_suites.microworld import vocabulary as words
 
@@ -115,22 +116,22 @@ def _pair_check(relation: str, coloured: bool, number: int, seed: int) -> Check:
         first = _one_of(words.COLOURS, rng)
         second = _one_of([colour for colour in words.COLOURS if colour != first], rng)
     scene = Scene(subject, "pair", None, words.PLAIN, 0, first, relation=relation, other=Thing(other, second))
-    answers = tuple(
-        {one: subject, two: other}
-        | ({f"{one}_colour": first, f"{two}_colour": second} if first and second else {})
-        for one, two in _PLACES[relation]
-    )
-    return Check(caption(scene, rng, 0.0, 0.0), group, answers, relation)
+    return Check(caption(scene, rng, 0.0, 0.0), group, _placed_answers(scene, coloured), relation)
 
 
-_PLACES: dict[str, tuple[tuple[str, str], ...]] = {
-    "left of": (("left", "right"),),
-    "right of": (("right", "left"),),
-    "above": (("top", "bottom"),),
-    "below": (("bottom", "top"),),
-    "beside": (("left", "right"), ("right", "left")),
-}
-"""Relation -> where its first and second thing may stand."""
+def _placed_answers(scene: Scene, coloured: bool) -> tuple[Mapping[str, str], ...]:
+    """What stands where in a pair, and in which colour if `coloured`; beside has two answers."""
+    truth = asdict(labels(scene))
+    heads = [head for place in PLACES for head in (place, f"{place}_colour")[: 1 + coloured]]
+    answer = {head: truth[head] for head in heads if truth[head] != words.NONE}
+    if scene.relation != "beside":
+        return (answer,)
+    exchanged = {"left": "right", "right": "left"}
+    other = {}
+    for head, label in answer.items():
+        place, joint, rest = head.partition("_")
+        other[exchanged[place] + joint + rest] = label
+    return answer, other
 
 
 def _one_of(names: Sequence[str], rng: np.random.Generator) -> str:
