@@ -15,7 +15,7 @@ CANVAS = SIZE * OVERSAMPLING
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
-OUTLINE: Colour = (28, 22, 30)
+OUTLINE: Colour = (56, 46, 60)
 _TURNS = np.linspace(0.0, 2.0 * np.pi, 32, endpoint=False)
 _CIRCLE = np.stack([np.cos(_TURNS), np.sin(_TURNS)], axis=1)
 _TEARDROP = np.stack([np.sin(_TURNS) * np.sin(_TURNS / 2.0) ** 1.2, -np.cos(_TURNS)], axis=1)
