@@ -22,10 +22,12 @@ _BATCH = 256
 def fidelity_report(
     model: DiffusionModel, oracle: OracleNetwork, count: int, protocol: Protocol
 ) -> dict[str, dict[str, Any]]:
-    """Generated pictures beside `count` drawings of the same captions, in the oracle's features.
+    """Generated pictures beside `count` drawings of the same distribution, in the oracle's features.
 
-    Also, to say what a value means: the drawings as the autoencoder gives them back, and other drawings.
-    The drawings have seeds that training never used. Intervals: of the kernel distance by its standard
+    Also, to say what a value means: what the generated are of, drawn, and as the autoencoder gives it back.
+    All are held against other drawings than those whose captions were asked for, because a kernel distance
+    takes its two sets for independent. All drawings have seeds that training never used. The features are
+    scaled to a mean square of one over the reference. Intervals: of the kernel distance by its standard
     error, of precision and recall Wilson's, with the other set's manifold taken as given.
     """
     drawn, captions = drawings(count, 0)
@@ -36,10 +38,11 @@ def fidelity_report(
         for part in to_float(drawn).split(_BATCH)
     ]
     returned = torch.cat(parts).numpy()
-    reference = oracle_features(oracle, drawn)
+    reference = oracle_features(oracle, others)
+    scale = np.sqrt(np.square(reference).mean())
     return {
-        name: compared(oracle_features(oracle, pictures), reference)
-        for name, pictures in (("generated", made), ("autoencoder", returned), ("other drawings", others))
+        name: compared(oracle_features(oracle, pictures) / scale, reference / scale)
+        for name, pictures in (("generated", made), ("reconstructed", returned), ("drawn", drawn))
     }
 
 

@@ -4,9 +4,13 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
 
+from erasure_bench.models.microworld import fidelity_report
 from erasure_bench.models.microworld.calibration import expected_calibration_error, fitted_temperature
 from erasure_bench.models.microworld.fidelity import kernel_distance, precision_and_recall
+from erasure_bench.models.microworld.generation import Protocol
+from erasure_bench.models.microworld.oracle_network import OracleNetwork
 
 
 def test_the_calibration_error_of_one_confidence_is_its_gap() -> None:
@@ -117,3 +121,28 @@ def test_too_few_pictures_are_refused() -> None:
         precision_and_recall(few, few)
     with pytest.raises(ValueError, match="three pictures"):
         kernel_distance(few[:2], few)
+
+
+class _Copying:
+    """A model whose autoencoder gives pictures back as they are."""
+
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents
+
+
+def test_drawings_are_as_good_as_drawings_and_noise_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the generator draws noise; drawings are held against other drawings."""
+    torch.manual_seed(0)
+    oracle = OracleNetwork({"object": ("cat", "nothing")}, (8, 8, 8, 8), 16).eval()
+    noise = np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), dtype=np.uint8)
+    monkeypatch.setattr(fidelity_report, "draw_all", lambda *_: noise)
+    report = fidelity_report.fidelity_report(_Copying(), oracle, 60, Protocol(4.0, 20, 8))  # type: ignore[arg-type]
+    low, high = report["drawn"]["kernel_distance_interval"]
+    assert low < 0 < high
+    assert report["reconstructed"] == report["drawn"]
+    assert report["generated"]["kernel_distance_interval"][0] > high
+    assert min(report["drawn"]["precision"], report["drawn"]["recall"]) > 0.7
+    assert report["generated"]["n"] == report["generated"]["n_reference"] == 60
