@@ -1,0 +1,25 @@
+"""How small a change a number of prompts shows."""
+
+from functools import lru_cache
+
+import numpy as np
+
+ALPHA, POWER = 0.05, 0.8
+
+
+def detectable_change(error: float, freedom: int) -> float | None:
+    """The smallest true change that a two-sided test at `ALPHA` finds with probability `POWER`.
+
+    `error` is the standard error of the paired change, `freedom` its degrees of freedom (prompts − 1).
+    None where the prompts do not say: fewer than two, or no difference between them.
+    """
+    return _in_standard_errors(freedom) * error if freedom >= 1 and error > 0 else None
+
+
+@lru_cache(maxsize=1024)
+def _in_standard_errors(freedom: int) -> float:
+    from statsmodels.stats.power import TTestPower
+
+    nobs = freedom + 1
+    effect = TTestPower().solve_power(nobs=nobs, alpha=ALPHA, power=POWER, alternative="two-sided")
+    return float(np.squeeze(effect)) * nobs**0.5  # it is an array where the solver took its second way
