@@ -29,7 +29,7 @@ class Denoiser(nn.Module):
             block_out_channels=settings.channels,
             layers_per_block=settings.layers,
             cross_attention_dim=settings.text_width,
-            attention_head_dim=settings.heads,  # diffusers reads this as the number of heads
+            attention_head_dim=settings.heads,  # diffusers reads this as the numbers of heads
             norm_num_groups=settings.groups,
         )
         self.text_encoder = CLIPTextModel(

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from erasure_bench.models.microworld.denoiser import (
     sd_scheduler,
     timestep_weights,
 )
-from erasure_bench.models.microworld.loop import Trainer, autocast
+from erasure_bench.models.microworld.loop import Draw, Trainer, autocast
 from erasure_bench.models.microworld.settings import DiffusionSettings
 from erasure_bench.models.microworld.tokenizer import load_tokenizer, tokenise
 
@@ -63,6 +63,45 @@ def load_examples(
     )
 
 
+class Objective(NamedTuple):
+    """What a `Trainer` trains by: the batch of one step, and the loss of it."""
+
+    draw: Draw
+    loss: Callable[..., Tensor]
+
+
+def objective(denoiser: Denoiser, examples: Examples, settings: DiffusionSettings) -> Objective:
+    """The weighted noise-prediction loss on random examples at random timesteps, some without caption."""
+    device = examples.latents.device
+    alphas = sd_scheduler().alphas_cumprod.to(device)
+    density = timestep_weights(alphas, settings.snr_gamma).sqrt()
+    weights = density / density.mean()
+    signal, noise_level = alphas.sqrt().view(-1, 1, 1, 1), (1 - alphas).sqrt().view(-1, 1, 1, 1)
+    fast = settings.acceleration
+    if fast.compile:
+        denoiser.unet.compile()
+    batch, captions = settings.schedule.batch, examples.tokens.shape[1]
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
+        where: dict[str, Any] = {"generator": generator, "device": generator.device}
+        chosen = torch.randint(len(examples.latents), (batch,), **where)
+        wording = torch.randint(captions, (batch,), **where)
+        dropped = torch.rand(batch, **where) < settings.caption_dropout
+        tokens = torch.where(dropped[:, None], examples.empty, examples.tokens[chosen, wording].long())
+        clean = examples.latents[chosen].float()
+        noise = torch.randn(clean.shape, **where)
+        timesteps = draw_timesteps(density, batch, generator)
+        noisy = signal[timesteps] * clean + noise_level[timesteps] * noise
+        return noisy, timesteps, tokens, noise
+
+    def loss(noisy: Tensor, timesteps: Tensor, tokens: Tensor, noise: Tensor) -> Tensor:
+        with autocast(noisy.device, fast.bfloat16):
+            predicted = denoiser(noisy, timesteps, tokens)
+        return (weights[timesteps] * (predicted.float() - noise).square().mean(dim=(1, 2, 3))).mean()
+
+    return Objective(draw, loss)
+
+
 def train_diffusion(
     settings: DiffusionSettings,
     folder: Path,
@@ -96,31 +135,7 @@ def train_diffusion(
         file=sys.stderr,
         flush=True,
     )
-    alphas = sd_scheduler().alphas_cumprod.to(device)
-    density = timestep_weights(alphas, settings.snr_gamma).sqrt()
-    weights = density / density.mean()
-    signal, noise_level = alphas.sqrt().view(-1, 1, 1, 1), (1 - alphas).sqrt().view(-1, 1, 1, 1)
-    fast = settings.acceleration
-    if fast.compile:
-        denoiser.unet.compile()
-    batch, captions = settings.schedule.batch, examples.tokens.shape[1]
-
-    def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
-        where: dict[str, Any] = {"generator": generator, "device": generator.device}
-        chosen = torch.randint(len(examples.latents), (batch,), **where)
-        wording = torch.randint(captions, (batch,), **where)
-        dropped = torch.rand(batch, **where) < settings.caption_dropout
-        tokens = torch.where(dropped[:, None], examples.empty, examples.tokens[chosen, wording].long())
-        clean = examples.latents[chosen].float()
-        noise = torch.randn(clean.shape, **where)
-        timesteps = draw_timesteps(density, batch, generator)
-        noisy = signal[timesteps] * clean + noise_level[timesteps] * noise
-        return noisy, timesteps, tokens, noise
-
-    def loss(noisy: Tensor, timesteps: Tensor, tokens: Tensor, noise: Tensor) -> Tensor:
-        with autocast(noisy.device, fast.bfloat16):
-            predicted = denoiser(noisy, timesteps, tokens)
-        return (weights[timesteps] * (predicted.float() - noise).square().mean(dim=(1, 2, 3))).mean()
+    draw, loss = objective(denoiser, examples, settings)
 
     def take_snapshot() -> None:
         save_pipeline(snapshot, denoiser, autoencoder, tokenizer)
@@ -128,7 +143,7 @@ def train_diffusion(
     trainer.run(
         loss,
         draw=draw,
-        graphs=fast.graphs,
+        graphs=settings.acceleration.graphs,
         stop_after=stop_after,
         minutes=None if minutes is None else minutes - (time.monotonic() - started) / 60,
         longest=longest,

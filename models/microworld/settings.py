@@ -36,7 +36,9 @@ class Schedule:
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSettings:
     vocabulary: int = 1_400
-    length: int = 32
+    length: int = 40
+    pictures: int = 16_000
+    """Whose captions the merges are learnt from: enough for every word, too few for any misspelt one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +75,9 @@ class AutoencoderSettings:
 class DiffusionSettings:
     """A two-level UNet at 8x8 and 4x4 with cross-attention at each, and its CLIP text encoder."""
 
-    channels: tuple[int, ...] = (96, 160)
+    channels: tuple[int, ...] = (96, 144)
     layers: int = 1
-    heads: int = 4
+    heads: tuple[int, ...] = (4, 6)
     groups: int = 16
     text_width: int = 128
     text_layers: int = 3
@@ -149,7 +151,7 @@ TOY = Settings(
     ),
     diffusion=DiffusionSettings(
         channels=(16, 16),
-        heads=2,
+        heads=(2, 2),
         groups=4,
         text_width=16,
         text_layers=1,

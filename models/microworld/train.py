@@ -68,7 +68,9 @@ def run_stage(
 
         captions = place.load().captions
         train_tokenizer(
-            (text for several in captions for text in several), settings.tokenizer, place.tokenizer
+            (text for several in captions[: settings.tokenizer.pictures] for text in several),
+            settings.tokenizer,
+            place.tokenizer,
         )
         keep_tokens(place.tokenizer, captions, place.tokens)
     elif stage == "autoencoder":
