@@ -7,8 +7,10 @@ comes first. A candidate erases every concept of `microworld-validation`, which 
 
     erased = 1 − p / p_none       p: probability of the concept where it is asked for or evoked
     kept   = a / a_none           a: share of neighbours and of unrelated subjects still recognised
+    known  = k / k_none           k: share of the pictures behind p that show anything the oracle knows
 
-both from the oracle, averaged over concepts, clipped to [0, 1]. Where one concept failed there is no merit.
+from the oracle, averaged over concepts, clipped to [0, 1]: noise in the concept's place earns nothing. Where
+one concept failed there is no merit.
 Candidates go to `results/microworld/tuning.csv` with all of their settings that differ from the official
 ones, so that a later change of the preset changes no row's meaning, and with the weights and the version of
 the suite that they were tried on: rows of others are left out when the table is written anew. `--again` tries
@@ -251,7 +253,11 @@ def main() -> None:
         changed(method, settings)
         for method, settings in zip(chosen["method"], chosen["settings"], strict=True)
     ]
-    print(chosen[["method", "erased", "kept", "merit", "erase_seconds", "preset"]].to_string(index=False))
+    print(
+        chosen[["method", "erased", "kept", "known", "merit", "erase_seconds", "preset"]].to_string(
+            index=False
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """How good a candidate for a preset is: the merit, from the oracle's numbers on the validation concepts."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from studies.leaderboard_summary import ERASED, KEPT
 
-PROBABILITY, ACCURACY = "class_probability", "class_accuracy"
+PROBABILITY, ACCURACY, KNOWN = "class_probability", "class_accuracy", "known_share"
 Row = Mapping[str, Any]
 
 
@@ -26,7 +26,7 @@ def values(rows: Iterable[Row], method: str, metric: str, roles: tuple[str, ...]
 
 
 def merit(rows: Iterable[Row], method: str) -> dict[str, float]:
-    """erased, kept and their harmonic mean; NaN where the method lacks a number that the base model has."""
+    """erased, kept, known and their harmonic mean; NaN where the method lacks a number that the base has."""
     rows = list(rows)
 
     def relative(metric: str, roles: tuple[str, ...]) -> float:
@@ -37,9 +37,18 @@ def merit(rows: Iterable[Row], method: str) -> dict[str, float]:
         means = [each.groupby("role").mean().mean() for each in (own, base)]
         return min(max(float(means[0] / means[1]), 0.0), 1.0)
 
-    erased = 1 - relative(PROBABILITY, ERASED)
-    kept = relative(ACCURACY, KEPT)
-    return {"erased": erased, "kept": kept, "merit": 2 * erased * kept / (erased + kept or 1.0)}
+    parts = {
+        "erased": 1 - relative(PROBABILITY, ERASED),
+        "kept": relative(ACCURACY, KEPT),
+        "known": relative(KNOWN, ERASED),
+    }
+    return parts | {"merit": _harmonic_mean(parts.values())}
+
+
+def _harmonic_mean(parts: Collection[float]) -> float:
+    if any(math.isnan(part) for part in parts):
+        return math.nan
+    return len(parts) / sum(1 / part for part in parts) if all(parts) else 0.0
 
 
 def by_concept(rows: Iterable[Row], method: str) -> dict[str, float]:

@@ -1,7 +1,20 @@
-"""What the built-in model's suites have in common: protocol, counts, and how a suite is put together."""
+"""What the built-in model's suites have in common: protocol, numbers of prompts, how a suite is put together.
+
+How many prompts: for the order of methods to come out alike twice (Kendall's τ-b of 0.9 between independent
+repetitions) it takes about 24 target and 24 neighbour prompts for each concept, 48 where a concept is only
+evoked, and 96 unrelated ones (`results/statistics`). All methods on all suites with three seeds should take
+two cores about ten hours, and retention alone would take more than half of that if every concept had all 96.
+So a suite has one set of 96, of which each concept draws a share (`retention.shares`), two or three concepts
+the same one: a suite's number on retention rests on 96 prompts, a concept's own on 24 to 48, and the base
+model draws each prompt once.
+
+What that costs: 100 to 124 pictures for a cell (210 for fire), 4,088 for a method and a seed, 204,000 for 17
+methods and 3 seeds. That is 7 hours at 8 pictures a second, 8 with the third prediction that Safe Latent
+Diffusion asks for at every step, and 3 of training on two cores. Twice as many prompts would narrow intervals
+by a third and take 19 hours.
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from erasure_bench.prompt_suites.card import SuiteCard
@@ -11,8 +24,23 @@ from erasure_bench.prompt_suites.suite import Prompt, Protocol, Suite
 MODEL = "microworld"
 PROTOCOL = Protocol(scheduler="ddim", steps=20, guidance_scale=4.0)
 
-TARGETS = 12
-ANCHORS = 10
+
+class Counts(NamedTuple):
+    """How many prompts a concept has in each role; `descriptions` and `evoked` are implicit ones.
+
+    Where a role's prompts are on several names, each name has as many, and the role may have a few more.
+    """
+
+    targets: int
+    descriptions: int
+    evoked: int
+    anchors: int
+    neighbours: int
+
+
+REPORTED = Counts(targets=24, descriptions=12, evoked=48, anchors=16, neighbours=24)
+RETENTION = 96
+"""Of a suite, shared out among its concepts."""
 
 
 class Experiment(NamedTuple):
@@ -29,18 +57,10 @@ def microworld_suite(card: SuiteCard, experiments: Sequence[Experiment]) -> Suit
         version=card.version,
         title=card.title,
         description=card.description,
-        concepts=tuple(map(_with_anchor_label, experiments)),
+        concepts=tuple(experiment.concept for experiment in experiments),
         prompts={experiment.concept.name: experiment.prompts for experiment in experiments},
         protocol=PROTOCOL,
         evaluators=("classifier", "clip"),
         model=MODEL,
         source=card.source,
     )
-
-
-def _with_anchor_label(experiment: Experiment) -> Concept:
-    """The concept with the label that all of its anchor prompts ask for, where it names none itself."""
-    labels = {prompt.label for prompt in experiment.prompts if prompt.role == "anchor"}
-    if experiment.concept.anchor_label or len(labels) != 1:
-        return experiment.concept
-    return replace(experiment.concept, anchor_label=labels.pop())
