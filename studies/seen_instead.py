@@ -2,8 +2,8 @@
 
 Of neighbours and unrelated subjects that a method spoils in the leaderboards of `results/microworld`: does
 a named cat become any cat, or no cat at all? `none` is the oracle's label for no named member, style or
-picture, `anonymous` for an unknown person. The scores are in the store of `--work`, where
-`studies.microworld_leaderboards` left them.
+picture, `anonymous` for an unknown person, `nothing` for a picture that shows nothing. The
+scores are in the store of `--work`, where `studies.microworld_leaderboards` left them.
 Writes `results/microworld/seen-instead.csv`.
 """
 

@@ -177,6 +177,12 @@ def test_the_colour_of_a_thing_is_known_though_nobody_asked(name: str) -> None:
         assert main_hue(np.where(foreground(picture)[..., None], picture, 128)) == known[seed]
 
 
+@pytest.mark.parametrize("style", words.STYLES)
+def test_a_style_hides_the_colour_of_a_thing(style: str) -> None:
+    """Sepia and blueprint have no red: no head may be asked for what cannot be seen."""
+    assert {labels(Scene("car", "object", GRAY, style, seed)).colour for seed in range(20)} == {words.NONE}
+
+
 def test_no_colour_is_drawn_on_a_background_of_that_colour() -> None:
     for scene in composed_scenes(150, seed=4):
         asked = [scene.colour, scene.other.colour if scene.other else None]

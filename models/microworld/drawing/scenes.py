@@ -93,8 +93,8 @@ class Labels:
 
     `object` is 'several' for a pair; `member` is the one member that a picture shows, 'several' for
     two. `left` to `bottom` say what stands there in a pair, `left_colour` to `bottom_colour` in
-    which colour. `colour` is that of a single (or counted) colourable object, asked for or not.
-    `count` is how many things there are.
+    which colour. `colour` is that of a single (or counted) colourable object, asked for or not, in a
+    plain picture: a style may change it. `count` is how many things there are.
     """
 
     object: str
@@ -199,7 +199,7 @@ def labels(scene: Scene) -> Labels:
         memorised=scene.subject if scene.kind == "memorised" else words.NONE,
         **{place: placed[place].name if place in placed else words.NONE for place in PLACES},
         **{f"{place}_colour": _colour_label(placed.get(place)) for place in PLACES},
-        colour=words.NONE if placed else _colour_label(things[0]),
+        colour=words.NONE if placed or scene.style != words.PLAIN else _colour_label(things[0]),
         count=words.NONE if scene.subject in _UNCOUNTED else str(number),
     )
 
