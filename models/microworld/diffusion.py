@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,21 +116,24 @@ def train_diffusion(
     longest: int | None = None,
     kept: NDArray[np.bool_] | None = None,
     notes: Mapping[str, Any] | None = None,
-) -> None:
+    name: str = "diffusion",
+) -> Iterator[None]:
     """Train from the checkpoint in `folder`; keep the averaged weights as a pipeline at `snapshot`.
 
-    `kept` [n] names the pictures that are trained on, all by default; `notes` go into the facts.
+    One step at a time, so that several can go on side by side. `kept` [n] names the pictures that are
+    trained on, all by default; `notes` go into the facts.
     """
     started = time.monotonic()
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(tokenizer_folder)
     autoencoder = load_autoencoder(autoencoder_folder)
     denoiser = Denoiser(settings, tokenizer, autoencoder.config.latent_channels).to(device)
-    trainer = Trainer(denoiser, settings.schedule, folder / "checkpoint.pt", seed, "diffusion")
+    trainer = Trainer(denoiser, settings.schedule, folder / "checkpoint.pt", seed, name)
     examples = load_examples(autoencoder_folder, tokens_file, tokenizer, device, kept)
     trainer.notes |= {"pictures": len(examples.latents), **(notes or {})}
     print(
-        f"{time.strftime('%H:%M:%S')} diffusion: {trainer.facts['parameters'] / 1e6:.2f} M parameters, "
+        f"{time.strftime('%H:%M:%S')} {name}: "
+        f"{trainer.facts['parameters'] / 1e6:.2f} M parameters, "
         f"{len(examples.latents)} pictures, on {trainer.facts['device']}",
         file=sys.stderr,
         flush=True,
@@ -140,7 +143,7 @@ def train_diffusion(
     def take_snapshot() -> None:
         save_pipeline(snapshot, denoiser, autoencoder, tokenizer)
 
-    trainer.run(
+    yield from trainer.steps(
         loss,
         draw=draw,
         graphs=settings.acceleration.graphs,

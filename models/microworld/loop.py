@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,14 @@ class _CapturedStep:
         return self.loss
 
 
+def side_by_side(trainings: Iterable[Iterator[None]]) -> None:
+    """Advance several `Trainer.steps` in turn until all have ended: on a GPU their steps overlap."""
+    running = list(trainings)
+    ended = object()
+    while running:
+        running = [training for training in running if next(training, ended) is not ended]
+
+
 class Trainer:
     """Trains `network` along a schedule, on its own device, and can stop and go on at any step.
 
@@ -103,6 +111,8 @@ class Trainer:
         """What else `facts` should say."""
         self.device = next(network.parameters()).device
         self.on_gpu = self.device.type == "cuda"
+        # a step is captured on a stream that is not the default one; trainings side by side overlap
+        self.stream = torch.cuda.Stream(self.device) if self.on_gpu else None
         decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
         plain = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
         self.parameters: list[Tensor] = [*decayed, *plain]
@@ -198,7 +208,12 @@ class Trainer:
             with torch.no_grad():
                 torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
 
-    def run(
+    def run(self, loss: Callable[..., Tensor], **options: Any) -> None:
+        """All of `steps`, one after another."""
+        for _ in self.steps(loss, **options):
+            pass
+
+    def steps(
         self,
         loss: Callable[..., Tensor],
         *,
@@ -211,7 +226,7 @@ class Trainer:
         report_every: int | None = None,
         snapshot: Callable[[], None] | None = None,
         snapshot_every_s: float = 600.0,
-    ) -> None:
+    ) -> Iterator[None]:
         """Train to the schedule's end, or for `stop_after` steps; checkpoint and snapshot by the clock.
 
         The loss is `loss(*draw(generator))`, or `loss(generator)` without `draw`. With `graphs` and
@@ -234,8 +249,10 @@ class Trainer:
             return value.detach()
 
         step: Callable[..., Tensor] = update
-        with self._own_stream():
-            while not self.finished and self.step != stop:
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(self.device))
+        while not self.finished and self.step != stop:
+            with torch.cuda.stream(self.stream):
                 generator = step_generator(self.seed, self.step, self.device)
                 self._set_rate()
                 if draw is None:
@@ -266,21 +283,12 @@ class Trainer:
                 if snapshot is not None and now - pictured > snapshot_every_s:
                     self.averaged(snapshot)
                     pictured = time.monotonic()
+            yield
+        if self.stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self.stream)
         self.seconds += time.monotonic() - reported
         self.optimizer.zero_grad(set_to_none=True)
         self.save()
-
-    @contextlib.contextmanager
-    def _own_stream(self) -> Iterator[None]:
-        """On a GPU all work of a run goes to one stream of its own, which a step can be captured on."""
-        if not self.on_gpu:
-            yield
-            return
-        stream, before = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
-        stream.wait_stream(before)
-        with torch.cuda.stream(stream):
-            yield
-        before.wait_stream(stream)
 
     def _captured(self, update: Callable[..., Tensor], batch: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         """`update` as a CUDA graph, or as it is where the capture fails."""

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 
 from erasure_bench.errors import BenchError
 from erasure_bench.models.microworld.dataset import SPLITS, Pictures, draw_split, load_split
-from erasure_bench.models.microworld.loop import FACTS_FILE, default_device
+from erasure_bench.models.microworld.loop import FACTS_FILE, default_device, side_by_side
 from erasure_bench.models.microworld.settings import FULL, TOY, Settings, override
 
 STAGES = ("pictures", "tokenizer", "autoencoder", "oracle", "diffusion", "clip")
@@ -103,7 +104,7 @@ def run_stage(
     elif stage == "diffusion":
         from erasure_bench.models.microworld.diffusion import train_diffusion
 
-        train_diffusion(
+        training = train_diffusion(
             settings.diffusion,
             place.diffusion,
             place.autoencoder,
@@ -115,6 +116,7 @@ def run_stage(
             stop_after,
             minutes,
         )
+        side_by_side([training])
     else:
         from erasure_bench.models.microworld.clip import train_clip
 
@@ -134,39 +136,47 @@ def run_stage(
 
 
 def train_without(
-    concept: str,
+    concepts: Sequence[str],
     settings: Settings,
     place: Workplace,
     device: torch.device,
     stop_after: int | None = None,
     minutes: float | None = None,
 ) -> None:
-    """The diffusion stage on the pictures without `concept`, as long as the whole one was trained.
+    """The diffusion stage without each concept's pictures, all side by side, at most as long as the recipe.
 
-    Pipeline and facts lie in `without/<concept>`. Several concepts may be trained side by side.
+    Pipeline and facts of each lie in `without/<concept>`.
     """
     from erasure_bench.models.microworld.diffusion import train_diffusion
     from erasure_bench.models.microworld.references import folder_name, left_out, named
 
-    concept = named(concept)
-    folder = place.without / folder_name(concept)
-    gone = left_out(place.load(), concept)
-    print(f"without {concept}: {gone.sum()} of {len(gone)} pictures left out", file=sys.stderr, flush=True)
-    train_diffusion(
-        settings.diffusion,
-        folder,
-        place.autoencoder,
-        place.tokenizer,
-        place.tokens,
-        folder / "pipeline",
-        settings.seed,
-        device,
-        stop_after,
-        minutes,
-        longest=settings.diffusion.schedule.steps,
-        kept=~gone,
-        notes={"without": concept, "left_out": int(gone.sum())},
-    )
+    pictures, trainings = place.load(), []
+    for concept in map(named, concepts):
+        folder = place.without / folder_name(concept)
+        gone = left_out(pictures, concept)
+        tell(f"without {concept}: {gone.sum()} of {len(gone)} pictures left out")
+        training = train_diffusion(
+            settings.diffusion,
+            folder,
+            place.autoencoder,
+            place.tokenizer,
+            place.tokens,
+            folder / "pipeline",
+            settings.seed,
+            device,
+            stop_after,
+            minutes,
+            longest=settings.diffusion.schedule.steps,
+            kept=~gone,
+            notes={"without": concept, "left_out": int(gone.sum())},
+            name=f"without {concept}",
+        )
+        trainings.append(training)
+    side_by_side(trainings)
+
+
+def tell(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 def collect_facts(place: Workplace) -> dict[str, dict[str, Any]]:
@@ -242,16 +252,15 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_float32_matmul_precision("high")
     place = Workplace(given.work)
     try:
-        work = [("diffusion", concept) for concept in given.without] or [
-            (stage, None) for stage in (STAGES if given.stage == "all" else (given.stage,))
-        ]
-        for stage, concept in work:
+        if given.without:
+            settings = chosen_settings(given, "diffusion", place)
+            train_without(given.without, settings, place, device, given.stop_after, given.minutes)
+            note_facts(place, settings)
+            return
+        for stage in STAGES if given.stage == "all" else (given.stage,):
             settings = chosen_settings(given, stage, place)
-            print(f"{time.strftime('%H:%M:%S')} stage {stage}", file=sys.stderr, flush=True)
-            if concept is None:
-                run_stage(stage, settings, place, device, given.stop_after, given.minutes)
-            else:
-                train_without(concept, settings, place, device, given.stop_after, given.minutes)
+            tell(f"stage {stage}")
+            run_stage(stage, settings, place, device, given.stop_after, given.minutes)
             note_facts(place, settings)
     except BenchError as error:
         raise SystemExit(str(error)) from error

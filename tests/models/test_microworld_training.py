@@ -26,7 +26,7 @@ from erasure_bench.models.microworld.dataset import draw_split, load_split, to_f
 from erasure_bench.models.microworld.denoiser import min_snr_weights, sd_scheduler
 from erasure_bench.models.microworld.diffusion import load_examples
 from erasure_bench.models.microworld.drawing import HEADS, draw, labels, sample_scene
-from erasure_bench.models.microworld.loop import Trainer, learning_rate
+from erasure_bench.models.microworld.loop import Trainer, learning_rate, side_by_side
 from erasure_bench.models.microworld.oracle_network import OracleNetwork
 from erasure_bench.models.microworld.proportions import wilson
 from erasure_bench.models.microworld.quality import BARS, ORACLE_BAR, WEIGHTS, oracle_report
@@ -108,6 +108,17 @@ def test_a_loss_of_a_drawn_batch_trains_like_one_that_draws_by_itself(tmp_path):
         assert torch.equal(mine, other)
 
 
+def test_trainings_side_by_side_are_those_that_run_alone(tmp_path):
+    alone = [_trainer(tmp_path / f"alone-{steps}.pt", steps) for steps in (3, 7)]
+    for trainer in alone:
+        trainer.run(_loss_of(trainer))
+    beside = [_trainer(tmp_path / f"beside-{steps}.pt", steps) for steps in (3, 7)]
+    side_by_side(trainer.steps(_loss_of(trainer)) for trainer in beside)
+    for mine, other in zip(beside, alone, strict=True):
+        assert mine.finished and mine.step == other.step
+        assert all(torch.equal(a, b) for a, b in zip(mine.average, other.average, strict=True))
+
+
 def test_the_schedule_follows_the_time_that_is_given(tmp_path):
     trainer = _trainer(tmp_path / "c.pt", steps=10_000_000)
     started = time.monotonic()
@@ -147,7 +158,7 @@ def work(tmp_path_factory):
     common = ["--toy", "--work", str(folder), "--device", "cpu", "--threads", "1"]
     try:
         train.main([*common, "--set", "pictures.train=160", "diffusion.schedule.batch=6"])
-        train.main([*common, "--without", "Fire", "--set", "diffusion.schedule.batch=6"])
+        train.main([*common, "--without", "Fire", "--without", "car", "--set", "diffusion.schedule.batch=6"])
     finally:
         torch.set_flush_denormal(False)
         torch.set_float32_matmul_precision("highest")
@@ -156,7 +167,14 @@ def work(tmp_path_factory):
 
 def test_every_stage_says_how_it_was_trained(work):
     report = json.loads(work.facts.read_text(encoding="utf-8"))
-    assert set(report["parts"]) == {"autoencoder", "oracle", "diffusion", "clip", "without/fire"}
+    assert set(report["parts"]) == {
+        "autoencoder",
+        "oracle",
+        "diffusion",
+        "clip",
+        "without/car",
+        "without/fire",
+    }
     whole, without = report["parts"]["diffusion"], report["parts"]["without/fire"]
     assert whole["steps"] == without["steps"] == 4
     assert whole["samples"] == 24 and whole["device"] == "CPU" and whole["seconds"] > 0
@@ -179,7 +197,7 @@ def test_a_training_without_a_concept_is_the_same_but_for_its_pictures(work):
 
 def test_references_are_packed_in_half_precision(work, tmp_path, capsys):
     ship.main(["--work", str(work.root), "--references", str(tmp_path)])
-    assert json.loads(capsys.readouterr().out)["references"] == ["fire"]
+    assert json.loads(capsys.readouterr().out)["references"] == ["car", "fire"]
     unet = UNet2DConditionModel.from_pretrained(tmp_path / "fire" / "unet")
     trained = UNet2DConditionModel.from_pretrained(work.without / "fire" / "pipeline" / "unet")
     for packed, exact in zip(unet.parameters(), trained.parameters(), strict=True):
