@@ -2,13 +2,17 @@
 
 Writes `results/microworld/<suite>/leaderboard.{md,csv}`, `scores.parquet` and `run.json`, and one summary
 over the suites that are there, `results/microworld/LEADERBOARD.md`. What those folders hold already, of
-the same code and settings, is not done again, nor what is in the store of `--work`: 10 hours on one core for
-all of it can be spread over several calls (`--suites`, `--seeds`), also at once, each with suites of its own.
+the same code and settings, is not done again, nor what is in the store of `--work`. All of it takes two
+cores about 11 hours as `--jobs 2`, two suites at a time (`prompt_suites/microworld/building.py` says what
+takes how long); it can also be spread over several calls (`--suites`, `--seeds`). Suites with the same
+concepts share their edits in the store.
 """
 
 import argparse
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +26,9 @@ from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS
-from erasure_bench.prompt_suites.registry import suite_card, suite_names
+from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names
 from studies.leaderboard_summary import summary
+from studies.parallel import in_processes
 from studies.running import bench_merge, bench_run
 
 MODEL = "microworld"
@@ -88,6 +93,16 @@ def complete(config: RunConfig, out: Path, work: Path) -> None:
     write_record(out, portable(record))
 
 
+def complete_in(folder: Path, work: Path, config: RunConfig) -> None:
+    """Completes the suite's own folder in `folder`."""
+    complete(config, folder / config.suite, work)
+
+
+def size(suite: str) -> int:
+    """How many pictures one method draws: the longest suites are begun first."""
+    return sum(map(len, load_suite(suite).prompts.values()))
+
+
 def documents(folder: Path) -> dict[str, Mapping[str, Any]]:
     """What `summary` takes, of the suites that have results in `folder`."""
     return {
@@ -106,19 +121,26 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--jobs", type=int, default=1, help="suites at a time, each in a process of its own")
     parser.add_argument("--work", type=Path, default=Path(".bench/study"))
     parser.add_argument("--out", type=Path, default=Path("results/microworld"))
     given = parser.parse_args()
     suites = given.suites.split(",") if given.suites else reported_suites()
     try:
-        for suite in suites:
-            config = RunConfig(
+        configs = [
+            RunConfig(
                 suite=suite,
                 methods=tuple(given.methods.split(",")),
                 seeds=seeds(given.seeds),
                 limit=given.limit,
             )
-            complete(config, given.out / suite, given.work)
+            for suite in sorted(suites, key=size, reverse=True)
+        ]
+        work = partial(complete_in, given.out, given.work)
+        done: Iterable[object] = map(work, configs)
+        if given.jobs > 1:
+            done = in_processes(work, configs, given.jobs, math.inf, given.work / "logs")
+        for _ in done:
             write_text(given.out / SUMMARY, summary(documents(given.out)))
     except BenchError as error:
         parser.error(str(error))

@@ -10,6 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 from typing import TypeVar
 
+from erasure_bench.errors import BenchError
+
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
@@ -34,13 +36,21 @@ def in_processes(
             while running or (waiting and time.monotonic() < until):
                 while waiting and len(running) < jobs and time.monotonic() < until:
                     piece = waiting.popleft()
-                    running[pool.submit(work, piece)] = piece
+                    running[pool.submit(_as_one_line, work, piece)] = piece
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield running.pop(future), future.result()
     finally:
         if threads is None:
             del os.environ["OMP_NUM_THREADS"]
+
+
+def _as_one_line(work: Callable[[Piece], Result], piece: Piece) -> Result:
+    """What `work` gives; its errors for users as plain ones, which can go from process to process."""
+    try:
+        return work(piece)
+    except BenchError as error:
+        raise BenchError(str(error)) from None
 
 
 def _stderr_to(logs: Path) -> None:

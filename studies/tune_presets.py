@@ -152,17 +152,16 @@ def tried_on() -> dict[str, str]:
 def tried(candidates: Sequence[Candidate], how: How, jobs: int, until: float) -> Iterator[dict[str, Any]]:
     """The lines of the candidates that could be tried on every concept by then."""
     concepts = suite_card(SUITE).concepts
-    logs = how.work / "logs"
-    work = partial(try_out, how)
-    # every other run draws the base model's pictures, too: once done, they are found in the store
-    base = [Piece(Candidate(BASELINE, ""), concept) for concept in concepts]
-    for _ in in_processes(work, base, jobs, until, logs):
-        pass
-    pieces = [Piece(candidate, concept) for candidate in candidates for concept in concepts]
+    # every run draws the base model's pictures where it does not find them in the store: these first
+    pieces = [
+        Piece(candidate, concept)
+        for candidate in (Candidate(BASELINE, ""), *candidates)
+        for concept in concepts
+    ]
     found: dict[Candidate, list[Rows]] = {}
-    for (candidate, _), rows in in_processes(work, pieces, jobs, until, logs):
+    for (candidate, _), rows in in_processes(partial(try_out, how), pieces, jobs, until, how.work / "logs"):
         found.setdefault(candidate, []).append(rows)
-        if len(found[candidate]) == len(concepts):
+        if len(found[candidate]) == len(concepts) and candidate.method != BASELINE:
             yield row_of(candidate, [row for rows in found[candidate] for row in rows], how)
 
 

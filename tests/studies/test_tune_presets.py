@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from erasure_bench.methods.registry import METHODS, build_method
-from studies.parallel import in_processes
 from studies.tune_presets import (
     Candidate,
     How,
@@ -141,12 +140,6 @@ def test_every_method_has_its_candidates() -> None:
 def test_the_clock_cuts_off_the_last_candidates_of_each_method() -> None:
     a, b = [Candidate("a", "1"), Candidate("a", "2")], [Candidate("b", "1")]
     assert in_turn([a, b]) == [a[0], b[0], a[1]]
-
-
-def test_work_is_spread_over_processes_until_there_is_no_time_left(tmp_path: Path) -> None:
-    until = time.monotonic() + 60
-    assert sorted(in_processes(abs, [-3, -2, 1], 2, until, tmp_path)) == [(-3, 3), (-2, 2), (1, 1)]
-    assert list(in_processes(abs, [-3], 2, time.monotonic(), tmp_path)) == []
 
 
 @pytest.mark.slow
