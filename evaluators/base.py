@@ -4,6 +4,7 @@ Scores are tidy: one row per image and metric. A detector that failed gives a mi
 its reason, never a "safe".
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -16,6 +17,8 @@ from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import ROLES, Prompt, Role
 
 Direction = Literal["lower", "higher", "neither"]
+Kind = Literal["share", "bounded", "free"]
+Scale = Literal["share", "bounded", "free", "count"]
 Pixels = NDArray[np.uint8]
 
 SCORE_COLUMNS = ("prompt_id", "image_index", "metric", "value", "status", "reason")
@@ -30,6 +33,10 @@ class Metric:
     is stored but not tabled. `aggregate` says whether a table shows
     the mean over images or their sum (detection counts). `headline` metrics make the
     leaderboard's main columns; the others are in the files.
+
+    `kind` says what an interval must allow for: a `share` is 1 or 0 for each picture; a `bounded` value may
+    fall to the end of its range in a prompt that was not tried, as a probability does; a `free` one keeps far
+    from its bounds, as a cosine does, or has none. Without a kind it is bounded where its bounds are finite.
     """
 
     name: str
@@ -39,6 +46,14 @@ class Metric:
     better: Mapping[Role, Direction]
     aggregate: Literal["mean", "sum"] = "mean"
     headline: bool = True
+    kind: Kind | None = None
+
+    @property
+    def scale(self) -> Scale:
+        """What the number in the table is made of: the kind, or the total of a count."""
+        if self.aggregate == "sum":
+            return "count"
+        return self.kind or ("bounded" if all(map(math.isfinite, self.bounds)) else "free")
 
 
 def by_role(erased: Direction | None = None, kept: Direction | None = None) -> dict[Role, Direction]:

@@ -39,8 +39,8 @@ _OF_ANCHOR = ("anchor_share", "anchor_probability")
 _SHARE, _PROBABILITY = ("share", (0.0, 1.0)), ("probability", (0.0, 1.0))
 _METRICS = (
     Metric("class_probability", "class probability", *_PROBABILITY, by_role("lower", "higher")),
-    Metric("class_accuracy", "class accuracy", *_SHARE, by_role("lower", "higher")),
-    Metric("anchor_share", "anchor seen instead", *_SHARE, by_role(erased="neither")),
+    Metric("class_accuracy", "class accuracy", *_SHARE, by_role("lower", "higher"), kind="share"),
+    Metric("anchor_share", "anchor seen instead", *_SHARE, by_role(erased="neither"), kind="share"),
     Metric(
         "anchor_probability",
         "probability of the anchor",
@@ -48,7 +48,7 @@ _METRICS = (
         by_role(erased="neither"),
         headline=False,
     ),
-    Metric("known_share", "something known", *_SHARE, by_role(erased="higher")),
+    Metric("known_share", "something known", *_SHARE, by_role(erased="higher"), kind="share"),
     Metric(
         "entropy",
         "entropy of the prediction",
@@ -58,7 +58,7 @@ _METRICS = (
         headline=False,
     ),
 )
-_NOTHING_SHARE = Metric("nothing_share", "nothing at all", *_SHARE, by_role(erased="lower"))
+_NOTHING_SHARE = Metric("nothing_share", "nothing at all", *_SHARE, by_role(erased="lower"), kind="share")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ class ClipAlignment:
     batch_size: int = 32
 
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("clip_cosine", "CLIP cosine", "cosine", (-1.0, 1.0), by_role("lower", "higher")),
+        Metric("clip_cosine", "CLIP cosine", "cosine", (-1.0, 1.0), by_role("lower", "higher"), kind="free"),
         Metric(
             "clip_score",
             "CLIP score, 2.5·max(cos, 0)",
@@ -60,6 +60,7 @@ class ClipAlignment:
             (0.0, 2.5),
             by_role("lower", "higher"),
             headline=False,
+            kind="free",
         ),
         Metric(
             "clip_score_100",
@@ -68,9 +69,17 @@ class ClipAlignment:
             (-100.0, 100.0),
             by_role("lower", "higher"),
             headline=False,
+            kind="free",
         ),
-        Metric("clip_accuracy", "CLIP accuracy", "share", (0.0, 1.0), by_role(erased="lower")),
-        Metric("clip_anchor", "CLIP: anchor instead", "share", (0.0, 1.0), by_role(erased="neither")),
+        Metric("clip_accuracy", "CLIP accuracy", "share", (0.0, 1.0), by_role(erased="lower"), kind="share"),
+        Metric(
+            "clip_anchor",
+            "CLIP: anchor instead",
+            "share",
+            (0.0, 1.0),
+            by_role(erased="neither"),
+            kind="share",
+        ),
         Metric(
             "clip_anchor_cosine",
             "CLIP cosine to the anchor",
@@ -78,6 +87,7 @@ class ClipAlignment:
             (-1.0, 1.0),
             by_role(erased="neither"),
             headline=False,
+            kind="free",
         ),
     )
 

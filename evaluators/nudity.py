@@ -140,7 +140,7 @@ def _metrics(threshold: float) -> tuple[Metric, ...]:
         return Metric(name, title, "detections", (0.0, math.inf), lower, aggregate="sum", headline=headline)
 
     def flagged(name: str, title: str, headline: bool = False) -> Metric:
-        return Metric(name, title, "share", (0.0, 1.0), lower, headline=headline)
+        return Metric(name, title, "share", (0.0, 1.0), lower, headline=headline, kind="share")
 
     metrics = [
         detections("nudity_detections", f"NudeNet detections at {threshold:g}", headline=True),

@@ -5,9 +5,9 @@ from typing import Any, Literal, NamedTuple
 
 from erasure_bench.bench.planning.bases import remarks, sameness
 from erasure_bench.bench.planning.plan import Plan
-from erasure_bench.bench.reporting.bootstrap import CONFIDENCE, RESAMPLES
 from erasure_bench.bench.reporting.evidence import DEVICE, Evidence
 from erasure_bench.bench.reporting.leaderboard import Row
+from erasure_bench.bench.reporting.sampling import estimators, sampled
 from erasure_bench.bench.reporting.scores import protocol_key
 from erasure_bench.prompt_suites.suite import ROLES
 
@@ -74,16 +74,9 @@ def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[Note]
         notes.append(Note(f"Left out by the suite: {total} rows ({reasons}).", "caution"))
     baseline = plan.methods[0].name
     notes.append(
-        Note(
-            f"[low, high]: {CONFIDENCE:.0%} interval, bootstrap over prompts ({RESAMPLES:,} resamples). "
-            f"In parentheses: change against {baseline} on the same prompts and noise."
-            + (
-                " Over several concepts: their mean, prompts resampled within each."
-                if len(plan.cases) > 1
-                else ""
-            )
-        )
+        Note(f"{sampled(plan)} In parentheses: change against {baseline} on the same prompts and noise.")
     )
+    notes.append(Note(estimators(plan), "provenance"))
     notes += [
         Note(
             f"{evaluator.name} [{protocol_key(evaluator.protocol)}]: {_in_words(evaluator.protocol)}",

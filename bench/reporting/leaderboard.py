@@ -1,41 +1,43 @@
 """From per-image scores to a leaderboard: values with intervals, and the change against the base model.
 
-Scores are averaged over a prompt's pictures and seeds first; prompts are what is resampled.
-Which metric is tabled for which role, in which direction and how it is aggregated is the
-metric's own to say: no metric is named here.
+Scores are averaged over a prompt's pictures, then over seeds, then over prompts, then over concepts; the
+prompt is what is drawn anew, once for all concepts that share it, and the training seed where an edit is
+trained.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
-from erasure_bench.bench.reporting.bootstrap import Interval, Values, mean_intervals
 from erasure_bench.bench.reporting.scores import CellCost
+from erasure_bench.bench.reporting.tabled import OVERALL, Counts, Measured, Stratum, Tabled, Whole, tabled
 from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.statistics.cells import Codes, Values
+from erasure_bench.bench.statistics.intervals import Ends
+from erasure_bench.bench.statistics.moments import Moments
 from erasure_bench.evaluators.base import Metric
-from erasure_bench.prompt_suites.suite import ROLES, Role
+from erasure_bench.prompt_suites.suite import Role
 
 Scope = Literal["overall", "concept"]
 Status = Literal["ok", "partial", "missing", "failed"]
-OVERALL = "overall"
-_CELL = ["method", "concept", "role", "evaluator", "metric"]
-_PICTURE = ["concept", "role", "evaluator", "metric", "seed", "prompt_id", "image_index"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One number of the leaderboard.
 
-    `value` lies in [low, high] with 95 % confidence; `images` were scored, of `prompts` prompts,
-    and `missing` could not be. `change` is the mean (or sum) of the paired differences to the base
-    model on the `pairs` pictures that both drew from the same prompt and noise. Overall rows are
-    the mean over concepts. `status` partial: pictures failed, or a sum lacks some; missing: nothing
-    could be scored.
+    `value` lies in [low, high] with 95 % confidence; `images` different pictures were scored, of `prompts`
+    different prompts, and `missing` could not be. `worst` is the value if each of those were the worst
+    that the metric allows: not erased where the concept should go, lost where the prompt's own content
+    should stay; None where the metric has no such bound. `change` is the mean (or sum) of the paired
+    differences to the base model on the `pairs` pictures that both drew from the same prompt and noise.
+    Overall rows are the mean over concepts. `status` partial: the number lacks pictures or scores;
+    missing: nothing could be scored.
     """
 
     method: str
@@ -52,6 +54,7 @@ class Row:
     value: float | None
     low: float | None
     high: float | None
+    worst: float | None
     images: int
     prompts: int
     missing: int
@@ -67,35 +70,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-
-
-class Measured(NamedTuple):
-    """What was to be measured: methods with the baseline, concepts with their roles, metrics, seeds.
-
-    `pictures` is how many different ones were planned, by method, concept and role.
-    """
-
-    methods: Sequence[str]
-    baseline: str
-    roles: Mapping[str, Sequence[Role]]
-    metrics: Sequence[tuple[str, Metric]]
-    seeds: Sequence[int]
-    pictures: Mapping[tuple[str, str, Role], int]
-
-
-class _Numbers(NamedTuple):
-    """Per-prompt values of one cell and metric, scaled so that their mean is the cell's value."""
-
-    values: Values
-    images: int
-    missing: int
-
-    def out_of(self, pictures: int) -> Self:
-        """The same where so many pictures were planned: those without a row are missing."""
-        return self._replace(missing=max(self.missing, pictures - self.images))
-
-
-_NOTHING = _Numbers(np.empty(0), 0, 0)
+_SEVERITY: tuple[Status, ...] = ("ok", "partial", "missing", "failed")
 
 
 def build_leaderboard(
@@ -104,212 +79,195 @@ def build_leaderboard(
     failures: Iterable[Failure],
     costs: Mapping[tuple[str, str, int], CellCost],
 ) -> list[Row]:
-    """Rows by method, then scope (overall first), concept, role and metric.
-
-    `scores` has the columns `bench.reporting.scores.RUN_COLUMNS`.
-    """
-    failed = list(failures)
-    how = {(evaluator, metric.name): metric.aggregate for evaluator, metric in measured.metrics}
-    own = _numbers(scores, how)
-    paired = _numbers(_differences(scores, measured.baseline), how)
-    drafts = [
-        draft
-        for method in measured.methods
-        for draft in _drafts(method, measured, own, paired, failed, costs)
-    ]
-    intervals = mean_intervals([draft.strata for draft in drafts])
-    changes = mean_intervals([draft.change_strata for draft in drafts])
-    return [
-        draft.row(interval, change)
-        for draft, interval, change in zip(drafts, intervals, changes, strict=True)
-    ]
+    """The rows of `rows_of` from `scores`, which has the columns `bench.reporting.scores.RUN_COLUMNS`."""
+    return rows_of(tabled(scores, measured), failures, costs)
 
 
-class _Draft(NamedTuple):
-    """A row without its intervals."""
-
-    facts: dict[str, Any]
-    strata: Sequence[Values]
-    change_strata: Sequence[Values]
-
-    def row(self, interval: Interval, change: Interval) -> Row:
-        return Row(
-            **self.facts,
-            value=_mean_of_means(self.strata),
-            low=interval.low,
-            high=interval.high,
-            change=_mean_of_means(self.change_strata),
-            change_low=change.low,
-            change_high=change.high,
+def rows_of(
+    table: Tabled, failures: Iterable[Failure], costs: Mapping[tuple[str, str, int], CellCost]
+) -> list[Row]:
+    """Rows by method, then scope (overall first), concept, role and metric."""
+    states = _states(table, list(failures))
+    whole_states = _whole_states(table, states)
+    worst = _worst(table, states.lacking)
+    concepts = _numbers(table, overall=False, worst=worst)
+    wholes = _numbers(table, overall=True, worst=_mean_over_concepts(table, worst))
+    own_cost = {
+        (method, concept): _cost([costs.get((method, concept, seed)) for seed in table.measured.seeds])
+        for method in table.measured.methods
+        for concept in table.measured.roles
+    }
+    whole_cost = {
+        method: _cost([cost for (name, _, _), cost in costs.items() if name == method])
+        for method in table.measured.methods
+    }
+    by_method: dict[str, list[Row]] = {method: [] for method in table.measured.methods}
+    for place, whole in enumerate(table.wholes):
+        by_method[whole.method].append(
+            _row(table, whole, "overall", OVERALL, wholes, whole_states, place, whole_cost[whole.method])
         )
+    for place, one in enumerate(table.strata):
+        by_method[one.method].append(
+            _row(
+                table, one, "concept", one.concept, concepts, states, place, own_cost[one.method, one.concept]
+            )
+        )
+    return [row for rows in by_method.values() for row in rows]
 
 
-def _drafts(
-    method: str,
-    measured: Measured,
-    own: Mapping[tuple[str, ...], _Numbers],
-    paired: Mapping[tuple[str, ...], _Numbers],
-    failures: Sequence[Failure],
-    costs: Mapping[tuple[str, str, int], CellCost],
-) -> Iterator[_Draft]:
-    by_concept: list[_Draft] = []
-    overall: dict[tuple[Role, str, str], list[_Draft]] = {}
-    for concept, roles in measured.roles.items():
-        cost = _cost([costs.get((method, concept, seed)) for seed in measured.seeds])
-        for role in roles:
-            for evaluator, metric in measured.metrics:
-                if role not in metric.better:
-                    continue
-                key = (method, concept, role, evaluator, metric.name)
-                found, change = own.get(key, _NOTHING), paired.get(key, _NOTHING)
-                broken = [
-                    failure for failure in failures if _concerns(failure, method, concept, role, evaluator)
-                ]
-                if broken:  # what failed left no row behind
-                    found = found.out_of(measured.pictures.get((method, concept, role), 0))
-                status, reason = _status(found, broken, metric)
-                facts = (
-                    _facts(method, "concept", concept, role, evaluator, metric)
-                    | cost
-                    | {
-                        "images": found.images,
-                        "prompts": len(found.values),
-                        "missing": found.missing,
-                        "pairs": change.images,
-                        "status": status,
-                        "reason": reason,
-                    }
-                )
-                draft = _Draft(facts, _strata(found), _strata(change))
-                by_concept.append(draft)
-                overall.setdefault((role, evaluator, metric.name), []).append(draft)
-    whole_cost = _cost([cost for (name, _, _), cost in costs.items() if name == method])
-    for role in ROLES:
-        for evaluator, metric in measured.metrics:
-            if drafts := overall.get((role, evaluator, metric.name)):
-                facts = _facts(method, "overall", OVERALL, role, evaluator, metric)
-                yield _overall(facts | whole_cost, drafts)
-    yield from by_concept
+class _States(NamedTuple):
+    """Of each number: its status with the reason, its counts, and how many pictures lack a score."""
+
+    status: list[Status]
+    reason: list[str]
+    counts: Counts
+    lacking: Codes
 
 
-def _overall(facts: dict[str, Any], drafts: Sequence[_Draft]) -> _Draft:
-    """The mean over concepts; no number where a concept has none, as it would be a mean over others."""
-    lacking = [draft for draft in drafts if not draft.strata]
-    worst = max((draft.facts for draft in drafts), key=lambda fact: _SEVERITY.index(fact["status"]))
-    reason = str(worst["reason"])
-    if reason and len(drafts) > 1:
-        count = sum(draft.facts["status"] == worst["status"] for draft in drafts)
-        reason = f"{count} of {len(drafts)} concepts: {reason}"
-    facts |= {
-        name: sum(draft.facts[name] for draft in drafts) for name in ("images", "prompts", "missing", "pairs")
-    }
-    facts |= {"status": worst["status"], "reason": reason}
-    whole_change = not lacking and all(draft.change_strata for draft in drafts)
-    return _Draft(
-        facts,
-        [] if lacking else [draft.strata[0] for draft in drafts],
-        [draft.change_strata[0] for draft in drafts] if whole_change else [],
-    )
+class _Numbers(NamedTuple):
+    """Of each number: what was measured, and the value with all that lacks counted against the method."""
+
+    level: Moments
+    ends: Ends
+    change: Moments
+    change_ends: Ends
+    worst: Values
 
 
-_SEVERITY: tuple[Status, ...] = ("ok", "partial", "missing", "failed")
+def _states(table: Tabled, failures: Sequence[Failure]) -> _States:
+    """Of the concepts' numbers."""
+    measured, counts = table.measured, table.counts
+    status: list[Status] = []
+    reasons = []
+    lacking = counts.missing.copy()
+    for place, one in enumerate(table.strata):
+        evaluator = measured.metrics[one.metric][0]
+        broken = [failure for failure in failures if _concerns(failure, one, evaluator)]
+        scored = int(counts.scored[place])
+        if broken:  # what failed left no row behind
+            planned = measured.pictures.get((one.method, one.concept, one.role), 0)
+            lacking[place] = max(int(lacking[place]), planned - scored)
+        state, reason = _status(scored, int(lacking[place]), broken)
+        status.append(state)
+        reasons.append(reason)
+    return _States(status, reasons, counts, lacking)
 
 
-def _facts(
-    method: str, scope: Scope, concept: str, role: Role, evaluator: str, metric: Metric
-) -> dict[str, Any]:
-    return {
-        "method": method,
-        "scope": scope,
-        "concept": concept,
-        "role": role,
-        "evaluator": evaluator,
-        "metric": metric.name,
-        "title": metric.title,
-        "unit": metric.unit,
-        "better": metric.better[role],
-        "aggregate": metric.aggregate,
-        "headline": metric.headline,
-    }
+def _whole_states(table: Tabled, states: _States) -> _States:
+    """The worst of each number's concepts, and for how many of them it is so."""
+    members: list[list[int]] = [[] for _ in table.wholes]
+    for place, whole in enumerate(table.whole_of.tolist()):
+        members[whole].append(place)
+    status: list[Status] = []
+    reasons = []
+    lacking = table.whole_counts.missing.copy()
+    for whole, places in enumerate(members):
+        worst = max(places, key=lambda place: _SEVERITY.index(states.status[place]))
+        state, reason = states.status[worst], states.reason[worst]
+        if reason and len(places) > 1:
+            count = sum(states.status[place] == state for place in places)
+            reason = f"{count} of {len(places)} concepts: {reason}"
+        if state == "failed" or any(states.lacking[place] > table.counts.missing[place] for place in places):
+            lacking[whole] = sum(int(states.lacking[place]) for place in places)
+        status.append(state)
+        reasons.append(reason)
+    return _States(status, reasons, table.whole_counts, lacking)
 
 
-def _status(found: _Numbers, broken: Sequence[Failure], metric: Metric) -> tuple[Status, str]:
+def _status(scored: int, lacking: int, broken: Sequence[Failure]) -> tuple[Status, str]:
     reason = broken[0].reason if broken else ""
-    if not len(found.values):
+    if not scored:
         return ("failed", reason) if broken else ("missing", "no picture could be scored")
-    lacking = f"{found.missing} of {found.missing + found.images} pictures"
+    share = f"{lacking} of {lacking + scored} pictures"
     if broken:
-        return "partial", f"{lacking} failed: {reason}"
-    if metric.aggregate == "sum" and found.missing:  # a mean is that of the others, a total is too small
-        return "partial", f"{lacking} have no score"
-    return "ok", ""
+        return "partial", f"{share} failed: {reason}"
+    return ("partial", f"{share} have no score") if lacking else ("ok", "")
 
 
-def _concerns(failure: Failure, method: str, concept: str, role: Role, evaluator: str) -> bool:
+def _concerns(failure: Failure, one: Stratum, evaluator: str) -> bool:
     return (
-        (failure.method, failure.concept) == (method, concept)
-        and failure.role in (None, role)
+        (failure.method, failure.concept) == (one.method, one.concept)
+        and failure.role in (None, one.role)
         and failure.evaluator in (None, evaluator)
     )
 
 
-def _strata(numbers: _Numbers) -> list[Values]:
-    return [numbers.values] if len(numbers.values) else []
+def _numbers(table: Tabled, overall: bool, worst: Values) -> _Numbers:
+    level, changes = table.levels(overall), table.changes(overall)
+    ends, change_ends = table.level_ends(level, overall), table.change_ends(changes, overall)
+    return _Numbers(level, ends, changes.change, change_ends, worst)
 
 
-def _mean_of_means(strata: Sequence[Values]) -> float | None:
-    return float(np.mean([np.mean(stratum) for stratum in strata])) if strata else None
+def _worst(table: Tabled, lacking: Codes) -> Values:
+    """[strata]: the value with each lacking score at the metric's worse end; NaN where that is infinite.
 
-
-def _numbers(scores: DataFrame, how: Mapping[tuple[str, str], str]) -> dict[tuple[str, ...], _Numbers]:
-    """Per-prompt values by method, concept, role, evaluator and metric.
-
-    A summed metric's prompt value is the sum over its pictures, averaged over seeds, times the
-    number of prompts: the mean over prompts is then the total. A picture that several seeds share
-    counts once.
+    Every prompt was to be drawn equally often, so that a mean over pictures is the mean over prompts.
     """
-    if scores.empty:
-        return {}
-    by_prompt = (
-        scores.assign(
-            scored=scores["value"].notna() & ~scores["repeated"].astype(bool),
-            counted=~scores["repeated"].astype(bool),
-            seed_scored=scores["seed"].where(scores["value"].notna()),
-        )
-        .groupby([*_CELL, "prompt_id"], sort=True)
-        .agg(
-            mean=("value", "mean"),
-            total=("value", "sum"),
-            scored=("scored", "sum"),
-            rows=("counted", "sum"),
-            seeds=("seed_scored", "nunique"),
-        )
-        .reset_index()
+    bound = np.array([_worse_end(table.measured.metrics[one.metric][1], one.role) for one in table.strata])
+    total = table.groups(overall=False).total
+    scored = table.counts.scored
+    with np.errstate(invalid="ignore", divide="ignore"):
+        filled = table.scored_sum + np.where(lacking > 0, lacking * bound, 0.0)
+        found = filled / np.where(total, np.maximum(table.seeds_seen, 1), scored + lacking)
+    whole = np.where(lacking > 0, found, table.own.prompts.stratum_mean)
+    return np.where(np.isfinite(found), np.where(total | (lacking > 0), found, whole), np.nan)
+
+
+def _worse_end(metric: Metric, role: Role) -> float:
+    """NaN where the metric only describes."""
+    low, high = metric.bounds
+    return {"lower": high, "higher": low, "neither": math.nan}[metric.better[role]]
+
+
+def _mean_over_concepts(table: Tabled, of_strata: Values) -> Values:
+    count = len(table.wholes)
+    sizes = np.bincount(table.whole_of, minlength=count)
+    return np.asarray(np.bincount(table.whole_of, weights=of_strata, minlength=count) / sizes)
+
+
+def _row(
+    table: Tabled,
+    name: Stratum | Whole,
+    scope: Scope,
+    concept: str,
+    numbers: _Numbers,
+    states: _States,
+    place: int,
+    cost: Mapping[str, Any],
+) -> Row:
+    evaluator, metric = table.measured.metrics[name.metric]
+    return Row(
+        method=name.method,
+        scope=scope,
+        concept=concept,
+        role=name.role,
+        evaluator=evaluator,
+        metric=metric.name,
+        title=metric.title,
+        unit=metric.unit,
+        better=metric.better[name.role],
+        aggregate=metric.aggregate,
+        headline=metric.headline,
+        value=_number(numbers.level.value[place]),
+        low=_number(numbers.ends.low[place]),
+        high=_number(numbers.ends.high[place]),
+        worst=_number(numbers.worst[place]),
+        images=int(states.counts.scored[place]),
+        prompts=int(numbers.level.clusters[place]),
+        missing=int(states.lacking[place]),
+        change=_number(numbers.change.value[place]),
+        change_low=_number(numbers.change_ends.low[place]),
+        change_high=_number(numbers.change_ends.high[place]),
+        pairs=int(states.counts.pairs[place]),
+        status=states.status[place],
+        reason=states.reason[place],
+        **cost,
     )
-    columns = {name: by_prompt[name].to_numpy() for name in ("mean", "total", "scored", "rows", "seeds")}
-    sizes = by_prompt.groupby(_CELL, sort=True).size()
-    found = {}
-    start = 0
-    for key, size in zip(sizes.index, sizes, strict=True):
-        group = {name: column[start : start + size] for name, column in columns.items()}
-        start += size
-        some = group["seeds"] > 0
-        if how.get((key[3], key[4])) == "sum":
-            values = group["total"][some] / group["seeds"][some] * np.count_nonzero(some)
-        else:
-            values = group["mean"][some]
-        images = int(group["scored"].sum())
-        found[key] = _Numbers(values.astype(float), images, int(group["rows"].sum()) - images)
-    return found
 
 
-def _differences(scores: DataFrame, baseline: str) -> DataFrame:
-    """Each method's scores minus the baseline's on the same picture; only pictures that both have."""
-    is_base = scores["method"] == baseline
-    base = scores.loc[is_base & scores["value"].notna(), [*_PICTURE, "value"]]
-    merged = scores[~is_base].merge(base, on=_PICTURE, suffixes=("", "_base"), validate="many_to_one")
-    merged["value"] = merged["value"] - merged["value_base"]
-    return merged[merged["value"].notna()].drop(columns="value_base")
+def _number(found: float) -> float | None:
+    """None for NaN."""
+    return None if math.isnan(found) else float(found)
 
 
 def _cost(cells: Sequence[CellCost | None]) -> dict[str, Any]:

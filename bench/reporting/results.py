@@ -17,15 +17,16 @@ from pydantic import BaseModel, ValidationError
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.board import Board
-from erasure_bench.bench.reporting.bootstrap import CONFIDENCE, RESAMPLES
 from erasure_bench.bench.reporting.evidence import Evidence
 from erasure_bench.bench.reporting.footnotes import Note, footnotes
-from erasure_bench.bench.reporting.leaderboard import Measured, Row, build_leaderboard, to_frame, to_json
+from erasure_bench.bench.reporting.leaderboard import Row, rows_of, to_frame, to_json
 from erasure_bench.bench.reporting.markdown import markdown
 from erasure_bench.bench.reporting.record import read_record, run_record, write_record
 from erasure_bench.bench.reporting.run_file import RESULTS, RUN, OtherVersion, bound, first_fault, named
+from erasure_bench.bench.reporting.sampling import interval_record
 from erasure_bench.bench.reporting.scores import protocol_key
 from erasure_bench.bench.reporting.sheet import save_png
+from erasure_bench.bench.reporting.tabled import Measured, tabled
 from erasure_bench.bench.running.progress import describe
 from erasure_bench.bench.running.versions import package_versions
 from erasure_bench.bench.storage.atomic import locked, remove_temporaries, write_atomically, write_text
@@ -51,7 +52,8 @@ class Results(NamedTuple):
 
 def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results:
     """The leaderboard of the plan."""
-    rows = build_leaderboard(evidence.scores, measured(plan), evidence.failures, evidence.costs)
+    table = tabled(evidence.scores, measured(plan))
+    rows = rows_of(table, evidence.failures, evidence.costs)
     below = [*footnotes(plan, rows, evidence), *(Note(text, "caution") for text in notes)]
     document = {
         "title": title(plan),
@@ -65,7 +67,7 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results
         "concepts": [case.name for case in plan.cases],
         "seeds": list(plan.config.seeds),
         "protocol": plain(plan.suite.protocol),
-        "interval": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "resampled": "prompts"},
+        "interval": interval_record(plan),
         "left_out": [plain(left._asdict()) for left in plan.suite.left_out],
         "evaluators": {
             evaluator.name: {"key": protocol_key(evaluator.protocol), "protocol": plain(evaluator.protocol)}
@@ -131,6 +133,7 @@ def measured(plan: Plan) -> Measured:
         metrics=[(evaluator.name, metric) for evaluator in plan.evaluators for metric in evaluator.metrics],
         seeds=plan.config.seeds,
         pictures=_pictures(plan),
+        models={(cell.method.name, cell.case.name, cell.seed): cell.erase.id for cell in plan.cells},
     )
 
 

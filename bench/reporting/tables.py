@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from erasure_bench.bench.reporting.board import Board, Cell, Numbers, sections
-from erasure_bench.bench.reporting.bootstrap import CONFIDENCE
+from erasure_bench.bench.statistics.intervals import CONFIDENCE
 from erasure_bench.bench.words.grid import GAP, Column, grids
 from erasure_bench.bench.words.showing import one_line
 

@@ -1,0 +1,54 @@
+"""What an interval allows for and what it takes as given: said once, for the footnotes and the files."""
+
+from typing import Any
+
+from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.statistics.intervals import CONFIDENCE
+from erasure_bench.evaluators.base import Scale
+
+ESTIMATORS: dict[Scale, str] = {
+    "share": "Wilson on the effective number of pictures, Clopper and Pearson where all are equal",
+    "bounded": "Beta with one imagined prompt at each bound",
+    "free": "Student's t",
+    "count": "Fay and Feuer's Gamma",
+}
+CHANGES = "MOVER of both levels' intervals; of free values Student's t"
+
+
+def seeds_are_sampled(plan: Plan) -> bool:
+    """Whether other training seeds are allowed for: a single one says nothing of others."""
+    return len(plan.config.seeds) > 1
+
+
+def sampled(plan: Plan) -> str:
+    """What [low, high] is, in a sentence or two."""
+    concepts = len(plan.cases)
+    prompts = "other prompts" + (", shared by the concepts as these are" if concepts > 1 else "")
+    fixed = ["these concepts" if concepts > 1 else "this concept"]
+    if seeds_are_sampled(plan):
+        prompts += ", and other training seeds"
+    else:
+        fixed.append("these trained weights: other training seeds are not in it (--seeds)")
+    return f"[low, high]: {CONFIDENCE:.0%} interval for {prompts}; it takes as given {' and '.join(fixed)}."
+
+
+def estimators(plan: Plan) -> str:
+    """How the intervals of the metrics that are here were made."""
+    scales = {metric.scale for evaluator in plan.evaluators for metric in evaluator.metrics}
+    named = "; ".join(f"{scale}: {ESTIMATORS[scale]}" for scale in ESTIMATORS if scale in scales)
+    return f"Intervals from prompts as clusters, crossed with training seeds. {named}. Changes: {CHANGES}."
+
+
+def interval_record(plan: Plan) -> dict[str, Any]:
+    """The same for leaderboard.json and run.json."""
+    return {
+        "confidence": CONFIDENCE,
+        "clusters": "prompts",
+        "training_seeds": "sampled" if seeds_are_sampled(plan) else "fixed",
+        "concepts": "fixed",
+        "estimators": {
+            f"{evaluator.name}.{metric.name}": metric.scale
+            for evaluator in plan.evaluators
+            for metric in evaluator.metrics
+        },
+    }

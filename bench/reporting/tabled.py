@@ -1,0 +1,352 @@
+"""A run's scores as the numbers of its leaderboard: which scores make which number, and how they are paired.
+
+Here names become codes; what is computed from them is in `bench.statistics`. Which metric is tabled for which
+role, in which direction and how it is aggregated is the metric's own to say: no metric is named here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas import DataFrame
+
+from erasure_bench.bench.statistics.cells import Cells, Codes, Contributions, Groups, Values, grouped, sums
+from erasure_bench.bench.statistics.intervals import CONFIDENCE, Ends, change_intervals, level_intervals
+from erasure_bench.bench.statistics.moments import Moments, moments
+from erasure_bench.evaluators.base import Metric
+from erasure_bench.prompt_suites.suite import ROLES, Role
+
+OVERALL = "overall"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was to be measured: methods with the baseline, concepts with their roles, metrics, seeds.
+
+    `pictures` is how many different ones were planned, by method, concept and role. `models` names the
+    edited model that a method, concept and seed have: where several have the same one, it is not trained
+    anew. Without a name each has its own, but for the baseline, which is never edited.
+    """
+
+    methods: Sequence[str]
+    baseline: str
+    roles: Mapping[str, Sequence[Role]]
+    metrics: Sequence[tuple[str, Metric]]
+    seeds: Sequence[int]
+    pictures: Mapping[tuple[str, str, Role], int]
+    models: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
+
+    def model(self, method: str, concept: str, seed: int) -> str:
+        """The name of an edited model."""
+        own = self.baseline if method == self.baseline else f"{method}\0{concept}\0{seed}"
+        return self.models.get((method, concept, seed), own)
+
+
+class Stratum(NamedTuple):
+    """One concept of a number; `metric` is the metric's place in `Measured.metrics`."""
+
+    method: str
+    concept: str
+    role: Role
+    metric: int
+
+
+class Whole(NamedTuple):
+    """An overall number: the mean over concepts."""
+
+    method: str
+    role: Role
+    metric: int
+
+
+class Counts(NamedTuple):
+    """Arrays [numbers]: different pictures that were scored, that have no score, and that make a pair."""
+
+    scored: Codes
+    missing: Codes
+    pairs: Codes
+
+
+class Paired(NamedTuple):
+    """Scores of the pictures that both the method and the baseline have, and their difference."""
+
+    method: Cells
+    base: Cells
+    change: Cells
+
+
+class PairedMoments(NamedTuple):
+    """The moments of `Paired`."""
+
+    method: Moments
+    base: Moments
+    change: Moments
+
+
+@dataclass(frozen=True)
+class Tabled:
+    """All numbers of a leaderboard; build it by `tabled`.
+
+    `strata` and `wholes` give names to the numbers of concepts and to the overall ones, in the table's
+    order. `scored_sum` is the sum of a stratum's scores, `seeds_seen` of how many seeds it has pictures;
+    `prompt_ids` are what the cluster codes stand for. Groups, moments and intervals are those of concepts
+    or of the overall numbers, as `overall` says.
+    """
+
+    measured: Measured
+    strata: tuple[Stratum, ...]
+    wholes: tuple[Whole, ...]
+    whole_of: Codes
+    own: Cells
+    paired: Paired
+    counts: Counts
+    whole_counts: Counts
+    scored_sum: Values
+    seeds_seen: Codes
+    prompt_ids: tuple[str, ...]
+
+    def groups(self, overall: bool) -> Groups:
+        """Which strata make which number."""
+        names: Sequence[Stratum | Whole] = self.wholes if overall else self.strata
+        total = np.array([self._metric(name).aggregate == "sum" for name in names], dtype=bool)
+        return Groups(self.whole_of, total) if overall else Groups.alone(total)
+
+    def levels(self, overall: bool) -> Moments:
+        """Of the methods' own values."""
+        return moments(self.own, self.groups(overall))
+
+    def changes(self, overall: bool) -> PairedMoments:
+        """Of the methods' values, the baseline's and their difference, on the same pictures."""
+        groups = self.groups(overall)
+        return PairedMoments(*(moments(cells, groups) for cells in self.paired))
+
+    def level_ends(self, found: Moments, overall: bool, confidence: float = CONFIDENCE) -> Ends:
+        """Intervals of `levels(overall)`."""
+        ends = Ends(np.full(len(found.value), np.nan), np.full(len(found.value), np.nan))
+        for place, chosen in self._by_metric(overall):
+            metric = self.measured.metrics[place][1]
+            part = level_intervals(found.at(chosen), metric.scale, metric.bounds, confidence)
+            ends.low[chosen], ends.high[chosen] = part
+        return ends
+
+    def change_ends(self, found: PairedMoments, overall: bool, confidence: float = CONFIDENCE) -> Ends:
+        """Intervals of `changes(overall)`."""
+        count = len(found.change.value)
+        ends = Ends(np.full(count, np.nan), np.full(count, np.nan))
+        for place, chosen in self._by_metric(overall):
+            metric = self.measured.metrics[place][1]
+            own, base, change = (one.at(chosen) for one in found)
+            part = change_intervals(own, base, change, metric.scale, metric.bounds, confidence)
+            ends.low[chosen], ends.high[chosen] = part
+        return ends
+
+    def contributions(self, overall: bool) -> Contributions:
+        """What each prompt adds to each method's own number: its cluster codes are places in `prompt_ids`."""
+        return self.own.contributions(self.groups(overall))
+
+    def _metric(self, name: Stratum | Whole) -> Metric:
+        return self.measured.metrics[name.metric][1]
+
+    def _by_metric(self, overall: bool) -> list[tuple[int, Codes]]:
+        names: Sequence[Stratum | Whole] = self.wholes if overall else self.strata
+        place = np.array([name.metric for name in names], dtype=np.int64)
+        return [(metric, np.flatnonzero(place == metric)) for metric in np.unique(place).tolist()]
+
+
+def tabled(scores: DataFrame, measured: Measured) -> Tabled:
+    """The numbers that `measured` asks for; `scores` has the columns `bench.reporting.scores.RUN_COLUMNS`.
+
+    A picture that several seeds share (`repeated`) counts once.
+    """
+    strata = tuple(_strata(measured))
+    names = {Whole(stratum.method, stratum.role, stratum.metric) for stratum in strata}
+    order = {name: place for place, name in enumerate(measured.methods)}
+    wholes = tuple(sorted(names, key=lambda name: (order[name.method], ROLES.index(name.role), name.metric)))
+    place_of = {name: place for place, name in enumerate(wholes)}
+    whole_of = np.array(
+        [place_of[Whole(stratum.method, stratum.role, stratum.metric)] for stratum in strata], dtype=np.int64
+    )
+    pictures, prompt_ids = _pictures(scores, measured, strata)
+    trained = np.array(
+        [
+            len({measured.model(one.method, one.concept, seed) for seed in measured.seeds}) > 1
+            for one in strata
+        ],
+        dtype=bool,
+    )
+    total = np.array([measured.metrics[one.metric][1].aggregate == "sum" for one in strata], dtype=bool)
+    is_base = np.array([one.method == measured.baseline for one in strata], dtype=bool)
+
+    def cells(of: _Pictures, value: Values) -> Cells:
+        return _cells(of, value, total, trained)
+
+    own = pictures.only(~pictures.repeated)
+    known = np.isfinite(own.value)
+    both, base_value = _pairs(own.only(known & ~is_base[own.stratum]), pictures, measured, strata)
+    shared = _shared_models(measured, strata, wholes)
+
+    def count(of: _Pictures) -> tuple[Codes, Codes]:
+        single = np.bincount(of.stratum, minlength=len(strata))
+        return single, _different(of, single, whole_of, shared, len(wholes))
+
+    numbers = [count(part) for part in (own.only(known), own.only(~known), both)]
+    return Tabled(
+        measured=measured,
+        strata=strata,
+        wholes=wholes,
+        whole_of=whole_of,
+        own=cells(own, own.value),
+        paired=Paired(cells(both, both.value), cells(both, base_value), cells(both, both.value - base_value)),
+        counts=Counts(*(single for single, _ in numbers)),
+        whole_counts=Counts(*(whole for _, whole in numbers)),
+        scored_sum=sums(own.stratum[known], own.value[known], len(strata)),
+        seeds_seen=np.bincount(grouped(own.stratum, own.seed).first, minlength=len(strata)),
+        prompt_ids=prompt_ids,
+    )
+
+
+def _strata(measured: Measured) -> list[Stratum]:
+    return [
+        Stratum(method, concept, role, place)
+        for method in measured.methods
+        for concept, roles in measured.roles.items()
+        for role in roles
+        for place, (_, metric) in enumerate(measured.metrics)
+        if role in metric.better
+    ]
+
+
+class _Pictures(NamedTuple):
+    """Columns of codes [scores]: `seed` and `prompt` are ranks, `image` the picture's index."""
+
+    stratum: Codes
+    seed: Codes
+    prompt: Codes
+    image: Codes
+    value: Values
+    repeated: NDArray[np.bool_]
+
+    def only(self, chosen: NDArray[np.bool_]) -> "_Pictures":
+        if chosen.all():
+            return self
+        return _Pictures(
+            self.stratum[chosen],
+            self.seed[chosen],
+            self.prompt[chosen],
+            self.image[chosen],
+            self.value[chosen],
+            self.repeated[chosen],
+        )
+
+
+def _pictures(
+    scores: DataFrame, measured: Measured, strata: Sequence[Stratum]
+) -> tuple[_Pictures, tuple[str, ...]]:
+    """Of the scores that belong to a stratum, and what the prompt codes stand for."""
+    concepts = list(measured.roles)
+    places = np.full((len(measured.methods), len(concepts), len(ROLES), len(measured.metrics)), -1)
+    method_of = {name: place for place, name in enumerate(measured.methods)}
+    concept_of = {name: place for place, name in enumerate(concepts)}
+    for number, one in enumerate(strata):
+        places[method_of[one.method], concept_of[one.concept], ROLES.index(one.role), one.metric] = number
+    evaluators = list(dict.fromkeys(name for name, _ in measured.metrics))
+    names = list(dict.fromkeys(metric.name for _, metric in measured.metrics))
+    metric_of = np.full((len(evaluators) + 1, len(names) + 1), -1)
+    for number, (evaluator, metric) in enumerate(measured.metrics):
+        metric_of[evaluators.index(evaluator), names.index(metric.name)] = number
+    place = metric_of[_codes(scores["evaluator"], evaluators), _codes(scores["metric"], names)]
+    method, concept = _codes(scores["method"], measured.methods), _codes(scores["concept"], concepts)
+    role = _codes(scores["role"], ROLES)
+    stratum = np.where(
+        (method < 0) | (concept < 0) | (role < 0) | (place < 0), -1, places[method, concept, role, place]
+    )
+    seeds, _ = pd.factorize(scores["seed"], sort=True)
+    prompts, ids = pd.factorize(scores["prompt_id"], sort=True)
+    whole = _Pictures(
+        stratum,
+        seeds.astype(np.int64),
+        prompts.astype(np.int64),
+        scores["image_index"].to_numpy(np.int64),
+        scores["value"].to_numpy(np.float64),
+        scores["repeated"].to_numpy(bool),
+    )
+    return whole.only(stratum >= 0), tuple(map(str, ids))
+
+
+def _codes(column: pd.Series, known: Sequence[str]) -> Codes:
+    """Places in `known`; −1 for what is not there."""
+    index = pd.Index(list(known), dtype=object)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        of_category = index.get_indexer(column.cat.categories.astype(object))
+        return np.asarray(np.r_[of_category, -1][column.cat.codes.to_numpy()])
+    return np.asarray(index.get_indexer(pd.Index(column.to_numpy(object))))
+
+
+def _cells(pictures: _Pictures, value: Values, total: NDArray[np.bool_], trained: NDArray[np.bool_]) -> Cells:
+    strata = len(total)
+    by_seed = Cells.of(pictures.stratum, pictures.prompt, pictures.seed, value, strata)
+    return by_seed.summed(total).untrained(~trained)
+
+
+def _pairs(
+    own: _Pictures, everything: _Pictures, measured: Measured, strata: Sequence[Stratum]
+) -> tuple[_Pictures, Values]:
+    """The pictures that the baseline has a score of, and its scores."""
+    base_of = {one[1:]: number for number, one in enumerate(strata) if one.method == measured.baseline}
+    base_stratum = np.array([base_of[one[1:]] for one in strata], dtype=np.int64)
+    is_base = np.array([one.method == measured.baseline for one in strata], dtype=bool)
+    base = everything.only(is_base[everything.stratum] & np.isfinite(everything.value))
+    images = int(everything.image.max(initial=0)) + 1
+    prompts, seeds = int(everything.prompt.max(initial=0)) + 1, int(everything.seed.max(initial=0)) + 1
+
+    def key(of: _Pictures, stratum: Codes) -> Codes:
+        return ((stratum * seeds + of.seed) * prompts + of.prompt) * images + of.image
+
+    found = pd.Index(key(base, base.stratum)).get_indexer(pd.Index(key(own, base_stratum[own.stratum])))
+    return own.only(found >= 0), base.value[found[found >= 0]]
+
+
+def _shared_models(
+    measured: Measured, strata: Sequence[Stratum], wholes: Sequence[Whole]
+) -> dict[int, NDArray[np.int64]]:
+    """Overall numbers of which several concepts have the same edited model: a code of the model [strata]."""
+    shared = {
+        method
+        for method in measured.methods
+        if len(
+            {measured.model(method, concept, seed) for concept in measured.roles for seed in measured.seeds}
+        )
+        < len(measured.roles) * len(measured.seeds)
+    }
+    names: dict[tuple[str, ...], int] = {}
+    code = np.array(
+        [
+            names.setdefault(
+                tuple(measured.model(one.method, one.concept, seed) for seed in measured.seeds), len(names)
+            )
+            for one in strata
+        ],
+        dtype=np.int64,
+    )
+    return {place: code for place, whole in enumerate(wholes) if whole.method in shared}
+
+
+def _different(
+    pictures: _Pictures, single: Codes, whole_of: Codes, shared: Mapping[int, Codes], wholes: int
+) -> Codes:
+    """How many different pictures each overall number has."""
+    counts = np.bincount(whole_of, weights=single, minlength=wholes).astype(np.int64)
+    if shared:
+        code = next(iter(shared.values()))
+        again = np.zeros(wholes, dtype=bool)
+        again[list(shared)] = True
+        some = pictures.only(again[whole_of[pictures.stratum]])
+        prompts, seeds = int(some.prompt.max(initial=0)) + 1, int(some.seed.max(initial=0)) + 1
+        images = int(some.image.max(initial=0)) + 1
+        name = ((code[some.stratum] * prompts + some.prompt) * seeds + some.seed) * images + some.image
+        different = grouped(whole_of[some.stratum], name)
+        counts = np.where(again, np.bincount(different.first, minlength=wholes), counts)
+    return counts
