@@ -22,6 +22,7 @@ from erasure_bench.bench.running.worker import DETAILS_FILE
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators.composed_labels import AND, OR
 from erasure_bench.prompt_suites.suite import ERASED_ROLES
 from studies.microworld_leaderboards import documents
 
@@ -41,8 +42,21 @@ def predictions(plan: Plan, store: Store) -> pd.DataFrame:
         if task.generate.images.role not in ERASED_ROLES
     ]
     whole = pd.concat(parts, ignore_index=True)
-    whole["asked"], whole["seen"] = whole["label"], whole["head"] + "/" + whole["predicted"]
+    whole["asked"] = whole["label"]
+    whole["seen"] = [_label(*answer) for answer in zip(whole["head"], whole["predicted"], strict=True)]
     return whole[[*WITHIN, "seen"]]
+
+
+def _label(heads: str, predicted: str) -> str:
+    """What the heads that were asked have seen, as one label: `object/cup & count/2`."""
+    pairs = zip(heads.split(AND), predicted.split(AND), strict=True)
+    return AND.join(f"{head}/{label}" for head, label in pairs)
+
+
+def holds(asked: str, seen: str) -> bool:
+    """Whether all that one of the alternatives of a label asks for has been seen."""
+    answers = set(seen.split(AND))
+    return any(answers.issuperset(alternative.split(AND)) for alternative in asked.split(OR))
 
 
 def reported(folder: Path) -> Iterator[RunConfig]:
@@ -56,7 +70,8 @@ def misses(seen: Iterable[pd.DataFrame]) -> pd.DataFrame:
     whole = pd.concat(seen, ignore_index=True)
     counts = whole.groupby([*WITHIN, "seen"], sort=False).size().rename("pictures").reset_index()
     counts["of"] = counts.groupby(WITHIN)["pictures"].transform("sum")
-    return counts[counts["asked"] != counts["seen"]]
+    wrong = [not holds(*each) for each in zip(counts["asked"], counts["seen"], strict=True)]
+    return counts[wrong]
 
 
 def main() -> None:

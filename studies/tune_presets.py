@@ -234,6 +234,7 @@ def main() -> None:
                 lists.append(candidates_of(method, given.options or CANDIDATES.get(method, ())))
     except BenchError as error:
         parser.error(str(error))
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     wanted = in_turn(lists)
     rows: list[dict[str, Any]] = []
     for row in tried(wanted, How(given.limit, given.device, given.work), given.jobs, until):
