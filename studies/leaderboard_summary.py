@@ -1,7 +1,10 @@
 """One page over several suites' leaderboards: which methods erase and keep enough, and by how much."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+
+from erasure_bench.bench.statistics.bars import ENOUGH_GONE, MOST_LOST, Verdict
+from erasure_bench.bench.statistics.best import ALPHA
 
 Document = Mapping[str, Any]
 """What a run's `leaderboard.json` holds."""
@@ -9,17 +12,18 @@ Document = Mapping[str, Any]
 Column = tuple[str, str]
 """A suite and a role."""
 
+Row = Mapping[str, Any]
+
 TARGET = "target"
 ERASED, KEPT = (TARGET, "implicit"), ("neighbour", "retention")
 PROBABILITY, ACCURACY = "class_probability", "class_accuracy"
-ENOUGH_GONE = 0.5
-MOST_LOST = 0.10
 PREFIX = "microworld-"
 
 HEAD = """# The built-in model: every method on every suite
 
 A model organism: nothing here is a result on Stable Diffusion. Made by
-`python -m studies.microworld_leaderboards`. [Intervals] are 95 %, from a bootstrap over prompts.
+`python -m studies.microworld_leaderboards`. [Intervals] are 95 %, for other prompts and, where
+there are several, other training seeds.
 
 Methods are not told the same: uce is given the names of the neighbours, which it is to keep, and sa replays
 pictures of general prompts, in which neighbours and unrelated subjects are named as everything else that the
@@ -30,19 +34,22 @@ which sa replays as they are. The others are told the concept alone, with its an
 ERASED_HEAD = """## Erased
 
 How much of the oracle's probability of the concept is gone, 1 − p / p_none, where prompts ask for the
-concept (target) or evoke it (implicit). Mean over the suite's concepts; 1 is best. The interval is that
-of the paired change, divided by p_none.
+concept (target) or evoke it (implicit), with its interval. Mean over the suite's concepts; 1 is best.
 """
-KEPT_HEAD = """## Kept
+KEPT_HEAD = f"""## Kept
 
 Paired change, in points of 100, of the share of neighbours and of unrelated subjects (retention) that the
-oracle still recognises. Mean over the suite's concepts; 0 is best.
+oracle still recognises, with its interval. Mean over the suite's concepts; 0 is best. ≈: the same, within
+{100 * MOST_LOST:.0f} points either way (two one-sided tests, {ALPHA}).
 """
 BARS_HEAD = f"""## Enough?
 
-Where less than half of the probability is gone, and where more than {100 * MOST_LOST:.0f} points are lost.
-*Halved* counts the concepts of all suites whose probability falls by half where prompts ask for them.
+Two bars: at least {100 * ENOUGH_GONE:.0f} % of the probability is gone, at most {100 * MOST_LOST:.0f} points are
+lost. A bar is met or missed where the whole 95 % interval lies on that side of it; else it is undecided, which
+more prompts may change. What is missed is named; in the tables below ✗ stands for missed and ? for undecided.
+*Halved* counts the concepts of all suites where prompts ask for them; a concept that failed is not halved.
 """
+MARKS: dict[Verdict | None, str] = {"missed": " ✗", "undecided": " ?"}
 
 
 def summary(documents: Mapping[str, Document]) -> str:
@@ -61,48 +68,68 @@ def summary(documents: Mapping[str, Document]) -> str:
     )
 
 
-def share_gone(row: Mapping[str, Any]) -> float | None:
-    """1 − p / p_none; None where there is nothing to compare or nothing to erase."""
-    if row["change"] is None or row["value"] is None:
-        return None
-    base = row["value"] - row["change"]
-    return -row["change"] / base if base else None
-
-
 def _bars(documents: Mapping[str, Document]) -> Iterator[str]:
-    """One row for each method: what it does not reach."""
-    yield "| method | halved | less than half gone | more lost |"
-    yield "|---|---:|---|---|"
+    """One row for each method: how often it reaches the bars, and where it does not."""
+    yield "| method | halved | half gone | too little gone | kept | too much lost |"
+    yield "|---|---|---|---|---|---|"
     for method in _methods(documents):
-        weak = [
-            f"{_name(column)} {_plain(gone)}"
-            for column, row in _overall(documents, method, ERASED, PROBABILITY)
-            if (gone := share_gone(row)) is not None and gone < ENOUGH_GONE
+        gone = list(_overall(documents, method, ERASED, PROBABILITY))
+        kept = list(_overall(documents, method, KEPT, ACCURACY))
+        cells = [
+            _halved(documents, method),
+            _counted(gone),
+            _missed(gone, _share),
+            _counted(kept),
+            _missed(kept, _change),
         ]
-        costly = [
-            f"{_name(column)} {_signed(row['change'])}"
-            for column, row in _overall(documents, method, KEPT, ACCURACY)
-            if row["change"] is not None and row["change"] < -MOST_LOST
-        ]
-        cells = [_halved(documents, method), ", ".join(weak) or "–", ", ".join(costly) or "–"]
         yield f"| {method} | {' | '.join(cells)} |"
     yield ""
 
 
-def _halved(documents: Mapping[str, Document], method: str) -> str:
-    """How many of the concepts: "3 of 4"."""
-    shares = [
-        gone
-        for document in documents.values()
-        for row in _rows(document, method, "concept")
-        if (row["role"], row["metric"]) == (TARGET, PROBABILITY) and (gone := share_gone(row)) is not None
+def _counted(found: Iterable[tuple[Column, Row]]) -> str:
+    """ "5 met, 2 undecided"; what is missed is named."""
+    verdicts = [row["verdict"] for _, row in found]
+    counts = {verdict: verdicts.count(verdict) for verdict in ("met", "undecided")}
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "–"
+
+
+def _missed(found: Iterable[tuple[Column, Row]], shown: Callable[[Row], str]) -> str:
+    """The columns whose bar is missed with their numbers; a number that is not there misses it."""
+    named = [
+        f"{_name(column)} {shown(row)}"
+        for column, row in found
+        if row["verdict"] == "missed" or row["value"] is None
     ]
-    return f"{sum(gone >= ENOUGH_GONE for gone in shares)} of {len(shares)}" if shares else "–"
+    return ", ".join(named) or "–"
+
+
+def _halved(documents: Mapping[str, Document], method: str) -> str:
+    """How many of the concepts: "31 of 33, 2 undecided"."""
+    verdicts: list[Verdict | None] = []
+    for document in documents.values():
+        if method in document["methods"] and method != document["baseline"]:
+            rows = {
+                row["concept"]: row
+                for row in _rows(document, method, "concept")
+                if (row["role"], row["metric"]) == (TARGET, PROBABILITY)
+            }
+            verdicts += [rows[name]["verdict"] if name in rows else None for name in _asked_for(document)]
+    undecided = verdicts.count("undecided")
+    halved = f"{verdicts.count('met')} of {len(verdicts)}" if verdicts else "–"
+    return halved + (f", {undecided} undecided" if undecided else "")
+
+
+def _asked_for(document: Document) -> list[str]:
+    """The concepts that prompts ask for by name, whichever method has a number."""
+    asked = (
+        row["concept"] for row in document["rows"] if row["role"] == TARGET and row["scope"] == "concept"
+    )
+    return list(dict.fromkeys(asked))
 
 
 def _overall(
     documents: Mapping[str, Document], method: str, roles: tuple[str, ...], metric: str
-) -> Iterator[tuple[Column, Mapping[str, Any]]]:
+) -> Iterator[tuple[Column, Row]]:
     """The numbers on a method that are means over a suite's concepts."""
     for suite, document in documents.items():
         for row in _rows(document, method, "overall"):
@@ -114,7 +141,7 @@ def _overview(
     documents: Mapping[str, Document],
     roles: tuple[str, ...],
     metric: str,
-    shown: Callable[[Mapping[str, Any]], str],
+    shown: Callable[[Row], str],
 ) -> Iterator[str]:
     """One row for each method, one column for each suite and role."""
     columns: list[Column] = [
@@ -132,23 +159,32 @@ def _overview(
     yield ""
 
 
-def _gone(row: Mapping[str, Any]) -> str:
-    gone = share_gone(row)
-    if gone is None:
-        return "–" if row["value"] is not None else str(row["status"])
-    if row["change_low"] is None:  # one prompt: nothing to resample
-        return _plain(gone)
-    base = row["value"] - row["change"]
-    low, high = -row["change_high"] / base, -row["change_low"] / base
-    return f"{_plain(gone)} [{_plain(low)}, {_plain(high)}]"
+def _gone(row: Row) -> str:
+    if row["gone"] is None or row["gone_low"] is None or row["gone_high"] is None:
+        return _share(row)
+    ends = f"[{_plain(row['gone_low'])}, {_plain(row['gone_high'])}]"
+    return f"{_plain(row['gone'])} {ends}{MARKS.get(row['verdict'], '')}"
 
 
-def _points(row: Mapping[str, Any]) -> str:
-    if row["change"] is None:
-        return "–" if row["value"] is not None else str(row["status"])
-    if row["change_low"] is None:
-        return _signed(row["change"])
-    return f"{_signed(row['change'])} [{_signed(row['change_low'])}, {_signed(row['change_high'])}]"
+def _points(row: Row) -> str:
+    if row["change"] is None or row["change_low"] is None:
+        return _change(row)
+    same = "≈ " if row["same_p"] is not None and row["same_p"] <= ALPHA else ""
+    ends = f"[{_signed(row['change_low'])}, {_signed(row['change_high'])}]"
+    return f"{same}{_signed(row['change'])} {ends}{MARKS.get(row['verdict'], '')}"
+
+
+def _share(row: Row) -> str:
+    """What is gone; – where there is nothing to compare or nothing to erase."""
+    return _absent(row) if row["gone"] is None else _plain(row["gone"])
+
+
+def _change(row: Row) -> str:
+    return _absent(row) if row["change"] is None else _signed(row["change"])
+
+
+def _absent(row: Row) -> str:
+    return "–" if row["value"] is not None else str(row["status"])
 
 
 def _plain(share: float) -> str:
@@ -168,7 +204,7 @@ def _methods(documents: Mapping[str, Document]) -> list[str]:
     return list(dict.fromkeys(method for document in documents.values() for method in document["methods"]))
 
 
-def _rows(document: Document, method: str, scope: str) -> Iterator[Mapping[str, Any]]:
+def _rows(document: Document, method: str, scope: str) -> Iterator[Row]:
     """The oracle's numbers on a method."""
     for row in document["rows"]:
         if (row["method"], row["scope"], row["evaluator"]) == (method, scope, "classifier"):
@@ -198,7 +234,7 @@ def _suite_table(suite: str, document: Document) -> Iterator[str]:
     yield ""
 
 
-def _interval(row: Mapping[str, Any] | None) -> str:
+def _interval(row: Row | None) -> str:
     """`value [low, high]`, or the status of a number that is not there."""
     if row is None:
         return "–"

@@ -4,11 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from erasure_bench.bench.statistics.bars import Verdict, bar_of
 from erasure_bench.bench.words.numbers import decimals_for, number, seconds
+from erasure_bench.prompt_suites.suite import ERASED_ROLES
 
 ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 NEITHER = "neither"
 """Said of numbers that only describe: they have no arrow, and none of them is the best."""
+MARK = "▸"
+"""Stands before numbers that are not told from the best, where bold may not be seen."""
 Json = Mapping[str, Any]
 
 
@@ -48,7 +52,7 @@ class Board:
 
 
 class Cell(NamedTuple):
-    """One number as text: value, change against the baseline, interval, and whether it is the best."""
+    """One number as text: value, change against the baseline, interval; `best`: not told from the best."""
 
     value: str
     change: str = ""
@@ -69,6 +73,23 @@ class Numbers(NamedTuple):
     def heading(self) -> str:
         """Title and arrow."""
         return f"{self.title} {self.arrow}".rstrip()
+
+
+class Judged(NamedTuple):
+    """What is said of one number: whether its bar is met, the interval that says so, its place."""
+
+    verdict: Verdict | None = None
+    interval: str = ""
+    place: str = ""
+
+
+class Judgement(NamedTuple):
+    """The verdicts on one role: its bar in words, if it has one, the metric's title, one for each method."""
+
+    role: str
+    bar: str
+    title: str
+    cells: tuple[Judged, ...]
 
 
 class Section(NamedTuple):
@@ -101,7 +122,7 @@ def columns_of(board: Board, rows: Sequence[Json]) -> list[Numbers]:
         title = str(first["title"])
         if len(evaluators_of[title]) > 1:
             title = f"{evaluator}: {title}"
-        columns.append(Numbers(role, title, ARROWS[first["better"]], _cells(board, found, first["better"])))
+        columns.append(Numbers(role, title, ARROWS[first["better"]], _cells(board, found)))
     costs = {row["method"]: row for row in rows}
     for title, name in (("erase s", "erase_seconds"), ("s per image", "seconds_per_image")):
         cells = tuple(
@@ -111,38 +132,52 @@ def columns_of(board: Board, rows: Sequence[Json]) -> list[Numbers]:
     return columns
 
 
-def _cells(board: Board, found: Mapping[str, Json], better: str) -> tuple[Cell, ...]:
+def judgements(board: Board) -> list[Judgement]:
+    """The overall verdicts on each role, by its first headline metric that has a bar, else by the first."""
+    of_role: dict[str, dict[tuple[str, str], dict[str, Json]]] = {}
+    for row in board.rows:
+        if row["scope"] == "overall" and row["headline"] and (row["verdict"] or row["rank"]):
+            by_metric = of_role.setdefault(row["role"], {})
+            by_metric.setdefault((row["evaluator"], row["metric"]), {})[row["method"]] = row
+    found = []
+    for role, by_metric in of_role.items():
+        erased = role in ERASED_ROLES
+        rows, barred = max(
+            ((rows, any(row["verdict"] for row in rows.values())) for rows in by_metric.values()),
+            key=lambda one: one[1],
+        )
+        title = str(next(iter(rows.values()))["title"])
+        cells = tuple(_judged(rows[name], erased) if name in rows else Judged() for name in board.methods)
+        found.append(Judgement(role, bar_of(erased) if barred else "", title, cells))
+    return found
+
+
+def _judged(row: Json, erased: bool) -> Judged:
+    place = f"{row['rank']} [{row['rank_low']}, {row['rank_high']}]" if row["rank"] else ""
+    if not row["verdict"]:
+        return Judged(place=place)
+    names = ("gone_low", "gone_high") if erased else ("change_low", "change_high")
+    ends = ["" if row[name] is None else number(100 * row[name], 1) for name in names]
+    return Judged(row["verdict"], f"[{', '.join(ends)}]" if all(ends) else "", place)
+
+
+def _cells(board: Board, found: Mapping[str, Json]) -> tuple[Cell, ...]:
     shown = [found[method] for method in board.methods if method in found]
     numbers = [
         row[name] for row in shown for name in ("value", "low", "high", "change") if row[name] is not None
     ]
     counted = any(row["aggregate"] == "sum" for row in shown)
     decimals = 1 if counted else decimals_for(numbers)
-    rivals = [row["value"] for row in shown if better != NEITHER and _may_be_best(row, board)]
-    # Where all are equal none is the best.
-    ranked = len({number(value, decimals) for value in rivals}) > 1
-    best = number((min if better == "lower" else max)(rivals), decimals) if ranked else None
-    return tuple(
-        _cell(found[method], decimals, best if _may_be_best(found[method], board) else None)
-        if method in found
-        else Cell("–")
-        for method in board.methods
-    )
+    return tuple(_cell(found[method], decimals) if method in found else Cell("–") for method in board.methods)
 
 
-def _may_be_best(row: Json, board: Board) -> bool:
-    """Not the baseline, nor a number that lacks pictures."""
-    return row["method"] != board.baseline and row["value"] is not None and row["status"] == "ok"
-
-
-def _cell(row: Json, decimals: int, best: str | None) -> Cell:
+def _cell(row: Json, decimals: int) -> Cell:
     if row["value"] is None:
         return Cell(row["status"], failed=row["status"] == "failed")
-    value = number(row["value"], decimals)
     low, high = row["low"], row["high"]
     return Cell(
-        value + ("*" if row["status"] == "partial" else ""),
+        number(row["value"], decimals) + ("*" if row["status"] == "partial" else ""),
         "" if row["change"] is None else f"({number(row['change'], decimals, signed=True)})",
         "" if low is None or high is None else f"[{number(low, decimals)}, {number(high, decimals)}]",
-        best=value == best,
+        best=row["best"],
     )

@@ -9,6 +9,8 @@ from erasure_bench.bench.reporting.evidence import DEVICE, Evidence
 from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.reporting.sampling import estimators, sampled
 from erasure_bench.bench.reporting.scores import protocol_key
+from erasure_bench.bench.reporting.verdict_notes import verdict_notes
+from erasure_bench.bench.reporting.verdicts import Retest
 from erasure_bench.prompt_suites.suite import ROLES
 
 Weight = Literal["caution", "reading", "provenance"]
@@ -22,7 +24,9 @@ class Note(NamedTuple):
     weight: Weight = "reading"
 
 
-def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[Note]:
+def footnotes(
+    plan: Plan, rows: Sequence[Row], agreements: Sequence[Retest], evidence: Evidence
+) -> list[Note]:
     """What the plan, its rows and what they were made from give to say."""
     drawn = evidence.drawn_with
     protocol, config = plan.suite.protocol, plan.config
@@ -76,6 +80,7 @@ def footnotes(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> list[Note]
     notes.append(
         Note(f"{sampled(plan)} In parentheses: change against {baseline} on the same prompts and noise.")
     )
+    notes += [Note(text) for text in verdict_notes(rows, agreements, config.seeds)]
     notes.append(Note(estimators(plan), "provenance"))
     notes += [
         Note(

@@ -17,6 +17,7 @@ from pandas import DataFrame
 from erasure_bench.bench.reporting.scores import CellCost
 from erasure_bench.bench.reporting.tabled import OVERALL, Counts, Measured, Stratum, Tabled, Whole, tabled
 from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.statistics.bars import Verdict
 from erasure_bench.bench.statistics.cells import Codes, Values
 from erasure_bench.bench.statistics.intervals import Ends
 from erasure_bench.bench.statistics.moments import Moments
@@ -38,6 +39,14 @@ class Row:
     differences to the base model on the `pairs` pictures that both drew from the same prompt and noise.
     Overall rows are the mean over concepts. `status` partial: the number lacks pictures or scores;
     missing: nothing could be scored.
+
+    The verdicts are those of `bench.reporting.verdicts.judged`. `verdict` says whether the bar is met: where
+    the concept should go by `gone`, the share of the base model's value that is gone, in [gone_low,
+    gone_high]; where the prompt's own content should stay by the change. `same_p` is the p value of the test
+    that the change is smaller than that bar either way, `detectable` the smallest change that so many
+    prompts find with a power of .8. `best`: a headline number that is not told from the best of its column,
+    with the p value of their difference `best_p`. `rank`, from 1, the best, lies in [rank_low, rank_high], in
+    overall columns.
     """
 
     method: str
@@ -67,6 +76,17 @@ class Row:
     erase_seconds: float | None
     seconds_per_image: float | None
     peak_memory_bytes: int | None
+    gone: float | None = None
+    gone_low: float | None = None
+    gone_high: float | None = None
+    verdict: Verdict | None = None
+    same_p: float | None = None
+    detectable: float | None = None
+    best: bool = False
+    best_p: float | None = None
+    rank: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(Row))

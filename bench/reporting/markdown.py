@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from erasure_bench.bench.reporting.board import Board, Cell, Numbers, sections
+from erasure_bench.bench.reporting.board import Board, Cell, Judgement, Numbers, judgements, sections
 from erasure_bench.bench.words.showing import in_markdown
 
 
@@ -17,6 +17,8 @@ def markdown(board: Board) -> str:
             by_role.setdefault(column.role, []).append(column)
         for role, of_role in by_role.items():
             lines += [f"**{in_markdown(role) if role else 'cost'}**", "", *_table(board, of_role), ""]
+        if not heading:
+            lines += _verdicts(board, judgements(board))
     if board.failures:
         lines += ["Failed:", "", *(f"- {in_markdown(line)}" for line in board.failures), ""]
     lines += [f"- {in_markdown(note)}" for note in board.notes]
@@ -30,6 +32,25 @@ def _table(board: Board, columns: Sequence[Numbers]) -> list[str]:
         cells = " | ".join(_cell(column.cells[index]) for column in columns)
         lines.append(f"| {in_markdown(method)} | {cells} |")
     return lines
+
+
+def _verdicts(board: Board, columns: Sequence[Judgement]) -> list[str]:
+    """By role whether its bar is met, with the interval that says so, and the method's place."""
+    heads = []
+    for column in columns:
+        named = f"{column.role}, {column.title}"
+        heads += [f"{named}: {column.bar}"] if column.bar else []
+        heads.append("place" if column.bar else f"{named}: place")
+    lines = ["**verdicts**", ""]
+    lines += [f"| method | {' | '.join(map(in_markdown, heads))} |", "|---|" + "---:|" * len(heads)]
+    for index, method in enumerate(board.methods):
+        cells: list[str] = []
+        for column in columns:
+            cell = column.cells[index]
+            cells += [f"{cell.verdict or '–'} {cell.interval}".rstrip()] if column.bar else []
+            cells.append(cell.place or "–")
+        lines.append(f"| {in_markdown(method)} | {' | '.join(cells)} |")
+    return [*lines, ""] if columns else []
 
 
 def _cell(cell: Cell) -> str:

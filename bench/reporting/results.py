@@ -27,6 +27,7 @@ from erasure_bench.bench.reporting.sampling import interval_record
 from erasure_bench.bench.reporting.scores import protocol_key
 from erasure_bench.bench.reporting.sheet import save_png
 from erasure_bench.bench.reporting.tabled import Measured, tabled
+from erasure_bench.bench.reporting.verdicts import judged, retests
 from erasure_bench.bench.running.progress import describe
 from erasure_bench.bench.running.versions import package_versions
 from erasure_bench.bench.storage.atomic import locked, remove_temporaries, write_atomically, write_text
@@ -53,8 +54,9 @@ class Results(NamedTuple):
 def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results:
     """The leaderboard of the plan."""
     table = tabled(evidence.scores, measured(plan))
-    rows = rows_of(table, evidence.failures, evidence.costs)
-    below = [*footnotes(plan, rows, evidence), *(Note(text, "caution") for text in notes)]
+    rows = judged(table, rows_of(table, evidence.failures, evidence.costs))
+    agreements = retests(table, rows)
+    below = [*footnotes(plan, rows, agreements, evidence), *(Note(text, "caution") for text in notes)]
     document = {
         "title": title(plan),
         "suite": plan.suite.name,
@@ -73,6 +75,7 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results
             evaluator.name: {"key": protocol_key(evaluator.protocol), "protocol": plain(evaluator.protocol)}
             for evaluator in plan.evaluators
         },
+        "retest": [agreement._asdict() for agreement in agreements],
         "versions": package_versions(),
         "drawn_with": dict(evidence.drawn_with),
         "failures": [describe(failure) for failure in evidence.failures],

@@ -92,8 +92,9 @@ class Tabled:
 
     `strata` and `wholes` give names to the numbers of concepts and to the overall ones, in the table's
     order. `scored_sum` is the sum of a stratum's scores, `seeds_seen` of how many seeds it has pictures;
-    `prompt_ids` are what the cluster codes stand for. Groups, moments and intervals are those of concepts
-    or of the overall numbers, as `overall` says.
+    `prompt_ids` are what the cluster codes stand for. `own` are the cells of the methods' own scores,
+    `by_seed` the same with all seeds apart, also where nothing is trained. Groups, moments and intervals
+    are those of concepts or of the overall numbers, as `overall` says.
     """
 
     measured: Measured
@@ -101,6 +102,7 @@ class Tabled:
     wholes: tuple[Whole, ...]
     whole_of: Codes
     own: Cells
+    by_seed: Cells
     paired: Paired
     counts: Counts
     whole_counts: Counts
@@ -180,8 +182,11 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
     total = np.array([measured.metrics[one.metric][1].aggregate == "sum" for one in strata], dtype=bool)
     is_base = np.array([one.method == measured.baseline for one in strata], dtype=bool)
 
+    def by_seed(of: _Pictures, value: Values) -> Cells:
+        return Cells.of(of.stratum, of.prompt, of.seed, value, len(strata)).summed(total)
+
     def cells(of: _Pictures, value: Values) -> Cells:
-        return _cells(of, value, total, trained)
+        return by_seed(of, value).untrained(~trained)
 
     own = pictures.only(~pictures.repeated)
     known = np.isfinite(own.value)
@@ -199,6 +204,7 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
         wholes=wholes,
         whole_of=whole_of,
         own=cells(own, own.value),
+        by_seed=by_seed(own, own.value),
         paired=Paired(cells(both, both.value), cells(both, base_value), cells(both, both.value - base_value)),
         counts=Counts(*(single for single, _ in numbers)),
         whole_counts=Counts(*(whole for _, whole in numbers)),
@@ -283,12 +289,6 @@ def _codes(column: pd.Series, known: Sequence[str]) -> Codes:
         of_category = index.get_indexer(column.cat.categories.astype(object))
         return np.asarray(np.r_[of_category, -1][column.cat.codes.to_numpy()])
     return np.asarray(index.get_indexer(pd.Index(column.to_numpy(object))))
-
-
-def _cells(pictures: _Pictures, value: Values, total: NDArray[np.bool_], trained: NDArray[np.bool_]) -> Cells:
-    strata = len(total)
-    by_seed = Cells.of(pictures.stratum, pictures.prompt, pictures.seed, value, strata)
-    return by_seed.summed(total).untrained(~trained)
 
 
 def _pairs(

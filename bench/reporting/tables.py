@@ -6,7 +6,7 @@ from textwrap import fill
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from erasure_bench.bench.reporting.board import Board, Cell, Numbers, sections
+from erasure_bench.bench.reporting.board import MARK, Board, Cell, Judgement, Numbers, judgements, sections
 from erasure_bench.bench.statistics.intervals import CONFIDENCE
 from erasure_bench.bench.words.grid import GAP, Column, grids
 from erasure_bench.bench.words.showing import one_line
@@ -15,7 +15,8 @@ PROSE = 100
 """Lines of words are no longer than this, however wide the terminal."""
 FIRST_ROLES = ("target", "neighbour", "retention", "implicit", "misspelt", "attack", "anchor")
 """Whose pictures say most, in this order: is the concept gone, is what is close to it still there?"""
-READ_AS = f"[{CONFIDENCE:.0%} interval]; ↓ lower is better, ↑ higher is better"
+READ_AS = f"[{CONFIDENCE:.0%} interval]; ↓ lower, ↑ higher is better; {MARK} the best"
+COLOURS = {"met": "green", "missed": "red", "undecided": "yellow"}
 FAILURES_SHOWN = 3
 
 
@@ -38,6 +39,8 @@ def whole(board: Board, width: int, concepts: Sequence[str] = ()) -> RenderableT
         tables = grids("method", _names(board), [_column(column) for column in columns], width)
         for table in tables:
             parts += [table, Text("")]
+        if not heading:
+            parts += _bars(board, width)
     parts += [Text(f"failed: {one_line(line)}", "red") for line in board.failures]
     notes = [note for note in board.notes if note not in board.provenance]
     if len(notes) < len(board.notes):
@@ -112,8 +115,29 @@ def _brief(column: Numbers, heading: str, group: str = "") -> Column:
     return Column(Text(one_line(heading)), tuple(cells), group)
 
 
+def _bars(board: Board, width: int) -> Iterator[RenderableType]:
+    """Whether each role's bar is met, with the interval below."""
+    columns = [column for column in judgements(board) if column.bar]
+    titles = {column.title for column in columns}
+    alike = len(titles) == 1
+    shown = [_bar(column, column.bar if alike else f"{column.title}: {column.bar}") for column in columns]
+    for table in grids(one_line(titles.pop()) if alike else "method", _names(board), shown, width):
+        yield from (table, Text(""))
+
+
+def _bar(column: Judgement, heading: str) -> Column:
+    cells = []
+    for cell in column.cells:
+        below = Text.assemble("\n", (cell.interval, "dim")) if cell.interval else ""
+        word = (cell.verdict, COLOURS[cell.verdict]) if cell.verdict else "–"
+        cells.append(Text.assemble(word, below))
+    return Column(Text(one_line(heading)), tuple(cells), column.role)
+
+
 def _value(cell: Cell) -> Text:
-    return Text(one_line(cell.value), "red" if cell.failed else "bold green" if cell.best else "")
+    if cell.best:
+        return Text(f"{MARK}{one_line(cell.value)}", "bold green")
+    return Text(one_line(cell.value), "red" if cell.failed else "")
 
 
 def _prose(lines: Sequence[str], width: int) -> Iterator[Text]:

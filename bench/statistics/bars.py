@@ -15,7 +15,7 @@ _ROUNDING = 1e-9
 
 def bar_of(erased: bool) -> str:
     """The bar on what is to be erased, or on what is to be kept, in words."""
-    return f"{ENOUGH_GONE:.0%} gone" if erased else f"at most {100 * MOST_LOST:g} points lost"
+    return f"at least {ENOUGH_GONE:.0%} gone" if erased else f"at most {100 * MOST_LOST:g} points lost"
 
 
 def at_least(bar: float, low: float | None, high: float | None) -> Verdict:

@@ -1,5 +1,7 @@
 """Whether something stayed the same, within a margin: two one-sided tests, for few and for rare changes."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,7 +9,7 @@ Values = NDArray[np.float64]
 
 
 def equivalence_p(
-    mean: Values, error: Values, freedom: Values, prompts: Values, margin: float, bound: float = 1.0
+    mean: Values, error: Values, freedom: Values, prompts: NDArray[Any], margin: float, bound: float = 1.0
 ) -> Values:
     """P values against the hypothesis that mean changes are as large as `margin`, in either direction.
 

@@ -82,6 +82,14 @@ def change_intervals(
     return _mover(method, base, change, scale, bounds, confidence)
 
 
+def correlation(method: Moments, base: Moments, change: Moments) -> Values:
+    """How the estimates of the two levels go together: by their prompts, never by their training seeds."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        together = (method.prompt_variance + base.prompt_variance - change.prompt_variance) / 2
+        found = together / np.sqrt(method.variance * base.variance)
+    return np.clip(np.where(np.isfinite(found), found, 0.0), -1.0, 1.0)
+
+
 def _mover(
     method: Moments,
     base: Moments,
@@ -91,15 +99,12 @@ def _mover(
     confidence: float,
 ) -> Ends:
     own, other = (level_intervals(level, scale, bounds, confidence) for level in (method, base))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        together = (method.prompt_variance + base.prompt_variance - change.prompt_variance) / 2
-        correlation = together / np.sqrt(method.variance * base.variance)
-    correlation = np.clip(np.where(np.isfinite(correlation), correlation, 0.0), -1.0, 1.0)
+    alike = correlation(method, base, change)
     below, above = method.value - own.low, own.high - method.value
     base_below, base_above = base.value - other.low, other.high - base.value
 
     def distance(of_own: Values, of_base: Values) -> Values:
-        squared = of_own**2 + of_base**2 - 2 * correlation * of_own * of_base
+        squared = of_own**2 + of_base**2 - 2 * alike * of_own * of_base
         return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
     return Ends(change.value - distance(below, base_above), change.value + distance(above, base_below))

@@ -47,10 +47,12 @@ def rank_intervals(values: Values, *, lower: bool) -> Ranks:
 def retest(values: Values) -> float | None:
     """Kendall's τ-b between the orders of `values` [methods, seeds] by each seed: the mean over their pairs.
 
-    None with a single seed, and where a seed tells no method from another.
+    None with a single seed or method, and where a seed tells no method from another.
     """
     from scipy.stats import kendalltau
 
+    if len(values) < 2:
+        return None
     rounded = values.round(_DECIMALS)
     taus = [
         kendalltau(rounded[:, one], rounded[:, other], variant="b").statistic

@@ -45,6 +45,9 @@ def row(method: str, role: str, metric: str, value: float | None, **changes: Any
         "reason": "",
         "erase_seconds": 0.0 if method == "none" else 12.34,
         "seconds_per_image": 0.125,
+        **dict.fromkeys(("change_low", "change_high", "gone", "gone_low", "gone_high", "verdict")),
+        **dict.fromkeys(("rank", "rank_low", "rank_high")),
+        "best": False,
     }
     return facts | changes
 
@@ -247,21 +250,67 @@ def test_names_and_reasons_are_shown_and_never_obeyed() -> None:
     assert "<td>[red]a|b[/] \\x1b[31m`c`</td>" in rendered(markdown(what))
 
 
-def test_the_best_of_a_column_is_marked_by_its_direction_and_never_the_baseline() -> None:
+def test_all_that_may_be_the_best_are_marked_with_colour_and_without() -> None:
     rows = [
-        row(method, role, "share", value)
-        for method, value in (("none", 0.1), ("a", 0.3), ("b", 0.5))
-        for role in ("target", "anchor")
+        row("none", "target", "share", 0.9),
+        row("a", "target", "share", 0.3, best=True),
+        row("b", "target", "share", 0.35, best=True),
+        row("c", "target", "share", 0.5),
     ]
     text = markdown(board(rows))
-    target, anchor = text.split("**anchor**")
-    assert "| a | **0.300**" in target and "| b | 0.500" in target and "| none | 0.100" in target
-    assert "| b | **0.500**" in anchor and "**0.300**" not in anchor
+    assert "| a | **0.300**" in text and "| b | **0.350**" in text and "| c | 0.500" in text
+    for plain in (shown(board(rows)), as_text(summary(board(rows), 80), 80)):
+        assert "▸0.300" in plain and "▸0.350" in plain and "▸0.500" not in plain and "▸0.900" not in plain
+        assert plain.replace("▸", "").count("0.300") == plain.count("0.300")
 
 
-def test_equal_methods_have_no_best() -> None:
-    rows = [row(method, "target", "share", 0.2) for method in ("none", "a", "b")]
-    assert "**0.200**" not in markdown(board(rows))
+def test_verdicts_stand_with_the_interval_that_they_are_of() -> None:
+    rows = [
+        row("none", "target", "share", 0.9),
+        row(
+            "a",
+            "target",
+            "share",
+            0.1,
+            verdict="met",
+            gone_low=0.7,
+            gone_high=0.955,
+            rank=1,
+            rank_low=1,
+            rank_high=2,
+        ),
+        row("b", "target", "share", 0.4, verdict="undecided", rank=2, rank_low=1, rank_high=2),
+        row("none", "retention", "share", 0.9),
+        row("a", "retention", "share", 0.7, verdict="missed", change_low=-0.3, change_high=-0.125),
+        row("b", "retention", "share", None, status="failed"),
+    ]
+    table = markdown(board(rows)).split("**verdicts**")[1]
+    assert table.splitlines()[2:6] == [
+        "| method | target, share of the picture: at least 50% gone | place "
+        "| retention, share of the picture: at most 10 points lost | place |",
+        "|---|---:|---:|---:|---:|",
+        "| none | – | – | – | – |",
+        "| a | met [70, 95.5] | 1 [1, 2] | missed [−30, −12.5] | – |",
+    ]
+    assert "| b | undecided | 2 [1, 2] | – | – |" in table
+    text = shown(board(rows))
+    assert all(
+        word in text for word in ("at least", "met", "[70, 95.5]", "missed", "[−30, −12.5]", "undecided")
+    )
+
+
+def test_a_metric_without_a_bar_has_places_alone_and_one_with_a_bar_comes_first() -> None:
+    place = {"rank": 1, "rank_low": 1, "rank_high": 1}
+    rows = [
+        row("a", "target", "count", 3.0, aggregate="sum", **place),
+        row("a", "target", "share", 0.1, verdict="met", gone_low=0.6, gone_high=0.9),
+        row("a", "attack", "count", 3.0, aggregate="sum", **place),
+    ]
+    table = markdown(board(rows)).split("**verdicts**")[1]
+    assert "| method | target, share of the picture: at least 50% gone | place | attack, count of" in table
+    assert "| a | met [60, 90] | – | 1 [1, 1] |" in table
+    text = shown(board(rows))
+    assert "met" in text and "attack, count" not in text
 
 
 def test_failed_and_partial_and_missing_are_seen() -> None:
@@ -352,32 +401,6 @@ def test_notes_say_which_methods_train_in_another_precision(fake: ModuleType, tm
     assert [note for note in document["notes"] if "Trained" in note] == ["Trained in bfloat16: dim."]
 
 
-def test_a_number_that_lacks_pictures_is_never_the_best(fake: ModuleType, tmp_path: Path) -> None:
-    strengths = {"dim": 0.5, "dusky": 0.25, "dark": 0.75}
-    methods = [fake.method(name, strength=strength) for name, strength in strengths.items()]
-    plan = fake.tiny_plan(methods=[fake.method("none"), *methods])
-    fake.run(plan, tmp_path / "store", tmp_path / "out", fake.FakeWorker(Store(tmp_path / "store")))
-    document = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
-    rows = [row for row in document["rows"] if row["scope"] == "overall" and row["headline"]]
-    rivals = [row for row in rows if row["method"] != "none" and row["metric"] == rows[0]["metric"]]
-    role = rivals[0]["role"]
-    best, other, _ = sorted(
-        (row for row in rivals if row["role"] == role),
-        key=lambda row: row["value"] if row["better"] == "lower" else -row["value"],
-    )
-
-    def bold() -> list[str]:
-        lines = markdown(Board.from_json(document)).splitlines()
-        table = lines[next(i for i, line in enumerate(lines) if line.startswith("| method")) :]
-        return [
-            line.split("|")[1].strip() for line in table[2 : 3 + len(strengths)] if "**" in line.split("|")[2]
-        ]
-
-    assert bold() == [best["method"]]
-    best["status"] = "partial"
-    assert bold() == [other["method"]]
-
-
 def test_a_spreadsheet_takes_no_name_for_a_formula_and_numbers_stay_numbers(
     fake: ModuleType, tmp_path: Path
 ) -> None:
@@ -401,7 +424,7 @@ def test_a_runs_own_files_make_the_tables_again(fake: ModuleType, tmp_path: Path
     assert any("the same for every method" in note for note in document["notes"])
 
 
-def test_a_number_that_only_describes_has_no_arrow_and_no_best() -> None:
+def test_a_number_that_only_describes_has_no_arrow() -> None:
     rows = [
         row(method, "target", metric, value, better=better)
         for metric, better in (("entropy", "neither"), ("share", "lower"))
@@ -411,4 +434,3 @@ def test_a_number_that_only_describes_has_no_arrow_and_no_best() -> None:
     entropy, share = columns_of(board(rows), rows)[:2]
 
     assert (entropy.arrow, share.arrow) == ("", "↓") and entropy.heading == entropy.title
-    assert not any(cell.best for cell in entropy.cells) and [cell.best for cell in share.cells] == [0, 1, 0]

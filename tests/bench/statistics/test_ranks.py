@@ -45,4 +45,5 @@ def test_agreement_of_seeds_is_the_mean_tau_b_of_their_pairs() -> None:
 
 def test_one_seed_or_equal_methods_have_no_agreement() -> None:
     assert retest(np.array([[0.1], [0.2]])) is None
+    assert retest(np.array([[0.1, 0.2]])) is None
     assert retest(np.array([[0.1, 0.1], [0.1, 0.1]])) is None

@@ -1,0 +1,198 @@
+"""What may be said of a leaderboard's numbers: which bars are met, what may be the best, in which place.
+
+All of it from the prompts behind the numbers, as `bench.statistics` says how: a point value decides nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from erasure_bench.bench.reporting.leaderboard import Row
+from erasure_bench.bench.reporting.tabled import OVERALL, Stratum, Tabled, Whole
+from erasure_bench.bench.statistics.bars import ENOUGH_GONE, MOST_LOST, at_least
+from erasure_bench.bench.statistics.best import find_best
+from erasure_bench.bench.statistics.cells import Codes, Values
+from erasure_bench.bench.statistics.detectable import detectable_change
+from erasure_bench.bench.statistics.effects import effects
+from erasure_bench.bench.statistics.equivalence import equivalence_p
+from erasure_bench.bench.statistics.intervals import correlation
+from erasure_bench.bench.statistics.ranks import rank_intervals, retest
+from erasure_bench.bench.statistics.ratios import ratio_ends
+from erasure_bench.evaluators.base import Metric
+from erasure_bench.prompt_suites.suite import ERASED_ROLES
+
+SHARE = (0.0, 1.0)
+"""The bounds of the metrics that have bars: shares and probabilities."""
+
+Key = tuple[str, str, str, str, str, str]
+"""Method, scope, concept, role, evaluator, metric."""
+
+
+class Retest(NamedTuple):
+    """How well the training and drawing seeds agree on the order of the methods in an overall column."""
+
+    role: str
+    evaluator: str
+    metric: str
+    title: str
+    methods: int
+    tau: float
+
+
+def may_be_best(row: Row, baseline: str) -> bool:
+    """Whether a number may be the best and has a place: not the base model's, nor one that lacks scores."""
+    return row.method != baseline and row.value is not None and row.status == "ok" and row.better != "neither"
+
+
+def judged(table: Tabled, rows: Sequence[Row]) -> list[Row]:
+    """The rows of the table's numbers with their verdicts."""
+    by_key = {_key(row): row for row in rows}
+    found: dict[Key, dict[str, Any]] = {key: {} for key in by_key}
+    for overall in (True, False):
+        for key, of_bars in zip(_keys(table, overall), _bars(table, overall), strict=True):
+            found[key] |= of_bars
+        for key, of_rivals in _rivals(table, overall, by_key):
+            found[key] |= of_rivals
+    return [replace(row, **found[_key(row)]) for row in rows]
+
+
+def retests(table: Tabled, rows: Sequence[Row]) -> list[Retest]:
+    """The overall headline columns' agreement between seeds, where there are several."""
+    if len(table.measured.seeds) < 2:
+        return []
+    by_key = {_key(row): row for row in rows}
+    by_seed = effects(table.by_seed, table.groups(overall=True))
+    agreements = []
+    for rivals in _columns(table, True, by_key):
+        tau = retest(np.stack([by_seed.of(place)[1].mean(axis=0) for place in rivals.places]))
+        row = rivals.rows[0]
+        if tau is not None:
+            agreements.append(Retest(row.role, row.evaluator, row.metric, row.title, len(rivals.rows), tau))
+    return agreements
+
+
+class _Rivals(NamedTuple):
+    """A headline column's numbers that may be the best: their rows and places among the table's numbers."""
+
+    rows: list[Row]
+    places: list[int]
+
+
+def _columns(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[_Rivals]:
+    columns: dict[Key, _Rivals] = {}
+    for place, key in enumerate(_keys(table, overall)):
+        row = by_key[key]
+        if row.headline and may_be_best(row, table.measured.baseline):
+            rivals = columns.setdefault(("", *key[1:]), _Rivals([], []))
+            rivals.rows.append(row)
+            rivals.places.append(place)
+    yield from columns.values()
+
+
+def _rivals(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """Who is not told from the best of each column; the places in the overall ones.
+
+    Where nobody is told from it nobody is marked: a mark on all says as little as none.
+    """
+    spread = effects(table.own, table.groups(overall))
+    amounts = table.contributions(overall)
+    start = np.searchsorted(amounts.number, np.arange(len(table.groups(overall).total) + 1))
+    for rivals in _columns(table, overall, by_key):
+        lower = rivals.rows[0].better == "lower"
+        blocks = [slice(start[place], start[place + 1]) for place in rivals.places]
+        shared = _shared([amounts.cluster[block] for block in blocks])
+        by_prompt = [
+            _only(amounts.cluster[block], amounts.amount[block], shared) * (block.stop - block.start)
+            for block in blocks
+        ]
+        best = find_best(np.stack(by_prompt), lower=lower)
+        told = not best.among.all()
+        found = {"best": told & best.among, "best_p": best.p}
+        if overall:
+            values = np.stack([_only(*spread.of(place), shared) for place in rivals.places])
+            ranks = rank_intervals(values, lower=lower)
+            found |= {"rank": ranks.rank, "rank_low": ranks.low, "rank_high": ranks.high}
+        for index, row in enumerate(rivals.rows):
+            yield _key(row), {name: of_all[index].item() for name, of_all in found.items()}
+
+
+def _shared(clusters: Sequence[Codes]) -> Codes:
+    """The prompts that all methods have: all, as a number that lacks some is no rival."""
+    shared = clusters[0]
+    for own in clusters[1:]:
+        if not np.array_equal(own, shared):
+            shared = np.intersect1d(shared, own, assume_unique=True)
+    return shared
+
+
+def _only(cluster: Codes, values: Values, wanted: Codes) -> Values:
+    return values if np.array_equal(cluster, wanted) else values[np.isin(cluster, wanted)]
+
+
+def _bars(table: Tabled, overall: bool) -> list[dict[str, Any]]:
+    """Of each number: what of the base model's is gone, whether its bar is met, whether it is the same."""
+    names = _names(table, overall)
+    changes = table.changes(overall)
+    ends = table.change_ends(changes, overall)
+    own, base = table.level_ends(changes.method, overall), table.level_ends(changes.base, overall)
+    least, most = ratio_ends(
+        *(changes.method.value, own.low, own.high, changes.base.value, base.low, base.high),
+        correlation(*changes),
+    )
+    error = np.sqrt(changes.change.variance)
+    same = equivalence_p(changes.change.value, error, changes.change.df, changes.change.clusters, MOST_LOST)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gone = 1 - changes.method.value / changes.base.value
+    bars = []
+    for place, name in enumerate(names):
+        metric = table.measured.metrics[name.metric][1]
+        found: dict[str, Any] = {}
+        if np.isfinite(error[place]):
+            freedom = int(changes.change.df[place])
+            found["detectable"] = detectable_change(float(error[place]), freedom)
+        if changes.change.clusters[place] and metric.aggregate == "mean" and metric.bounds == SHARE:
+            if _is_erased(name, metric) and np.isfinite(gone[place]):
+                found["gone"] = float(gone[place])
+                found["gone_low"], found["gone_high"] = _number(1 - most[place]), _number(1 - least[place])
+                found["verdict"] = at_least(ENOUGH_GONE, found["gone_low"], found["gone_high"])
+            elif _is_kept(name, metric):
+                lost = _number(ends.low[place]), _number(ends.high[place])
+                found["verdict"] = at_least(-MOST_LOST, *lost)
+                found["same_p"] = float(same[place])
+        bars.append(found)
+    return bars
+
+
+def _is_erased(name: Stratum | Whole, metric: Metric) -> bool:
+    return name.role in ERASED_ROLES and metric.better[name.role] == "lower"
+
+
+def _is_kept(name: Stratum | Whole, metric: Metric) -> bool:
+    return name.role not in ERASED_ROLES and metric.better[name.role] == "higher"
+
+
+def _number(found: float) -> float | None:
+    return float(found) if np.isfinite(found) else None
+
+
+def _names(table: Tabled, overall: bool) -> Sequence[Stratum | Whole]:
+    return table.wholes if overall else table.strata
+
+
+def _keys(table: Tabled, overall: bool) -> list[Key]:
+    return [
+        (
+            name.method,
+            *(("concept", name.concept) if isinstance(name, Stratum) else ("overall", OVERALL)),
+            name.role,
+            table.measured.metrics[name.metric][0],
+            table.measured.metrics[name.metric][1].name,
+        )
+        for name in _names(table, overall)
+    ]
+
+
+def _key(row: Row) -> Key:
+    return row.method, row.scope, row.concept, row.role, row.evaluator, row.metric
