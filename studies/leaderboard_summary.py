@@ -44,10 +44,11 @@ oracle still recognises, with its interval. Mean over the suite's concepts; 0 is
 """
 BARS_HEAD = f"""## Enough?
 
-Two bars: at least {100 * ENOUGH_GONE:.0f} % of the probability is gone, at most {100 * MOST_LOST:.0f} points are
-lost. A bar is met or missed where the whole 95 % interval lies on that side of it; else it is undecided, which
-more prompts may change. What is missed is named; in the tables below ✗ stands for missed and ? for undecided.
-*Halved* counts the concepts of all suites where prompts ask for them; a concept that failed is not halved.
+Two bars: at least {100 * ENOUGH_GONE:.0f} % of the probability is gone, at most {100 * MOST_LOST:.0f}
+points are lost. A bar is met or missed where the whole 95 % interval lies on that side of it; else it is
+undecided, which more prompts may change. What is missed is named; in the tables below ✗ stands for missed
+and ? for undecided. *Halved* counts the concepts of all suites where prompts ask for them; a concept that
+failed is not halved.
 """
 MARKS: dict[Verdict | None, str] = {"missed": " ✗", "undecided": " ?"}
 

@@ -11,6 +11,7 @@ concepts share their edits in the store.
 import argparse
 import math
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ import pandas as pd
 
 from erasure_bench.bench.planning.config import RunConfig, seeds
 from erasure_bench.bench.planning.prepare import prepare
+from erasure_bench.bench.reporting.leaderboard import COLUMNS
 from erasure_bench.bench.reporting.merging import found_cells, read_part
 from erasure_bench.bench.reporting.record import portable, read_record, write_record
 from erasure_bench.bench.reporting.run_file import RUN
@@ -104,7 +106,7 @@ def size(suite: str) -> int:
 
 
 def documents(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """What `summary` takes, of the suites that have results in `folder`."""
+    """The results of the suites that have any in `folder`."""
     return {
         suite: _document(folder / suite) for suite in reported_suites() if (folder / suite / RUN).exists()
     }
@@ -113,6 +115,16 @@ def documents(folder: Path) -> dict[str, Mapping[str, Any]]:
 def _document(folder: Path) -> Mapping[str, Any]:
     rows = pd.read_csv(folder / TABLE).astype(object)
     return read_record(folder) | {"rows": rows.where(rows.notna(), None).to_dict("records")}
+
+
+def page(folder: Path) -> str:
+    """The summary of the suites in `folder`; tables of earlier versions are left out, and it is said so."""
+    found = documents(folder)
+    now = {suite: document for suite, document in found.items() if set(COLUMNS) <= set(document["rows"][0])}
+    if earlier := found.keys() - now.keys():
+        names = ", ".join(sorted(earlier))
+        print(f"{SUMMARY} leaves out what an earlier version made: {names}", file=sys.stderr)
+    return summary(now)
 
 
 def main() -> None:
@@ -141,7 +153,7 @@ def main() -> None:
         if given.jobs > 1:
             done = in_processes(work, configs, given.jobs, math.inf, given.work / "logs")
         for _ in done:
-            write_text(given.out / SUMMARY, summary(documents(given.out)))
+            write_text(given.out / SUMMARY, page(given.out))
     except BenchError as error:
         parser.error(str(error))
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.reporting.leaderboard import COLUMNS
 from erasure_bench.bench.reporting.record import read_record
 from studies import microworld_leaderboards as study
 
@@ -36,4 +37,17 @@ def test_seeds_and_methods_are_added_to_what_is_there(tmp_path: Path) -> None:
     (document,) = study.documents(tmp_path / "out").values()
     assert document["seeds"] == [0, 1] and document["methods"] == ["none", "negative-prompt"]
     assert {row["reason"] for row in document["rows"]} == {None}
-    assert "negative-prompt" in study.summary({SUITE: document})
+    assert "negative-prompt" in study.page(tmp_path / "out")
+
+
+def test_tables_of_an_earlier_version_are_left_out_aloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = dict.fromkeys(COLUMNS) | {"method": "none", "scope": "overall"}
+    earlier = {"method": "none", "scope": "overall"}
+    facts = {"methods": ["none"], "baseline": "none", "concepts": ["fire"], "seeds": [0]}
+    both = {"new-suite": facts | {"rows": [row]}, "old-suite": facts | {"rows": [earlier]}}
+    monkeypatch.setattr(study, "documents", lambda folder: both)
+    text = study.page(tmp_path)
+    assert "## new-suite" in text and "old-suite" not in text
+    assert "leaves out what an earlier version made: old-suite" in capsys.readouterr().err
