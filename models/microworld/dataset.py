@@ -91,7 +91,6 @@ def _store_chunk(seed: int, split: int, settings: PictureSettings, folder: Path,
     for name, values in ((PIXELS_FILE, drawn.pixels), (LABELS_FILE, drawn.classes)):
         stored = np.load(folder / name, mmap_mode="r+")
         stored[place] = values
-        stored.flush()
     return "".join(f"{text}\n" for texts in drawn.captions for text in texts)
 
 
