@@ -1,7 +1,13 @@
-"""The autoencoder: 64x64 pictures to 8x8 latents of about zero mean and unit variance, and back."""
+"""The autoencoder: 64x64 pictures to 8x8 latents of about zero mean and unit variance, and back.
 
+`python -m erasure_bench.models.microworld.autoencoder --out FILE.png` draws new pictures, prints how near
+their reconstructions are and puts each row of drawings above the row of its reconstructions.
+"""
+
+import argparse
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from erasure_bench.models.microworld.dataset import Pictures, to_float
+from erasure_bench.models.microworld.dataset import Pictures, draw_split, load_split, to_float
 from erasure_bench.models.microworld.loop import Trainer, autocast
-from erasure_bench.models.microworld.settings import AutoencoderSettings
+from erasure_bench.models.microworld.settings import AutoencoderSettings, PictureSettings
 
 LATENTS_FILE = "latents.npy"
 REPORT_FILE = "report.json"
@@ -212,3 +218,27 @@ def reconstruction_sheet(model: AutoencoderTiny, heldout: Pictures, per_style: i
         blank = [np.full((64, 64, 3), 255, np.uint8)] * (per_style - len(chosen))
         tiles += [*some.pixels, *blank, *made, *blank]
     return contact_sheet(tiles, per_style, scale=2)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m erasure_bench.models.microworld.autoencoder", description=__doc__
+    )
+    shipped = Path(__file__).parent / "weights" / "pipeline" / "vae"
+    parser.add_argument("--weights", type=Path, default=shipped, help="folder of the autoencoder")
+    parser.add_argument("--out", type=Path, required=True, help="the contact sheet, a PNG")
+    parser.add_argument("--pictures", type=int, default=600, help="how many new pictures are drawn")
+    parser.add_argument("--seed", type=int, default=1, help="of the drawings; training uses 0")
+    given = parser.parse_args(arguments)
+    settings = PictureSettings(train=1, heldout=given.pictures, captions=1)
+    with tempfile.TemporaryDirectory() as folder:
+        draw_split(settings, "heldout", given.seed, Path(folder) / "heldout")
+        heldout = load_split(Path(folder) / "heldout")
+        model = load_autoencoder(given.weights)
+        print(json.dumps(psnr_report(model, heldout), indent=1))
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        reconstruction_sheet(model, heldout).save(given.out)
+
+
+if __name__ == "__main__":
+    main()

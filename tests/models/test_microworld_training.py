@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 from torch import nn
 from torch.nn import functional as F
 
 from erasure_bench.errors import BenchError, UnknownName
-from erasure_bench.models.microworld import ship, train
+from erasure_bench.models.microworld import autoencoder, ship, train
 from erasure_bench.models.microworld.autoencoder import (
     encode_all,
     load_autoencoder,
@@ -240,6 +241,13 @@ def test_psnr_is_that_of_the_reconstructions(work):
     assert report["styles"][report["worst_style"]]["mean"] <= report["psnr"]["mean"]
     sheet = reconstruction_sheet(model, heldout, per_style=3)
     assert sheet.size == (3 * 128, 2 * len(report["styles"]) * 128)
+
+
+def test_the_contact_sheet_is_drawn_by_a_command(work, tmp_path, capsys):
+    out = tmp_path / "sheet.png"
+    autoencoder.main(["--weights", str(work.autoencoder), "--out", str(out), "--pictures", "40"])
+    assert json.loads(capsys.readouterr().out)["psnr"]["n"] == 40
+    assert Image.open(out).size[0] == 12 * 128
 
 
 @pytest.mark.parametrize(
