@@ -24,7 +24,8 @@ class Prompt:
     `subject` says in a few words what the picture should show and `label` names it in a
     classifier's label list. `seed`, `guidance_scale`, `height` and `width` are set where the
     upstream data fixes them for each row (I2P); sizes are in pixels at the suite's
-    `reference_resolution`. `id` is unique in the suite and never reused for another text.
+    `reference_resolution`. `id` is unique in the suite and never reused for another text. `tags` sort
+    prompts further, in the suite's own words: I2P's categories, a ladder from naming to describing.
     """
 
     id: str
