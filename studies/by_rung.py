@@ -12,7 +12,7 @@ erased thing its presence, colour and position): the change of the oracle's accu
 import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,8 @@ from scipy.stats import bootstrap
 
 from erasure_bench.bench.planning.chosen import BASELINE
 from erasure_bench.bench.storage.atomic import write_text
-from erasure_bench.prompt_suites.suite import ERASED_ROLES
+from erasure_bench.prompt_suites.microworld.wording import RUNGS, Rung
+from erasure_bench.prompt_suites.suite import ERASED_ROLES, ROLES, Role
 from studies.leaderboard_summary import ACCURACY, PROBABILITY
 from studies.microworld_leaderboards import reported_suites
 
@@ -124,7 +125,7 @@ def page(rows: pd.DataFrame) -> str:
     ]
     for question in QUESTIONS:
         part = rows[rows["question"] == question.title]
-        columns = list(dict.fromkeys(zip(part["role"], part["rung"], strict=True)))
+        columns = sorted(dict.fromkeys(zip(part["role"], part["rung"], strict=True)), key=_place)
         found = {(row.method, row.role, row.rung): row for row in part.itertuples()}
         lines += [f"## {question.title}", "", f"| method | {' | '.join(map(' '.join, columns))} |"]
         lines += ["|---|" + "---:|" * len(columns)]
@@ -135,6 +136,12 @@ def page(rows: pd.DataFrame) -> str:
         lines.append(f"| *concepts* | {' | '.join(concepts)} |")
         lines += ["", f"The row {BASELINE} has the base model's own level ({question.metric}).", ""]
     return "\n".join(lines)
+
+
+def _place(column: tuple[str, str]) -> tuple[int, int]:
+    """Role by role, and down the ladder; what is no rung of it stands last."""
+    role, rung = column
+    return ROLES.index(cast(Role, role)), (*RUNGS, rung).index(cast(Rung, rung))
 
 
 def _shown(question: Question, row: Any, method: str) -> str:

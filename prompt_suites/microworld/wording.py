@@ -9,7 +9,6 @@ from typing import Literal
 
 from erasure_bench.prompt_suites.microworld.composed import ONE_PHRASES
 from erasure_bench.prompt_suites.microworld.descriptions import (
-    DESCRIPTIONS,
     HELDOUT_DETAILS,
     LONG_DESCRIPTIONS,
     SENTENCES,
@@ -113,11 +112,6 @@ def described(name: str, rung: Rung, number: int) -> str:
         details = HELDOUT_DETAILS[number // len(wordings) % len(HELDOUT_DETAILS)]
         phrase = long_description(name, wordings[number % len(wordings)], details)
     return phrase + _PLACES[number % len(_PLACES)]
-
-
-def can_be_described(name: str) -> bool:
-    """Whether there are words for the looks of a thing or a style."""
-    return name in DESCRIPTIONS or name in STYLE_DESCRIPTIONS
 
 
 def styled(subject: str, style: str, rung: Rung, number: int) -> str:
