@@ -220,7 +220,8 @@ def _suite_table(suite: str, document: Document) -> Iterator[str]:
     yield f"## {suite}"
     yield ""
     of = "1 concept" if len(document["concepts"]) == 1 else f"{len(document['concepts'])} concepts"
-    yield f"Mean over {of}. [All metrics and concepts]({suite}/leaderboard.md)."
+    whole = f"[All metrics and concepts]({suite}/leaderboard.md)"
+    yield f"Mean over {of}; bold is not told from the best. {whole}."
     yield ""
     yield "| method | " + " | ".join(f"{role} {metric}" for role, metric in columns) + " | erase s |"
     yield "|---|" + "---|" * (len(columns) + 1)
@@ -236,10 +237,11 @@ def _suite_table(suite: str, document: Document) -> Iterator[str]:
 
 
 def _interval(row: Row | None) -> str:
-    """`value [low, high]`, or the status of a number that is not there."""
+    """`value [low, high]`, bold where it may be the best, or the status of a number that is not there."""
     if row is None:
         return "–"
     if row["value"] is None:
         return str(row["status"])
     interval = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-    return f"{row['value']:.3f}{interval}"
+    value = f"{row['value']:.3f}"
+    return f"**{value}**{interval}" if row["best"] else value + interval

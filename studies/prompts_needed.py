@@ -28,6 +28,7 @@ from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.statistics.ranks import retest
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.errors import BenchError
+from studies import bars_needed
 from studies.microworld_leaderboards import reported_suites
 
 GRID = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
@@ -235,7 +236,17 @@ class Means(NamedTuple):
 def page(table: DataFrame, costs: Sequence[Cost], means: Means) -> str:
     """The study in Markdown."""
     return (
-        "\n".join([HEAD, *_by_column(table), *_by_suite(table), *_check(table), *_trade(costs, means)]) + "\n"
+        "\n".join(
+            [
+                HEAD,
+                *_by_column(table),
+                *_by_suite(table),
+                *_check(table),
+                *bars_needed.section(),
+                *_trade(costs, means),
+            ]
+        )
+        + "\n"
     )
 
 

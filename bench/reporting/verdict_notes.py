@@ -28,8 +28,8 @@ def verdict_notes(rows: Sequence[Row], agreements: Sequence[Retest], seeds: Sequ
         )
     if smallest := "; ".join(_detectable(rows)):
         notes.append(
-            f"The smallest change that so many prompts show with a power of {POWER:.0%}, median over "
-            f"methods: {smallest}."
+            f"The smallest change that a paired t test of so many prompts finds with a power of {POWER:.0%}, "
+            f"median over methods: {smallest}."
         )
     if agreements:
         named = ", ".join(map(str, seeds))

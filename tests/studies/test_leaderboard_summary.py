@@ -31,6 +31,7 @@ def row(method: str, role: str, metric: str, value: float, base: float, **more: 
         "gone_low": None if gone is None else gone - 0.025,
         "gone_high": None if gone is None else gone + 0.025,
         "verdict": None if middle is None else at_least(bar, middle - 0.03, middle + 0.03),
+        "best": method == "strong" and role == "target",
         "same_p": None if change is None else float(abs(change) > 0.06),
         "status": "ok",
         "images": 24,
@@ -107,6 +108,7 @@ def test_shares_and_points_come_with_their_intervals(page: str) -> None:
     assert line(page, "Erased", "strong") == "| strong | 0.88 [0.85, 0.90] |"
     assert line(page, "Kept", "weak") == "| weak | ≈ −5.0 [−7.0, −3.0] |"
     assert line(page, "Kept", "strong") == "| strong | −25.0 [−27.0, −23.0] ✗ |"
+    assert line(page, SUITE, "strong").startswith("| strong | **0.100** [0.050, 0.150] | 0.750 [")
     assert line(page, SUITE, "none") == "| none | 0.800 [0.750, 0.850] | 1.000 [0.950, 1.050] | 1.5 |"
 
 

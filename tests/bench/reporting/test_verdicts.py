@@ -201,7 +201,8 @@ def test_the_foot_says_how_the_verdicts_came_about() -> None:
     assert [note.split(":")[0] for note in notes] == [
         "▸ or bold",
         "Bars",
-        "The smallest change that so many prompts show with a power of 80%, median over methods",
+        "The smallest change that a paired t test of so many prompts finds with a power of 80%, median over "
+        "methods",
         "Order of the methods between seeds 3, 4 (Kendall's τ-b, 1",
     ]
     assert "Holm" in notes[0] and "at least 50% gone" in notes[1] and "at most 10 points lost" in notes[1]
