@@ -7,18 +7,20 @@ its reason, never a "safe".
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pandas import DataFrame
 
+from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import ROLES, Prompt, Role
 
 Direction = Literal["lower", "higher", "neither"]
 Kind = Literal["share", "bounded", "free"]
 Scale = Literal["share", "bounded", "free", "count"]
+ComparesWith = Literal["pairs", "concept"]
 Pixels = NDArray[np.uint8]
 
 SCORE_COLUMNS = ("prompt_id", "image_index", "metric", "value", "status", "reason")
@@ -37,6 +39,9 @@ class Metric:
     `kind` says what an interval must allow for: a `share` is 1 or 0 for each picture; a `bounded` value may
     fall to the end of its range in a prompt that was not tried, as a probability does; a `free` one keeps far
     from its bounds, as a cosine does, or has none. Without a kind it is bounded where its bounds are finite.
+
+    A picture that scores `collapsed` is no picture any more: a method of which too many do is marked in
+    every table.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Metric:
     aggregate: Literal["mean", "sum"] = "mean"
     headline: bool = True
     kind: Kind | None = None
+    collapsed: float | None = None
 
     @property
     def scale(self) -> Scale:
@@ -81,6 +87,10 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def by_name(self) -> dict[tuple[str, int], Picture]:
+        """The pictures by prompt id and image index."""
+        return {(picture.prompt.id, picture.image_index): picture for picture in self.pictures}
 
     def batches(self, size: int) -> Iterator[tuple[Picture, ...]]:
         """Consecutive pictures, at most `size` at a time; sizes of the pictures may differ."""
@@ -135,6 +145,51 @@ class Evaluator(Protocol):
     def prepare(self) -> None: ...
 
     def score(self, images: ImageSet) -> Scores: ...
+
+
+class ComparingEvaluator(Protocol):
+    """An evaluator that is shown the base model's pictures as well; the rest is as in `Evaluator`.
+
+    `compares_with` says which: with `pairs` those of the same prompts and noises, with `concept` all that
+    the base model drew for the concept with the same seed, whatever their roles. The base model itself is
+    scored against its own pictures. A picture whose counterpart is not there is a missing value with a
+    reason.
+    """
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]: ...
+
+    @property
+    def compares_with(self) -> ComparesWith: ...
+
+    def protocol(self) -> Mapping[str, Any]: ...
+
+    def prepare(self) -> None: ...
+
+    def score(self, images: ImageSet, base: ImageSet) -> Scores: ...
+
+
+def compares_with(evaluator: Any) -> ComparesWith | None:
+    """Which of the base model's pictures an evaluator wants to see, None if none.
+
+    Raises BenchError for anything else.
+    """
+    wanted = getattr(evaluator, "compares_with", None)
+    if wanted is not None and wanted not in get_args(ComparesWith):
+        raise BenchError(f"compares_with {wanted!r}; valid: {', '.join(get_args(ComparesWith))}")
+    found: ComparesWith | None = wanted
+    return found
+
+
+def is_of_a_set(evaluator: Any) -> bool:
+    """Whether its scores rest on the pictures that are shown together (`of_a_set = True` in its class)."""
+    return bool(getattr(evaluator, "of_a_set", False))
+
+
+def scored(evaluator: Evaluator | ComparingEvaluator, images: ImageSet, base: ImageSet | None) -> Any:
+    """What it gives for these pictures, unchecked; `base` only where it compares."""
+    shown: Any = evaluator
+    return shown.score(images) if compares_with(evaluator) is None else shown.score(images, base)
 
 
 @dataclass(frozen=True, kw_only=True)

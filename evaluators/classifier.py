@@ -58,7 +58,9 @@ _METRICS = (
         headline=False,
     ),
 )
-_NOTHING_SHARE = Metric("nothing_share", "nothing at all", *_SHARE, by_role(erased="lower"), kind="share")
+_NOTHING_SHARE = Metric(
+    "nothing_share", "nothing at all", *_SHARE, by_role(erased="lower"), kind="share", collapsed=1.0
+)
 
 
 @dataclass(frozen=True, kw_only=True)

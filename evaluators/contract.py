@@ -13,7 +13,17 @@ import numpy as np
 from pandas import DataFrame
 
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.base import Evaluator, EvaluatorCard, ImageSet, Metric, Picture, Scores
+from erasure_bench.evaluators.base import (
+    Evaluator,
+    EvaluatorCard,
+    ImageSet,
+    Metric,
+    Picture,
+    Scores,
+    compares_with,
+    is_of_a_set,
+    scored,
+)
 from erasure_bench.evaluators.metrics import checked_metrics
 from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
 from erasure_bench.evaluators.score_frames import MISSING, PictureName, checked_scores
@@ -23,6 +33,7 @@ from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt
 
 NO_SUCH_OPTION = "no_such_option"
+BASE_PICTURES = 24
 SAME = 1e-4
 """What two values of one picture may differ by, as a share of their size: kernels round as batches go."""
 
@@ -67,6 +78,26 @@ class Rehearsal:
         )
 
     @cached_property
+    def base_pictures(self) -> tuple[Picture, ...]:
+        """What the base model is said to have drawn: more of the kind, the first of the same prompts."""
+        first, several = self.pictures[0], len(self.pictures)
+        return tuple(
+            (self.pictures[number] if number < several else first)._replace(
+                image_index=number, pixels=_drawing(number + 3 * (number % 5), self.trial.side)
+            )
+            for number in range(max(several, BASE_PICTURES))
+        )
+
+    @contextmanager
+    def without_base(self) -> Iterator[None]:
+        """The base model has drawn nothing meanwhile."""
+        drawn, self.base_pictures = self.base_pictures, ()
+        try:
+            yield
+        finally:
+            self.base_pictures = drawn
+
+    @cached_property
     def first(self) -> Scores:
         """All pictures at once."""
         return self.score(self.pictures)
@@ -74,8 +105,9 @@ class Rehearsal:
     def score(self, pictures: Sequence[Picture]) -> Scores:
         """What it gives for these pictures, checked; raises BenchError where it does not fit."""
         shown = [picture._replace(pixels=picture.pixels.copy()) for picture in pictures]
+        base = ImageSet(self.trial.concept, self.base_pictures)
         with self._watched():
-            given = self.evaluator.score(ImageSet(self.trial.concept, tuple(shown)))
+            given = scored(self.evaluator, ImageSet(self.trial.concept, tuple(shown)), base)
         self.painted |= any(
             not np.array_equal(each.pixels, picture.pixels)
             for each, picture in zip(shown, pictures, strict=True)
@@ -133,6 +165,8 @@ def _knows_no_order(at: Rehearsal) -> None:
 
 
 def _knows_no_neighbours(at: Rehearsal) -> None:
+    if is_of_a_set(at.evaluator):
+        raise NotAsked("its class says that its scores are of a set")
     for picture in at.pictures:
         _compare(at, at.score([picture]), "alone")
 
@@ -144,7 +178,17 @@ def _survives_a_broken_picture(at: Rehearsal) -> None:
     of_it = scores.values["image_index"] == spoilt.image_index
     if not (scores.values["status"][of_it] == MISSING).all():
         raise Broken("a picture without pixels gets a score instead of a missing value with a reason")
-    _compare(at, Scores(scores.values[~of_it]), "beside a broken one")
+    if not is_of_a_set(at.evaluator):
+        _compare(at, Scores(scores.values[~of_it]), "beside a broken one")
+
+
+def _misses_the_bases_picture(at: Rehearsal) -> None:
+    if compares_with(at.evaluator) != "pairs":
+        raise NotAsked("it compares with no picture of the same prompt and noise")
+    with at.without_base():
+        scores = at.score(at.pictures)
+    if not (scores.values["status"] == MISSING).all():
+        raise Broken("without the base model's picture there is a score instead of a missing value")
 
 
 def _takes_none(at: Rehearsal) -> None:
@@ -189,6 +233,7 @@ CHECKS: dict[str, Callable[[Rehearsal], None]] = {
     "same scores in any order": _knows_no_order,
     "same scores alone and together": _knows_no_neighbours,
     "a broken picture is missing and spoils no other": _survives_a_broken_picture,
+    "without the base model's picture a score is missing": _misses_the_bases_picture,
     "no pictures, no rows": _takes_none,
     "a protocol of plain values that stays": _protocol_is_json,
     "details can be kept": _details_can_be_kept,

@@ -19,6 +19,9 @@ EVALUATORS: dict[str, str] = {
     "clip": "erasure_bench.evaluators.clip:CARD",
     "nudity": "erasure_bench.evaluators.nudity:CARD",
     "classifier": "erasure_bench.evaluators.classifier:CARD",
+    "distance": "erasure_bench.evaluators.distance:CARD",
+    "coherence": "erasure_bench.evaluators.coherence:CARD",
+    "diversity": "erasure_bench.evaluators.diversity:CARD",
 }
 ENTRY_POINTS = "erasure_bench.evaluators"
 """Entry point group through which another package adds its evaluators' cards."""

@@ -11,6 +11,7 @@ from erasure_bench.methods.registry import build_method, method_card
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 ADDING_A_METHOD, ADDING_AN_EVALUATOR = DOCS / "adding-a-method.md", DOCS / "adding-an-evaluator.md"
+COMPARING = DOCS / "comparing-evaluators.md"
 
 
 def saved(document: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -37,7 +38,9 @@ def commands(document: Path = ADDING_A_METHOD) -> list[list[str]]:
     return [line.partition("#")[0].split()[1:] for line in lines if line.startswith("    bench ")]
 
 
-@pytest.mark.parametrize("document", [ADDING_A_METHOD, ADDING_AN_EVALUATOR], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "document", [ADDING_A_METHOD, ADDING_AN_EVALUATOR, COMPARING], ids=lambda path: path.stem
+)
 def test_the_walk_through_is_short(document: Path) -> None:
     lines = document.read_text().splitlines()
     assert len(lines) < 60
@@ -53,6 +56,18 @@ def test_the_example_keeps_the_contract(
     assert document["passed"]
     skipped = [check["name"] for check in document["checks"] if check["verdict"] != "ok"]
     assert skipped == ["erases several concepts"]
+
+
+def test_the_evaluator_that_compares_keeps_the_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(COMPARING, tmp_path / "my_evaluator.py", monkeypatch)
+    (check,) = commands(COMPARING)
+    assert run_command([*check, "--json"]) == 0
+    skipped = [
+        each["name"] for each in json.loads(capsys.readouterr().out)["checks"] if each["verdict"] != "ok"
+    ]
+    assert skipped == ["details can be kept"]
 
 
 def test_the_example_is_built_with_the_options_that_the_document_sets(example: Path) -> None:
@@ -85,7 +100,10 @@ def test_the_evaluator_keeps_the_contract_and_is_shown(
     check, show, _ = commands(ADDING_AN_EVALUATOR)
     assert run_command([*check, "--json"]) == 0
     checks = json.loads(capsys.readouterr().out)["checks"]
-    assert [check["name"] for check in checks if check["verdict"] != "ok"] == ["details can be kept"]
+    assert [check["name"] for check in checks if check["verdict"] != "ok"] == [
+        "without the base model's picture a score is missing",
+        "details can be kept",
+    ]
     assert run_command([*show, "--json"]) == 0
     assert "colourfulness" in capsys.readouterr().out
 

@@ -18,7 +18,7 @@ from erasure_bench.bench.planning.config import OFFICIAL, Options
 from erasure_bench.bench.storage.memory import once
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.base import EvaluatorCard, Metric
+from erasure_bench.evaluators.base import ComparesWith, EvaluatorCard, Metric, compares_with
 from erasure_bench.evaluators.metrics import checked_metrics
 from erasure_bench.evaluators.registry import EVALUATORS, build_evaluator, evaluator_card
 from erasure_bench.foreign.errors import in_one_line
@@ -83,6 +83,7 @@ class ChosenMethod:
 class ChosenEvaluator:
     """An evaluator as one run uses it; `protocol` decides which numbers can be compared with its own.
 
+    `compares_with` says which of the base model's pictures it is shown, if any.
     `file` is set for one of the user's: PATH.py:NAME, from any folder.
     """
 
@@ -93,6 +94,7 @@ class ChosenEvaluator:
     protocol: Mapping[str, Any]
     metrics: tuple[Metric, ...]
     code: str
+    compares_with: ComparesWith | None = None
     file: str | None = None
 
     @property
@@ -208,7 +210,7 @@ def choose_evaluator(
         protocol = plain(evaluator.protocol())
         if not module.startswith(f"{PACKAGE}."):
             protocol |= _settings_beside(protocol, evaluator)
-        metrics = checked_metrics(evaluator, what)
+        metrics, compared = checked_metrics(evaluator, what), compares_with(evaluator)
     return ChosenEvaluator(
         name=evaluator_name(name),
         preset=preset,
@@ -216,6 +218,7 @@ def choose_evaluator(
         options=dict(options),
         protocol=protocol,
         metrics=metrics,
+        compares_with=compared,
         code=digest_of_file(file_of(name)) if in_file(name) else code_of("evaluator", name, module),
         file=absolute(name) if in_file(name) else None,
     )

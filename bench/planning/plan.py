@@ -167,6 +167,7 @@ def make_plan(
         for seed in config.seeds
     }
     cells = []
+    by_base: dict[tuple[str, int], tuple[GenerateTask, ...]] = {}  # the first method is the base model
     for method in methods:
         for case in cases:
             for seed in config.seeds:
@@ -182,6 +183,7 @@ def make_plan(
                     )
                     for images in pictures[case.name, seed]
                 )
+                drawn_by_base = by_base.setdefault((case.name, seed), generate)
                 score = tuple(
                     ScoreTask(
                         generate=task,
@@ -189,9 +191,10 @@ def make_plan(
                         evaluator=evaluator.name,
                         protocol=evaluator.protocol,
                         code=evaluator.code,
+                        base=_compared_with(evaluator, drawn_by_base, place),
                     )
                     for evaluator in evaluators
-                    for task in generate
+                    for place, task in enumerate(generate)
                 )
                 cells.append(
                     Cell(method=method, case=case, seed=seed, erase=erase, generate=generate, score=score)
@@ -274,6 +277,15 @@ def _erase_task(
         dtype=config.dtype,
         general_prompts=general if method.general_prompts else None,
     )
+
+
+def _compared_with(
+    evaluator: ChosenEvaluator, by_base: tuple[GenerateTask, ...], place: int
+) -> tuple[GenerateTask, ...]:
+    """What the base model draws for the task at this place of a cell, or for the whole cell."""
+    if evaluator.compares_with is None:
+        return ()
+    return by_base if evaluator.compares_with == "concept" else (by_base[place],)
 
 
 def _check_together(methods: Sequence[ChosenMethod], cases: Sequence[Case]) -> None:

@@ -145,6 +145,7 @@ class ScoreTask:
     """One evaluator's scores of one generate task's pictures.
 
     `protocol` names every setting that can change a score; device and batch size are no part of it.
+    `base` draws those of the base model's pictures that the evaluator compares with, none for most.
     """
 
     kind: ClassVar[TaskKind] = "score"
@@ -154,10 +155,14 @@ class ScoreTask:
     evaluator: str
     protocol: Mapping[str, Any]
     code: str
+    base: tuple[GenerateTask, ...] = ()
 
     @cached_property
     def id(self) -> str:
-        """Hash of the pictures, the concept, the prompts, and the evaluator's protocol and code."""
+        """Hash of the pictures, the concept, the prompts, and the evaluator's protocol and code.
+
+        And of the base model's pictures, with their prompts, where the evaluator compares with them.
+        """
         return content_id(
             {
                 "kind": self.kind,
@@ -168,8 +173,25 @@ class ScoreTask:
                 "evaluator": self.evaluator,
                 "protocol": self.protocol,
                 "code": self.code,
+                **self._compared_with,
             }
         )
 
+    @property
+    def _compared_with(self) -> dict[str, Any]:
+        base = [(task.id, task.images.asked) for task in self.base]
+        return {"base": base} if base else {}
+
 
 Task = EraseTask | GenerateTask | ScoreTask
+
+
+def needed_by(task: Task) -> tuple[EraseTask | GenerateTask, ...]:
+    """The tasks that must be done before this one, in an order in which they can be done."""
+    if isinstance(task, EraseTask):
+        return ()
+    if isinstance(task, GenerateTask):
+        return (task.erase,)
+    pictures = (*task.base, task.generate)
+    needed = (each for drawn in pictures for each in (drawn.erase, drawn))
+    return tuple({each.id: each for each in needed}.values())

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
-from erasure_bench.bench.planning.tasks import DOING, EraseTask, GenerateTask, ScoreTask, Task, TaskKind
+from erasure_bench.bench.planning.tasks import (
+    DOING,
+    EraseTask,
+    GenerateTask,
+    ScoreTask,
+    Task,
+    TaskKind,
+    needed_by,
+)
 from erasure_bench.bench.running.reasons import reason_of
 from erasure_bench.bench.running.worker import Watcher, Worker
 from erasure_bench.bench.storage.checkpoints import remove_finished
@@ -132,7 +140,8 @@ def execute(
                     except Exception as error:
                         restarts[task.id] += 1
                         if isinstance(error, DamagedEntry) and restarts[task.id] <= RESTARTS:
-                            left = list(cell.tasks)  # what the task needs is no longer there
+                            # What the task needs is no longer there: of another cell's, it may be the base's.
+                            left = [*needed_by(task), *cell.tasks]
                             continue
                         broken[task.id] = _broken(task, error)
                         if not isinstance(task, ScoreTask):
@@ -168,12 +177,19 @@ def _broken(task: Task, error: Exception) -> _Broken:
 
 def _cause(task: Task, broken: Mapping[str, _Broken]) -> _Broken | None:
     """What already failed of the task itself or of what it needs."""
-    chain = [task.id]
+    chain: list[Task] = [task]
     if isinstance(task, GenerateTask):
-        chain.append(task.erase.id)
+        chain.append(task.erase)
     elif isinstance(task, ScoreTask):
-        chain += [task.generate.id, task.generate.erase.id]
-    return next((broken[task_id] for task_id in chain if task_id in broken), None)
+        chain += [task.generate, task.generate.erase]
+    found = next((broken[each.id] for each in chain if each.id in broken), None)
+    return _of_base(task, broken) if found is None else found
+
+
+def _of_base(task: Task, broken: Mapping[str, _Broken]) -> _Broken | None:
+    """What failed of the base model's pictures that scores compare with: these scores' failure alone."""
+    found = next((broken[each.id] for each in needed_by(task) if each.id in broken), None)
+    return found and found._replace(stage="score", reason=f"the base model's pictures: {found.reason}")
 
 
 def _failure(cell: Cell, task: Task, why: _Broken) -> Failure:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -22,7 +23,7 @@ from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS, StoreCheckpoi
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.base import Evaluator, ImageSet
+from erasure_bench.evaluators.base import Evaluator, ImageSet, scored
 from erasure_bench.evaluators.score_frames import checked_scores
 from erasure_bench.foreign.errors import in_one_line
 from erasure_bench.foreign.meaning import PACKAGE
@@ -103,6 +104,7 @@ class Worker:
         self._methods = {method.name: method for method in methods}
         self._chosen_evaluators = {evaluator.name: evaluator for evaluator in evaluators}
         self._evaluators: dict[str, Evaluator] = {}
+        self._base_pictures: tuple[object, ImageSet] | None = None
         self._in_use: str | None = None
         self._guidance: Guidance | None = None
         self._edit_stack = ExitStack()
@@ -326,10 +328,12 @@ class Worker:
         """Scores the pictures, read back from the store."""
         evaluator = self._evaluator(task.evaluator)
         pictures = read_pictures(self.store.entry("generate", task.generate.id), task.generate)
+        images = ImageSet(concept=task.concept, pictures=pictures)
+        base = self._pictures_of_base(task) if task.base else None
         with self.store.writing(task.kind, task.id) as draft:
             started = time.perf_counter()
             with left_alone(f"{task.evaluator}'s score"):
-                given = evaluator.score(ImageSet(concept=task.concept, pictures=pictures))
+                given = scored(evaluator, images, base)
             seconds = time.perf_counter() - started
             with in_one_line(task.evaluator):
                 metrics = self._chosen_evaluators[task.evaluator].metrics
@@ -345,6 +349,15 @@ class Worker:
                 "score_seconds": seconds,
                 "versions": package_versions(),
             }
+
+    def _pictures_of_base(self, task: ScoreTask) -> ImageSet:
+        """The base model's pictures that the scores compare with; the last are kept for the next task."""
+        key = (task.concept, *((drawn.id, drawn.images.asked) for drawn in task.base))
+        if self._base_pictures is None or self._base_pictures[0] != key:
+            pictures = (read_pictures(self.store.entry("generate", drawn.id), drawn) for drawn in task.base)
+            images = ImageSet(concept=task.concept, pictures=tuple(chain.from_iterable(pictures)))
+            self._base_pictures = key, images
+        return self._base_pictures[1]
 
     def prepare(self, evaluators: Iterable[str]) -> None:
         """Loads these evaluators now; raises BenchError where one cannot be, before anything is drawn."""

@@ -52,7 +52,7 @@ def _lacking(build: Any, wanted: Wanted) -> str:
     for name in wanted.attributes:
         if not hasattr(build, name) and name not in fields:
             return f"it has no {name}"
-    for name, given in wanted.promises.items():
+    for name, given in wanted.promised_by({*dir(build), *fields}).items():
         if why := _cannot_be_called(getattr(build, name), given):
             return f"its {name} cannot be called with {why}"
     try:

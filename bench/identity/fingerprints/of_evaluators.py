@@ -14,7 +14,7 @@ from erasure_bench.bench.identity.fingerprints.numbers import sketch
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.identity.table import Numbers
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.base import ImageSet, Picture
+from erasure_bench.evaluators.base import ImageSet, Picture, scored
 from erasure_bench.evaluators.registry import evaluator_card
 from erasure_bench.prompt_suites.suite import ROLES, Prompt
 
@@ -52,7 +52,7 @@ def measure(name: str, settings: Json) -> Numbers:
         evaluator.prepare()
     except BenchError:
         raise NotHere("weights are not on this machine") from None
-    values, details = evaluator.score(_images())
+    values, details = scored(evaluator, _images(), _images(first=1, count=40))
     numbers: dict[str, list[float] | str] = {}
     for metric, rows in values.groupby("metric", sort=True):
         numbers[str(metric)] = sketch(_scores(rows))
@@ -73,12 +73,12 @@ def _scores(rows: DataFrame) -> dict[str, torch.Tensor]:
     return {"values": values.nan_to_num(0.0), "missing": values.isnan().double()}
 
 
-def _images() -> ImageSet:
+def _images(first: int = 0, count: int = PICTURES) -> ImageSet:
     from erasure_bench.models.microworld.drawing import draw, labels, sample_scene
 
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(first)
     pictures = []
-    for place in range(PICTURES):
+    for place in range(count):
         scene = sample_scene(rng)
         prompt = Prompt(
             id=f"picture/{place}",

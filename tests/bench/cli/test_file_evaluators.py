@@ -254,7 +254,7 @@ def test_a_good_evaluator_passes(name: str, capsys: Captured) -> None:
     assert check(capsys, name) == (0, {})
 
 
-RUNS, PROCESS, PICTURES, SAME, ORDER, ALONE, BROKEN, NONE, PROTOCOL, DETAILS, MISTAKES = CHECKS
+RUNS, PROCESS, PICTURES, SAME, ORDER, ALONE, BROKEN, NO_BASE, NONE, PROTOCOL, DETAILS, MISTAKES = CHECKS
 
 
 @pytest.mark.parametrize(
