@@ -41,7 +41,12 @@ class DistanceToBase:
     compares_with: ClassVar[ComparesWith] = "pairs"
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric(
-            "ssim_distance", "1 − SSIM to the base", "1 − SSIM", (0.0, 2.0), by_role(kept="lower"), kind="free"
+            "ssim_distance",
+            "1 − SSIM to the base",
+            "1 − SSIM",
+            (0.0, 2.0),
+            by_role(kept="lower"),
+            kind="free",
         ),
         Metric(
             "colour_distance",

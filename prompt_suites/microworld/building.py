@@ -53,7 +53,7 @@ class Experiment(NamedTuple):
 
 
 def microworld_suite(card: SuiteCard, experiments: Sequence[Experiment]) -> Suite:
-    """The suite that `card` presents, measured by the oracle and by CLIP."""
+    """The suite that `card` presents, measured by the oracle, CLIP and the base model's pictures."""
     return Suite(
         name=card.name,
         version=card.version,
@@ -62,7 +62,7 @@ def microworld_suite(card: SuiteCard, experiments: Sequence[Experiment]) -> Suit
         concepts=tuple(experiment.concept for experiment in experiments),
         prompts={experiment.concept.name: experiment.prompts for experiment in experiments},
         protocol=PROTOCOL,
-        evaluators=("classifier", "clip"),
+        evaluators=("classifier", "clip", "distance", "coherence", "diversity"),
         model=MODEL,
         source=card.source,
     )

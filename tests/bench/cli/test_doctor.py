@@ -56,7 +56,8 @@ def test_a_whole_installation_is_ready_where_its_weights_are_and_says_how_to_get
     assert absent.verdict == "absent" and "CompVis/stable-diffusion-v1-4" in absent.detail
     assert str(tmp_path / "hub") in absent.detail and "$BENCH_MODELS/sd-v1-4" in absent.detail
     evaluators = rows(findings, "evaluators")
-    ready = {"clip, microworld", "classifier, microworld", "nudity, official"}
+    without_weights = {f"{name}, official" for name in ("coherence", "distance", "diversity")}
+    ready = {"clip, microworld", "classifier, microworld", "nudity, official", *without_weights}
     assert {name for name, row in evaluators.items() if row.verdict == "ok"} == ready
     assert "hf download" in evaluators["clip, official"].detail
     assert str(tmp_path / "torch") in evaluators["classifier, official"].detail
