@@ -189,6 +189,7 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
         return by_seed(of, value).untrained(~trained)
 
     own = pictures.only(~pictures.repeated)
+    own_by_seed = by_seed(own, own.value)
     known = np.isfinite(own.value)
     both, base_value = _pairs(own.only(known & ~is_base[own.stratum]), pictures, measured, strata)
     shared = _shared_models(measured, strata, wholes)
@@ -203,8 +204,8 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
         strata=strata,
         wholes=wholes,
         whole_of=whole_of,
-        own=cells(own, own.value),
-        by_seed=by_seed(own, own.value),
+        own=own_by_seed.untrained(~trained),
+        by_seed=own_by_seed,
         paired=Paired(cells(both, both.value), cells(both, base_value), cells(both, both.value - base_value)),
         counts=Counts(*(single for single, _ in numbers)),
         whole_counts=Counts(*(whole for _, whole in numbers)),

@@ -13,7 +13,11 @@ def detectable_change(error: float, freedom: int) -> float | None:
     `error` is the standard error of the paired change, `freedom` its degrees of freedom (prompts − 1).
     None where the prompts do not say: fewer than two, or no difference between them.
     """
-    return _in_standard_errors(freedom) * error if freedom >= 1 and error > 0 else None
+    if freedom < 1 or not error > 0:
+        return None
+    # It hardly changes where there are many: to two digits it need not be solved for every number.
+    digits = 0 if freedom < 100 else len(str(freedom)) - 2
+    return _in_standard_errors(round(freedom, -digits)) * error
 
 
 @lru_cache(maxsize=1024)

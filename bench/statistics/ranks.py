@@ -1,5 +1,6 @@
 """Places in a column and how sure they are; whether seeds agree on the order."""
 
+from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
@@ -31,17 +32,22 @@ def rank_intervals(values: Values, *, lower: bool) -> Ranks:
     other and the same for all methods (Owen 2007). Methods that are equal may stand in any of the places that
     they share.
     """
-    methods, prompts, seeds = values.shape
-    rng = np.random.default_rng(SEED)
-    by_prompt = rng.multinomial(prompts, np.full(prompts, 1 / prompts), RESAMPLES) / prompts
-    by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
-    means = sum(by_seed[:, seed, None] * (by_prompt @ values[:, :, seed].T) for seed in range(seeds))
+    _, prompts, seeds = values.shape
+    by_prompt, by_seed = _drawn(prompts, SEED), _drawn(seeds, SEED + 1)
+    means = np.einsum("rms,rs->rm", np.tensordot(by_prompt, values, axes=(1, 1)), by_seed)
     tail = (1 - CONFIDENCE) / 2
     return Ranks(
         _places(values.mean(axis=(1, 2))[None], lower, "min")[0],
         _quantile(_places(means, lower, "min"), tail),
         _quantile(_places(means, lower, "max"), 1 - tail),
     )
+
+
+@lru_cache(maxsize=2)
+def _drawn(count: int, seed: int) -> Values:
+    """[resamples, count]: the weights of so many things, drawn anew as often; the same for all columns."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), RESAMPLES) / count
 
 
 def retest(values: Values) -> float | None:
