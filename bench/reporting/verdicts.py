@@ -152,7 +152,7 @@ def _bars(table: Tabled, overall: bool) -> list[dict[str, Any]]:
         if np.isfinite(error[place]):
             freedom = int(changes.change.df[place])
             found["detectable"] = detectable_change(float(error[place]), freedom)
-        if changes.change.clusters[place] and metric.aggregate == "mean" and metric.bounds == SHARE:
+        if changes.change.clusters[place] and _has_bar(metric):
             if _is_erased(name, metric) and np.isfinite(gone[place]):
                 found["gone"] = float(gone[place])
                 found["gone_low"], found["gone_high"] = _number(1 - most[place]), _number(1 - least[place])
@@ -163,6 +163,11 @@ def _bars(table: Tabled, overall: bool) -> list[dict[str, Any]]:
                 found["same_p"] = float(same[place])
         bars.append(found)
     return bars
+
+
+def _has_bar(metric: Metric) -> bool:
+    """Of what marks a collapse the base model shows nothing that could be gone."""
+    return metric.aggregate == "mean" and metric.bounds == SHARE and metric.collapsed is None
 
 
 def _is_erased(name: Stratum | Whole, metric: Metric) -> bool:

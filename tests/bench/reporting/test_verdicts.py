@@ -105,6 +105,15 @@ def test_nothing_to_erase_is_no_share_and_no_verdict() -> None:
     assert row.gone is None and row.verdict is None
 
 
+def test_what_marks_a_collapse_has_no_bar_nor_has_a_measure_without_a_share() -> None:
+    nothing = replace(PROBABILITY, collapsed=1.0)
+    cosine = replace(PROBABILITY, bounds=(-1.0, 1.0), kind="free")
+    values = {BASE: full(0.9), "m": full(0.0)}
+    for metric in (nothing, cosine):
+        found = verdicts(table_of(values, values, metric))
+        assert {row.verdict for row in found.values()} == {None}
+
+
 def test_all_that_the_prompts_do_not_tell_from_the_best_are_the_best() -> None:
     rng = np.random.default_rng(0)
     base = rng.uniform(0.2, 0.6, 24)
