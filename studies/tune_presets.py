@@ -5,12 +5,14 @@ A candidate is a method's present preset for the built-in model with some option
 comes first. A candidate erases every concept of `microworld-validation`, which no suite reports on. Its merit
 (`studies/tuning_merit.py`) is the harmonic mean of
 
-    erased = 1 − p / p_none       p: probability of the concept where it is asked for or evoked
-    kept   = a / a_none           a: share of neighbours and of unrelated subjects still recognised
-    known  = k / k_none           k: share of the pictures behind p that show anything the oracle knows
+    erased   = 1 − p / p_none     p: probability of the concept where it is asked for or evoked
+    kept     = a / a_none         a: share of neighbours and of unrelated subjects still recognised
+    known    = k / k_none         k: share of the pictures behind p that show anything the oracle knows
+    coherent = c / c_none         c: coherence of all these pictures
 
-from the oracle, averaged over concepts, clipped to [0, 1]: noise in the concept's place earns nothing. Where
-one concept failed there is no merit.
+p, a and k from the oracle, each averaged over concepts and clipped to [0, 1]: neither noise in the concept's
+place nor a blur of every picture earns anything. Where one concept failed there is no merit.
+
 Candidates go to `results/microworld/tuning.csv` with all of their settings that differ from the official
 ones, so that a later change of the preset changes no row's meaning, and with the weights and the version of
 the suite that they were tried on: rows of others are left out when the table is written anew. `--again` tries
@@ -41,7 +43,7 @@ from erasure_bench.prompt_suites.registry import suite_card
 from studies.parallel import in_processes
 from studies.running import bench_run
 from studies.tuning_candidates import CANDIDATES
-from studies.tuning_merit import by_concept, merit
+from studies.tuning_merit import EVALUATORS, by_concept, merit
 
 SUITE = "microworld-validation"
 PRESET = "microworld"
@@ -116,7 +118,7 @@ def try_out(how: How, piece: Piece) -> Rows:
     ]
     document = bench_run(
         *("--suite", SUITE, "--concepts", concept, "--methods", method, "--preset", "official"),
-        *("--evaluators", "classifier", "--device", how.device),
+        *("--evaluators", ",".join(EVALUATORS), "--device", how.device),
         *(("--limit", str(how.limit)) if how.limit else ()),
         *("--store", str(how.work / "store"), "--out", str(how.work / "runs" / piece_name(piece))),
         *words,
@@ -254,9 +256,9 @@ def main() -> None:
         for method, settings in zip(chosen["method"], chosen["settings"], strict=True)
     ]
     print(
-        chosen[["method", "erased", "kept", "known", "merit", "erase_seconds", "preset"]].to_string(
-            index=False
-        )
+        chosen[
+            ["method", "erased", "kept", "known", "coherent", "merit", "erase_seconds", "preset"]
+        ].to_string(index=False)
     )
 
 

@@ -1,4 +1,4 @@
-"""How good a candidate for a preset is: the merit, from the oracle's numbers on the validation concepts."""
+"""How good a candidate for a preset is: the merit, from its numbers on the validation concepts."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -9,16 +9,18 @@ import pandas as pd
 from studies.leaderboard_summary import ERASED, KEPT
 
 PROBABILITY, ACCURACY, KNOWN = "class_probability", "class_accuracy", "known_share"
+COHERENCE = "coherence"
+EVALUATORS = ("classifier", "coherence")
+"""Those whose metrics these are."""
 Row = Mapping[str, Any]
 
 
 def values(rows: Iterable[Row], method: str, metric: str, roles: tuple[str, ...]) -> pd.Series:
-    """The oracle's metric, indexed by role and concept; NaN where a cell has no number."""
+    """A metric, indexed by role and concept; NaN where a cell has no number."""
     found = {
         (row["role"], row["concept"]): row["value"]
         for row in rows
-        if (row["method"], row["scope"], row["evaluator"], row["metric"])
-        == (method, "concept", "classifier", metric)
+        if (row["method"], row["scope"], row["metric"]) == (method, "concept", metric)
         and row["role"] in roles
     }
     index = pd.MultiIndex.from_tuples(found, names=["role", "concept"])
@@ -26,7 +28,7 @@ def values(rows: Iterable[Row], method: str, metric: str, roles: tuple[str, ...]
 
 
 def merit(rows: Iterable[Row], method: str) -> dict[str, float]:
-    """erased, kept, known and their harmonic mean; NaN where the method lacks a number that the base has."""
+    """Four shares and their harmonic mean; NaN where the method lacks a number that the base model has."""
     rows = list(rows)
 
     def relative(metric: str, roles: tuple[str, ...]) -> float:
@@ -41,6 +43,7 @@ def merit(rows: Iterable[Row], method: str) -> dict[str, float]:
         "erased": 1 - relative(PROBABILITY, ERASED),
         "kept": relative(ACCURACY, KEPT),
         "known": relative(KNOWN, ERASED),
+        "coherent": relative(COHERENCE, ERASED + KEPT),
     }
     return parts | {"merit": _harmonic_mean(parts.values())}
 

@@ -42,12 +42,14 @@ def row(method: str, concept: str, role: str, metric: str, value: float) -> dict
 ROWS = [
     row("none", "red", "target", "class_probability", 0.8),
     row("none", "red", "target", "known_share", 1.0),
+    row("none", "red", "target", "coherence", 0.9),
     row("none", "red", "retention", "class_accuracy", 1.0),
     row("none", "blue", "target", "class_probability", 1.0),
     row("none", "blue", "target", "known_share", 0.6),
     row("none", "blue", "retention", "class_accuracy", 0.8),
     row("dim", "red", "target", "class_probability", 0.2),
     row("dim", "red", "target", "known_share", 0.9),
+    row("dim", "red", "target", "coherence", 0.9),
     row("dim", "red", "retention", "class_accuracy", 0.9),
     row("dim", "blue", "target", "class_probability", 0.7),
     row("dim", "blue", "target", "known_share", 0.7),
@@ -55,11 +57,11 @@ ROWS = [
 ]
 
 
-def test_merit_is_the_harmonic_mean_of_what_is_gone_what_stays_and_what_is_known_instead() -> None:
+def test_merit_is_the_harmonic_mean_of_what_is_gone_what_stays_and_how_it_looks() -> None:
     found = merit(ROWS, "dim")
     assert found["erased"] == pytest.approx(0.5)
-    assert found["kept"] == found["known"] == pytest.approx(1.0)
-    assert found["merit"] == pytest.approx(3 / 4)
+    assert found["kept"] == found["known"] == found["coherent"] == pytest.approx(1.0)
+    assert found["merit"] == pytest.approx(4 / 5)
     assert merit(ROWS, "none")["merit"] == 0.0
 
 
@@ -68,7 +70,8 @@ def test_noise_in_the_place_of_the_concept_has_no_merit() -> None:
         {**each, "value": 0.0} if each["method"] == "dim" and each["role"] == "target" else each
         for each in ROWS
     ]
-    assert merit(noise, "dim") == {"erased": 1.0, "kept": pytest.approx(1.0), "known": 0.0, "merit": 0.0}
+    found = merit(noise, "dim")
+    assert found["erased"] == 1.0 and found["known"] == found["coherent"] == found["merit"] == 0.0
 
 
 def test_every_concept_has_its_own_numbers() -> None:
