@@ -217,7 +217,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--budget-minutes", type=float, default=float("inf"))
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--limit", type=int, help="prompts of each role and concept; all by default")
+    parser.add_argument(
+        "--limit", type=int, help="prompts of each role and concept, 5 or more for coherence; all by default"
+    )
     parser.add_argument("--work", type=Path, default=Path(".bench/tuning"))
     parser.add_argument("--out", type=Path, default=Path("results/microworld/tuning.csv"))
     given = parser.parse_args()

@@ -149,7 +149,7 @@ def test_the_clock_cuts_off_the_last_candidates_of_each_method() -> None:
 @pytest.mark.usefixtures("microworld")
 def test_candidates_are_tried_on_every_concept(tmp_path: Path) -> None:
     candidates = candidates_of("uce", ["keep_scale=1e6"])
-    how = How(limit=1, device="cpu", work=tmp_path)
+    how = How(limit=5, device="cpu", work=tmp_path)
     rows = {row["settings"]: row for row in tried(candidates, how, 2, time.monotonic() + 300)}
     preset, held = (rows[candidate.settings] for candidate in candidates)
     assert preset["merit"] > 0.8 and held["erased"] < 0.3
