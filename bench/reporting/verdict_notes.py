@@ -1,6 +1,6 @@
 """What a reader must know of a leaderboard's verdicts: how they were made, what so few prompts can show."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import median
 
 from erasure_bench.bench.reporting.board import MARK
@@ -9,13 +9,13 @@ from erasure_bench.bench.reporting.verdicts import Retest
 from erasure_bench.bench.statistics.bars import bar_of
 from erasure_bench.bench.statistics.best import ALPHA
 from erasure_bench.bench.statistics.detectable import POWER
-from erasure_bench.bench.words.numbers import decimals_for, number
+from erasure_bench.bench.words.numbers import number
 
 
 def verdict_notes(rows: Sequence[Row], agreements: Sequence[Retest], seeds: Sequence[int]) -> list[str]:
     """One note for each kind of verdict that the rows have."""
     notes = []
-    if any(row.best for row in rows):
+    if any(row.best_p is not None for row in rows):
         notes.append(
             f"{MARK} or bold: not told from the best of its column (permutation of the two methods within "
             f"each prompt, for these trained weights; Holm over the comparisons with the best, {ALPHA}). A "
@@ -26,32 +26,40 @@ def verdict_notes(rows: Sequence[Row], agreements: Sequence[Retest], seeds: Sequ
             f"Bars: {bar_of(True)} where the concept should go, {bar_of(False)} elsewhere; met or missed "
             "where the whole interval, here in percent gone and in points, is on that side, else undecided."
         )
-    if smallest := "; ".join(_detectable(rows)):
+    chosen = _first_metrics(rows)
+    smallest = [
+        (title, role, median(row.detectable for row in own if row.detectable is not None))
+        for (title, role), own in chosen.items()
+        if any(row.detectable is not None for row in own)
+    ]
+    if smallest:
         notes.append(
             f"The smallest change that a paired t test of so many prompts finds with a power of {POWER:.0%}, "
-            f"median over methods: {smallest}."
+            f"median over methods: {_by_title(smallest, 3)}. Others: leaderboard.csv."
         )
-    if agreements:
+    agreed = [(one.title, one.role, one.tau) for one in agreements if (one.title, one.role) in chosen]
+    if agreed:
         named = ", ".join(map(str, seeds))
-        listed = "; ".join(_by_title(agreements))
-        notes.append(f"Order of the methods between seeds {named} (Kendall's τ-b, 1: the same): {listed}.")
+        notes.append(
+            f"Order of the methods between seeds {named} (Kendall's τ-b, 1: the same): "
+            f"{_by_title(agreed, 2)}. Others: leaderboard.json."
+        )
     return notes
 
 
-def _detectable(rows: Sequence[Row]) -> Iterator[str]:
-    """ "class accuracy: target 0.054, neighbour 0.07", for each headline metric."""
-    found: dict[str, dict[str, list[float]]] = {}
+def _first_metrics(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """By title and role the overall rows of each role's first headline metric, which tables begin with."""
+    first: dict[str, str] = {}
+    chosen: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if row.scope == "overall" and row.headline and row.detectable is not None:
-            found.setdefault(row.title, {}).setdefault(row.role, []).append(row.detectable)
-    for title, by_role in found.items():
-        middle = {role: median(changes) for role, changes in by_role.items()}
-        decimals = min(3, decimals_for(middle.values()))
-        yield f"{title}: {', '.join(f'{role} {number(change, decimals)}' for role, change in middle.items())}"
+        if row.scope == "overall" and row.headline and first.setdefault(row.role, row.title) == row.title:
+            chosen.setdefault((row.title, row.role), []).append(row)
+    return chosen
 
 
-def _by_title(agreements: Sequence[Retest]) -> Iterator[str]:
-    titles = dict.fromkeys(agreement.title for agreement in agreements)
-    for title in titles:
-        own = [f"{one.role} {number(one.tau, 2)}" for one in agreements if one.title == title]
-        yield f"{title}: {', '.join(own)}"
+def _by_title(found: Sequence[tuple[str, str, float]], decimals: int) -> str:
+    """ "class accuracy: target 0.054, neighbour 0.070; ..." of titles, roles and numbers."""
+    by_title: dict[str, list[str]] = {}
+    for title, role, value in found:
+        by_title.setdefault(title, []).append(f"{role} {number(value, decimals)}")
+    return "; ".join(f"{title}: {', '.join(named)}" for title, named in by_title.items())

@@ -150,8 +150,10 @@ def _bars(table: Tabled, overall: bool) -> list[dict[str, Any]]:
         metric = table.measured.metrics[name.metric][1]
         found: dict[str, Any] = {}
         if np.isfinite(error[place]):
-            freedom = int(changes.change.df[place])
-            found["detectable"] = detectable_change(float(error[place]), freedom)
+            smallest = detectable_change(float(error[place]), int(changes.change.df[place]))
+            low, high = metric.bounds
+            if smallest is not None and (metric.aggregate == "sum" or smallest <= high - low):
+                found["detectable"] = smallest
         if changes.change.clusters[place] and _has_bar(metric):
             if _is_erased(name, metric) and np.isfinite(gone[place]):
                 found["gone"] = float(gone[place])

@@ -185,6 +185,11 @@ def test_the_smallest_change_that_is_seen_falls_with_the_prompts() -> None:
     assert found == pytest.approx(2.8 * 0.05 * 2**0.5 / np.sqrt([12, 48, 192]), rel=0.4)
 
 
+def test_so_few_prompts_that_no_change_is_seen_have_no_smallest_one() -> None:
+    values = {BASE: full(0.5, 3), "m": np.array([0.1, 0.9, 0.5])}
+    assert verdicts(table_of(values))["m", "target", "cat"].detectable is None
+
+
 def test_seeds_agree_as_far_as_their_orders_do() -> None:
     prompts = np.random.default_rng(0).normal(0, 0.01, 30)
     levels = {BASE: (0.9, 0.9), "a": (0.1, 0.2), "b": (0.2, 0.1), "c": (0.5, 0.5), "d": (0.6, 0.7)}
@@ -215,5 +220,5 @@ def test_the_foot_says_how_the_verdicts_came_about() -> None:
         "Order of the methods between seeds 3, 4 (Kendall's τ-b, 1",
     ]
     assert "Holm" in notes[0] and "at least 50% gone" in notes[1] and "at most 10 points lost" in notes[1]
-    assert "probability: target 0.0" in notes[2] and notes[3].endswith("probability: target 1.00.")
+    assert "probability: target 0.0" in notes[2] and "probability: target 1.00. Others" in notes[3]
     assert verdict_notes([], [], (0,)) == []
