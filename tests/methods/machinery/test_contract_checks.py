@@ -323,3 +323,12 @@ def test_a_broken_promise_is_found_and_named(check, name, failed, why):
     assert broken.keys() == failed, broken
     assert any(why in said for said in broken.values())
     assert not any("\n" in said for said in broken.values())
+
+
+def test_a_global_seed_is_seen_where_the_process_had_the_same_one(check):
+    before = torch.random.get_rng_state()
+    try:
+        torch.manual_seed(0)
+        assert check("SeedsTorch")[GLOBAL].verdict == "failed"
+    finally:
+        torch.random.set_rng_state(before)
