@@ -37,8 +37,10 @@ class Metric:
     leaderboard's main columns; the others are in the files.
 
     `kind` says what an interval must allow for: a `share` is 1 or 0 for each picture; a `bounded` value may
-    fall to the end of its range in a prompt that was not tried, as a probability does; a `free` one keeps far
-    from its bounds, as a cosine does, or has none. Without a kind it is bounded where its bounds are finite.
+    fall to the end of its range in a prompt that was not tried, as a probability does; a `free` one keeps
+    far from its bounds or has none. Without a kind it is bounded where its bounds are finite. `reach` is the
+    part of a free metric's range that a picture is known to come to: a cosine of picture and text is hardly
+    below 0.
 
     A picture that scores `collapsed` is no picture any more: a method of which too many do is marked in
     every table.
@@ -52,6 +54,7 @@ class Metric:
     aggregate: Literal["mean", "sum"] = "mean"
     headline: bool = True
     kind: Kind | None = None
+    reach: tuple[float, float] | None = None
     collapsed: float | None = None
 
     @property
@@ -59,7 +62,16 @@ class Metric:
         """What the number in the table is made of: the kind, or the total of a count."""
         if self.aggregate == "sum":
             return "count"
-        return self.kind or ("bounded" if all(map(math.isfinite, self.bounds)) else "free")
+        if self.kind == "share":
+            return "share"
+        return "bounded" if self.kind != "free" and all(map(math.isfinite, self.bounds)) else "free"
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where a prompt that was not tried may lie: the bounds; of a free metric its reach, if any."""
+        if self.scale == "free":
+            return self.reach or (-math.inf, math.inf)
+        return self.bounds
 
 
 def by_role(erased: Direction | None = None, kept: Direction | None = None) -> dict[Role, Direction]:

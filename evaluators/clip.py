@@ -52,7 +52,15 @@ class ClipAlignment:
     batch_size: int = 32
 
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("clip_cosine", "CLIP cosine", "cosine", (-1.0, 1.0), by_role("lower", "higher"), kind="free"),
+        Metric(
+            "clip_cosine",
+            "CLIP cosine",
+            "cosine",
+            (-1.0, 1.0),
+            by_role("lower", "higher"),
+            kind="free",
+            reach=(0.0, 1.0),
+        ),
         Metric(
             "clip_score",
             "CLIP score, 2.5·max(cos, 0)",
@@ -61,6 +69,7 @@ class ClipAlignment:
             by_role("lower", "higher"),
             headline=False,
             kind="free",
+            reach=(0.0, 2.5),
         ),
         Metric(
             "clip_score_100",
@@ -70,6 +79,7 @@ class ClipAlignment:
             by_role("lower", "higher"),
             headline=False,
             kind="free",
+            reach=(0.0, 100.0),
         ),
         Metric("clip_accuracy", "CLIP accuracy", "share", (0.0, 1.0), by_role(erased="lower"), kind="share"),
         Metric(
@@ -88,6 +98,7 @@ class ClipAlignment:
             by_role(erased="neither"),
             headline=False,
             kind="free",
+            reach=(0.0, 1.0),
         ),
     )
 

@@ -1,8 +1,9 @@
 """Made-up boards whose true values are known, for `studies.coverage`: the committed grid of scenarios.
 
-Every scenario gives `SIMULATIONS` tables of scores [simulations, concepts, prompts, seeds] with the true value
-of each. Pictures succeed where a latent normal variable is above a threshold; its parts are the prompt (shared
-by the concepts or not), the training seed (a quarter of its variance common to all concepts) and the picture.
+Every scenario gives `SIMULATIONS` tables of scores [simulations, concepts, prompts, seeds] with the true
+value of each. Pictures succeed where a latent normal variable is above a threshold; its parts are the prompt
+(shared by the concepts or not), the training seed (a quarter of its variance common to all concepts) and the
+picture.
 """
 
 from collections.abc import Iterator
@@ -24,8 +25,8 @@ SIMULATIONS = 1000
 OF_PROMPT = 0.3
 """Correlation of two pictures of one prompt."""
 OF_SEED = {"none": 0.0, "as ESD": 0.09, "as loss-max": 0.21}
-"""Correlation of two pictures of one training seed: with 12 prompts and 3 seeds they make a standard error 1.3
-and 1.6 times larger, as measured (ESD, loss-max)."""
+"""Correlation of two pictures of one training seed: with 12 prompts and 3 seeds it makes a standard error 1.3
+and 1.6 times larger, as was measured for ESD and for loss-max."""
 COMMON = 0.25
 """The part of a seed's effect that all concepts share."""
 SHARES = (0.02, 0.1, 0.5, 0.75, 0.9, 0.95, 0.97, 0.99)
@@ -41,7 +42,7 @@ COUNTS = ((0.05, 1.0), (0.2, 1.0), (0.2, 3.0), (0.5, 3.0))
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One cell of the grid. `level` is the method's own share, `base` that of the model it is compared with."""
+    """One cell of the grid. `level` is the method's own share, `base` the one it is compared with."""
 
     family: Family
     level: float
@@ -133,7 +134,9 @@ def simulate(scenario: Scenario, random: np.random.Generator, simulations: int =
     """The scenario's tables."""
     if scenario.family == "count":
         return _counts(scenario, random, simulations)
-    prompt = random.normal(size=(simulations, 1 if scenario.shared else scenario.concepts, scenario.prompts, 1))
+    prompt = random.normal(
+        size=(simulations, 1 if scenario.shared else scenario.concepts, scenario.prompts, 1)
+    )
     made, truth = _successes(scenario, scenario.level, prompt, random)
     scores, own = _scores(scenario, made, truth, random)
     if scenario.base is None:
@@ -174,9 +177,7 @@ def _scores(
     if not scenario.kind:
         return made, truth
     success, failure = LIKENESS[scenario.kind]
-    drawn = np.where(
-        made > 0, random.beta(*success, size=made.shape), random.beta(*failure, size=made.shape)
-    )
+    drawn = np.where(made > 0, random.beta(*success, size=made.shape), random.beta(*failure, size=made.shape))
     means = [one / (one + other) for one, other in (success, failure)]
     return drawn, truth * means[0] + (1 - truth) * means[1]
 

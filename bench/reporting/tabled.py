@@ -130,7 +130,7 @@ class Tabled:
         ends = Ends(np.full(len(found.value), np.nan), np.full(len(found.value), np.nan))
         for place, chosen in self._by_metric(overall):
             metric = self.measured.metrics[place][1]
-            part = level_intervals(found.at(chosen), metric.scale, metric.bounds, confidence)
+            part = level_intervals(found.at(chosen), metric.scale, metric.ends, confidence)
             ends.low[chosen], ends.high[chosen] = part
         return ends
 
@@ -141,7 +141,7 @@ class Tabled:
         for place, chosen in self._by_metric(overall):
             metric = self.measured.metrics[place][1]
             own, base, change = (one.at(chosen) for one in found)
-            part = change_intervals(own, base, change, metric.scale, metric.bounds, confidence)
+            part = change_intervals(own, base, change, metric.scale, metric.ends, confidence)
             ends.low[chosen], ends.high[chosen] = part
         return ends
 
@@ -285,11 +285,9 @@ def _pictures(
 
 def _codes(column: pd.Series, known: Sequence[str]) -> Codes:
     """Places in `known`; −1 for what is not there."""
-    index = pd.Index(list(known), dtype=object)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        of_category = index.get_indexer(column.cat.categories.astype(object))
-        return np.asarray(np.r_[of_category, -1][column.cat.codes.to_numpy()])
-    return np.asarray(index.get_indexer(pd.Index(column.to_numpy(object))))
+    codes, names = pd.factorize(column)
+    places = pd.Index(list(known), dtype=object).get_indexer(pd.Index(names).astype(object))
+    return np.asarray(np.r_[places, -1][codes])
 
 
 def _pairs(

@@ -42,24 +42,16 @@ def level_intervals(
     share: Wilson (1927) on the effective number of pictures (Korn and Graubard 1998), the end towards the
     nearer bound at least Clopper and Pearson's; where all are equal Clopper and Pearson's on the prompts.
     bounded: one imagined prompt at each bound (Gaffke 2005), as a Beta distribution of the same two moments.
-    free: Student's t. count: the Gamma interval of Fay and Feuer (1997).
+    free: Student's t, in quadrature with one imagined prompt at each of `bounds` that is finite. count: the
+    Gamma interval of Fay and Feuer (1997).
     """
-    low, high = bounds
     if scale == "share":
-        ends = _share(moments, confidence)
-        return Ends(*(low + (high - low) * end for end in ends)) if bounds != (0.0, 1.0) else ends
+        return _share(moments, confidence)
     if scale == "count":
         return _count(moments, confidence)
-    reached = _bounded(moments, bounds, confidence) if np.isfinite(bounds).all() else None
-    if scale == "bounded" and reached is not None:
-        return reached
-    half = _half_width(moments, confidence)
-    no_width = half == 0
-    half = np.where(no_width, np.nan, half)
-    ends = Ends(np.maximum(moments.value - half, low), np.minimum(moments.value + half, high))
-    if reached is None:
-        return ends
-    return Ends(*(np.where(no_width, *pair) for pair in zip(reached, ends, strict=True)))
+    if scale == "bounded":
+        return _bounded(moments, bounds, confidence)
+    return _free(moments, moments.value, bounds, confidence)
 
 
 def change_intervals(
@@ -73,15 +65,11 @@ def change_intervals(
     """The interval of each paired change, method less base, all three on the pictures that both have.
 
     Newcombe's (1998) method 10, MOVER: from both levels' intervals, and how the prompts' values go together.
-    free: Student's t on the differences.
+    free: Student's t on the differences, in quadrature with an imagined prompt where the method's value
+    is at either bound and the base model's as it is.
     """
     if scale == "free":
-        half = _half_width(change, confidence)
-        plain = Ends(change.value - half, change.value + half)
-        if not np.isfinite(bounds).all():
-            return Ends(*(np.where(half == 0, np.nan, end) for end in plain))
-        other = _mover(method, base, change, "bounded", bounds, confidence)
-        return Ends(*(np.where(half == 0, *pair) for pair in zip(other, plain, strict=True)))
+        return _free(change, method.value, bounds, confidence)
     return _mover(method, base, change, scale, bounds, confidence)
 
 
@@ -113,8 +101,17 @@ def _mover(
     return Ends(change.value - distance(below, base_above), change.value + distance(above, base_below))
 
 
-def _half_width(moments: Moments, confidence: float) -> Values:
-    return np.asarray(_t(moments.df, confidence) * np.sqrt(moments.variance))
+def _free(moments: Moments, level: Values, bounds: tuple[float, float], confidence: float) -> Ends:
+    """About the value; `level` is what has the bounds. None where nothing varies and there is no bound."""
+    half = _t(moments.df, confidence) * np.sqrt(moments.variance)
+    imagined = 1 - ((1 - confidence) / 2) ** (1 / np.maximum(moments.clusters, 1))
+
+    def distance(room: Values) -> Values:
+        found = np.hypot(half, imagined * np.where(np.isfinite(room), np.maximum(room, 0.0), 0.0))
+        return np.where(found > 0, found, np.nan)
+
+    below, above = distance(level - bounds[0]), distance(bounds[1] - level)
+    return Ends(moments.value - below, moments.value + above)
 
 
 def _t(df: Values, confidence: float) -> Values:

@@ -3,14 +3,19 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from erasure_bench.bench.statistics.cells import Cells, Codes, Groups, Values, grouped, sums
 
-FEW_SEEDS = 2.0
-"""The seeds' mean square is taken (seeds + 2) / seeds times: three seeds of a skewed population look alike
+FEW_SEEDS = 3.0
+"""The seeds' mean square is taken (seeds + 3) / seeds times: three seeds of a skewed population look alike
 more often than not. Chosen by simulation (`studies.coverage`)."""
+
+
+ROUNDING = 1e-12
+"""A standard error that is so small a part of the value is what sums of equal numbers leave."""
 
 
 class Moments(NamedTuple):
@@ -80,6 +85,9 @@ def moments(cells: Cells, groups: Groups) -> Moments:
     df[single | (df < 1)] = np.nan
     prompt_variance[np.isnan(df)] = np.nan
     seeds = _seeds(cells, groups)
+    rounding = (ROUNDING * np.abs(value)) ** 2
+    prompt_variance[prompt_variance <= rounding] = 0.0
+    seeds = seeds.without(seeds.variance <= rounding)
     return Moments(
         value=value,
         strata=in_group,
@@ -122,6 +130,10 @@ class _SeedParts(NamedTuple):
     variance: Values
     df: Values
 
+    def without(self, none: NDArray[np.bool_]) -> "_SeedParts":
+        """The same, no variance for some numbers."""
+        return _SeedParts(self.most, np.where(none, 0.0, self.variance), np.where(none, np.inf, self.df))
+
 
 def _seeds(cells: Cells, groups: Groups) -> _SeedParts:
     """The squared standard error of the mean over training seeds, as another draw of seeds would see it.
@@ -149,4 +161,4 @@ def _seeds(cells: Cells, groups: Groups) -> _SeedParts:
         strata = np.bincount(groups.number[seeds > 1], minlength=count)
         df = np.where(shared > nested, 1.0, strata) * (most - 1.0)
         variance = np.nan_to_num(np.maximum(nested, shared) * (most + FEW_SEEDS) / most)
-    return _SeedParts(most, variance, np.where(variance > 0, df, np.inf))
+    return _SeedParts(most, variance, df)
