@@ -128,7 +128,8 @@ def _bars(board: Board, width: int) -> Iterator[RenderableType]:
 def _bar(column: Judgement, heading: str) -> Column:
     cells = []
     for cell in column.cells:
-        below = Text.assemble("\n", (cell.interval, "dim")) if cell.interval else ""
+        # Without brackets four roles stand side by side in a narrow terminal.
+        below = Text.assemble("\n", (cell.interval.strip("[]"), "dim")) if cell.interval else ""
         word = (cell.verdict, COLOURS[cell.verdict]) if cell.verdict else "–"
         cells.append(Text.assemble(word, below))
     return Column(Text(one_line(heading)), tuple(cells), column.role)
