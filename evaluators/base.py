@@ -42,8 +42,8 @@ class Metric:
     part of a free metric's range that a picture is known to come to: a cosine of picture and text is hardly
     below 0.
 
-    A picture that scores `collapsed` is no picture any more: a method of which too many do is marked in
-    every table.
+    With `tells_collapse` a picture that scores 1 is no picture any more: a method of which too many do,
+    beyond the base model, is marked in every table.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Metric:
     headline: bool = True
     kind: Kind | None = None
     reach: tuple[float, float] | None = None
-    collapsed: float | None = None
+    tells_collapse: bool = False
 
     @property
     def scale(self) -> Scale:

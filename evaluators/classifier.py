@@ -59,7 +59,7 @@ _METRICS = (
     ),
 )
 _NOTHING_SHARE = Metric(
-    "nothing_share", "nothing at all", *_SHARE, by_role(erased="lower"), kind="share", collapsed=1.0
+    "nothing_share", "nothing at all", *_SHARE, by_role(erased="lower"), kind="share", tells_collapse=True
 )
 
 

@@ -53,7 +53,7 @@ class Coherence:
             by_role("lower", "lower"),
             headline=False,
             kind="share",
-            collapsed=1.0,
+            tells_collapse=True,
         ),
     )
 

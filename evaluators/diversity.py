@@ -39,7 +39,7 @@ class Diversity:
             (0.0, 1.0),
             by_role("neither", "lower"),
             kind="share",
-            collapsed=1.0,
+            tells_collapse=True,
         ),
     )
 

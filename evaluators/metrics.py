@@ -36,8 +36,8 @@ def _problem(metric: Metric) -> str:
         return f"role {unknown[0]!r}; valid: {', '.join(ROLES)}"
     if wrong := [way for way in metric.better.values() if way not in get_args(Direction)]:
         return f"better {wrong[0]!r}; valid: {', '.join(get_args(Direction))}"
-    if metric.collapsed is not None and not low <= metric.collapsed <= high:
-        return f"collapsed {metric.collapsed} is outside of the bounds {metric.bounds}"
+    if metric.tells_collapse and (metric.bounds != (0.0, 1.0) or metric.aggregate != "mean"):
+        return "only the mean of a share, with the bounds (0, 1), tells of a collapse"
     if metric.aggregate not in AGGREGATES:
         return f"aggregate {metric.aggregate!r}; valid: {', '.join(AGGREGATES)}"
     return ""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from erasure_bench.bench.reporting.collapsed import DAGGER, marked
 from erasure_bench.bench.statistics.bars import ENOUGH_GONE, MOST_LOST, Verdict
 from erasure_bench.bench.statistics.best import ALPHA
 
@@ -164,7 +165,7 @@ def _gone(row: Row) -> str:
     if row["gone"] is None or row["gone_low"] is None or row["gone_high"] is None:
         return _share(row)
     ends = f"[{_plain(row['gone_low'])}, {_plain(row['gone_high'])}]"
-    return f"{_plain(row['gone'])} {ends}{MARKS.get(row['verdict'], '')}"
+    return f"{_plain(row['gone'])} {ends}{MARKS.get(row['verdict'], '')}{_collapsed(row)}"
 
 
 def _points(row: Row) -> str:
@@ -172,7 +173,11 @@ def _points(row: Row) -> str:
         return _change(row)
     same = "≈ " if row["same_p"] is not None and row["same_p"] <= ALPHA else ""
     ends = f"[{_signed(row['change_low'])}, {_signed(row['change_high'])}]"
-    return f"{same}{_signed(row['change'])} {ends}{MARKS.get(row['verdict'], '')}"
+    return f"{same}{_signed(row['change'])} {ends}{MARKS.get(row['verdict'], '')}{_collapsed(row)}"
+
+
+def _collapsed(row: Row) -> str:
+    return f" {DAGGER}" if row.get("collapsed") else ""
 
 
 def _share(row: Row) -> str:
@@ -225,15 +230,21 @@ def _suite_table(suite: str, document: Document) -> Iterator[str]:
     yield ""
     yield "| method | " + " | ".join(f"{role} {metric}" for role, metric in columns) + " | erase s |"
     yield "|---|" + "---|" * (len(columns) + 1)
+    collapsed = document.get("collapsed", {})
     for method in document["methods"]:
         found = {(row["role"], row["metric"]): row for row in _rows(document, method, "overall")}
         cells = [_interval(found.get(column)) for column in columns]
         erase = next((row["erase_seconds"] for row in found.values()), None)
-        yield f"| {method} | {' | '.join(cells)} | {'–' if erase is None else f'{erase:.1f}'} |"
+        name = marked(method, collapsed)
+        yield f"| {name} | {' | '.join(cells)} | {'–' if erase is None else f'{erase:.1f}'} |"
     images = max((row["images"] for row in document["rows"] if row["scope"] == "overall"), default=0)
     yield ""
     yield f"Seeds {', '.join(map(str, document['seeds']))}; at most {images} pictures behind a number."
     yield ""
+    if collapsed:
+        named = "; ".join(f"{method}: {why}" for method, why in collapsed.items())
+        yield f"{DAGGER} Its pictures have collapsed: {named}."
+        yield ""
 
 
 def _interval(row: Row | None) -> str:

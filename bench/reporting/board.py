@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from erasure_bench.bench.reporting.collapsed import marked, of_documents_rows
 from erasure_bench.bench.statistics.bars import Verdict, bar_of
 from erasure_bench.bench.words.numbers import decimals_for, number, seconds
 from erasure_bench.prompt_suites.suite import ERASED_ROLES
@@ -34,6 +35,13 @@ class Board:
     failures: tuple[str, ...]
     cautions: tuple[str, ...] = ()
     provenance: tuple[str, ...] = ()
+
+    def names(self, concept: str = "") -> tuple[str, ...]:
+        """The methods as the overall tables show them, or a concept's: the collapsed ones with their mark."""
+        scope = "concept" if concept else "overall"
+        rows = [row for row in self.rows if row["scope"] == scope and concept in ("", row["concept"])]
+        collapsed = of_documents_rows(rows)
+        return tuple(marked(method, collapsed) for method in self.methods)
 
     @classmethod
     def from_json(cls, document: Json) -> "Board":

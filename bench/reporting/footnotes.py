@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from erasure_bench.bench.planning.bases import remarks, sameness
 from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.reporting.collapsed import collapse_notes
 from erasure_bench.bench.reporting.evidence import DEVICE, Evidence
 from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.reporting.sampling import estimators, sampled
@@ -80,6 +81,7 @@ def footnotes(
     notes.append(
         Note(f"{sampled(plan)} In parentheses: change against {baseline} on the same prompts and noise.")
     )
+    notes += [Note(text, "caution") for text in collapse_notes(rows)]
     notes += [Note(text) for text in verdict_notes(rows, agreements, config.seeds)]
     notes.append(Note(estimators(plan), "provenance"))
     notes += [

@@ -46,7 +46,8 @@ class Row:
     that the change is smaller than that bar either way, `detectable` the smallest change that so many
     prompts find with a power of .8. `best`: a headline number that is not told from the best of its column,
     with the p value of their difference `best_p`. `rank`, from 1, the best, lies in [rank_low, rank_high], in
-    overall columns.
+    overall columns. `collapsed` says why the method's pictures are none any more, of that concept or overall
+    (`bench.reporting.collapsed`): such a number meets no bar, is never the best and has no place.
     """
 
     method: str
@@ -87,6 +88,7 @@ class Row:
     rank: int | None = None
     rank_low: int | None = None
     rank_high: int | None = None
+    collapsed: str | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(Row))

@@ -16,7 +16,12 @@ def markdown(board: Board) -> str:
         for column in columns:
             by_role.setdefault(column.role, []).append(column)
         for role, of_role in by_role.items():
-            lines += [f"**{in_markdown(role) if role else 'cost'}**", "", *_table(board, of_role), ""]
+            lines += [
+                f"**{in_markdown(role) if role else 'cost'}**",
+                "",
+                *_table(board.names(heading), of_role),
+                "",
+            ]
         if not heading:
             lines += _verdicts(board, judgements(board))
     if board.failures:
@@ -25,10 +30,10 @@ def markdown(board: Board) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(board: Board, columns: Sequence[Numbers]) -> list[str]:
+def _table(methods: Sequence[str], columns: Sequence[Numbers]) -> list[str]:
     heads = " | ".join(in_markdown(column.heading) for column in columns)
     lines = [f"| method | {heads} |", "|---|" + "---:|" * len(columns)]
-    for index, method in enumerate(board.methods):
+    for index, method in enumerate(methods):
         cells = " | ".join(_cell(column.cells[index]) for column in columns)
         lines.append(f"| {in_markdown(method)} | {cells} |")
     return lines
@@ -43,7 +48,7 @@ def _verdicts(board: Board, columns: Sequence[Judgement]) -> list[str]:
         heads.append("place" if column.bar else f"{named}: place")
     lines = ["**verdicts**", ""]
     lines += [f"| method | {' | '.join(map(in_markdown, heads))} |", "|---|" + "---:|" * len(heads)]
-    for index, method in enumerate(board.methods):
+    for index, method in enumerate(board.names()):
         cells: list[str] = []
         for column in columns:
             cell = column.cells[index]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.board import Board
+from erasure_bench.bench.reporting.collapsed import collapsed_methods
 from erasure_bench.bench.reporting.evidence import Evidence
 from erasure_bench.bench.reporting.footnotes import Note, footnotes
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of, to_frame, to_json
@@ -75,6 +76,7 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results
             evaluator.name: {"key": protocol_key(evaluator.protocol), "protocol": plain(evaluator.protocol)}
             for evaluator in plan.evaluators
         },
+        "collapsed": collapsed_methods(rows),
         "retest": [agreement._asdict() for agreement in agreements],
         "versions": package_versions(),
         "drawn_with": dict(evidence.drawn_with),
@@ -137,6 +139,7 @@ def measured(plan: Plan) -> Measured:
         seeds=plan.config.seeds,
         pictures=_pictures(plan),
         models={(cell.method.name, cell.case.name, cell.seed): cell.erase.id for cell in plan.cells},
+        references=frozenset(method.name for method in plan.methods if method.base),
     )
 
 

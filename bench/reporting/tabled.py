@@ -28,7 +28,8 @@ class Measured:
 
     `pictures` is how many different ones were planned, by method, concept and role. `models` names the
     edited model that a method, concept and seed have: where several have the same one, it is not trained
-    anew. Without a name each has its own, but for the baseline, which is never edited.
+    anew. Without a name each has its own, but for the baseline, which is never edited. `references` are
+    the rows that are other base models.
     """
 
     methods: Sequence[str]
@@ -38,6 +39,7 @@ class Measured:
     seeds: Sequence[int]
     pictures: Mapping[tuple[str, str, Role], int]
     models: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
+    references: frozenset[str] = frozenset()
 
     def model(self, method: str, concept: str, seed: int) -> str:
         """The name of an edited model."""

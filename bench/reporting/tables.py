@@ -36,7 +36,7 @@ def whole(board: Board, width: int, concepts: Sequence[str] = ()) -> RenderableT
     for heading, columns in sections(board, concepts):
         if heading:
             parts.append(Text(one_line(heading), "bold cyan"))
-        tables = grids("method", _names(board), [_column(column) for column in columns], width)
+        tables = grids("method", _names(board, heading), [_column(column) for column in columns], width)
         for table in tables:
             parts += [table, Text("")]
         if not heading:
@@ -93,8 +93,11 @@ def _chosen(board: Board, columns: Sequence[Numbers], width: int) -> list[Number
     return [column for column in columns if column in chosen] + cost
 
 
-def _names(board: Board) -> list[Text]:
-    return [Text(one_line(method), "dim" if method == board.baseline else "") for method in board.methods]
+def _names(board: Board, concept: str = "") -> list[Text]:
+    return [
+        Text(one_line(name), "dim" if method == board.baseline else "")
+        for method, name in zip(board.methods, board.names(concept), strict=True)
+    ]
 
 
 def _column(column: Numbers) -> Column:

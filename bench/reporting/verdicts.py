@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from erasure_bench.bench.reporting.collapsed import with_collapse
 from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.reporting.tabled import OVERALL, Stratum, Tabled, Whole
 from erasure_bench.bench.statistics.bars import ENOUGH_GONE, MOST_LOST, at_least
@@ -42,17 +43,27 @@ class Retest(NamedTuple):
 
 
 def may_be_best(row: Row, baseline: str) -> bool:
-    """Whether a number may be the best and has a place: not the base model's, nor one that lacks scores."""
-    return row.method != baseline and row.value is not None and row.status == "ok" and row.better != "neither"
+    """Whether a number may be the best and has a place: not the base model's, none that lacks scores or is a
+    collapsed method's."""
+    return (
+        row.method != baseline
+        and row.value is not None
+        and row.status == "ok"
+        and row.better != "neither"
+        and row.collapsed is None
+    )
 
 
 def judged(table: Tabled, rows: Sequence[Row]) -> list[Row]:
     """The rows of the table's numbers with their verdicts."""
+    rows = with_collapse(rows, table.measured)
     by_key = {_key(row): row for row in rows}
     found: dict[Key, dict[str, Any]] = {key: {} for key in by_key}
     for overall in (True, False):
         for key, of_bars in zip(_keys(table, overall), _bars(table, overall), strict=True):
             found[key] |= of_bars
+            if by_key[key].collapsed and of_bars.get("verdict") == "met":
+                found[key]["verdict"] = None
         for key, of_rivals in _rivals(table, overall, by_key):
             found[key] |= of_rivals
     return [replace(row, **found[_key(row)]) for row in rows]
