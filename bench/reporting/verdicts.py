@@ -180,7 +180,7 @@ def _bars(table: Tabled, overall: bool) -> list[dict[str, Any]]:
 
 def _has_bar(metric: Metric) -> bool:
     """Of what marks a collapse the base model shows nothing that could be gone."""
-    return metric.aggregate == "mean" and metric.bounds == SHARE and metric.collapsed is None
+    return metric.aggregate == "mean" and metric.bounds == SHARE and not metric.tells_collapse
 
 
 def _is_erased(name: Stratum | Whole, metric: Metric) -> bool:

@@ -106,7 +106,7 @@ def test_nothing_to_erase_is_no_share_and_no_verdict() -> None:
 
 
 def test_what_marks_a_collapse_has_no_bar_nor_has_a_measure_without_a_share() -> None:
-    nothing = replace(PROBABILITY, collapsed=1.0)
+    nothing = replace(PROBABILITY, tells_collapse=True)
     cosine = replace(PROBABILITY, bounds=(-1.0, 1.0), kind="free")
     values = {BASE: full(0.9), "m": full(0.0)}
     for metric in (nothing, cosine):
