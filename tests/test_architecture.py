@@ -27,7 +27,7 @@ SUB_ROOMS = {
     "running": {"identity", "storage", "planning", "words"},
     "statistics": set(),
     "reporting": {"identity", "storage", "planning", "running", "statistics", "words"},
-    "cli": {"identity", "storage", "planning", "running", "reporting", "words"},
+    "cli": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
 }
 """Along the data's way through bench/: each sub-room knows those before it."""
 GROUND = [

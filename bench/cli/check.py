@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from erasure_bench.bench.cli.check_pictures import NAME as PICTURES
+from erasure_bench.bench.cli.check_pictures import PictureCheck
 from erasure_bench.bench.cli.examination import Examination, said_options
 from erasure_bench.bench.planning.chosen import plain_settings, row_name
 from erasure_bench.bench.planning.config import OFFICIAL
@@ -20,8 +22,10 @@ from erasure_bench.models.zoo import ModelSource, resolve_model
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.general import general_prompts
 from erasure_bench.prompt_suites.microworld import validation
-from erasure_bench.prompt_suites.suite import Suite
+from erasure_bench.prompt_suites.suite import Prompt, Suite
 
+MOST_ASKED, OTHERS = 12, 20
+"""How many pictures of the concept are drawn with the edit, how many others the base model draws."""
 SHORT = {"steps": "3"}
 """Settings that make a method quick, for those that have them and where the user says nothing else."""
 
@@ -91,7 +95,7 @@ def examine_method(method: str, model: str | None, options: Mapping[str, Mapping
     concepts = ", ".join(concept.name for concept in trial.concepts)
     return Examination(
         f"{said_options(name, chosen)} on {trial.model.name}: {concepts}",
-        check_contract(rehearsal),
+        check_contract(rehearsal, {PICTURES: PictureCheck(suite, _some_prompts(suite, concept))}),
         {
             "method": name,
             "model": {"name": trial.model.name, "digest": trial.model.digest},
@@ -117,6 +121,13 @@ def _beside(concept: Concept) -> Concept:
     return dataclasses.replace(
         concept, name=name, targets=(name,), neighbours=(concept.name, *others), label=None
     )
+
+
+def _some_prompts(suite: Suite, concept: Concept) -> tuple[Prompt, ...]:
+    """As many of the concept's prompts as its pictures need to be compared: all of the target, others."""
+    asked = [prompt for prompt in suite.prompts[concept.name] if prompt.role == "target"][:MOST_ASKED]
+    others = [prompt for prompt in suite.prompts[concept.name] if prompt.role != "target"]
+    return (*asked, *others[:: max(1, len(others) // OTHERS)][:OTHERS])
 
 
 def _target_prompt(suite: Suite, concept: Concept) -> str:

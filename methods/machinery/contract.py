@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import torch
@@ -23,12 +23,14 @@ from erasure_bench.models.weights import changed_tensors
 NO_SUCH_SETTING = "no_such_setting"
 
 
-def check_contract(rehearsal: Rehearsal) -> Iterator[Check]:
-    """The checks of `CHECKS` one by one, each as soon as it is done; the model is afterwards as it was.
+def check_contract(
+    rehearsal: Rehearsal, more: Mapping[str, Callable[[Rehearsal], None]] | None = None
+) -> Iterator[Check]:
+    """The checks of `CHECKS`, then `more`, each as soon as it is done; the model is afterwards as it was.
 
     A method that does not run at all has its other checks skipped.
     """
-    yield from tried(CHECKS, rehearsal, _file(rehearsal.method))
+    yield from tried({**CHECKS, **(more or {})}, rehearsal, _file(rehearsal.method))
 
 
 def _runs(at: Rehearsal) -> None:

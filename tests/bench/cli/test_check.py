@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from erasure_bench.bench.cli.app import run_command
+from erasure_bench.bench.cli.check_pictures import NAME as PICTURES
 from erasure_bench.methods.machinery.contract import CHECKS
 
 METHOD = """
@@ -38,6 +39,33 @@ class Mine:
             "mine", self, model, concepts, tensors={NAME: weight * factor}, cost=cost, losses=losses
         )
 """
+NOISE = """
+from dataclasses import dataclass
+
+import torch
+
+from erasure_bench.methods.edit import new_edit
+from erasure_bench.models.guidance import Guided
+
+
+@dataclass(frozen=True)
+class NoNoisePredicted:
+    unconditional_text: str = ""
+
+    @property
+    def texts(self):
+        return ()
+
+    def combine(self, step, state=None):
+        return Guided(torch.zeros_like(step.conditional), state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refuses:
+    def erase(self, model, concepts, context):
+        return new_edit("refuses", self, model, concepts, guidance=NoNoisePredicted())
+"""
+ALL_CHECKS = [*CHECKS, PICTURES]
 Captured = pytest.CaptureFixture[str]
 
 
@@ -56,11 +84,11 @@ def test_a_line_for_each_check_and_what_passed(words: list[str], capsys: Capture
     title, *lines, summary = said.out.splitlines()
 
     assert title.startswith("Mine with steps=3 on tiny")
-    assert [name for name in CHECKS if not any(name in line for line in lines)] == []
+    assert [name for name in ALL_CHECKS if not any(name in line for line in lines)] == []
     marked = [line for line in lines if line.startswith(("  ok ", "  skipped "))]  # a long reason wraps
-    assert len(marked) == len(CHECKS)
+    assert len(marked) == len(ALL_CHECKS)
     assert not any(line.startswith("  failed ") for line in lines)
-    assert summary == "11 of 11 checks passed, 2 skipped"
+    assert summary == "12 of 12 checks passed, 2 skipped"
     assert said.err == ""
 
 
@@ -69,7 +97,7 @@ def test_a_promise_that_is_not_kept_gives_exit_code_1(words: list[str], capsys: 
     out = capsys.readouterr().out
     (failed,) = [line for line in out.splitlines() if line.startswith("  failed")]
     assert "restores the base bit by bit" in failed and "unet.conv_out.weight" in failed
-    assert out.splitlines()[-1] == "10 of 11 checks passed, 2 skipped"
+    assert out.splitlines()[-1] == "11 of 12 checks passed, 2 skipped"
 
 
 def test_json_has_every_check_and_the_settings(words: list[str], capsys: Captured) -> None:
@@ -77,7 +105,7 @@ def test_json_has_every_check_and_the_settings(words: list[str], capsys: Capture
     found = json.loads(capsys.readouterr().out)
     assert found["passed"] and found["method"] == "Mine"
     assert found["settings"] == {"steps": 3, "forgets": False}
-    assert [check["name"] for check in found["checks"]] == list(CHECKS)
+    assert [check["name"] for check in found["checks"]] == ALL_CHECKS
 
     assert run_command([*words, "--json", "--method-option", "forgets=true"]) == 1
     found = json.loads(capsys.readouterr().out)
@@ -100,11 +128,18 @@ def test_a_registered_method_can_be_checked_by_name(words: list[str], capsys: Ca
     }
 
 
-def test_the_built_in_model_is_the_one_that_is_meant(
+def test_the_built_in_model_is_the_one_that_is_meant_and_a_refusal_is_found_on_it(
     words: list[str], microworld: object, capsys: Captured
 ) -> None:
-    assert run_command([*words[:2], "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["model"]["name"] == "microworld"
+    Path("noise.py").write_text(NOISE)
+    assert run_command(["check", "./noise.py:Refuses", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["model"]["name"] == "microworld"
+    (failed,) = [check for check in found["checks"] if check["verdict"] == "failed"]
+    assert failed["name"] == PICTURES
+    assert failed["why"].startswith(
+        "asked for the concept it draws no pictures: outside of the base's range, 12"
+    )
 
 
 @pytest.mark.parametrize(
