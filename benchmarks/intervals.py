@@ -103,13 +103,15 @@ def of_checkout(folder: Path, rows: int) -> dict[str, Any]:
     paths = [str(folder.resolve()), str(Path(__file__).resolve().parents[1])]
     done = subprocess.run(
         [sys.executable, "-c", code],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
         check=True,
     )
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    # A child's peak begins with its parent's.
+    return {name: figure for name, figure in figures.items() if name != "peak_memory_gib"}
 
 
 def main() -> None:
@@ -122,7 +124,7 @@ def main() -> None:
         **measure(given.rows),
         "former": of_checkout(given.former, given.rows) if given.former else None,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": hardware(),
+        "machine": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
         "python": platform.python_version(),
         "versions": package_versions(),
     }

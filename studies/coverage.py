@@ -28,6 +28,8 @@ from studies.coverage_scenarios import SIMULATIONS, Scenario, Simulated, scenari
 
 Values = NDArray[np.float64]
 RESAMPLES, SEED = 1000, 20230712
+FEWEST = 8
+"""Prompts in common that make a population of their own."""
 COVERED = ("coverage", "width", "former_coverage", "former_width")
 OF_FORMER = 250
 """Simulations on which the former method is tried: it takes longer than all else."""
@@ -110,46 +112,53 @@ def made_up(simulations: int, only: str = "") -> Iterator[dict[str, Any]]:
 
 
 def real(folder: Path, simulations: int) -> Iterator[dict[str, Any]]:
-    """One row for each method, role and metric of the committed scores of seed 0 that are not all the same.
+    """Rows for each method, role and metric of the committed scores of seed 0 that are not all the same.
 
     The prompts there are taken for all that there are, as many as there are of each concept are drawn with
-    replacement: jointly where the concepts have prompts in common.
+    replacement: jointly where the concepts have prompts in common. The base model's row comes first.
     """
     for path in sorted(folder.glob("*/scores.parquet")):
         table = pd.read_parquet(path)
+        baseline = str(table["method"].iloc[0])
         table = table[(table["seed"] == 0) & table["metric"].isin(METRICS)]
         means = table.groupby(["metric", "role", "method", "concept", "prompt_id"])["value"].mean()
-        for number, (name, of_all) in enumerate(means.groupby(level=[0, 1, 2])):
+        for number, name in enumerate(means.groupby(level=[0, 1, 2]).groups):
             metric, role, method = map(str, cast(tuple[Any, ...], name))
-            values = of_all.droplevel([0, 1, 2])
-            by_concept = values.unstack("concept")
-            shared = len(common := by_concept.dropna()) >= 8
-            if shared:
-                population = common.to_numpy().T
-            else:
-                concepts = [one.to_numpy() for _, one in values.groupby(level=0)]
-                population = np.stack([one[: min(map(len, concepts))] for one in concepts])
-            if np.ptp(population, axis=1).max() == 0:
-                continue
-            random = np.random.default_rng([SEED, number])
-            count, prompts = population.shape
-            chosen = random.integers(prompts, size=(simulations, 1 if shared else count, prompts))
-            drawn = np.take_along_axis(
-                population[None], np.broadcast_to(chosen, (simulations, count, prompts)), 2
+            own, shared = _population(means.loc[metric, role, method])
+            base, _ = _population(means.loc[metric, role, baseline])
+            count, prompts = own.shape
+            chosen = np.random.default_rng([SEED, number]).integers(
+                prompts, size=(simulations, 1 if shared else count, prompts)
             )
-            made = Simulated(drawn[..., None], None, np.full(simulations, population.mean()))
-            of = METRICS[metric]
-            yield {
-                "family": f"real {of}",
+            chosen = np.broadcast_to(chosen, (simulations, count, prompts))
+            drawn, drawn_base = (np.take_along_axis(all_[None], chosen, 2)[..., None] for all_ in (own, base))
+            level = Simulated(drawn, None, np.full(simulations, own.mean()))
+            change = Simulated(drawn, drawn_base, np.full(simulations, (own - base).mean()))
+            about = {
                 "kind": f"{path.parent.name} {role} {method}",
-                "level": float(population.mean()),
+                "level": float(own.mean()),
                 "concepts": count,
                 "shared": shared,
                 "seeds": 1,
                 "seed_effect": "none",
                 "prompts": prompts,
-                **measured(made, of, shared),
             }
+            of = METRICS[metric]
+            if np.ptp(own, axis=1).max() > 0:
+                yield {"family": f"real {of}", **about, **measured(level, of, shared)}
+            if np.ptp(own - base, axis=1).max() > 0:
+                row = {"family": f"real change of {of}", "base": float(base.mean()), **about}
+                yield row | measured(change, of, shared)
+
+
+def _population(values: pd.Series) -> tuple[Values, bool]:
+    """[concepts, prompts]: the prompts that all have in common, or as many as the concept with the fewest
+    has; and whether they are the same ones."""
+    common = values.unstack("concept").dropna()
+    if len(common) >= FEWEST:
+        return common.to_numpy().T, True
+    concepts = [one.to_numpy() for _, one in values.groupby(level=0)]
+    return np.stack([one[: min(map(len, concepts))] for one in concepts]), False
 
 
 SHOWN = (

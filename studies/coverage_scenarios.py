@@ -31,7 +31,8 @@ COMMON = 0.25
 """The part of a seed's effect that all concepts share."""
 SHARES = (0.02, 0.1, 0.5, 0.75, 0.9, 0.95, 0.97, 0.99)
 PROBABILITIES = (0.02, 0.1, 0.5, 0.9, 0.97, 0.99)
-CHANGES = ((0.97, 0.97), (0.97, 0.95), (0.95, 0.85), (0.97, 0.02), (0.9, 0.5), (0.5, 0.45))
+CHANGES = ((0.97, 0.97), (0.97, 0.95), (0.95, 0.85), (0.97, 0.02), (0.9, 0.5), (0.5, 0.45), (0.9, 0.97))
+"""The base model's share and the method's."""
 PROMPTS = {1: (12, 24, 48, 96), 4: (12, 24, 96), 10: (12, 48)}
 """How many there are of each concept, by how many concepts."""
 LIKENESS = {"sharp": ((60.0, 1.0), (1.0, 30.0)), "soft": ((8.0, 2.0), (2.0, 6.0))}

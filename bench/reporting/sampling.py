@@ -8,11 +8,11 @@ from erasure_bench.evaluators.base import Scale
 
 ESTIMATORS: dict[Scale, str] = {
     "share": "Wilson on the effective number of pictures, Clopper and Pearson where all are equal",
-    "bounded": "Beta with one imagined prompt at each bound",
-    "free": "Student's t",
+    "bounded": "Beta of the same moments with one imagined prompt at each bound (Gaffke)",
+    "free": "Student's t with an imagined prompt half-way to what it reaches",
     "count": "Fay and Feuer's Gamma",
 }
-CHANGES = "MOVER of both levels' intervals; of free values Student's t"
+CHANGES = "MOVER of both levels' intervals; free values as their levels"
 
 
 def seeds_are_sampled(plan: Plan) -> bool:

@@ -21,6 +21,8 @@ LEAST_CORRELATION = 0.2
 HEAVIER = 1.5
 """The prompt that nobody has tried may have so many times the most that any prompt has: totals of detections
 hang on a few heavy prompts. Chosen by simulation, as `LEAST_CORRELATION` is (`studies.coverage`)."""
+HALF_WAY = 0.5
+"""How far towards its bound an imagined prompt of a free mean lies: its values keep far from bounds."""
 
 Scale = Literal["share", "bounded", "free", "count"]
 """What a number is a mean of: 0 and 1; values in a range that they reach; values that keep far from their
@@ -42,8 +44,8 @@ def level_intervals(
     share: Wilson (1927) on the effective number of pictures (Korn and Graubard 1998), the end towards the
     nearer bound at least Clopper and Pearson's; where all are equal Clopper and Pearson's on the prompts.
     bounded: one imagined prompt at each bound (Gaffke 2005), as a Beta distribution of the same two moments.
-    free: Student's t, in quadrature with one imagined prompt at each of `bounds` that is finite. count: the
-    Gamma interval of Fay and Feuer (1997).
+    free: Student's t, in quadrature with one imagined prompt half-way to each of `bounds` that is finite.
+    count: the Gamma interval of Fay and Feuer (1997).
     """
     if scale == "share":
         return _share(moments, confidence)
@@ -65,8 +67,8 @@ def change_intervals(
     """The interval of each paired change, method less base, all three on the pictures that both have.
 
     Newcombe's (1998) method 10, MOVER: from both levels' intervals, and how the prompts' values go together.
-    free: Student's t on the differences, in quadrature with an imagined prompt where the method's value
-    is at either bound and the base model's as it is.
+    free: Student's t on the differences, in quadrature with an imagined prompt where the method's value is
+    half-way to either bound and the base model's as it is.
     """
     if scale == "free":
         return _free(change, method.value, bounds, confidence)
@@ -110,7 +112,7 @@ def _free(moments: Moments, level: Values, bounds: tuple[float, float], confiden
         found = np.hypot(half, imagined * np.where(np.isfinite(room), np.maximum(room, 0.0), 0.0))
         return np.where(found > 0, found, np.nan)
 
-    below, above = distance(level - bounds[0]), distance(bounds[1] - level)
+    below, above = distance(HALF_WAY * (level - bounds[0])), distance(HALF_WAY * (bounds[1] - level))
     return Ends(moments.value - below, moments.value + above)
 
 

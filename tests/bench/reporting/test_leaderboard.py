@@ -268,3 +268,89 @@ def test_a_broad_interval_for_few_prompts_and_a_narrow_one_for_many() -> None:
         widths[concept] = row.high - row.low
     assert widths["many"] == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(800), rel=0.15)
     assert widths["few"] > 5 * widths["many"]
+
+
+def shared_prompts(method: str, value: float) -> list[Score]:
+    """Six prompts that both concepts keep, one picture each."""
+    return [
+        (method, concept, 0, "target", f"p{i}", 0, "share", value if i else 0.4)
+        for concept in ("cat", "dog")
+        for i in range(6)
+    ]
+
+
+def test_what_concepts_share_counts_once() -> None:
+    """The base model's pictures are the same ones under each concept; an edit's are of the same prompts."""
+    scores = [*shared_prompts(BASE, 0.9), *shared_prompts(METHOD, 0.5)]
+    rows = board(scores, measured(("cat", "dog")))
+    base, own = rows[BASE, OVERALL, "target", "share"], rows[METHOD, OVERALL, "target", "share"]
+    assert (base.images, base.prompts) == (6, 6)
+    assert (own.images, own.prompts, own.pairs) == (12, 6, 12)
+    concept = rows[BASE, "cat", "target", "share"]
+    assert (base.value, base.low, base.high) == pytest.approx((concept.value, concept.low, concept.high))
+
+
+def test_one_edited_model_for_all_concepts_draws_the_same_pictures() -> None:
+    what = measured(("cat", "dog"))
+    what = replace(what, models={(METHOD, concept, 0): "weights" for concept in ("cat", "dog")})
+    row = board(shared_prompts(METHOD, 0.5), what)[METHOD, OVERALL, "target", "share"]
+    assert row.images == 6
+
+
+def test_training_seeds_are_in_the_interval_where_an_edit_is_trained() -> None:
+    """The same scores: of a model that each seed trains anew, and of one that is the same for all seeds."""
+    levels = {0: 0.3, 1: 0.5, 2: 0.7}
+    scores: list[Score] = [
+        (METHOD, "cat", seed, "target", f"p{i}", 0, "share", level)
+        for seed, level in levels.items()
+        for i in range(24)
+    ]
+    what = measured(seeds=levels)
+    same = replace(what, models={(METHOD, "cat", seed): "weights" for seed in levels})
+    trained, untrained = (board(scores, one)[METHOD, "cat", "target", "share"] for one in (what, same))
+    assert trained.value == pytest.approx(0.5) and untrained.value == pytest.approx(0.5)
+    assert None not in (trained.low, trained.high, untrained.low, untrained.high)
+    assert trained.high - trained.low > 2 * (untrained.high - untrained.low)  # type: ignore[operator]
+
+
+def test_a_missing_score_counted_against_the_method() -> None:
+    """Where the concept should go a picture without a score still shows it; what should stay is lost."""
+    scores: list[Score] = [
+        (METHOD, "cat", 0, role, prompt, 0, "share", value)
+        for role in ("target", "retention")
+        for prompt, value in (("a", 0.25), ("b", math.nan), ("c", 0.75), ("d", math.nan))
+    ]
+    what = replace(measured(), roles={"cat": ("target", "retention")})
+    rows = board(scores, what)
+    for role, worst in (("target", (0.25 + 0.75 + 2) / 4), ("retention", (0.25 + 0.75) / 4)):
+        for scope in ("cat", OVERALL):
+            row = rows[METHOD, scope, role, "share"]
+            assert (row.value, row.worst, row.status) == (pytest.approx(0.5), pytest.approx(worst), "partial")
+
+
+def test_what_failed_is_in_the_worst_case_too() -> None:
+    scores: list[Score] = [(METHOD, "dog", 0, "target", f"p{i}", 0, "share", 0.0) for i in range(3)]
+    rows = board(scores, measured(("cat", "dog"), pictures=3), [failure()])
+    assert rows[METHOD, "cat", "target", "share"].worst == 1.0
+    whole = rows[METHOD, OVERALL, "target", "share"]
+    assert (whole.value, whole.worst, whole.missing) == (None, 0.5, 3)
+
+
+def test_the_order_of_scores_does_not_matter() -> None:
+    random = np.random.default_rng(7)
+    scores: list[Score] = [
+        (method, concept, seed, "target", f"p{i}", image, "share", float(random.random()))
+        for method in (BASE, METHOD)
+        for concept in ("cat", "dog")
+        for seed in (0, 1)
+        for i in range(5)
+        for image in (0, 1)
+    ]
+    what = measured(("cat", "dog"), seeds=(0, 1))
+    table = frame(scores)
+    shuffled = table.sample(frac=1.0, random_state=1)
+    first, again = (build_leaderboard(one, what, [], NO_COSTS) for one in (table, shuffled))
+    for one, other in zip(first, again, strict=True):
+        assert (one.value, one.low, one.change_high) == pytest.approx(
+            (other.value, other.low, other.change_high), nan_ok=True
+        )

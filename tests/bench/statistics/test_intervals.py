@@ -70,7 +70,7 @@ def test_a_free_mean_is_students_t_and_an_imagined_prompt_at_its_reach() -> None
     nowhere = (-np.inf, np.inf)
     assert ends(of(values), "free", nowhere) == pytest.approx((values.mean() - half, values.mean() + half))
     low, high = ends(of(values), "free", (0.0, np.inf))
-    imagined = (1 - 0.025 ** (1 / 30)) * values.mean()
+    imagined = (1 - 0.025 ** (1 / 30)) * values.mean() / 2
     assert low == pytest.approx(values.mean() - np.hypot(half, imagined))
     assert high == pytest.approx(values.mean() + half)
     assert np.isnan(ends(of(np.full(5, 0.3)), "free", nowhere)).all(), "nothing varies and nothing is known"
