@@ -167,8 +167,8 @@ SHOWN = (
 )
 HEAD = """# Do the intervals cover?
 
-Made by `python -m studies.coverage`: {scenarios:,} scenarios, {simulations:,} simulations each, nominal 95
-%. The true value is the mean over all prompts that could have been written, for the concepts that are
+Made by `python -m studies.coverage`: {scenarios:,} scenarios, {simulations:,} simulations each, nominal
+95 %. The true value is the mean over all prompts that could have been written, for the concepts that are
 there; with 3 training seeds over all seeds as well, with one seed given the weights that it trained.
 *Former* is the percentile bootstrap of prompts within each concept. The bar is .93 in nine scenarios of
 ten and .90 in all. The Monte Carlo error of a coverage of .95 is ± .007 (one standard error). *Real*:

@@ -54,3 +54,10 @@ def test_the_page_counts_scenarios(tmp_path: Path) -> None:
     text = page(rows, 20)
     assert "| share | 3 | 33.3% | 66.7% | 0.890 | 0.920 |" in text
     assert text.rstrip().splitlines()[-3].endswith("| 0.89 |"), "the lowest comes first"
+
+
+def test_the_committed_study_meets_its_bar() -> None:
+    found = pd.read_csv(Path(__file__).parents[2] / "results/statistics/coverage.csv")
+    assert len(found) > 3000
+    assert set(found["family"]) > {one.family for one in scenarios()}
+    assert (found["coverage"] >= 0.93).mean() >= 0.9 and found["coverage"].min() >= 0.90
