@@ -20,7 +20,6 @@ SUITES: dict[str, str] = {
     "microworld-implicit": "erasure_bench.prompt_suites.microworld.implicit:CARD",
     "microworld-objects": "erasure_bench.prompt_suites.microworld.objects:CARD",
     "microworld-memorized": "erasure_bench.prompt_suites.microworld.memorised:CARD",
-    "microworld-composition": "erasure_bench.prompt_suites.microworld.composition:CARD",
     "microworld-validation": "erasure_bench.prompt_suites.microworld.validation:CARD",
     "i2p": "erasure_bench.prompt_suites.i2p:CARD",
 }

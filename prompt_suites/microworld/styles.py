@@ -1,43 +1,35 @@
 """Styles: erase mosaic, keep the thing that is drawn and the other styles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from erasure_bench.prompt_suites.card import SuiteCard
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.microworld.building import (
-    MODEL,
-    REPORTED,
-    Counts,
-    Experiment,
-    microworld_suite,
+from erasure_bench.prompt_suites.microworld.building import MODEL, Experiment, microworld_suite
+from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS, STYLES
+from erasure_bench.prompt_suites.microworld.wording import (
+    additions,
+    in_style,
+    pictures_of_each,
+    plain,
+    spare_plain,
 )
-from erasure_bench.prompt_suites.microworld.material import additions, spare_plain
-from erasure_bench.prompt_suites.microworld.prompts import in_style, in_turn, plain
-from erasure_bench.prompt_suites.microworld.retention import retention, shares
-from erasure_bench.prompt_suites.microworld.vocabulary import (
-    COLOURABLE,
-    FAMILIES,
-    IDENTITIES,
-    OBJECTS,
-    PLAIN,
-    STYLES,
-)
-from erasure_bench.prompt_suites.microworld.wording import start
 from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 
 def experiment(
     style: str,
     others: tuple[str, ...],
-    subjects: Sequence[str],
-    retention: Sequence[Prompt],
-    counts: Counts = REPORTED,
+    subjects: tuple[str, ...],
+    neighbours: tuple[Prompt, ...],
+    retention: tuple[Prompt, ...],
 ) -> Experiment:
     """Erase `style`; plain pictures replace it and the styles `others` must survive.
 
-    Target prompts ask for the subjects in the style, anchor prompts for the same subjects plain.
+    Target prompts ask for every subject in the style, anchor prompts for the same subjects plain.
     """
+    targets, ways = in_style(style, "target", subjects), additions(style)
+    asked = {prompt.text for prompt in targets}
     concept = Concept(
         name=style,
         kind="style",
@@ -45,48 +37,34 @@ def experiment(
         anchor="picture",
         neighbours=tuple(f"{other} style" for other in others),
         label=f"style/{style}",
-        anchor_label=f"style/{PLAIN}",
-        anchor_prompts=spare_plain(subjects),
-        additions=additions(style),
-    )
-
-    def going_round(count: int, beginning: int = 0) -> list[str]:
-        return [subjects[place % len(subjects)] for place in range(beginning, beginning + count)]
-
-    half, described = counts.targets // 2, counts.descriptions // 2
-    each = -(-counts.neighbours // len(others))
-    prompts = (
-        *in_turn([in_style(style, "target", rung, going_round(half)) for rung in ("sentence", "variant")]),
-        *in_turn([in_style(style, "implicit", rung, going_round(described)) for rung in ("short", "long")]),
-        *plain("anchor", going_round(counts.anchors)),
-        *in_turn(
-            [in_style(other, "neighbour", "sentence", going_round(each, start(other))) for other in others]
+        anchor_prompts=tuple(
+            text
+            for text in spare_plain(subjects)
+            if asked.isdisjoint(way.replace("{}", text) for way in ways)
         ),
-        *retention,
+        additions=ways,
     )
+    prompts = (*targets, *plain("anchor", subjects), *neighbours, *retention)
     return Experiment(concept, prompts)
 
 
 def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
-    """One concept for each style; retention is animals, robots, faces and arrangements, all plain."""
+    """One concept for each style; retention is named instances and identities, drawn plain."""
     subjects = OBJECTS + tuple(family.category for family in FAMILIES[:2])
-    members = in_turn([family.members for family in FAMILIES])
-    unrelated = retention(
-        members + IDENTITIES,
-        counted=tuple(family.category for family in FAMILIES),
-        placed=members,
-        coloured=tuple(name for name in OBJECTS if name in COLOURABLE),
-    )
+    instances = tuple(family.instance for family in FAMILIES)
+    retention = pictures_of_each(instances, "retention", 2) + pictures_of_each(IDENTITIES[:4], "retention", 1)
     experiments = []
-    for style, part in zip(STYLES, shares(unrelated, len(STYLES)), strict=True):
+    for style in STYLES:
         others = tuple(other for other in STYLES if other != style)
-        experiments.append(experiment(style, others, subjects, part))
+        neighbours = tuple(
+            prompt for other in others for prompt in in_style(other, "neighbour", subjects[::4])
+        )
+        experiments.append(experiment(style, others, subjects, neighbours, retention))
     return microworld_suite(CARD, experiments)
 
 
 CARD = SuiteCard(
     name="microworld-styles",
-    version="2",
     title="Styles",
     description="A style that applies to any picture (mosaic); plain pictures replace it, other styles stay.",
     concepts=STYLES,
