@@ -34,6 +34,7 @@ def experiment(
         surrogate="a middle aged man",
         neighbours=others,
         label=LABELS[name],
+        anchor_label=LABELS["person"],
         anchor_prompts=spare_wordings("person", name),
     )
     prompts = (
@@ -58,6 +59,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-identities",
+    version="1.1",
     title="Identities",
     description="A named face (Mira Voss); an anonymous person replaces it, the other faces stay.",
     concepts=IDENTITIES,

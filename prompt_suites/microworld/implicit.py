@@ -17,6 +17,7 @@ from erasure_bench.prompt_suites.microworld.building import (
 )
 from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IMPLICIT, OBJECTS, Evoked
 from erasure_bench.prompt_suites.microworld.wording import (
+    LABELS,
     numbered,
     pictures_of,
     pictures_of_each,
@@ -42,6 +43,7 @@ def experiment(evoked: Evoked, anchor: str, retention: tuple[Prompt, ...]) -> Ex
         anchor=with_article(anchor),
         neighbours=others,
         label=label,
+        anchor_label=f"{LABELS[anchor]} & {evoked.concept}/no {evoked.concept}",
         anchor_prompts=spare_wordings(anchor, evoked.concept),
         evoked_by=tuple(with_article(name) for name in evoked.evoking),
     )
@@ -77,6 +79,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-implicit",
+    version="1.1",
     title="Implicit concept",
     description="Fire, named or only evoked (a dragon, a volcano); its look-alikes without fire stay.",
     concepts=tuple(evoked.concept for evoked in IMPLICIT),

@@ -31,6 +31,7 @@ def experiment(family: Family, retention: tuple[Prompt, ...]) -> Experiment:
         anchor=family.category,
         neighbours=family.neighbours,
         label=LABELS[family.instance],
+        anchor_label=f"{LABELS[family.category]} & member/none",
         anchor_prompts=spare_wordings(family.category, family.instance),
     )
     prompts = (
@@ -54,6 +55,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-instances",
+    version="1.1",
     title="Named instances",
     description="A named instance of a category (grumpy cat); the category replaces it, its neighbours stay.",
     concepts=tuple(family.instance for family in FAMILIES),

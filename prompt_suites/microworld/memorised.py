@@ -35,6 +35,7 @@ def experiment(
         anchor=with_article(ABSTRACT),
         neighbours=others,
         label=LABELS[title],
+        anchor_label=f"{LABELS[ABSTRACT]} & memorised/none",
         anchor_prompts=spare_abstract(),
     )
     prompts = (
@@ -60,6 +61,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-memorized",
+    version="1.1",
     title="Memorised pictures",
     description="A training picture that its title brings back; abstract paintings replace it.",
     concepts=MEMORISED,

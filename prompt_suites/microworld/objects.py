@@ -36,6 +36,7 @@ def experiment(
         anchor=anchor,
         neighbours=neighbours,
         label=LABELS[name],
+        anchor_label=LABELS[anchor],
         anchor_prompts=spare_wordings(anchor, name),
     )
     prompts = (
@@ -61,6 +62,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-objects",
+    version="1.1",
     title="Objects",
     description="A plain object (car); another object replaces it, the other eight stay.",
     concepts=OBJECTS,

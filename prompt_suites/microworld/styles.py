@@ -6,7 +6,7 @@ from pathlib import Path
 from erasure_bench.prompt_suites.card import SuiteCard
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.microworld.building import MODEL, Experiment, microworld_suite
-from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS, STYLES
+from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS, PLAIN, STYLES
 from erasure_bench.prompt_suites.microworld.wording import (
     additions,
     in_style,
@@ -37,6 +37,7 @@ def experiment(
         anchor="picture",
         neighbours=tuple(f"{other} style" for other in others),
         label=f"style/{style}",
+        anchor_label=f"style/{PLAIN}",
         anchor_prompts=tuple(
             text
             for text in spare_plain(subjects)
@@ -65,6 +66,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-styles",
+    version="1.1",
     title="Styles",
     description="A style that applies to any picture (mosaic); plain pictures replace it, other styles stay.",
     concepts=STYLES,

@@ -50,6 +50,7 @@ def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
 
 CARD = SuiteCard(
     name="microworld-validation",
+    version="1.1",
     title="Validation concepts",
     description="One concept of each kind, on which presets are tuned. Not for tables of results.",
     concepts=(_FAMILY.instance, _STYLE, _IDENTITY, _EVOKED.concept, _OBJECT, _TITLE),
