@@ -43,7 +43,7 @@ class TokenizerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Acceleration:
-    """What a GPU may do to train faster; a CPU takes no notice of `graphs` and `bfloat16`."""
+    """What a device may do to train faster; a CPU takes no notice of `graphs`."""
 
     compile: bool = False
     """Compile the network with inductor: faster steps after half a minute's wait."""
