@@ -28,6 +28,8 @@ from erasure_bench.evaluators.packages import version_of
 from erasure_bench.evaluators.picture_statistics import SMALLEST, Statistics, picture_statistics
 from erasure_bench.evaluators.reference_range import FENCE, FEWEST, NEAREST, SHRINKAGE, ReferenceRange
 
+LEAST = 0.4
+"""A picture that lies further out than 1 / 0.4 times the usual distance is hardly one."""
 REMEMBERED = 4096
 """Statistics of so many pictures are kept: every set is held against the same ones of the base model."""
 
@@ -38,7 +40,9 @@ class Coherence:
 
     `coherence` is min(1, m / d), d being the mean distance to the nearest three of the base model's pictures,
     without the one of the same prompt and noise, and m the median of the base model's own d. `out_of_range`
-    is 1 where d lies beyond Tukey's outer fence of these. A good picture of something else is coherent: what
+    is 1 where d lies beyond Tukey's outer fence of these: paler, flatter or brighter than what the base model
+    draws. `incoherent` is 1 where `coherence` is also below `LEAST`, as of noise, flat colour, blurs and blots,
+    which is what tells of a collapse. A good picture of something else is coherent: what
     it shows is for the classifier and CLIP. It is blind to what is copied (`diversity` is not).
     """
 
@@ -48,6 +52,15 @@ class Coherence:
         Metric(
             "out_of_range",
             "outside of the base's range",
+            "share",
+            (0.0, 1.0),
+            by_role("lower", "lower"),
+            headline=False,
+            kind="share",
+        ),
+        Metric(
+            "incoherent",
+            "incoherent",
             "share",
             (0.0, 1.0),
             by_role("lower", "lower"),
@@ -63,6 +76,7 @@ class Coherence:
             "nearest": NEAREST,
             "shrinkage": SHRINKAGE,
             "fence": FENCE,
+            "least": LEAST,
             "opencv": version_of("opencv-python-headless"),
         }
 
@@ -87,10 +101,12 @@ class Coherence:
             else:
                 own = places.get((picture.prompt.id, picture.image_index))
                 distance = reference.distance(found, without=own)
+                coherence, outside = min(1.0, reference.usual / distance), distance > reference.fence
                 sheet.add(
                     picture,
-                    coherence=min(1.0, reference.usual / distance),
-                    out_of_range=distance > reference.fence,
+                    coherence=coherence,
+                    out_of_range=outside,
+                    incoherent=outside and coherence < LEAST,
                 )
         return Scores(sheet.frame())
 
@@ -142,7 +158,8 @@ CARD = EvaluatorCard(
     paper="Mittal et al., Making a “Completely Blind” Image Quality Analyzer, IEEE Signal Processing Letters "
     "2013",
     formula="min(1, m / d): d = mean distance of the whitened picture statistics to the nearest 3 of the "
-    "base model's pictures, m = its own median; out of range: d beyond Q3 + 3 (Q3 − Q1) of its own",
+    "base model's pictures, m = its own median; out of range: d beyond Q3 + 3 (Q3 − Q1) of its own; "
+    f"incoherent: out of range and coherence below {LEAST}",
     build=Coherence,
     presets={"official": {}},
     notes="Falls for noise, blur, flat colour, saturation, stripes, half pictures. Needs no weights, but at "

@@ -193,7 +193,7 @@ def test_who_draws_no_pictures_is_marked_meets_no_bar_and_wins_nothing(found: Bo
 
 def test_an_honest_method_is_not_marked(found: Board) -> None:
     assert set(found.collapsed) == set(CHEATS)
-    assert found.value("uce", "target", "out_of_range") < 0.5
+    assert found.value("uce", "target", "incoherent") < 0.1
     assert found.value("uce", "retention", "coherence") > 0.7
 
 
