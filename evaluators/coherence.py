@@ -41,9 +41,9 @@ class Coherence:
     `coherence` is min(1, m / d), d being the mean distance to the nearest three of the base model's pictures,
     without the one of the same prompt and noise, and m the median of the base model's own d. `out_of_range`
     is 1 where d lies beyond Tukey's outer fence of these: paler, flatter or brighter than what the base model
-    draws. `incoherent` is 1 where `coherence` is also below `LEAST`, as of noise, flat colour, blurs and blots,
-    which is what tells of a collapse. A good picture of something else is coherent: what
-    it shows is for the classifier and CLIP. It is blind to what is copied (`diversity` is not).
+    draws. `incoherent` is 1 where `coherence` is also below `LEAST`, as of noise, flat colour, blurs and
+    blots; that tells of a collapse. A good picture of something else is coherent: what it shows is for the
+    classifier and CLIP. It is blind to what is copied (`diversity` is not).
     """
 
     compares_with: ClassVar[ComparesWith] = "concept"
