@@ -137,9 +137,7 @@ def test_the_built_in_model_is_the_one_that_is_meant_and_a_refusal_is_found_on_i
     assert found["model"]["name"] == "microworld"
     (failed,) = [check for check in found["checks"] if check["verdict"] == "failed"]
     assert failed["name"] == PICTURES
-    assert failed["why"].startswith(
-        "asked for the concept it draws no pictures: outside of the base's range, 12"
-    )
+    assert failed["why"].startswith("asked for the concept it draws no pictures: incoherent, 12")
 
 
 @pytest.mark.parametrize(
