@@ -57,11 +57,11 @@ class Acceleration:
 class AutoencoderSettings:
     """`AutoencoderTiny`: norm-free, factor 8, one width in the encoder and one in the decoder."""
 
-    latent_channels: int = 32
+    latent_channels: int = 40
     encoder_width: int = 64
     decoder_width: int = 64
-    encoder_blocks: tuple[int, int, int, int] = (0, 1, 2, 3)
-    decoder_blocks: tuple[int, int, int, int] = (3, 2, 1, 0)
+    encoder_blocks: tuple[int, int, int, int] = (0, 0, 1, 2)
+    decoder_blocks: tuple[int, int, int, int] = (3, 1, 1, 0)
     """From 8x8 to 64x64. A block at 64x64 costs as much as all the others."""
     latent_noise: float = 0.1
     """Highest deviation of the noise on a picture's latents in training, in units of theirs."""
