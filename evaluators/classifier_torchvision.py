@@ -48,7 +48,7 @@ class TorchvisionClassifier:
         }
 
     def known_labels(self) -> Collection[str]:
-        return _distinct(self._weights().meta["categories"])
+        return ()  # torchvision's categories are known once it is imported, which takes seconds
 
     def load(self, device: str) -> LabelledClassifier:
         models = required_module("torchvision.models", "torchvision", "classifier")

@@ -75,17 +75,15 @@ class DistanceToBase:
         for picture in images.pictures:
             other = counterparts.get((picture.prompt.id, picture.image_index))
             if other is None:
-                reason: str | None = "the base model's picture is missing"
+                sheet.missing(picture, names, "the base model's picture is missing")
+            elif (reason := _incomparable(picture.pixels, other.pixels)) is not None:
+                sheet.missing(picture, names, reason)
             else:
-                reason = _incomparable(picture.pixels, other.pixels)
-            if reason is not None or other is None:
-                sheet.missing(picture, names, str(reason))
-                continue
-            sheet.add(
-                picture,
-                ssim_distance=ssim_distance(picture.pixels, other.pixels),
-                colour_distance=colour_distance(picture.pixels, other.pixels),
-            )
+                sheet.add(
+                    picture,
+                    ssim_distance=ssim_distance(picture.pixels, other.pixels),
+                    colour_distance=colour_distance(picture.pixels, other.pixels),
+                )
         return Scores(sheet.frame())
 
 

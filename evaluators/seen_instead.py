@@ -41,10 +41,5 @@ def sees_nothing(heads: Mapping[str, tuple[str, ...]], seen: Mapping[str, Probab
     return bool(seen[head][heads[head].index(NOTHING)] >= SURE)
 
 
-def can_see_nothing(heads: Mapping[str, tuple[str, ...]]) -> bool:
-    """Whether some head has the label `nothing`."""
-    return any(NOTHING in labels for labels in heads.values())
-
-
 def _absences(head: str) -> tuple[str, ...]:
     return NOTHING, NONE, f"no {head}"

@@ -6,8 +6,8 @@ value of each. Pictures succeed where a latent normal variable is above a thresh
 picture.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from typing import Literal, NamedTuple
@@ -64,6 +64,22 @@ class Simulated(NamedTuple):
     truth: Values
 
 
+def _plain(places: Sequence[tuple[int, bool, int]], seeds: Sequence[tuple[int, str]]) -> list[Scenario]:
+    """One for each place (concepts, shared, prompts) and seeds (how many, their effect), to be changed."""
+    return [
+        Scenario(
+            family="share",
+            level=0.5,
+            concepts=concepts,
+            shared=shared,
+            seeds=count,
+            seed_effect=effect,
+            prompts=prompts,
+        )
+        for (concepts, shared, prompts), (count, effect) in product(places, seeds)
+    ]
+
+
 def scenarios() -> Iterator[Scenario]:
     """The whole grid."""
     seeds = ((1, "none"), *((3, effect) for effect in OF_SEED))
@@ -75,48 +91,18 @@ def scenarios() -> Iterator[Scenario]:
         for prompts in PROMPTS[concepts]
     ]
     few = [place for place in places if place[2] in (12, 48, 96)]
-    for level, (concepts, shared, prompts), (count, effect) in product(SHARES, places, seeds):
-        yield Scenario(
-            family="share",
-            level=level,
-            concepts=concepts,
-            shared=shared,
-            seeds=count,
-            seed_effect=effect,
-            prompts=prompts,
-        )
-    for kind, level, (concepts, shared, prompts), (count, effect) in product(
-        LIKENESS, PROBABILITIES, few, seeds
-    ):
-        yield Scenario(
-            family="probability",
-            level=level,
-            concepts=concepts,
-            shared=shared,
-            seeds=count,
-            seed_effect=effect,
-            prompts=prompts,
-            kind=kind,
-        )
+    for level, at in product(SHARES, _plain(places, seeds)):
+        yield replace(at, level=level)
+    for kind, level, at in product(LIKENESS, PROBABILITIES, _plain(few, seeds)):
+        yield replace(at, family="probability", level=level, kind=kind)
     families: tuple[tuple[Family, str], ...] = (
         ("change of share", ""),
         ("change of probability", "sharp"),
         ("change of probability", "soft"),
     )
-    for (family, kind), (base, level), (concepts, shared, prompts), (count, effect) in product(
-        families, CHANGES, few, (seeds[0], seeds[2])
-    ):
-        yield Scenario(
-            family=family,
-            level=level,
-            base=base,
-            concepts=concepts,
-            shared=shared,
-            seeds=count,
-            seed_effect=effect,
-            prompts=prompts,
-            kind=kind,
-        )
+    some_seeds = (seeds[0], seeds[2])
+    for (family, kind), (base, level), at in product(families, CHANGES, _plain(few, some_seeds)):
+        yield replace(at, family=family, level=level, base=base, kind=kind)
     for (level, more), prompts, concepts in product(COUNTS, (24, 96, 384), (1, 4)):
         if concepts == 1 or prompts == 24:
             yield Scenario(

@@ -148,7 +148,7 @@ def _method_sheet(name: str) -> Sheet:
 
 
 def _evaluator_sheet(name: str) -> Sheet:
-    from erasure_bench.bench.reporting.board import ARROWS
+    from erasure_bench.bench.words.numbers import ARROWS
     from erasure_bench.evaluators.metrics import checked_metrics
     from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
     from erasure_bench.foreign.errors import in_one_line

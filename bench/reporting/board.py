@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 from erasure_bench.bench.reporting.collapsed import marked, of_documents_rows
 from erasure_bench.bench.statistics.bars import Verdict, bar_of
-from erasure_bench.bench.words.numbers import decimals_for, number, seconds
+from erasure_bench.bench.words.numbers import ARROWS, decimals_for, number, seconds
 from erasure_bench.prompt_suites.suite import ERASED_ROLES
 
-ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 NEITHER = "neither"
 """Said of numbers that only describe: they have no arrow, and none of them is the best."""
 MARK = "▸"

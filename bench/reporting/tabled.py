@@ -6,6 +6,7 @@ role, in which direction and how it is aggregated is the metric's own to say: no
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -124,6 +125,17 @@ class Tabled:
 
     def changes(self, overall: bool) -> PairedMoments:
         """Of the methods' values, the baseline's and their difference, on the same pictures."""
+        return self._whole_changes if overall else self._own_changes
+
+    @cached_property
+    def _whole_changes(self) -> PairedMoments:
+        return self._paired_moments(overall=True)
+
+    @cached_property
+    def _own_changes(self) -> PairedMoments:
+        return self._paired_moments(overall=False)
+
+    def _paired_moments(self, overall: bool) -> PairedMoments:
         groups = self.groups(overall)
         return PairedMoments(*(moments(cells, groups) for cells in self.paired))
 

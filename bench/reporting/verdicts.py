@@ -60,7 +60,7 @@ def judged(table: Tabled, rows: Sequence[Row]) -> list[Row]:
     by_key = {_key(row): row for row in rows}
     found: dict[Key, dict[str, Any]] = {key: {} for key in by_key}
     for overall in (True, False):
-        for key, of_bars in zip(_keys(table, overall), _bars(table, overall), strict=True):
+        for key, of_bars in _bars(table, overall, by_key):
             found[key] |= of_bars
             if by_key[key].collapsed and of_bars.get("verdict") == "met":
                 found[key]["verdict"] = None
@@ -142,11 +142,9 @@ def _only(cluster: Codes, values: Values, wanted: Codes) -> Values:
     return values if np.array_equal(cluster, wanted) else values[np.isin(cluster, wanted)]
 
 
-def _bars(table: Tabled, overall: bool) -> list[dict[str, Any]]:
+def _bars(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[tuple[Key, dict[str, Any]]]:
     """Of each number: what of the base model's is gone, whether its bar is met, whether it is the same."""
-    names = _names(table, overall)
     changes = table.changes(overall)
-    ends = table.change_ends(changes, overall)
     own, base = table.level_ends(changes.method, overall), table.level_ends(changes.base, overall)
     least, most = ratio_ends(
         *(changes.method.value, own.low, own.high, changes.base.value, base.low, base.high),
@@ -156,8 +154,7 @@ def _bars(table: Tabled, overall: bool) -> list[dict[str, Any]]:
     same = equivalence_p(changes.change.value, error, changes.change.df, changes.change.clusters, MOST_LOST)
     with np.errstate(divide="ignore", invalid="ignore"):
         gone = 1 - changes.method.value / changes.base.value
-    bars = []
-    for place, name in enumerate(names):
+    for place, (key, name) in enumerate(zip(_keys(table, overall), _names(table, overall), strict=True)):
         metric = table.measured.metrics[name.metric][1]
         found: dict[str, Any] = {}
         if np.isfinite(error[place]):
@@ -171,11 +168,10 @@ def _bars(table: Tabled, overall: bool) -> list[dict[str, Any]]:
                 found["gone_low"], found["gone_high"] = _number(1 - most[place]), _number(1 - least[place])
                 found["verdict"] = at_least(ENOUGH_GONE, found["gone_low"], found["gone_high"])
             elif _is_kept(name, metric):
-                lost = _number(ends.low[place]), _number(ends.high[place])
-                found["verdict"] = at_least(-MOST_LOST, *lost)
+                row = by_key[key]
+                found["verdict"] = at_least(-MOST_LOST, row.change_low, row.change_high)
                 found["same_p"] = float(same[place])
-        bars.append(found)
-    return bars
+        yield key, found
 
 
 def _has_bar(metric: Metric) -> bool:

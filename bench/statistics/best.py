@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from erasure_bench.bench.statistics.cells import Values
+
 ALPHA = 0.05
 RESAMPLES = 9999
 SEED = 20230712
 _CELLS_AT_ONCE = 4_000_000
-
-Values = NDArray[np.float64]
 
 
 class Best(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
+from erasure_bench.bench.statistics.cells import Values
 
 
 def equivalence_p(

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from erasure_bench.bench.statistics.cells import Values
+
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 SEED = 20230712
 _DECIMALS = 12
 """Means that differ by less than this differ by rounding."""
 
-Values = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 

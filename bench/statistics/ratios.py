@@ -1,9 +1,8 @@
 """How many times one level another is, with an interval, from the intervals of both."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
+from erasure_bench.bench.statistics.cells import Values
 
 
 def ratio_ends(

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
+"""Which numbers of a metric are better."""
 _SCIENTIFIC = 1e7
 """From here on a number is written with an exponent: no column gets wider than a narrow terminal."""
 
