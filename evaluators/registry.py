@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from erasure_bench.errors import UnknownName
+from erasure_bench.evaluators.instances import instance
 from erasure_bench.foreign.errors import contained
 from erasure_bench.foreign.files import file_target, in_file
 from erasure_bench.foreign.targets import load_target
@@ -38,8 +39,10 @@ def evaluator_names() -> tuple[str, ...]:
 def evaluator_target(name: str) -> str:
     """Where an evaluator lies, as `module:name`; `name` may be PATH.py:NAME, and that file is then imported.
 
-    Raises `UnknownName`, or `BenchError` for a file that has no such evaluator.
+    NAME@LABEL lies where NAME does. Raises `UnknownName`, or `BenchError` for a file that has no such
+    evaluator.
     """
+    name = instance(name).name
     if in_file(name):
         return file_target(name, EVALUATOR)
     targets = EVALUATORS if name in EVALUATORS else _targets()
@@ -49,10 +52,11 @@ def evaluator_target(name: str) -> str:
 
 
 def evaluator_card(name: str) -> EvaluatorCard:
-    """The card of an evaluator; imports its module. One is made where the target is the evaluator's class.
+    """The card of an evaluator or of an instance; imports its module. A class without one is given one.
 
     Raises `UnknownName`, or `BenchError` where a package's or a file's evaluator cannot be loaded or is none.
     """
+    name = instance(name).name
     what = name if in_file(name) else f"evaluator {name!r}"
     found = load_target(evaluator_target(name), what)
     from erasure_bench.evaluators.base import EvaluatorCard
@@ -70,13 +74,16 @@ def build_evaluator(
 ) -> Evaluator:
     """An evaluator with a preset's settings, then a suite's `settings`, then the user's `options`.
 
-    A card without the preset gives its official one. Raises `BenchError` for an unknown name, an
-    unknown option or an invalid value.
+    A card without the preset gives its official one. NAME@PRESET asks for that one of NAME's presets, also
+    against the suite's settings. Raises `BenchError` for an unknown name, an unknown option or an invalid
+    value.
     """
     from erasure_bench.prompt_suites.options import build_from_options, refuse_unused
 
     card = evaluator_card(name)
-    own = {**card.presets.get(preset or OFFICIAL, card.presets.get(OFFICIAL, {})), **(settings or {})}
+    asked = card.presets.get(instance(name).label or "")
+    usual = card.presets.get(preset or OFFICIAL, card.presets.get(OFFICIAL, {}))
+    own = {**usual, **(settings or {})} if asked is None else {**(settings or {}), **asked}
     what = name if in_file(name) else f"evaluator {name!r}"
     evaluator: Evaluator = build_from_options(card.build, own, options or {}, OPTION_FLAG, what)
     refuse_unused(evaluator, own, options or {}, OPTION_FLAG, what)

@@ -154,7 +154,8 @@ def run(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Comma list (bench list evaluators) and your own, each PATH.py:NAME; else the suite's.",
+            help="Comma list (bench list evaluators) and your own, each PATH.py:NAME; NAME@PRESET beside "
+            "NAME measures with both; else the suite's.",
         ),
     ] = None,
     seeds: Annotated[

@@ -10,6 +10,7 @@ from erasure_bench.bench.planning.chosen import plain_settings, row_name
 from erasure_bench.bench.planning.config import OFFICIAL
 from erasure_bench.bench.running.libraries import quiet_libraries
 from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.evaluators.instances import instance
 from erasure_bench.evaluators.registry import evaluator_names
 from erasure_bench.foreign.files import in_file, kind_in_file
 from erasure_bench.foreign.wanted import EVALUATOR, METHOD, Wanted
@@ -51,6 +52,7 @@ def prepare_examination(
 
 
 def _kind_of(name: str) -> Wanted:
+    name = instance(name).name
     if in_file(name):
         return kind_in_file(name)
     methods, evaluators = method_names(), evaluator_names()

@@ -8,6 +8,8 @@ from erasure_bench.bench.planning.config import OFFICIAL
 from erasure_bench.bench.running.libraries import quiet_libraries
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.contract import Rehearsal, Trial, check_contract
+from erasure_bench.evaluators.instances import check_label
+from erasure_bench.evaluators.registry import evaluator_card
 from erasure_bench.models.zoo import resolve_model
 from erasure_bench.prompt_suites.microworld import validation
 
@@ -26,6 +28,7 @@ def examine_evaluator(
         raise UnknownName("name before the dot", min(stray), [name], "--evaluator-option")
     if missing := missing_packages(evaluator):
         raise BenchError(f"evaluator {name!r} needs {', '.join(missing)}, which is not installed")
+    check_label(evaluator, evaluator_card(evaluator).presets, options.get(name, {}))
     chosen = {**options.get("", {}), **options.get(name, {})}
     suite = validation.load(None, {})
     concept = suite.concepts[0]

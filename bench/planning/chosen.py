@@ -19,6 +19,7 @@ from erasure_bench.bench.storage.memory import once
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ComparesWith, EvaluatorCard, Metric, compares_with
+from erasure_bench.evaluators.instances import Instance, instance
 from erasure_bench.evaluators.metrics import checked_metrics
 from erasure_bench.evaluators.registry import EVALUATORS, build_evaluator, evaluator_card
 from erasure_bench.foreign.errors import in_one_line
@@ -84,7 +85,8 @@ class ChosenEvaluator:
     """An evaluator as one run uses it; `protocol` decides which numbers can be compared with its own.
 
     `compares_with` says which of the base model's pictures it is shown, if any.
-    `file` is set for one of the user's: PATH.py:NAME, from any folder.
+    `file` is set for one of the user's: PATH.py:NAME, from any folder. `label` is an instance's, which is
+    the end of its name as well: NAME@LABEL.
     """
 
     name: str
@@ -96,11 +98,12 @@ class ChosenEvaluator:
     code: str
     compares_with: ComparesWith | None = None
     file: str | None = None
+    label: str | None = None
 
     @property
     def registered(self) -> str:
         """What the registry knows the evaluator by, which is not always its name in tables."""
-        return self.file or self.name
+        return Instance(self.file, self.label).labelled(self.file) if self.file else self.name
 
 
 def choose_method(name: str, preset: str, options: Options, memory: Path) -> ChosenMethod:
@@ -181,8 +184,9 @@ def missing_packages(name: str) -> tuple[str, ...]:
 
 
 def evaluator_name(evaluator: str) -> str:
-    """The same for an evaluator."""
-    return _name_in_tables(evaluator, "evaluator", evaluator_card, EVALUATORS)
+    """The same for an evaluator; an instance keeps its label."""
+    of = instance(evaluator)
+    return of.labelled(_name_in_tables(of.name, "evaluator", evaluator_card, EVALUATORS))
 
 
 def _name_in_tables(
@@ -211,6 +215,8 @@ def choose_evaluator(
         if not module.startswith(f"{PACKAGE}."):
             protocol |= _settings_beside(protocol, evaluator)
         metrics, compared = checked_metrics(evaluator, what), compares_with(evaluator)
+    of = instance(name)
+    in_a_file = in_file(of.name)
     return ChosenEvaluator(
         name=evaluator_name(name),
         preset=preset,
@@ -219,8 +225,9 @@ def choose_evaluator(
         protocol=protocol,
         metrics=metrics,
         compares_with=compared,
-        code=digest_of_file(file_of(name)) if in_file(name) else code_of("evaluator", name, module),
-        file=absolute(name) if in_file(name) else None,
+        code=digest_of_file(file_of(of.name)) if in_a_file else code_of("evaluator", of.name, module),
+        file=absolute(of.name) if in_a_file else None,
+        label=of.label,
     )
 
 

@@ -24,6 +24,8 @@ from erasure_bench.bench.planning.plan import Plan, make_plan, with_baseline
 from erasure_bench.bench.planning.preflight import check_bases, check_edits
 from erasure_bench.bench.planning.sizes import model_sizes
 from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.evaluators.instances import check_label, instance
+from erasure_bench.evaluators.registry import evaluator_card
 from erasure_bench.methods.registry import METHODS
 from erasure_bench.models.zoo import ModelSource, resolve_model
 from erasure_bench.prompt_suites.registry import load_suite
@@ -140,8 +142,10 @@ def _evaluators(
             skipped.append(f"skipped: {why}")
             continue
         own = config.evaluator_options.get(evaluator_name(name), {})
+        check_label(name, evaluator_card(name).presets, own)
         options = {**config.evaluator_options.get("", {}), **own}
-        evaluator = choose_evaluator(name, source.preset, options, suite.evaluator_options.get(name, {}))
+        settings = suite.evaluator_options.get(instance(name).name, {})
+        evaluator = choose_evaluator(name, source.preset, options, settings)
         if evaluator.name in (other.name for other in chosen):
             raise BenchError(
                 f"--evaluators {name}: there is an evaluator {evaluator.name!r} already; rename one of them"

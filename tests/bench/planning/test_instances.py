@@ -1,0 +1,118 @@
+"""`NAME@LABEL`: one evaluator several times in a run, each with settings of its own."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from erasure_bench.bench.planning.chosen import choose_evaluator, evaluator_name
+from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.prepare import _evaluators
+from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.evaluators.base import Evaluator
+from erasure_bench.evaluators.instances import Instance, instance
+from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
+from erasure_bench.models.zoo import ModelSource
+
+SOURCE = ModelSource("fake", Path("."), None, "0" * 64)
+
+OWN = '''
+from dataclasses import dataclass
+from erasure_bench.evaluators.base import Metric, by_role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brightness:
+    """How bright."""
+
+    power: float = 1.0
+    metrics = (Metric("brightness", "brightness", "share", (0.0, 1.0), by_role("neither", "neither")),)
+
+    def protocol(self):
+        return {"power": self.power}
+
+    def prepare(self): ...
+
+    def score(self, images): ...
+'''
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("nudity", Instance("nudity", None)),
+        ("nudity@640m", Instance("nudity", "640m")),
+        ("nudity@v3.0", Instance("nudity", "v3.0")),
+        ("./mine.py:Brightness", Instance("./mine.py:Brightness", None)),
+        ("./mine.py:Brightness@dark", Instance("./mine.py:Brightness", "dark")),
+        ("./at@home/mine.py:Brightness", Instance("./at@home/mine.py:Brightness", None)),
+        ("./me@home.py", Instance("./me@home.py", None)),
+        ("@640m", Instance("@640m", None)),
+        ("nudity@", Instance("nudity@", None)),
+    ],
+)
+def test_a_label_is_what_stands_after_the_name(written: str, meant: Instance) -> None:
+    assert instance(written) == meant
+
+
+def _setting(evaluator: Evaluator, name: str) -> object:
+    return getattr(evaluator, name)
+
+
+def test_an_instance_has_its_presets_settings_whatever_the_model_asks_for() -> None:
+    plain, small = build_evaluator("clip", "official"), build_evaluator("clip@microworld", "official")
+
+    assert evaluator_card("clip@microworld") is evaluator_card("clip")
+    assert _setting(plain, "template") == "A photo depicts {}"
+    assert _setting(small, "template") == "a picture of {}"
+    # The suite's settings hold unless the preset, which the user named, says otherwise.
+    suited = build_evaluator("clip@microworld", None, {}, {"template": "{}", "precision": "bf16"})
+    assert (_setting(suited, "template"), _setting(suited, "precision")) == ("a picture of {}", "bf16")
+    assert _setting(build_evaluator("clip@mine", None, {}, {"template": "{}"}), "template") == "{}"
+
+
+def test_two_of_one_evaluator_stand_side_by_side(fake: ModuleType) -> None:
+    suite = replace(fake.tiny_suite(), evaluators=())
+    config = RunConfig(
+        suite="tiny",
+        methods=("none",),
+        evaluators=("nudity", "nudity@strict"),
+        evaluator_options={"nudity@strict": {"threshold": "0.75"}},
+    )
+
+    (plain, strict), _ = _evaluators(config, suite, SOURCE)
+
+    assert (plain.name, strict.name) == ("nudity", "nudity@strict")
+    assert (plain.protocol["threshold"], strict.protocol["threshold"]) == (0.6, 0.75)
+    assert plain.code == strict.code
+    again = build_evaluator(strict.registered, strict.preset, strict.options, strict.settings)
+    assert again.protocol()["threshold"] == 0.75
+
+
+def test_a_label_that_says_nothing_is_refused(fake: ModuleType) -> None:
+    suite = fake.tiny_suite()
+    config = RunConfig(suite="tiny", methods=("none",), evaluators=("clip@microwrld",))
+
+    with pytest.raises(UnknownName, match="unknown preset 'microwrld'.*did you mean microworld"):
+        _evaluators(config, suite, SOURCE)
+    with pytest.raises(UnknownName, match="did you mean nudity"):
+        evaluator_card("nudty@640m")
+    doubled = config.model_copy(update={"evaluators": ("clip@microworld", "clip@microworld")})
+    with pytest.raises(BenchError, match="already"):
+        _evaluators(doubled, suite, SOURCE)
+
+
+def test_a_users_own_has_instances_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    written = f"{tmp_path}/mine.py:Brightness"
+
+    plain, dark = (
+        choose_evaluator(written, None, {}, {}),
+        choose_evaluator(f"{written}@dark", None, {"power": "2"}, {}),
+    )
+
+    assert evaluator_name(f"{written}@dark") == dark.name == "Brightness@dark"
+    assert dark.registered == f"{written}@dark" and dark.file == plain.file
+    assert dark.code == plain.code and dark.protocol["power"] == 2.0
+    assert build_evaluator(dark.registered, None, dark.options).protocol() == {"power": 2.0}
