@@ -1,7 +1,6 @@
 """A classifier in one file, TorchScript or ONNX, with its labels in another."""
 
 import json
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,8 +19,9 @@ from erasure_bench.evaluators.labelled_classifier import (
     softmax,
 )
 from erasure_bench.evaluators.onnx_session import open_session
-from erasure_bench.evaluators.packages import required_module
 from erasure_bench.evaluators.pixel_batch import pixel_batch
+from erasure_bench.evaluators.resizing import SQUARE
+from erasure_bench.evaluators.torchscript_network import open_torchscript
 
 SUFFIXES = (".pt", ".pth", ".ts", ".torchscript", ".onnx")
 
@@ -51,7 +51,7 @@ class FileClassifier:
         return {
             "weights_sha256": sha256_of(self._network_file()),
             "labels_sha256": sha256_of(self._label_file()),
-            "resize": "PIL bicubic, antialiased",
+            "resize": SQUARE,
             **asdict(self.input),
         }
 
@@ -61,7 +61,7 @@ class FileClassifier:
     def load(self, device: str) -> LabelledClassifier:
         file = self._network_file()
         heads = checked_heads({ONE_HEAD: read_labels(self._label_file())}, self.labels)
-        run = _onnx(file, device) if file.suffix == ".onnx" else _torchscript(file, device)
+        run = _onnx(file, device) if file.suffix == ".onnx" else open_torchscript(file, device, "classifier")
         return OneHeadNetwork(run, heads, self.input)
 
     def _network_file(self) -> Path:
@@ -111,27 +111,6 @@ def read_labels(file: Path) -> list[str]:
         except json.JSONDecodeError as error:
             raise BenchError(f"labels {file} are no JSON list: {error}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _torchscript(file: Path, device: str) -> Callable[[Any], Any]:
-    torch = required_module("torch", "torch", "classifier")
-    try:
-        with warnings.catch_warnings():
-            # torch deprecates the format, but it is what published classifiers come in.
-            warnings.simplefilter("ignore", FutureWarning)
-            network = torch.jit.load(str(file), map_location=device).eval()
-    except Exception as error:
-        raise BenchError(
-            f"{file} cannot be opened as TorchScript: {' '.join(str(error).split())[:200]}; plain "
-            f"checkpoints lack "
-            f"their network: save one with torch.jit.save or as ONNX"
-        ) from error
-
-    def run(images: Any) -> Any:
-        with torch.inference_mode():
-            return network(torch.from_numpy(images).to(device)).float().cpu().numpy()
-
-    return run
 
 
 def _onnx(file: Path, device: str) -> Callable[[Any], Any]:

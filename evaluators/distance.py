@@ -6,7 +6,7 @@ Image Processing 2004), taken over the three colour channels, falls for what cha
 changing what it shows: blur, grain, drained colours, another composition. It needs no weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from erasure_bench.evaluators.base import (
     ScoreSheet,
     by_role,
 )
-from erasure_bench.evaluators.measuring import unusable
+from erasure_bench.evaluators.measuring import Failure, Pair, measure_pairs
 from erasure_bench.evaluators.packages import version_of
 
 SMALLEST = 11
@@ -70,20 +70,12 @@ class DistanceToBase:
 
     def score(self, images: ImageSet, base: ImageSet) -> Scores:
         names = [metric.name for metric in self.metrics]
-        counterparts = base.by_name()
         sheet = ScoreSheet()
-        for picture in images.pictures:
-            other = counterparts.get((picture.prompt.id, picture.image_index))
-            if other is None:
-                sheet.missing(picture, names, "the base model's picture is missing")
-            elif (reason := _incomparable(picture.pixels, other.pixels)) is not None:
-                sheet.missing(picture, names, reason)
+        for picture, found in measure_pairs(images, base, 1, _distances):
+            if isinstance(found, Failure):
+                sheet.missing(picture, names, found.reason)
             else:
-                sheet.add(
-                    picture,
-                    ssim_distance=ssim_distance(picture.pixels, other.pixels),
-                    colour_distance=colour_distance(picture.pixels, other.pixels),
-                )
+                sheet.add(picture, **found)
         return Scores(sheet.frame())
 
 
@@ -112,18 +104,13 @@ def colour_distance(one: Pixels, other: Pixels) -> float:
     return float(np.sqrt(((rgb2lab(one) - rgb2lab(other)) ** 2).sum(axis=-1).mean()))
 
 
-def _incomparable(pixels: Pixels, base: Pixels) -> str | None:
-    """Why the two pictures cannot be compared; None if they can."""
-    if (problem := unusable(pixels)) is not None:
-        return problem
-    if (problem := unusable(base)) is not None:
-        return f"the base model's picture: {problem}"
-    if pixels.shape != base.shape:
-        sizes = (f"{each.shape[1]}×{each.shape[0]}" for each in (pixels, base))
-        return f"{' pixels, the base model’s picture '.join(sizes)}"
-    if min(pixels.shape[:2]) < SMALLEST:
-        return f"a side of {min(pixels.shape[:2])} pixels is shorter than the window of {SMALLEST}"
-    return None
+def _distances(pairs: Sequence[Pair]) -> list[dict[str, float] | Failure]:
+    return [
+        Failure(f"a side of {min(own.shape[:2])} pixels is shorter than the window of {SMALLEST}")
+        if min(own.shape[:2]) < SMALLEST
+        else {"ssim_distance": ssim_distance(own, base), "colour_distance": colour_distance(own, base)}
+        for own, base in pairs
+    ]
 
 
 CARD = EvaluatorCard(

@@ -8,8 +8,9 @@ import numpy as np
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet, Picture, Pixels
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
-Measure = Callable[[Sequence[Pixels]], Sequence[Result]]
+Measure = Callable[[Sequence[Item]], Sequence[Result]]
 
 
 class Failure(NamedTuple):
@@ -18,8 +19,15 @@ class Failure(NamedTuple):
     reason: str
 
 
+class Pair(NamedTuple):
+    """The pixels of two pictures of one size: a method's, and the base model's of the same noise."""
+
+    own: Pixels
+    base: Pixels
+
+
 def measure_each(
-    images: ImageSet, batch_size: int, measure: Measure[Result]
+    images: ImageSet, batch_size: int, measure: Measure[Pixels, Result]
 ) -> Iterator[tuple[Picture, Result | Failure]]:
     """Every picture with its result, in order.
 
@@ -35,6 +43,22 @@ def measure_each(
             yield picture, next(results) if problem is None else Failure(problem)
 
 
+def measure_pairs(
+    images: ImageSet, base: ImageSet, batch_size: int, measure: Measure[Pair, Result]
+) -> Iterator[tuple[Picture, Result | Failure]]:
+    """As `measure_each`, each picture beside the base model's of the same prompt and noise.
+
+    `measure` gets at most `batch_size` pairs, whose sizes may differ between pairs. A picture whose
+    counterpart is not there, is no picture or has another size becomes a `Failure`.
+    """
+    counterparts = base.by_name()
+    for batch in images.batches(batch_size):
+        found = [_pair(each, counterparts.get((each.prompt.id, each.image_index))) for each in batch]
+        results = iter(_measure([pair for pair in found if isinstance(pair, Pair)], measure))
+        for picture, pair in zip(batch, found, strict=True):
+            yield picture, next(results) if isinstance(pair, Pair) else pair
+
+
 def unusable(pixels: Pixels) -> str | None:
     """Why these are not the RGB pixels [height, width, 3] of a picture, 0 to 255; None if they are."""
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
@@ -44,18 +68,32 @@ def unusable(pixels: Pixels) -> str | None:
     return None
 
 
-def _measure(pixels: Sequence[Pixels], measure: Measure[Result]) -> Sequence[Result | Failure]:
-    if not pixels:
+def _pair(picture: Picture, counterpart: Picture | None) -> Pair | Failure:
+    if counterpart is None:
+        return Failure("the base model's picture is missing")
+    if (problem := unusable(picture.pixels)) is not None:
+        return Failure(problem)
+    if (problem := unusable(counterpart.pixels)) is not None:
+        return Failure(f"the base model's picture: {problem}")
+    pair = Pair(picture.pixels, counterpart.pixels)
+    if pair.own.shape != pair.base.shape:
+        sizes = (f"{each.shape[1]}×{each.shape[0]}" for each in pair)
+        return Failure(" pixels, the base model’s picture ".join(sizes))
+    return pair
+
+
+def _measure(items: Sequence[Item], measure: Measure[Item, Result]) -> Sequence[Result | Failure]:
+    if not items:
         return []
     try:
-        results = list(measure(pixels))
-        if len(results) != len(pixels):
-            raise RuntimeError(f"{len(results)} results for {len(pixels)} pictures")
+        results = list(measure(items))
+        if len(results) != len(items):
+            raise RuntimeError(f"{len(results)} results for {len(items)} pictures")
         return results
     except BenchError:
         raise
     except Exception as error:
-        if len(pixels) > 1:
-            return [result for one in pixels for result in _measure([one], measure)]
+        if len(items) > 1:
+            return [result for one in items for result in _measure([one], measure)]
         message = " ".join(str(error).split())[:300]
         return [Failure(f"{type(error).__name__}: {message}")]
