@@ -150,7 +150,7 @@ def _method_sheet(name: str) -> Sheet:
 def _evaluator_sheet(name: str) -> Sheet:
     from erasure_bench.bench.words.numbers import ARROWS
     from erasure_bench.evaluators.metrics import checked_metrics
-    from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
+    from erasure_bench.evaluators.registry import OFFICIAL, build_evaluator, evaluator_card
     from erasure_bench.foreign.errors import in_one_line
     from erasure_bench.foreign.files import in_file
 
@@ -163,18 +163,24 @@ def _evaluator_sheet(name: str) -> Sheet:
         "needs": ", ".join(card.requires),
         "notes": card.notes,
     }
-    for preset in card.presets or ("official",):
+    if len(card.presets) > 1:
+        facts["presets"] = f"{', '.join(card.presets)}: --evaluators {called}@PRESET"
+    shown: set[str] = set()
+    for preset in card.presets or (OFFICIAL,):
         try:
             with in_one_line(name):
                 metrics = checked_metrics(build_evaluator(name, preset), name)
         except BenchError:
             continue
+        only = f" (preset {preset})" if shown else ""
         for metric in metrics:
+            if metric.name in shown:
+                continue
             roles = ", ".join(f"{role} {ARROWS[better]}".rstrip() for role, better in metric.better.items())
             facts[f"metric {metric.name}"] = (
-                f"{metric.title} [{metric.unit}], {metric.aggregate}: {roles or 'stored'}"
+                f"{metric.title} [{metric.unit}], {metric.aggregate}: {roles or 'stored'}{only}"
             )
-        break
+        shown |= {metric.name for metric in metrics}
     return Sheet("evaluators", called, card.title, _said(facts), _settings(card.build, card.presets))
 
 
