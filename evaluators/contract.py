@@ -24,6 +24,7 @@ from erasure_bench.evaluators.base import (
     is_of_a_set,
     scored,
 )
+from erasure_bench.evaluators.measuring import without_pixels
 from erasure_bench.evaluators.metrics import checked_metrics
 from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
 from erasure_bench.evaluators.score_frames import MISSING, PictureName, checked_scores
@@ -173,13 +174,14 @@ def _knows_no_neighbours(at: Rehearsal) -> None:
 
 def _survives_a_broken_picture(at: Rehearsal) -> None:
     spoilt, *others = at.pictures
-    broken = spoilt._replace(pixels=np.zeros((0, at.trial.side, 3), np.uint8))
-    scores = at.score([broken, *others])
+    scores = at.score([spoilt._replace(pixels=without_pixels("the file is empty")), *others])
     of_it = scores.values["image_index"] == spoilt.image_index
     if not (scores.values["status"][of_it] == MISSING).all():
         raise Broken("a picture without pixels gets a score instead of a missing value with a reason")
     if not is_of_a_set(at.evaluator):
         _compare(at, Scores(scores.values[~of_it]), "beside a broken one")
+    for shape in ((1, 1, 3), (1, at.trial.side, 3)):  # a score or a reason, but no exception
+        at.score([spoilt._replace(pixels=np.full(shape, 200, np.uint8)), *others])
 
 
 def _misses_the_bases_picture(at: Rehearsal) -> None:

@@ -59,8 +59,26 @@ def measure_pairs(
             yield picture, next(results) if isinstance(pair, Pair) else pair
 
 
+class _Without(np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]):
+    """No pixels [0, 0, 3], and why; a copy says the same."""
+
+    reason: str
+
+    def __array_finalize__(self, made_from: object) -> None:
+        self.reason = getattr(made_from, "reason", "no pixels")
+
+
+def without_pixels(reason: str) -> Pixels:
+    """What stands for the pixels of a picture that could not be read: none of them, and why."""
+    none = np.zeros((0, 0, 3), np.uint8).view(_Without)
+    none.reason = reason
+    return none
+
+
 def unusable(pixels: Pixels) -> str | None:
     """Why these are not the RGB pixels [height, width, 3] of a picture, 0 to 255; None if they are."""
+    if isinstance(pixels, _Without):
+        return pixels.reason
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
         return f"pixels are not a uint8 array but {getattr(pixels, 'dtype', type(pixels).__name__)}"
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:

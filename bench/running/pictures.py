@@ -1,14 +1,13 @@
 """Pictures on disk: PNG, lossless."""
 
-import io
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from erasure_bench.bench.planning.tasks import GenerateTask
 from erasure_bench.bench.storage.store import Entry
 from erasure_bench.evaluators.base import Picture, Pixels
+from erasure_bench.evaluators.picture_files import UnreadablePicture, decoded
 from erasure_bench.evaluators.score_frames import PictureName
 
 
@@ -31,6 +30,8 @@ def read_pictures(entry: Entry, task: GenerateTask) -> tuple[Picture, ...]:
 
 
 def read_png(entry: Entry, name: str) -> Pixels:
-    """RGB pixels [height, width, 3] of one of the entry's pictures."""
-    with Image.open(io.BytesIO(entry.read(name))) as picture:
-        return np.asarray(picture.convert("RGB"))
+    """RGB pixels [height, width, 3] of one of the entry's pictures; raises DamagedEntry where it is none."""
+    try:
+        return decoded(entry.read(name), name)
+    except UnreadablePicture as error:
+        raise entry.damaged(str(error)) from error

@@ -1,6 +1,8 @@
 """Pictures and tiny models in the formats that users bring."""
 
+import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ CONCEPT = Concept(
     anchor_label="blue",
 )
 
+ODD_PICTURES = Path(__file__).with_name("odd_pictures.py")
+
 TINY_CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
@@ -40,6 +44,18 @@ CLIP_MEAN, CLIP_STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 @pytest.fixture
 def concept() -> Concept:
     return CONCEPT
+
+
+@pytest.fixture(scope="session")
+def odd() -> list[Any]:
+    """Odd picture files of every kind (`odd_pictures.py`)."""
+    spec = importlib.util.spec_from_file_location("evaluators_tests_odd_pictures", ODD_PICTURES)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    found: list[Any] = module.odd_pictures()
+    return found
 
 
 @pytest.fixture

@@ -4,16 +4,27 @@ import dataclasses
 import math
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.base import SCORE_COLUMNS, ImageSet, Scores, scored
+from erasure_bench.evaluators.base import (
+    SCORE_COLUMNS,
+    ImageSet,
+    Picture,
+    Scores,
+    compares_with,
+    scored,
+)
+from erasure_bench.evaluators.measuring import unusable
+from erasure_bench.evaluators.picture_files import read_folder
 from erasure_bench.evaluators.registry import (
     ENTRY_POINTS,
     EVALUATORS,
@@ -21,6 +32,7 @@ from erasure_bench.evaluators.registry import (
     evaluator_card,
     evaluator_names,
 )
+from erasure_bench.evaluators.score_frames import MISSING, PictureName, checked_scores
 from erasure_bench.prompt_suites.suite import ROLES
 
 ROLES_AND_LABELS = (
@@ -30,6 +42,14 @@ ROLES_AND_LABELS = (
     ("retention", "red"),
     ("attack", None),
 )
+
+NO_RGB = (
+    np.zeros((32, 32, 4), np.uint8),
+    np.zeros((32, 32), np.uint8),
+    np.zeros((32, 32, 3), np.float32),
+    np.zeros((32, 32, 3), np.uint16),
+)
+"""Arrays that are no pixels."""
 
 MakeImages = Callable[..., ImageSet]
 ScoresOf = Callable[[object, ImageSet], Scores]
@@ -94,6 +114,42 @@ def test_one_row_for_each_image_and_metric(
     for metric, value in zip(frame.metric, frame.value.astype(float), strict=True):
         least, most = metrics[metric].bounds
         assert least - 1e-6 <= value <= most + 1e-6
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+def test_odd_pictures_get_a_score_or_a_reason(
+    name: str,
+    tiny_options: dict[str, dict[str, str]],
+    image_set: MakeImages,
+    odd: list[Any],
+    tmp_path: Path,
+) -> None:
+    """One pixel, grey, transparent, 16 bits, damaged: never an exception, never a score of what is none."""
+    for one in odd:
+        (tmp_path / one.name).write_bytes(one.data)
+    pixels = [*(each for _, each in read_folder(tmp_path)), *NO_RGB]
+    drawn = image_set(*ROLES_AND_LABELS * 10).pictures
+    assert len(drawn) > len(pixels) + 10, "there are good pictures beside the odd ones"
+    shown = [picture._replace(pixels=each) for picture, each in zip(drawn, pixels, strict=False)]
+    evaluator = build_evaluator(name, options=tiny_options[name])
+
+    def score(images: Sequence[Picture], base: Sequence[Picture]) -> pd.DataFrame:
+        concept = image_set().concept
+        given = scored(evaluator, ImageSet(concept, tuple(images)), ImageSet(concept, tuple(base)))
+        asked = [PictureName(picture.prompt.id, picture.image_index) for picture in images]
+        return checked_scores(given, evaluator.metrics, asked).values.set_index("image_index")
+
+    frame = score(shown, drawn)
+    for picture in shown:
+        if reason := unusable(picture.pixels):
+            found = frame.loc[[picture.image_index]]
+            assert {*found["status"]} == {MISSING} and {*found["reason"]} == {reason}
+
+    beside_odd = score(drawn, [*shown, *drawn[len(shown) :]])
+    if compares_with(evaluator) == "pairs":
+        for picture in shown:
+            if unusable(picture.pixels):
+                assert {*beside_odd.loc[[picture.image_index]]["status"]} == {MISSING}
 
 
 @pytest.mark.parametrize("name", EVALUATORS)

@@ -1,67 +1,79 @@
-"""Picture files of every kind become RGB pixels by one rule; what is none is said in one line."""
+"""What odd picture files become: pixels that are known, or no picture and the reason why."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.picture_files import picture_files, read_picture
-
-RAMP = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
-
-
-def test_rgb_is_as_it_is_and_grey_has_three_equal_channels(tmp_path: Path) -> None:
-    Image.fromarray(RAMP).save(tmp_path / "rgb.png")
-    Image.fromarray(RAMP[..., 0]).save(tmp_path / "grey.png")
-
-    np.testing.assert_array_equal(read_picture(tmp_path / "rgb.png"), RAMP)
-    np.testing.assert_array_equal(read_picture(tmp_path / "grey.png"), RAMP[..., :1].repeat(3, axis=-1))
+from erasure_bench.evaluators.measuring import unusable, without_pixels
+from erasure_bench.evaluators.picture_files import picture_files, pixels_of, read_folder, read_picture
 
 
-def test_transparency_is_dropped(tmp_path: Path) -> None:
-    alpha = np.full((4, 4, 1), 10, np.uint8)
-    Image.fromarray(np.concatenate([RAMP, alpha], axis=-1)).save(tmp_path / "rgba.png")
-
-    np.testing.assert_array_equal(read_picture(tmp_path / "rgba.png"), RAMP)
-
-
-def test_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:
-    Image.fromarray(RAMP[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
-
-    np.testing.assert_array_equal(read_picture(tmp_path / "deep.png"), RAMP[..., :1].repeat(3, axis=-1))
+@pytest.fixture
+def folder(odd: list[Any], tmp_path: Path) -> Path:
+    """The odd pictures as files."""
+    for one in odd:
+        (tmp_path / one.name).write_bytes(one.data)
+    return tmp_path
 
 
-def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
-    Image.fromarray(RAMP[:1, :1]).save(tmp_path / "one.png")
-    assert read_picture(tmp_path / "one.png").shape == (1, 1, 3)
+def test_each_kind_becomes_what_it_is_said_to_become(odd: list[Any], folder: Path) -> None:
+    for one in odd:
+        read = pixels_of(folder / one.name)
+        if one.pixels is None:
+            assert unusable(read), one.name
+        else:
+            assert unusable(read) is None, (one.name, unusable(read))
+            np.testing.assert_array_equal(read, one.pixels, err_msg=one.name)
 
 
-def test_what_is_no_picture_is_said_in_one_line(tmp_path: Path) -> None:
-    whole = tmp_path / "whole.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole)
-    for name, content, reason in (
-        ("cut.png", whole.read_bytes()[:4000], "no picture that can be read"),
-        ("text.png", b"hello", "no picture that can be read"),
-        ("empty.png", b"", "an empty file"),
-        ("page.png", b"<!DOCTYPE html><p>404", "a web page"),
-    ):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(BenchError, match=reason) as refused:
-            read_picture(tmp_path / name)
-        assert name in str(refused.value) and "\n" not in str(refused.value)
-    Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(BenchError, match="floating-point"):
-        read_picture(tmp_path / "float.tif")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("empty.png", "an empty file"),
+        ("text.png", "of no known format"),
+        ("page.png", "a web page"),
+        ("truncated.png", "image file is truncated"),
+        ("truncated.jpg", "image file is truncated"),
+        ("float.tiff", "pixels are floating-point numbers"),
+        ("gone.png", "No such file or directory"),
+    ],
+)
+def test_what_is_no_picture_is_said_in_one_line(folder: Path, name: str, reason: str) -> None:
+    with pytest.raises(BenchError, match=f"{name}: is no picture that can be read: {reason}") as refused:
+        read_picture(folder / name)
+    assert "\n" not in str(refused.value)
+    assert str(unusable(pixels_of(folder / name))).startswith(reason)
 
 
-def test_a_folder_is_read_at_any_depth_and_other_files_are_left(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    for name in ("b.PNG", "deep/a.jpg", "notes.txt"):
-        (tmp_path / name).write_bytes(b"x")
+def test_a_truncated_file_is_no_picture_even_where_a_library_would_have_it_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    for name in ("truncated.png", "truncated.jpg"):
+        assert unusable(pixels_of(folder / name)), name
 
-    assert [file.relative_to(tmp_path).as_posix() for file in picture_files(tmp_path)] == [
-        "b.PNG",
-        "deep/a.jpg",
-    ]
+
+def test_a_picture_of_too_many_pixels_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert "exceeds limit" in str(unusable(pixels_of(folder / "plain.png")))
+
+
+def test_the_reason_stays_with_a_copy() -> None:
+    assert unusable(without_pixels("gone").copy()) == "gone"
+
+
+def test_a_folder_is_read_at_any_depth_and_other_files_are_left(tmp_path: Path, odd: list[Any]) -> None:
+    for name in ("b.PNG", "deep/a.jpg", "notes.txt", ".hidden.png", ".cache/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(odd[0].data)
+    (tmp_path / "broken.png").write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+
+    names = [file.relative_to(tmp_path).as_posix() for file in picture_files(tmp_path)]
+    assert names == ["b.PNG", "broken.png", "deep/a.jpg"]
+    reasons = [unusable(pixels) for _, pixels in read_folder(tmp_path)]
+    assert reasons[0] is None and reasons[2] is None and str(reasons[1]).startswith("an empty file")
