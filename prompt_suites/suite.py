@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
+from erasure_bench.later import CAME_LATER
 from erasure_bench.prompt_suites.concepts import Concept
 
 Role = Literal["target", "implicit", "misspelt", "attack", "anchor", "neighbour", "retention"]
@@ -26,6 +27,8 @@ class Prompt:
     upstream data fixes them for each row (I2P); sizes are in pixels at the suite's
     `reference_resolution`. `id` is unique in the suite and never reused for another text. `tags` sort
     prompts further, in the suite's own words: I2P's categories, a ladder from naming to describing.
+    `rewrites` is the id of the concept's prompt that this one says in other words: it is drawn from the same
+    noise, and the two are compared pair by pair.
     """
 
     id: str
@@ -38,6 +41,7 @@ class Prompt:
     height: int | None = None
     width: int | None = None
     tags: tuple[str, ...] = ()
+    rewrites: str | None = field(default=None, metadata=CAME_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +67,28 @@ class LeftOut(NamedTuple):
     reason: str
 
 
+class Rewritten(NamedTuple):
+    """What a transformation made of one prompt of one concept, or why it made nothing of it.
+
+    `source` is the prompt's id, `prompt` that of the new one (None where there is none), `change` says in a
+    few words what was changed or why nothing could be.
+    """
+
+    transformation: str
+    concept: str
+    source: str
+    prompt: str | None
+    change: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Suite:
     """Concepts with their prompts, the protocol, and the evaluators that measure it by default.
 
     `prompts` maps a concept's name to its prompts. `model` is the generator that the suite was
     made for, used when the user names none. `reference_resolution` is the resolution that the
-    prompts' own sizes refer to; on a model of another resolution they are scaled.
+    prompts' own sizes refer to; on a model of another resolution they are scaled. `rewritten` is the record
+    of the transformations that were applied to it.
     """
 
     name: str
@@ -85,6 +104,7 @@ class Suite:
     left_out: tuple[LeftOut, ...] = ()
     source: str = ""
     evaluator_options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    rewritten: tuple[Rewritten, ...] = ()
 
     def __post_init__(self) -> None:
         by_id: dict[str, Prompt] = {}
@@ -103,3 +123,25 @@ class Suite:
                 )
         if missing := [concept.name for concept in self.concepts if concept.name not in self.prompts]:
             raise ValueError(f"suite {self.name}: no prompts for {', '.join(missing)}")
+        for concept, prompts in self.prompts.items():
+            own = {prompt.id: prompt for prompt in prompts}
+            for prompt in prompts:
+                if prompt.rewrites is not None:
+                    _check_rewriting(f"suite {self.name}, {concept}", prompt, own.get(prompt.rewrites))
+
+
+def _check_rewriting(where: str, prompt: Prompt, source: Prompt | None) -> None:
+    """Raises ValueError where the two cannot be compared pair by pair."""
+    if source is None or source.rewrites is not None:
+        raise ValueError(
+            f"{where}: prompt {prompt.id!r} rewrites {prompt.rewrites!r}, which is no prompt of the concept "
+            "or rewrites another itself"
+        )
+    if (prompt.role in ERASED_ROLES) != (source.role in ERASED_ROLES):
+        raise ValueError(
+            f"{where}: prompt {prompt.id!r} ({prompt.role}) rewrites {source.id!r} ({source.role}): one of "
+            "them should lose the concept, the other should not"
+        )
+    for name in ("seed", "guidance_scale", "height", "width"):
+        if getattr(prompt, name) != getattr(source, name):
+            raise ValueError(f"{where}: prompt {prompt.id!r} has not the {name} of {source.id!r}")

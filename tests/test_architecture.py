@@ -9,6 +9,7 @@ from erasure_bench.evaluators.registry import EVALUATORS
 from erasure_bench.methods.registry import METHODS
 from erasure_bench.models.zoo import ZOO
 from erasure_bench.prompt_suites.registry import SUITES
+from erasure_bench.prompt_suites.transformations.registry import TRANSFORMATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "erasure_bench"
@@ -44,8 +45,9 @@ HOMES = {
     "evaluators": (EVALUATORS, ("evaluators/registry.py",)),
     "models": (ZOO, ("models/zoo.py",)),
     "prompt_suites": (SUITES, ("prompt_suites/registry.py",)),
+    "transformations": (TRANSFORMATIONS, ("prompt_suites/transformations/registry.py",)),
 }
-"""Room -> its registered names, and where they may stand besides the file that defines the thing itself."""
+"""Room, or part of one -> its registered names, and where they may stand besides the thing's own file."""
 
 
 def name_of(path: Path) -> str:

@@ -8,10 +8,12 @@ import pytest
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.methods.registry import build_method, method_card
+from erasure_bench.prompt_suites.transformations.registry import TRANSFORMATIONS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 ADDING_A_METHOD, ADDING_AN_EVALUATOR = DOCS / "adding-a-method.md", DOCS / "adding-an-evaluator.md"
 COMPARING = DOCS / "comparing-evaluators.md"
+TRANSFORMING = DOCS / "transforming-a-suite.md"
 
 
 def saved(document: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -39,7 +41,9 @@ def commands(document: Path = ADDING_A_METHOD) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "document", [ADDING_A_METHOD, ADDING_AN_EVALUATOR, COMPARING], ids=lambda path: path.stem
+    "document",
+    [ADDING_A_METHOD, ADDING_AN_EVALUATOR, COMPARING, TRANSFORMING],
+    ids=lambda path: path.stem,
 )
 def test_the_walk_through_is_short(document: Path) -> None:
     lines = document.read_text().splitlines()
@@ -121,3 +125,20 @@ def test_the_evaluators_run_can_be_done(
     document = json.loads(capsys.readouterr().out)
     assert document["evaluators"]["Colourfulness"]["protocol"]["power"] == 2
     assert {row["metric"] for row in document["rows"]} == {"colourfulness"}
+
+
+def test_the_transformation_can_be_registered_and_its_commands_run(
+    tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(TRANSFORMING, tmp_path / "shouting.py", monkeypatch)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(TRANSFORMATIONS, "shouting", "shouting:CARD")
+    show, run = commands(TRANSFORMING)
+    assert run_command([*show[:-1], "shouting:marks=3", "--json"]) == 0
+    (*_, last) = json.loads(capsys.readouterr().out)["prompts"]
+    assert last["role"] == "attack" and last["text"].endswith("GRUMPY CAT AT SUNSET!!!")
+    assert last["id"] == f"{last['rewrites']}~loud"
+
+    short = ["--limit", "1", "--concepts", "grumpy-cat", "--evaluators", "nudity", "--dry-run", "--json"]
+    assert run_command([*run, "--transform", "shouting", *short, "--model", str(tiny_model_dir)]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 3 * 7

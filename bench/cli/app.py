@@ -1,4 +1,5 @@
-"""The command line: `bench run`, `list`, `show`, `table`, `merge`, `export`, `check`, `doctor`, `store`.
+"""The command line: `bench run`, `list`, `show`, `prompts`, `table`, `merge`, `export`, `check`, `doctor`,
+`store`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 3 wrong
 usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported before a command runs.
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from erasure_bench.bench.cli.arguments import refuse_empty
-from erasure_bench.bench.cli.options import AsJson, DataDir, Offline, Store, expanded
+from erasure_bench.bench.cli.options import AsJson, DataDir, Offline, Store, Transform, expanded
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
 from erasure_bench.bench.cli.store_commands import store_app
 from erasure_bench.bench.cli.streams import guard_streams, stdout_trouble
@@ -22,7 +23,7 @@ from erasure_bench.errors import BenchError
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
 TableFormat = Literal["rich", "summary", "md", "csv", "json"]
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
-ListKind = Literal["methods", "evaluators", "suites", "models"]
+ListKind = Literal["methods", "evaluators", "suites", "models", "transformations"]
 _STOPPED = "stopped; what is finished is kept: the same command goes on from here"
 PATH_VARIABLES = ("BENCH_STORE", "BENCH_DATA", "BENCH_MODELS")
 UsageError: Any = typer.BadParameter.__base__
@@ -187,6 +188,7 @@ def run(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="KEY=VALUE, such as mode=native. Repeatable."),
     ] = None,
+    transform: Transform = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 and so on.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
     batch_size: Annotated[
@@ -244,6 +246,7 @@ def run(
             "method_options": named_options(method_option or [], "--method-option"),
             "evaluator_options": named_options(evaluator_option or [], "--evaluator-option"),
             "suite_options": options(suite_option or [], "--suite-option"),
+            "transform": tuple(transform or ()),
             "device": device,
             "dtype": dtype,
             "batch_size": batch_size,
@@ -263,11 +266,12 @@ def run(
 @app.command("list", no_args_is_help=True)
 def list_(
     kind: Annotated[
-        ListKind, typer.Argument(help="What to list.", metavar="methods|evaluators|suites|models")
+        ListKind,
+        typer.Argument(help="What to list.", metavar="methods|evaluators|suites|models|transformations"),
     ],
     as_json: AsJson = False,
 ) -> int:
-    """List methods, evaluators, suites or models."""
+    """List methods, evaluators, suites, models or transformations."""
     from erasure_bench.bench.cli.commands.catalogue import list_kind
 
     return list_kind(kind, as_json=as_json)
@@ -275,13 +279,38 @@ def list_(
 
 @app.command(no_args_is_help=True)
 def show(
-    name: Annotated[str, typer.Argument(help="A method or evaluator (PATH.py:NAME too), suite or model.")],
+    name: Annotated[
+        str, typer.Argument(help="A method or evaluator (PATH.py:NAME too), suite, model or transformation.")
+    ],
     as_json: AsJson = False,
 ) -> int:
     """Show a card: paper, formula, settings and what each preset makes of them."""
     from erasure_bench.bench.cli.commands.catalogue import show_card
 
     return show_card(name, as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
+def prompts(
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A suite (bench list suites).")],
+    concepts: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Comma list of the suite's concepts, else all.")
+    ] = None,
+    transform: Transform = None,
+    suite_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="As in bench run. Repeatable.")
+    ] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> int:
+    """Print a suite's prompts, word for word; with --transform what becomes of those that it rewrites."""
+    from erasure_bench.bench.cli.commands.prompts import print_prompts
+    from erasure_bench.bench.planning.config import names, options
+
+    asked = names(concepts, "--concepts")
+    own = options(suite_option or [], "--suite-option")
+    return print_prompts(suite, asked, transform or (), own, data_dir, as_json=as_json)
 
 
 @app.command(no_args_is_help=True)

@@ -1,8 +1,8 @@
-"""What `bench list` and `bench show` say: methods, evaluators, suites and models by name."""
+"""What `bench list` and `bench show` say: methods, evaluators, suites, models and transformations by name."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from erasure_bench.errors import BenchError, UnknownName
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from erasure_bench.evaluators.base import EvaluatorCard
     from erasure_bench.methods.base import MethodCard
 
-Kind = Literal["methods", "evaluators", "suites", "models"]
-KINDS: tuple[Kind, ...] = ("methods", "evaluators", "suites", "models")
+Kind = Literal["methods", "evaluators", "suites", "models", "transformations"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Listed(NamedTuple):
@@ -68,6 +68,10 @@ def _names(kind: Kind) -> tuple[str, ...]:
         from erasure_bench.prompt_suites.registry import suite_names
 
         return suite_names()
+    if kind == "transformations":
+        from erasure_bench.prompt_suites.transformations.registry import transformation_names
+
+        return transformation_names()
     from erasure_bench.models.zoo import ZOO
 
     return tuple(ZOO)
@@ -115,6 +119,14 @@ def _list_models() -> Iterator[Listed]:
             "here" if local_copy(name) else f"not here{f'; hub: {entry.repo_id}' if entry.repo_id else ''}"
         )
         yield Listed(name, entry.title, where)
+
+
+def _list_transformations() -> Iterator[Listed]:
+    from erasure_bench.prompt_suites.transformations.registry import transformation_card
+
+    for name in _names("transformations"):
+        card = transformation_card(name)
+        yield Listed(name, card.title, f"{card.of} → {card.role}")
 
 
 def _version(kind: "Versioned", name: str, version: str) -> str:
@@ -217,6 +229,19 @@ def _model_sheet(name: str) -> Sheet:
     return Sheet("models", name, entry.title, _said(facts), {})
 
 
+def _transformation_sheet(name: str) -> Sheet:
+    from erasure_bench.prompt_suites.transformations.registry import transformation_card
+
+    card = transformation_card(name)
+    facts = {
+        "version": card.version,
+        "rewrites": f"prompts of the role {card.of}",
+        "into": f"prompts of the role {card.role}, drawn from the same noise",
+        "notes": card.notes,
+    }
+    return Sheet("transformations", name, card.title, _said(facts), _settings(card.build, {}))
+
+
 def _said(facts: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
@@ -250,10 +275,12 @@ _LISTS = {
     "evaluators": _list_evaluators,
     "suites": _list_suites,
     "models": _list_models,
+    "transformations": _list_transformations,
 }
 _SHEETS = {
     "methods": _method_sheet,
     "evaluators": _evaluator_sheet,
     "suites": _suite_sheet,
     "models": _model_sheet,
+    "transformations": _transformation_sheet,
 }

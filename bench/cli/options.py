@@ -45,3 +45,11 @@ Offline = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON on stdout.")]
+Transform = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Also draw the prompts in other words, from the same noise (bench list transformations): "
+        "misspelling, or misspelling:each=3. Repeatable.",
+    ),
+]

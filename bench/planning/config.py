@@ -32,6 +32,7 @@ class RunConfig(BaseModel):
 
     suite: str
     suite_options: dict[str, str] = Field(default_factory=dict)
+    transform: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     method_options: dict[str, dict[str, str]] = Field(default_factory=dict)
     preset: str = AUTO
@@ -68,7 +69,7 @@ class RunConfig(BaseModel):
             raise ValueError(f"{bad[0]!r} is no name for a row: printable characters only (--edit NAME=PATH)")
         return edits
 
-    @field_validator("methods", "concepts", "evaluators", "references")
+    @field_validator("methods", "concepts", "evaluators", "references", "transform")
     @classmethod
     def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(names))

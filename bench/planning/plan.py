@@ -1,5 +1,6 @@
 """From a config to cells and tasks. Nothing here draws, trains, loads weights or writes a result."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.suite import ROLES, Prompt, Suite
+from erasure_bench.prompt_suites.suite import ROLES, Prompt, Role, Suite
 
 IMAGES_PER_TASK = 64
 """A kill loses at most this many pictures; a role's pictures are shared by all that ask for the same."""
@@ -222,7 +223,8 @@ def planned_images(
     """The pictures of these prompts, `images_per_prompt` of each.
 
     A prompt with a seed of its own is drawn with that seed plus the image index, whatever the
-    run's seed; the others get a seed from suite, prompt, image index and run's seed.
+    run's seed; the others get a seed from suite, prompt, image index and run's seed. One that rewrites
+    another has that one's.
     """
     protocol = suite.protocol
     reference = suite.reference_resolution
@@ -230,7 +232,7 @@ def planned_images(
         PlannedImage(
             prompt=prompt,
             image_index=index,
-            seed=image_seed(suite.name, prompt.id, index, seed)
+            seed=image_seed(suite.name, prompt.rewrites or prompt.id, index, seed)
             if prompt.seed is None
             else prompt.seed + index,
             guidance_scale=protocol.guidance_scale
@@ -249,10 +251,9 @@ def _generate_groups(
 ) -> tuple[PlannedImages, ...]:
     """The case's pictures, role by role, at most `IMAGES_PER_TASK` together."""
     groups = []
-    asked = case.prompts(suite)
+    asked = _first(case.prompts(suite), config.limit)
     for role in ROLES:
-        prompts = [prompt for prompt in asked if prompt.role == role]
-        images = planned_images(suite, prompts[: config.limit], seed, sizes)
+        images = planned_images(suite, [prompt for prompt in asked if prompt.role == role], seed, sizes)
         groups += [
             PlannedImages(role=role, images=images[start : start + IMAGES_PER_TASK])
             for start in range(0, len(images), IMAGES_PER_TASK)
@@ -260,6 +261,21 @@ def _generate_groups(
     if not groups:
         raise BenchError(f"suite {suite.name} has no prompts for {case.name}")
     return tuple(groups)
+
+
+def _first(prompts: Sequence[Prompt], limit: int | None) -> list[Prompt]:
+    """The first `limit` prompts of each role, and all that rewrite one of these.
+
+    So no misspelt prompt is drawn without the one that it is compared with.
+    """
+    count: Counter[Role] = Counter()
+    chosen = set()
+    for prompt in prompts:
+        if prompt.rewrites is None:
+            count[prompt.role] += 1
+            if limit is None or count[prompt.role] <= limit:
+                chosen.add(prompt.id)
+    return [prompt for prompt in prompts if (prompt.rewrites or prompt.id) in chosen]
 
 
 def _erase_task(

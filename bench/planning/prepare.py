@@ -30,6 +30,7 @@ from erasure_bench.methods.registry import METHODS
 from erasure_bench.models.zoo import ModelSource, resolve_model
 from erasure_bench.prompt_suites.registry import load_suite
 from erasure_bench.prompt_suites.suite import Suite
+from erasure_bench.prompt_suites.transformations.applying import transformed
 
 ALL = "all"
 """Instead of the methods' names: every one that comes with the project."""
@@ -56,6 +57,9 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise BenchError(f"--data-dir {config.data_dir}: no such folder")
     suite = load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options)
+    if config.transform:
+        asked = dict.fromkeys(case.concept for case in pick_cases(suite, config.concepts))
+        suite = transformed(suite, config.transform, asked)
     _no_stray_options(config, suite)
     source = resolve_model(config.model or suite.model, like=config.model_like)
     notes = []

@@ -13,6 +13,8 @@ NEITHER = "neither"
 """Said of numbers that only describe: they have no arrow, and none of them is the best."""
 MARK = "▸"
 """Stands before numbers that are not told from the best, where bold may not be seen."""
+MINUS = "−"
+_GAP = ("gap", "gap_low", "gap_high")
 Json = Mapping[str, Any]
 
 
@@ -130,6 +132,8 @@ def columns_of(board: Board, rows: Sequence[Json]) -> list[Numbers]:
         if len(evaluators_of[title]) > 1:
             title = f"{evaluator}: {title}"
         columns.append(Numbers(role, title, ARROWS[first["better"]], _cells(board, found)))
+        if gaps := [row["gap_to"] for row in found.values() if row.get("gap") is not None]:
+            columns.append(Numbers(role, f"{title} {MINUS} {gaps[0]}", "", _gap_cells(board, found)))
     costs = {row["method"]: row for row in rows}
     for title, name in (("erase s", "erase_seconds"), ("s per image", "seconds_per_image")):
         cells = tuple(
@@ -176,6 +180,25 @@ def _cells(board: Board, found: Mapping[str, Json]) -> tuple[Cell, ...]:
     counted = any(row["aggregate"] == "sum" for row in shown)
     decimals = 1 if counted else decimals_for(numbers)
     return tuple(_cell(found[method], decimals) if method in found else Cell("–") for method in board.methods)
+
+
+def _gap_cells(board: Board, found: Mapping[str, Json]) -> tuple[Cell, ...]:
+    """What a prompt in other words makes of it. It only describes: none is the best."""
+    shown = {method: found[method] for method in board.methods if method in found}
+    known = {method: row for method, row in shown.items() if row.get("gap") is not None}
+    numbers = [row[name] for row in known.values() for name in _GAP if row[name] is not None]
+    counted = any(row["aggregate"] == "sum" for row in known.values())
+    decimals = 1 if counted else decimals_for(numbers)
+    return tuple(
+        _gap_cell(known[method], decimals) if method in known else Cell("–") for method in board.methods
+    )
+
+
+def _gap_cell(row: Json, decimals: int) -> Cell:
+    gap, low, high = (
+        None if row[name] is None else number(row[name], decimals, signed=True) for name in _GAP
+    )
+    return Cell(gap or "–", "", f"[{low}, {high}]" if low and high else "")
 
 
 def _cell(row: Json, decimals: int) -> Cell:

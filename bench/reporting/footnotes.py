@@ -8,6 +8,7 @@ from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.collapsed import collapse_notes
 from erasure_bench.bench.reporting.evidence import DEVICE, Evidence
 from erasure_bench.bench.reporting.leaderboard import Row
+from erasure_bench.bench.reporting.rewritten import rewriting_notes
 from erasure_bench.bench.reporting.sampling import estimators, sampled
 from erasure_bench.bench.reporting.scores import protocol_key
 from erasure_bench.bench.reporting.verdict_notes import verdict_notes
@@ -73,6 +74,7 @@ def footnotes(
             notes.append(
                 Note(f"{case.name}: {dropped} prompts that ask to keep what else is erased are left out.")
             )
+    notes += [Note(text) for text in rewriting_notes(plan)]
     if plan.suite.left_out:
         total = sum(left.rows for left in plan.suite.left_out)
         reasons = "; ".join(f"{left.rows}: {left.reason}" for left in plan.suite.left_out)

@@ -22,7 +22,7 @@ from erasure_bench.bench.statistics.cells import Codes, Values
 from erasure_bench.bench.statistics.intervals import Ends
 from erasure_bench.bench.statistics.moments import Moments
 from erasure_bench.evaluators.base import Metric
-from erasure_bench.prompt_suites.suite import Role
+from erasure_bench.prompt_suites.suite import ROLES, Role
 
 Scope = Literal["overall", "concept"]
 Status = Literal["ok", "partial", "missing", "failed"]
@@ -48,6 +48,10 @@ class Row:
     with the p value of their difference `best_p`. `rank`, from 1, the best, lies in [rank_low, rank_high], in
     overall columns. `collapsed` says why the method's pictures are none any more, of that concept or overall
     (`bench.reporting.collapsed`): such a number meets no bar, is never the best and has no place.
+
+    Where prompts rewrite others (misspelt ones do), `gap` is the mean (or sum) of the paired differences to
+    these others, of the role `gap_to`, over the `gap_pairs` pictures of the same noise, and lies in
+    [gap_low, gap_high]. All that rewrite one prompt are one of the `prompts`.
     """
 
     method: str
@@ -89,6 +93,11 @@ class Row:
     rank_low: int | None = None
     rank_high: int | None = None
     collapsed: str | None = None
+    gap: float | None = None
+    gap_low: float | None = None
+    gap_high: float | None = None
+    gap_pairs: int = 0
+    gap_to: Role | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -154,6 +163,8 @@ class _Numbers(NamedTuple):
     change: Moments
     change_ends: Ends
     worst: Values
+    gaps: list[dict[str, Any]]
+    """The fields of a row's gap, empty where its prompts rewrite none."""
 
 
 def _states(table: Tabled, failures: Sequence[Failure]) -> _States:
@@ -217,7 +228,30 @@ def _concerns(failure: Failure, one: Stratum, evaluator: str) -> bool:
 def _numbers(table: Tabled, overall: bool, worst: Values) -> _Numbers:
     level, changes = table.levels(overall), table.changes(overall)
     ends, change_ends = table.level_ends(level, overall), table.change_ends(changes, overall)
-    return _Numbers(level, ends, changes.change, change_ends, worst)
+    return _Numbers(level, ends, changes.change, change_ends, worst, _gaps(table, overall))
+
+
+def _gaps(table: Tabled, overall: bool) -> list[dict[str, Any]]:
+    names: Sequence[Stratum | Whole] = table.wholes if overall else table.strata
+    found: list[dict[str, Any]] = [{} for _ in names]
+    if (rewritten := table.rewritten) is None:
+        return found
+    gaps = table.gaps(rewritten, overall)
+    ends = table.change_ends(gaps, overall)
+    role = rewritten.role
+    if overall:
+        role = np.full(len(names), -1)
+        np.maximum.at(role, table.whole_of, rewritten.role)
+    pairs = rewritten.whole_pairs if overall else rewritten.pairs
+    for place in np.flatnonzero(np.isfinite(gaps.change.value)).tolist():
+        found[place] = {
+            "gap": float(gaps.change.value[place]),
+            "gap_low": _number(ends.low[place]),
+            "gap_high": _number(ends.high[place]),
+            "gap_pairs": int(pairs[place]),
+            "gap_to": ROLES[role[place]],
+        }
+    return found
 
 
 def _worst(table: Tabled, lacking: Codes) -> Values:
@@ -284,6 +318,7 @@ def _row(
         status=states.status[place],
         reason=states.reason[place],
         **cost,
+        **numbers.gaps[place],
     )
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: leaderboard.{json,csv,md}, scores.parquet, images.png and run.json.
+"""A run's folder: leaderboard.{json,csv,md}, scores.parquet, images.png, rewritten.csv and run.json.
 
 Every file is put in place whole; run.json goes last and binds the others by their digests.
 leaderboard.json alone is enough to print the tables again, run.json and scores.parquet to merge the run
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pandas import DataFrame
 from PIL.Image import Image
 from pydantic import BaseModel, ValidationError
 
@@ -23,6 +24,7 @@ from erasure_bench.bench.reporting.footnotes import Note, footnotes
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of, to_frame, to_json
 from erasure_bench.bench.reporting.markdown import markdown
 from erasure_bench.bench.reporting.record import read_record, run_record, write_record
+from erasure_bench.bench.reporting.rewritten import REWRITTEN, rewritten_list
 from erasure_bench.bench.reporting.run_file import RESULTS, RUN, OtherVersion, bound, first_fault, named
 from erasure_bench.bench.reporting.sampling import interval_record
 from erasure_bench.bench.reporting.scores import protocol_key
@@ -44,12 +46,16 @@ SHEET = "images.png"
 
 
 class Results(NamedTuple):
-    """A run's results: what `leaderboard.json` holds, its rows, what they were made from, a contact sheet."""
+    """A run's results: what `leaderboard.json` holds, its rows, what they were made from, a contact sheet.
+
+    And the list of the prompts that were rewritten, if any.
+    """
 
     document: dict[str, Any]
     rows: list[Row]
     evidence: Evidence
     sheet: Image | None = None
+    rewritten: DataFrame | None = None
 
 
 def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results:
@@ -86,7 +92,8 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results
         "provenance": [note.text for note in below if note.weight == "provenance"],
         "rows": [to_json(row) for row in rows],
     }
-    return Results(document, rows, evidence)
+    rewritten = rewritten_list(plan.suite) if plan.suite.rewritten else None
+    return Results(document, rows, evidence, rewritten=rewritten)
 
 
 def write_results(
@@ -101,14 +108,17 @@ def write_results(
         _forget_earlier(folder)
         write_text(folder / f"{LEADERBOARD}.json", in_json(results.document))
         write_text(folder / f"{LEADERBOARD}.md", markdown(Board.from_json(results.document)))
-        table = to_frame(results.rows).map(lambda cell: in_csv(cell) if isinstance(cell, str) else cell)
-        write_atomically(folder / f"{LEADERBOARD}.csv", lambda path: table.to_csv(path, index=False))
+        _write_csv(folder / f"{LEADERBOARD}.csv", to_frame(results.rows))
         write_atomically(folder / SCORES, lambda path: results.evidence.scores.to_parquet(path, index=False))
         written = list(RESULTS)
         if (sheet := results.sheet) is not None:
             write_atomically(folder / SHEET, lambda path: save_png(sheet, path))
         else:
             written.remove(SHEET)
+        if results.rewritten is not None:
+            _write_csv(folder / REWRITTEN, results.rewritten)
+        else:
+            written.remove(REWRITTEN)
         record = run_record(plan, results.document, results.evidence, made, store)
         write_record(folder, record, written)
 
@@ -117,12 +127,17 @@ def _forget_earlier(folder: Path) -> None:
     """Removes an earlier run's files, and no file that is not known to be one.
 
     Those that every run has are replaced in their places; run.json never stands beside files that are not
-    its own, but for a contact sheet that is no longer there.
+    its own, but for those that are no longer there.
     """
-    if SHEET in named(folder / RUN):
-        (folder / SHEET).unlink(missing_ok=True)
+    for name in {SHEET, REWRITTEN} & set(named(folder / RUN)):
+        (folder / name).unlink(missing_ok=True)
     (folder / RUN).unlink(missing_ok=True)
     remove_temporaries(folder, (RUN, *RESULTS))
+
+
+def _write_csv(path: Path, table: DataFrame) -> None:
+    safe = table.map(lambda cell: in_csv(cell) if isinstance(cell, str) else cell)
+    write_atomically(path, lambda temporary: safe.to_csv(temporary, index=False))
 
 
 def measured(plan: Plan) -> Measured:
@@ -140,6 +155,7 @@ def measured(plan: Plan) -> Measured:
         pictures=_pictures(plan),
         models={(cell.method.name, cell.case.name, cell.seed): cell.erase.id for cell in plan.cells},
         references=frozenset(method.name for method in plan.methods if method.base),
+        rewrites={prompt.id: prompt.rewrites for prompt in plan.prompts if prompt.rewrites is not None},
     )
 
 

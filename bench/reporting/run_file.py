@@ -130,7 +130,10 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
 
 
-RESULTS = ("leaderboard.json", "leaderboard.md", "leaderboard.csv", "scores.parquet", "images.png")
+RESULTS = (
+    *("leaderboard.json", "leaderboard.md", "leaderboard.csv"),
+    *("scores.parquet", "images.png", "rewritten.csv"),
+)
 """What a run's folder may hold besides run.json."""
 
 

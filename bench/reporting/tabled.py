@@ -30,7 +30,7 @@ class Measured:
     `pictures` is how many different ones were planned, by method, concept and role. `models` names the
     edited model that a method, concept and seed have: where several have the same one, it is not trained
     anew. Without a name each has its own, but for the baseline, which is never edited. `references` are
-    the rows that are other base models.
+    the rows that are other base models. `rewrites` gives the id of the prompt that another one rewrites.
     """
 
     methods: Sequence[str]
@@ -41,6 +41,7 @@ class Measured:
     pictures: Mapping[tuple[str, str, Role], int]
     models: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
     references: frozenset[str] = frozenset()
+    rewrites: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, method: str, concept: str, seed: int) -> str:
         """The name of an edited model."""
@@ -74,7 +75,8 @@ class Counts(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """Scores of the pictures that both the method and the baseline have, and their difference."""
+    """Scores of the pictures that both of two have, and their difference: a method and the baseline, or a
+    method's own on a prompt and on the one that it rewrites."""
 
     method: Cells
     base: Cells
@@ -95,9 +97,11 @@ class Tabled:
 
     `strata` and `wholes` give names to the numbers of concepts and to the overall ones, in the table's
     order. `scored_sum` is the sum of a stratum's scores, `seeds_seen` of how many seeds it has pictures;
-    `prompt_ids` are what the cluster codes stand for. `own` are the cells of the methods' own scores,
-    `by_seed` the same with all seeds apart, also where nothing is trained. Groups, moments and intervals
-    are those of concepts or of the overall numbers, as `overall` says.
+    `prompt_ids` are what the cluster codes stand for: a prompt, with those that rewrite it. `own` are the
+    cells of the methods' own scores,
+    `by_seed` the same with all seeds apart, also where nothing is trained. `rewritten` pairs the prompts
+    that rewrite another with that one, in the strata of the former; None where none does. Groups, moments
+    and intervals are those of concepts or of the overall numbers, as `overall` says.
     """
 
     measured: Measured
@@ -107,6 +111,7 @@ class Tabled:
     own: Cells
     by_seed: Cells
     paired: Paired
+    rewritten: "Rewritings | None"
     counts: Counts
     whole_counts: Counts
     scored_sum: Values
@@ -136,8 +141,15 @@ class Tabled:
         return self._paired_moments(overall=False)
 
     def _paired_moments(self, overall: bool) -> PairedMoments:
+        return self._moments_of(self.paired, overall)
+
+    def _moments_of(self, paired: Paired, overall: bool) -> PairedMoments:
         groups = self.groups(overall)
-        return PairedMoments(*(moments(cells, groups) for cells in self.paired))
+        return PairedMoments(*(moments(cells, groups) for cells in paired))
+
+    def gaps(self, rewritten: "Rewritings", overall: bool) -> PairedMoments:
+        """Of the values on prompts that rewrite another, on those others, and their difference."""
+        return self._moments_of(rewritten.paired, overall)
 
     def level_ends(self, found: Moments, overall: bool, confidence: float = CONFIDENCE) -> Ends:
         """Intervals of `levels(overall)`."""
@@ -172,6 +184,19 @@ class Tabled:
         return [(metric, np.flatnonzero(place == metric)) for metric in np.unique(place).tolist()]
 
 
+class Rewritings(NamedTuple):
+    """Pictures of prompts that rewrite another, beside those of that one: of the same method, seed and noise.
+
+    `role` [strata] is that of the other prompts, as its place in `ROLES` (−1 where there is no pair), `pairs`
+    counts the different pictures of concepts' numbers, `whole_pairs` those of the overall ones.
+    """
+
+    paired: Paired
+    role: Codes
+    pairs: Codes
+    whole_pairs: Codes
+
+
 def tabled(scores: DataFrame, measured: Measured) -> Tabled:
     """The numbers that `measured` asks for; `scores` has the columns `bench.reporting.scores.RUN_COLUMNS`.
 
@@ -197,7 +222,7 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
     is_base = np.array([one.method == measured.baseline for one in strata], dtype=bool)
 
     def by_seed(of: _Pictures, value: Values) -> Cells:
-        return Cells.of(of.stratum, of.prompt, of.seed, value, len(strata)).summed(total)
+        return Cells.of(of.stratum, of.cluster, of.seed, value, len(strata)).summed(total)
 
     def cells(of: _Pictures, value: Values) -> Cells:
         return by_seed(of, value).untrained(~trained)
@@ -212,6 +237,13 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
         single = np.bincount(of.stratum, minlength=len(strata))
         return single, _different(of, single, whole_of, shared, len(wholes))
 
+    def rewritten() -> Rewritings:
+        new, old = _rewritings(own.only(known), strata)
+        values = (new.value, old.value, new.value - old.value)
+        role = np.full(len(strata), -1)
+        role[new.stratum] = np.array([ROLES.index(one.role) for one in strata])[old.stratum]
+        return Rewritings(Paired(*(cells(new, value) for value in values)), role, *count(new))
+
     numbers = [count(part) for part in (own.only(known), own.only(~known), both)]
     return Tabled(
         measured=measured,
@@ -221,6 +253,7 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
         own=own_by_seed.untrained(~trained),
         by_seed=own_by_seed,
         paired=Paired(cells(both, both.value), cells(both, base_value), cells(both, both.value - base_value)),
+        rewritten=rewritten() if measured.rewrites else None,
         counts=Counts(*(single for single, _ in numbers)),
         whole_counts=Counts(*(whole for _, whole in numbers)),
         scored_sum=sums(own.stratum[known], own.value[known], len(strata)),
@@ -241,11 +274,15 @@ def _strata(measured: Measured) -> list[Stratum]:
 
 
 class _Pictures(NamedTuple):
-    """Columns of codes [scores]: `seed` and `prompt` are ranks, `image` the picture's index."""
+    """Columns of codes [scores]: `seed` and `prompt` are ranks, `image` the picture's index.
+
+    `cluster` is the prompt, or the one that it rewrites.
+    """
 
     stratum: Codes
     seed: Codes
     prompt: Codes
+    cluster: Codes
     image: Codes
     value: Values
     repeated: NDArray[np.bool_]
@@ -253,13 +290,17 @@ class _Pictures(NamedTuple):
     def only(self, chosen: NDArray[np.bool_]) -> "_Pictures":
         if chosen.all():
             return self
+        return self.at(np.flatnonzero(chosen))
+
+    def at(self, places: Codes) -> "_Pictures":
         return _Pictures(
-            self.stratum[chosen],
-            self.seed[chosen],
-            self.prompt[chosen],
-            self.image[chosen],
-            self.value[chosen],
-            self.repeated[chosen],
+            self.stratum[places],
+            self.seed[places],
+            self.prompt[places],
+            self.cluster[places],
+            self.image[places],
+            self.value[places],
+            self.repeated[places],
         )
 
 
@@ -290,11 +331,37 @@ def _pictures(
         stratum,
         seeds.astype(np.int64),
         prompts.astype(np.int64),
+        _sources(ids, measured.rewrites)[prompts] if measured.rewrites else prompts.astype(np.int64),
         scores["image_index"].to_numpy(np.int64),
         scores["value"].to_numpy(np.float64),
         scores["repeated"].to_numpy(bool),
     )
     return whole.only(stratum >= 0), tuple(map(str, ids))
+
+
+def _sources(prompt_ids: pd.Index, rewrites: Mapping[str, str]) -> Codes:
+    """[prompts]: the code of the prompt that each one rewrites; its own where that was not drawn."""
+    own = np.arange(len(prompt_ids))
+    found = prompt_ids.get_indexer(pd.Index([rewrites.get(name, name) for name in prompt_ids]))
+    return np.where(found < 0, own, found)
+
+
+def _rewritings(own: _Pictures, strata: Sequence[Stratum]) -> tuple[_Pictures, _Pictures]:
+    """The pictures of prompts that rewrite another, and that one's beside each."""
+    lines: dict[tuple[str, str, int], int] = {}
+    line = np.array(
+        [lines.setdefault((one.method, one.concept, one.metric), len(lines)) for one in strata],
+        dtype=np.int64,
+    )
+    new, old = own.only(own.prompt != own.cluster), own.only(own.prompt == own.cluster)
+    images = int(own.image.max(initial=0)) + 1
+    prompts, seeds = int(own.prompt.max(initial=0)) + 1, int(own.seed.max(initial=0)) + 1
+
+    def key(of: _Pictures) -> pd.Index:
+        return pd.Index(((line[of.stratum] * seeds + of.seed) * prompts + of.cluster) * images + of.image)
+
+    found = key(old).get_indexer(key(new))
+    return new.only(found >= 0), old.at(found[found >= 0])
 
 
 def _codes(column: pd.Series, known: Sequence[str]) -> Codes:

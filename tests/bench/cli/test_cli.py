@@ -182,7 +182,7 @@ def test_a_dry_run_says_what_methods_make_and_how_long_it_takes(
     assert "none: nothing is to do" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", ["methods", "evaluators", "suites", "models"])
+@pytest.mark.parametrize("kind", ["methods", "evaluators", "suites", "models", "transformations"])
 def test_everything_listed_has_a_card(kind: str, capsys: Captured) -> None:
     assert run_command(["list", kind, "--json"]) == 0
     names = [item["name"] for item in json.loads(capsys.readouterr().out)]
