@@ -74,6 +74,8 @@ def test_every_room_is_whole_and_each_weight_there_once(wheel: Path) -> None:
         for path in (path for path in (ROOT / room).rglob("*") if path.is_file()):
             if "__pycache__" not in path.parts:
                 assert f"{PACKAGE}/{path.relative_to(ROOT).as_posix()}" in found
+    for path in (ROOT / "results" / "published").iterdir():
+        assert f"{PACKAGE}/published/{path.name}" in found
     weights = [digest for name, digest in found.items() if name.endswith((".safetensors", ".bin", ".npz"))]
     assert weights and max(Counter(weights).values()) == 1
 
@@ -110,6 +112,18 @@ def test_a_run_minds_no_folder_of_the_users_that_is_called_like_a_room(
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["methods"] == ["none", "negative-prompt"]
+
+
+def test_the_papers_numbers_come_with_the_wheel(installed: Path) -> None:
+    code = (
+        f"from {PACKAGE}.bench.reporting.published import FOLDER, published\n"
+        "print(FOLDER, len(published().numbers))"
+    )
+    done = subprocess.run(
+        [str(installed / "bin" / "python"), "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    where, count = done.stdout.rsplit(maxsplit=1)
+    assert Path(where).is_relative_to(installed) and int(count) > 300
 
 
 def test_the_code_that_runs_is_the_wheels(installed: Path, tmp_path: Path) -> None:

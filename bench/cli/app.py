@@ -330,11 +330,21 @@ def table(
             metavar="LIST", help="Also these concepts' own tables: a comma list, or all (rich only)."
         ),
     ] = None,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published",
+            metavar="",
+            help="Also what papers report of the same suite, metric and protocol, and why the rest is left "
+            "out; as csv and json only this.",
+        ),
+    ] = False,
 ) -> int:
     """Print a finished run's leaderboard again."""
-    from erasure_bench.bench.cli.commands.finished import print_table
+    from erasure_bench.bench.cli.commands.finished import print_published, print_table
 
-    return print_table(run, format_, concepts)
+    code = 0 if published and format_ in ("csv", "json") else print_table(run, format_, concepts)
+    return print_published(run, format_) if published else code
 
 
 @app.command(no_args_is_help=True)

@@ -1,7 +1,6 @@
 """The leaderboard on a terminal: whole, or as the few numbers to begin with. Reads only a `Board`."""
 
 from collections.abc import Iterator, Sequence
-from textwrap import fill
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -9,10 +8,9 @@ from rich.text import Text
 from erasure_bench.bench.reporting.board import MARK, Board, Cell, Judgement, Numbers, judgements, sections
 from erasure_bench.bench.statistics.intervals import CONFIDENCE
 from erasure_bench.bench.words.grid import GAP, Column, grids
+from erasure_bench.bench.words.prose import prose
 from erasure_bench.bench.words.showing import one_line
 
-PROSE = 100
-"""Lines of words are no longer than this, however wide the terminal."""
 FIRST_ROLES = ("target", "neighbour", "retention", "implicit", "misspelt", "attack", "anchor")
 """Whose pictures say most, in this order: is the concept gone, is what is close to it still there?"""
 READ_AS = f"[{CONFIDENCE:.0%} interval]; ↓ lower, ↑ higher is better; {MARK} the best"
@@ -45,7 +43,7 @@ def whole(board: Board, width: int, concepts: Sequence[str] = ()) -> RenderableT
     notes = [note for note in board.notes if note not in board.provenance]
     if len(notes) < len(board.notes):
         notes.append("Evaluators, presets, versions: leaderboard.md.")
-    parts += _prose(notes, width)
+    parts += prose(notes, width)
     return Group(*parts)
 
 
@@ -68,7 +66,7 @@ def summary(board: Board, width: int) -> RenderableType:
     parts += [Text(f"failed: {one_line(line)}", "red") for line in board.failures[:FAILURES_SHOWN]]
     if len(board.failures) > FAILURES_SHOWN:
         parts.append(Text(f"failed: {len(board.failures) - FAILURES_SHOWN} more (leaderboard.md)", "red"))
-    parts += _prose(board.cautions, width)
+    parts += prose(board.cautions, width)
     return Group(*parts)
 
 
@@ -142,9 +140,3 @@ def _value(cell: Cell) -> Text:
     if cell.best:
         return Text(f"{MARK}{one_line(cell.value)}", "bold green")
     return Text(one_line(cell.value), "red" if cell.failed else "")
-
-
-def _prose(lines: Sequence[str], width: int) -> Iterator[Text]:
-    for line in lines:
-        room = min(width, PROSE)
-        yield Text(fill(one_line(line), room, initial_indent="  ", subsequent_indent="    "), "dim")

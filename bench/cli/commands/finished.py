@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from erasure_bench.bench.cli.output import (
     FAILED,
     RunFailed,
@@ -41,6 +43,32 @@ def print_table(run: str, form: str, concepts_asked: str | None) -> int:
         print_summary(board, stdout_console())
     else:
         print_whole(board, stdout_console(), wanted)
+    return 0
+
+
+def print_published(run: str, form: str) -> int:
+    """Prints what papers report beside a finished run's numbers, in the form of `print_table`."""
+    from erasure_bench.bench.reporting.beside import compare
+    from erasure_bench.bench.reporting.published import published
+    from erasure_bench.bench.reporting.published_table import (
+        published_csv,
+        published_json,
+        published_markdown,
+        published_table,
+    )
+    from erasure_bench.bench.reporting.results import read_document
+
+    compared = compare(read_document(find_run(run)), published())
+    if form == "json":
+        print_json(published_json(compared))
+    elif form == "csv":
+        sys.stdout.write(published_csv(compared))
+    elif form == "md":
+        sys.stdout.write(f"\n{published_markdown(compared)}")
+    else:
+        console = stdout_console()
+        console.print(Text(""))
+        console.print(published_table(compared, console.width))
     return 0
 
 
