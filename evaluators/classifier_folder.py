@@ -68,11 +68,14 @@ class FolderClassifier:
 
     def load(self, device: str) -> LabelledClassifier:
         description = self._description()
-        required_module("torch", "torch", "classifier")
+        torch = required_module("torch", "torch", "classifier")
         attribute = description.network.partition(":")[2]
         try:
             module = importlib.import_module(_module_of(description.network))
-            network = getattr(module, attribute).load(self.path)
+            with torch.random.fork_rng(
+                devices=[]
+            ):  # new layers are filled at random before their weights come
+                network = getattr(module, attribute).load(self.path)
         except Exception as error:
             raise BenchError(
                 f"classifier {self.name!r} in {self.path} cannot be loaded by {description.network}: "

@@ -23,6 +23,7 @@ EVALUATORS: dict[str, str] = {
     "distance": "erasure_bench.evaluators.distance:CARD",
     "coherence": "erasure_bench.evaluators.coherence:CARD",
     "diversity": "erasure_bench.evaluators.diversity:CARD",
+    "celebrity": "erasure_bench.evaluators.celebrity:CARD",
 }
 ENTRY_POINTS = "erasure_bench.evaluators"
 """Entry point group through which another package adds its evaluators' cards."""

@@ -16,7 +16,7 @@ Network = Callable[[NDArray[Any]], Any]
 def open_torchscript(file: Path, device: str, needed_by: str) -> Network:
     """The network in `file` on `device`: a batch as an array to its float32 output as an array.
 
-    Raises BenchError where the file is none.
+    One that gives several outputs gives a tuple of arrays. Raises BenchError where the file is none.
     """
     torch = required_module("torch", "torch", needed_by)
     try:
@@ -33,6 +33,9 @@ def open_torchscript(file: Path, device: str, needed_by: str) -> Network:
 
     def run(batch: NDArray[Any]) -> Any:
         with torch.inference_mode():
-            return network(torch.from_numpy(batch).to(device)).float().cpu().numpy()
+            given = network(torch.from_numpy(batch).to(device))
+            if isinstance(given, tuple | list):
+                return tuple(each.float().cpu().numpy() for each in given)
+            return given.float().cpu().numpy()
 
     return run

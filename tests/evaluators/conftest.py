@@ -121,6 +121,40 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def whole_picture_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ONNX file: one box, the whole picture, whose score is the picture's mean in [0, 1]."""
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    graph = helper.make_graph(
+        [
+            helper.make_node("Shape", ["image"], ["shape"]),
+            helper.make_node("Gather", ["shape", "across_and_down"], ["size"]),
+            helper.make_node("Cast", ["size"], ["corner"], to=kinds.FLOAT),
+            helper.make_node("Concat", ["origin", "corner"], ["edges"], axis=0),
+            helper.make_node("Unsqueeze", ["edges", "first"], ["boxes"]),
+            helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+            helper.make_node("Div", ["mean", "white"], ["share"]),
+            helper.make_node("Unsqueeze", ["share", "first"], ["scores"]),
+        ],
+        "whole picture",
+        [helper.make_tensor_value_info("image", kinds.FLOAT, [1, 3, "height", "width"])],
+        [
+            helper.make_tensor_value_info("boxes", kinds.FLOAT, ["faces", 4]),
+            helper.make_tensor_value_info("scores", kinds.FLOAT, ["faces"]),
+        ],
+        [
+            helper.make_tensor("across_and_down", kinds.INT64, [2], [3, 2]),
+            helper.make_tensor("origin", kinds.FLOAT, [2], [0.0, 0.0]),
+            helper.make_tensor("first", kinds.INT64, [1], [0]),
+            helper.make_tensor("white", kinds.FLOAT, [], [255.0]),
+        ],
+    )
+    file = tmp_path_factory.mktemp("detector") / "faces.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), file)
+    return file
+
+
+@pytest.fixture(scope="session")
 def colour_classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """TorchScript file and labels: the logits are ten times the mean of each colour channel in [0, 1]."""
     torch = pytest.importorskip("torch")

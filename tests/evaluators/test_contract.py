@@ -56,7 +56,9 @@ ScoresOf = Callable[[object, ImageSet], Scores]
 
 
 @pytest.fixture
-def tiny_options(tiny_clip: Path, colour_classifier: tuple[Path, Path]) -> dict[str, dict[str, str]]:
+def tiny_options(
+    tiny_clip: Path, colour_classifier: tuple[Path, Path], whole_picture_detector: Path
+) -> dict[str, dict[str, str]]:
     network, labels = colour_classifier
     return {
         "clip": {"backbone": str(tiny_clip)},
@@ -65,6 +67,13 @@ def tiny_options(tiny_clip: Path, colour_classifier: tuple[Path, Path]) -> dict[
         "distance": {},
         "coherence": {},
         "diversity": {},
+        "celebrity": {
+            "recogniser": "giphy",
+            "detector": str(whole_picture_detector),
+            "model": str(network),
+            "labels": str(labels),
+            "least_score": "0.3",
+        },
     }
 
 

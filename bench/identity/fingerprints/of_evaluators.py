@@ -63,7 +63,9 @@ def measure(name: str, settings: Json) -> Numbers:
         numbers[f"made up: {what}"] = sketch({what: torch.tensor(made, dtype=torch.double)})
     if details is not None:
         shares = details.select_dtypes("float")
-        numbers["details"] = sketch({str(key): torch.tensor(shares[key].to_numpy()) for key in shares})
+        numbers["details"] = sketch(
+            {str(key): torch.tensor(shares[key].to_numpy()).nan_to_num(0.0) for key in shares}
+        )
     return numbers
 
 
