@@ -1,5 +1,5 @@
-"""The command line: `bench run`, `list`, `show`, `prompts`, `table`, `merge`, `export`, `check`, `doctor`,
-`store`.
+"""The command line: `bench run`, `score`, `table`, `merge`, `export`, `list`, `show`, `prompts`, `check`,
+`doctor`, `store`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 3 wrong
 usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported before a command runs.
@@ -345,6 +345,119 @@ def table(
 
     code = 0 if published and format_ in ("csv", "json") else print_table(run, format_, concepts)
     return print_published(run, format_) if published else code
+
+
+@app.command(no_args_is_help=True)
+def score(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    evaluators: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Comma list of evaluators to add (bench list evaluators), NAME@PRESET too, and your own, "
+            "each PATH.py:NAME.",
+        ),
+    ] = None,
+    evaluator_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="KEY=VALUE or EVALUATOR.KEY=VALUE. Repeatable."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Take each named evaluator as NAME@PRESET (bench show EVALUATOR)."),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Join ratings that people made, as an evaluator of their own (docs/scoring-a-run.md).",
+            callback=expanded,
+        ),
+    ] = None,
+    template: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Write the form for raters instead: shuffled pictures, methods hidden. Needs --metric.",
+            callback=expanded,
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:WAY:MIN:MAX",
+            help="What is rated, such as quality:higher:1:5; WAY is higher, lower, neither, - (not tabled), "
+            "or two of them, as in lower/-: for roles that should lose the concept, and others. Repeatable; "
+            "else the file's own lines.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What the ratings are called in tables; else the file's own word."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the form's order.")] = 0,
+    redraw: Annotated[
+        bool,
+        typer.Option(
+            "--redraw", metavar="", help="Draw again what the store no longer has; else that is an error."
+        ),
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda and so on; else the run's own.")
+    ] = None,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code", metavar="", help="Run the files of code (PATH.py:NAME) that the run names."
+        ),
+    ] = False,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Store with the run's pictures, where it is no longer where it was.",
+            callback=expanded,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> int:
+    """Score a finished run's pictures with further evaluators, or join people's ratings; nothing is drawn.
+
+    The run's table then shows them as if they had been asked for from the start. The same command again goes
+    on where it was stopped. bench run into the same folder gives the table without them again.
+    """
+    from erasure_bench.bench.planning.config import named_options, names
+
+    wishes = {"--evaluators": evaluators, "--scores": scores, "--template": template}
+    asked = [flag for flag, value in wishes.items() if value is not None]
+    if len(asked) != 1:
+        raise BenchError(f"give one of {', '.join(wishes)}{', not ' + ' and '.join(asked) if asked else ''}")
+    if (metric or name) and asked == ["--evaluators"]:
+        raise BenchError("--metric and --name are for people's ratings (--scores, --template)")
+    if (evaluator_option or preset or redraw) and asked != ["--evaluators"]:
+        raise BenchError("--evaluator-option, --preset and --redraw are for --evaluators")
+    from erasure_bench.bench.cli.commands.score import score_by_people, score_with, write_template
+
+    if scores is not None:
+        return score_by_people(
+            run, scores, name, metric or (), store, data_dir, trust_code=trust_code, as_json=as_json
+        )
+    if template is not None:
+        return write_template(run, template, name, metric or (), seed, store, data_dir, trust_code=trust_code)
+    return score_with(
+        run,
+        names(evaluators, "--evaluators"),
+        named_options(evaluator_option or [], "--evaluator-option"),
+        preset,
+        store,
+        data_dir,
+        device,
+        redraw=redraw,
+        trust_code=trust_code,
+        as_json=as_json,
+    )
 
 
 @app.command(no_args_is_help=True)

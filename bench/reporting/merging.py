@@ -89,7 +89,10 @@ def whole_config(parts: Sequence[Part], data_dir: Path | None = None) -> RunConf
 
 
 def merged(plan: Plan, parts: Sequence[Part]) -> Evidence:
-    """What the runs say of the plan's cells; raises BenchError where one is in none of them."""
+    """What the runs say of the plan's cells, but for people's ratings, which the plan knows nothing of.
+
+    Raises BenchError where a cell is in none of the runs.
+    """
     source = _sources(plan, parts)
     if lacking := [cell for cell in plan.cells if _key(cell) not in source]:
         counts = Counter((cell.method.name, cell.seed) for cell in lacking)
@@ -145,6 +148,7 @@ def _scores(plan: Plan, taken: Iterable[tuple[Part, set[CellKey]]]) -> DataFrame
             continue
         path = part.folder / SCORES
         frame = read_scores(bound(part.folder, part.record, SCORES), path)
+        frame = frame[~frame["evaluator"].isin([*part.record.get("ratings", ())])]
         own = frame[pd.MultiIndex.from_frame(frame[CELL]).isin(keys)]
         check_scores(own, plan, keys, map(failure_of, part.record["failures"]), path)
         frames.append(own)
@@ -153,12 +157,12 @@ def _scores(plan: Plan, taken: Iterable[tuple[Part, set[CellKey]]]) -> DataFrame
     order = {_key(cell): place for place, cell in enumerate(plan.cells)}
     places = pd.MultiIndex.from_frame(scores[CELL]).map(order)
     scores = scores.iloc[places.argsort(kind="stable")].reset_index(drop=True)
-    again = _drawn_before(plan)
+    again = drawn_before(plan)
     where = pd.MultiIndex.from_frame(scores[[*CELL, "prompt_id"]])
     return scores.assign(repeated=where.isin(again) if again else False)
 
 
-def _drawn_before(plan: Plan) -> set[tuple[str, str, int, str]]:
+def drawn_before(plan: Plan) -> set[tuple[str, str, int, str]]:
     """Method, concept, seed and prompt of the pictures that are those of an earlier seed."""
     seen: set[tuple[str, str, str]] = set()
     again = set()

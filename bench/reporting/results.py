@@ -58,12 +58,13 @@ class Results(NamedTuple):
     rewritten: DataFrame | None = None
 
 
-def gather(plan: Plan, evidence: Evidence, notes: Sequence[str] = ()) -> Results:
-    """The leaderboard of the plan."""
+def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> Results:
+    """The leaderboard of the plan, with `notes` below it; those of plain words are cautions."""
     table = tabled(evidence.scores, measured(plan))
     rows = judged(table, rows_of(table, evidence.failures, evidence.costs))
     agreements = retests(table, rows)
-    below = [*footnotes(plan, rows, agreements, evidence), *(Note(text, "caution") for text in notes)]
+    own = [Note(note, "caution") if isinstance(note, str) else note for note in notes]
+    below = [*footnotes(plan, rows, agreements, evidence), *own]
     document = {
         "title": title(plan),
         "suite": plan.suite.name,

@@ -85,6 +85,14 @@ class MethodFile(_Part):
     preset: str
 
 
+class RatingsFile(_Part):
+    """People's ratings: the file in the run's folder, and the metrics that flags declared."""
+
+    file: str = Field(pattern=r"^ratings-[^/]+\.csv$")
+    sha256: str
+    metrics: list[str]
+
+
 class RunFile(_Part):
     """All of run.json that a program reads."""
 
@@ -103,6 +111,7 @@ class RunFile(_Part):
     failures: list[FailureFile]
     store: str | None
     merged: list[str] = []
+    ratings: dict[str, RatingsFile] = Field(default_factory=dict)
     cells: list[CellFile]
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -62,6 +62,8 @@ class Outcome(NamedTuple):
 
 
 NOTHING = Outcome((), {}, 0.0, {})
+DRAWING: frozenset[TaskKind] = frozenset({"erase", "generate"})
+"""The tasks that make pictures; all others only look at them."""
 RESTARTS = 10
 """How often a task may find what it needs damaged; the store gives up long before, someone's code may not."""
 
@@ -98,20 +100,56 @@ class Work(Protocol):
     def close(self) -> None: ...
 
 
+def without_pictures(plan: Plan, store: Store, failures: Iterable[Failure]) -> Outcome:
+    """The outcome of an earlier run of the plan whose pictures are not to be drawn now.
+
+    Of its `failures` those stay that explain why the store lacks pictures.
+    """
+    broken: dict[str, _Broken] = {}
+    stays: dict[Failure, None] = {}
+    for failure in failures:
+        if failure.stage not in DRAWING:
+            continue
+        why = _Broken(failure.stage, failure.reason, failure.trace, failure.losses)
+        for cell in plan.cells:
+            if (cell.method.name, cell.case.name, cell.seed) != (
+                failure.method,
+                failure.concept,
+                failure.seed,
+            ):
+                continue
+            for task in cell.generate:
+                if failure.role in (None, task.images.role) and not store.has(task.kind, task.id):
+                    broken[task.id] = why
+                    stays[failure] = None
+    return Outcome(tuple(stays), {}, 0.0, broken)
+
+
 def execute(
-    plan: Plan, worker: Worker | Work, store: Store, reporter: Reporter, earlier: Outcome = NOTHING
+    plan: Plan,
+    worker: Worker | Work,
+    store: Store,
+    reporter: Reporter,
+    earlier: Outcome = NOTHING,
+    *,
+    draw: bool = True,
 ) -> Outcome:
     """Does what the store lacks, cell by cell.
 
     A task that fails, or takes longer than the config's `task_timeout`, is recorded with its reason for
     every cell that needs it, and the rest goes on; what failed in an `earlier` pass of the same run, which
     the outcome includes, is not tried again. What turns out to be damaged when a task needs it is made anew.
+    Without `draw` no edit and no picture is made: scores that need one which is not there fail.
     Raises StoreError where nothing can be finished any more (full disk), BenchError where an evaluator
     cannot be loaded, and passes KeyboardInterrupt on; what was finished stays finished.
     """
     started = time.perf_counter()
     broken = dict(earlier.broken)
-    todo = tuple(task for task in unfinished(plan.cells, store) if _cause(task, broken) is None)
+    todo = tuple(
+        task
+        for task in unfinished(plan.cells, store)
+        if (draw or task.kind not in DRAWING) and _cause(task, broken) is None
+    )
     done: Counter[TaskKind] = Counter(earlier.done)
     skipped: set[str] = set()
     restarts: Counter[str] = Counter()
@@ -127,26 +165,29 @@ def execute(
             left = list(cell.tasks)
             while left:
                 task = left.pop(0)
-                if store.has(task.kind, task.id):
+                if store.has(task.kind, task.id) or (task.kind in DRAWING and not draw):
                     continue
                 if _cause(task, broken) is None:
                     reporter.working_on(cell, task)
+                    well = False
                     try:
                         with time_limit(plan.config.task_timeout, f"{cell.title}: {DOING[task.kind]}"):
                             _do(task, cell, worker, reporter)
                         done[task.kind] += 1
+                        well = True
                     except StoreError:
                         raise
                     except Exception as error:
                         restarts[task.id] += 1
-                        if isinstance(error, DamagedEntry) and restarts[task.id] <= RESTARTS:
+                        if isinstance(error, DamagedEntry) and draw and restarts[task.id] <= RESTARTS:
                             # What the task needs is no longer there: of another cell's, it may be the base's.
                             left = [*needed_by(task), *cell.tasks]
                             continue
-                        broken[task.id] = _broken(task, error)
+                        cause = task if draw else _lost(task, store)
+                        broken[cause.id] = _broken(cause, error)
                         if not isinstance(task, ScoreTask):
                             worker.forget_model()
-                    reporter.finished(task, well=task.id not in broken)
+                    reporter.finished(task, well=well)
                 elif task.id not in broken and task.id not in skipped:
                     skipped.add(task.id)
                     reporter.skipped(task)
@@ -168,6 +209,12 @@ def _do(task: Task, cell: Cell, worker: Worker | Work, reporter: Reporter) -> No
         worker.generate(task, reporter)
     else:
         worker.score(task)
+
+
+def _lost(task: Task, store: Store) -> Task:
+    """The pictures that the task needs and the store no longer has; the task itself where it has all."""
+    needed = (each for each in needed_by(task) if isinstance(each, GenerateTask))
+    return next((each for each in needed if not store.has(each.kind, each.id)), task)
 
 
 def _broken(task: Task, error: Exception) -> _Broken:

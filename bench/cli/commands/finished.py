@@ -14,6 +14,7 @@ from erasure_bench.bench.cli.output import (
     say_where,
     stderr_console,
     stdout_console,
+    words,
     write_json,
 )
 from erasure_bench.bench.cli.paths import find_run, store_folder
@@ -91,6 +92,13 @@ def merge_runs(
 
     parts = [read_part(find_run(run, RUN)) for run in runs]
     _check_apart(out, [part.folder for part in parts])
+    for part in parts:
+        for name in part.record.get("ratings", ()):
+            stderr_console().print(
+                words(
+                    f"left out: the ratings {name} of {part.folder} (bench score {out} --scores FILE)", "dim"
+                )
+            )
     if not trust_code and (code := foreign_code(parts)):
         name, folder = next(iter(code.items()))
         raise BenchError(
