@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from erasure_bench.prompt_suites.fetch import UpstreamFile
 from erasure_bench.prompt_suites.suite import Suite
 
 
@@ -15,8 +16,8 @@ class SuiteCard:
     every option present. `options` gives the valid values of each option, the default first.
     `concepts` are the concepts that the suite has in its default form. A suite that is not
     `reported` exists to tune methods on; no table of results shows it. `version` names the prompts and
-    the protocol: another one is due where they change. `pinned` are the sha256 of data that are not
-    in the project, by their paths upstream.
+    the protocol: another one is due where they change. `upstream` are the files that are not in the
+    project, in groups of which one file is enough. `digest` says what a suite's own file says, if it has one.
     """
 
     name: str
@@ -28,5 +29,12 @@ class SuiteCard:
     load: Callable[[Path | None, Mapping[str, str]], Suite]
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = "made for this project"
+    licence: str = ""
     reported: bool = True
-    pinned: Mapping[str, str] = field(default_factory=dict)
+    upstream: tuple[tuple[UpstreamFile, ...], ...] = ()
+    digest: str = ""
+
+    @property
+    def pinned(self) -> dict[str, str]:
+        """The sha256 of the files of upstream by their paths there."""
+        return {file.path: file.sha256 for group in self.upstream for file in group}

@@ -20,9 +20,10 @@ from typing import NamedTuple
 from erasure_bench.environment import why_offline
 from erasure_bench.errors import BenchError
 from erasure_bench.permissions import follow_umask
-from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
 from erasure_bench.stand_ins import stand_in
 
+DATA_FOLDER_VARIABLE = "BENCH_DATA"
+"""Environment variable naming the user's folder of upstream data."""
 UPSTREAM_VARIABLE = "BENCH_UPSTREAM"
 """Environment variable naming a mirror of raw.githubusercontent.com."""
 
@@ -35,7 +36,8 @@ class UpstreamFile:
     """A file at a commit of a public repository.
 
     `sha256` (lower-case hex) and `size` (bytes) are those of the file as upstream holds it, not
-    gzipped. `folder` is the folder below the user's data folder in which a copy is looked for.
+    gzipped. `folder` is the folder below the user's data folder in which a copy is looked for, under
+    its own name or as `copy`: upstreams call many files alike.
     """
 
     repository: str
@@ -44,6 +46,7 @@ class UpstreamFile:
     sha256: str
     size: int
     folder: str
+    copy: str | None = None
 
     @property
     def name(self) -> str:
@@ -55,8 +58,9 @@ class UpstreamFile:
 
     def local_names(self) -> tuple[str, ...]:
         """Paths below a data folder where a copy may lie, the likeliest first."""
-        inside = f"{self.folder}/{self.name}"
-        return (f"{inside}.gz", inside, f"{self.name}.gz", self.name)
+        names = (self.name,) if self.copy is None else (self.copy, self.name)
+        folders = (f"{self.folder}/", "")
+        return tuple(f"{at}{name}{end}" for name in names for at in folders for end in (".gz", ""))
 
 
 class WrongCopy(BenchError):
@@ -130,7 +134,7 @@ def _fetched(file: UpstreamFile, cache: Path, base: str, data_dir: Path | None) 
         raise BenchError(
             f"{file.name} is missing: looked in {looked} and at {place}, and fetching it failed ({reason}). "
             f"Ways to get it: --data-dir FOLDER or {DATA_FOLDER_VARIABLE}=FOLDER with a copy as "
-            f"{file.folder}/{file.name} (or .gz), or save {url} as {place}"
+            f"{file.folder}/{file.copy or file.name} (or .gz), or save {url} as {place}"
         ) from error
     _checked(file, content, url)
     _save(content, place)

@@ -4,15 +4,13 @@ Methods that protect what must stay are given one of them: Selective Amnesia rep
 and takes the Fisher information from them.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from erasure_bench.errors import UnknownName
 from erasure_bench.prompt_suites.fetch import UpstreamFile, locate
 from erasure_bench.prompt_suites.microworld import general as microworld
-from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
-from erasure_bench.user_paths import user_path
+from erasure_bench.prompt_suites.registry import data_folder
 
 SELECTIVE_AMNESIA = UpstreamFile(
     repository="clear-nus/selective-amnesia",
@@ -39,9 +37,7 @@ def general_prompts(name: str, data_dir: Path | None = None) -> tuple[str, ...]:
     """
     if name not in LISTS:
         raise UnknownName("list of general prompts", name, LISTS)
-    if data_dir is None and (named := os.environ.get(DATA_FOLDER_VARIABLE)):
-        data_dir = user_path(named)
-    return LISTS[name](data_dir)
+    return LISTS[name](data_folder(data_dir))
 
 
 def _lines(file: UpstreamFile, data_dir: Path | None) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class Prompt:
     prompts further, in the suite's own words: I2P's categories, a ladder from naming to describing.
     `rewrites` is the id of the concept's prompt that this one says in other words: it is drawn from the same
     noise, and the two are compared pair by pair.
+    `images_per_prompt` is the prompt's own where a suite draws some prompts more often than others.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Prompt:
     width: int | None = None
     tags: tuple[str, ...] = ()
     rewrites: str | None = field(default=None, metadata=CAME_LATER)
+    images_per_prompt: int | None = field(default=None, metadata=CAME_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,10 @@ class Protocol:
     height: int | None = None
     width: int | None = None
     images_per_prompt: int = 1
+
+    def images_of(self, prompt: Prompt) -> int:
+        """How many pictures of the prompt are drawn."""
+        return self.images_per_prompt if prompt.images_per_prompt is None else prompt.images_per_prompt
 
 
 class LeftOut(NamedTuple):
@@ -103,6 +109,7 @@ class Suite:
     reference_resolution: int | None = None
     left_out: tuple[LeftOut, ...] = ()
     source: str = ""
+    licence: str = ""
     evaluator_options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     rewritten: tuple[Rewritten, ...] = ()
 
@@ -115,7 +122,7 @@ class Suite:
             raise ValueError(f"suite {self.name} has no prompts")
         for prompt in by_id.values():
             # Picture number i of a prompt with a seed of its own is drawn with that seed + i.
-            last = (prompt.seed or 0) + self.protocol.images_per_prompt - 1
+            last = (prompt.seed or 0) + self.protocol.images_of(prompt) - 1
             if (prompt.seed or 0) < 0 or last > MAX_SEED:
                 raise ValueError(
                     f"suite {self.name}: prompt {prompt.id!r}: the seeds of its pictures, {prompt.seed} to "

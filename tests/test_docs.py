@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.methods.registry import build_method, method_card
@@ -14,6 +15,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 ADDING_A_METHOD, ADDING_AN_EVALUATOR = DOCS / "adding-a-method.md", DOCS / "adding-an-evaluator.md"
 COMPARING = DOCS / "comparing-evaluators.md"
 TRANSFORMING = DOCS / "transforming-a-suite.md"
+ADDING_A_SUITE = DOCS / "adding-a-suite.md"
 
 
 def saved(document: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -42,7 +44,7 @@ def commands(document: Path = ADDING_A_METHOD) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     "document",
-    [ADDING_A_METHOD, ADDING_AN_EVALUATOR, COMPARING, TRANSFORMING],
+    [ADDING_A_METHOD, ADDING_AN_EVALUATOR, COMPARING, TRANSFORMING, ADDING_A_SUITE],
     ids=lambda path: path.stem,
 )
 def test_the_walk_through_is_short(document: Path) -> None:
@@ -142,3 +144,34 @@ def test_the_transformation_can_be_registered_and_its_commands_run(
     short = ["--limit", "1", "--concepts", "grumpy-cat", "--evaluators", "nudity", "--dry-run", "--json"]
     assert run_command([*run, "--transform", "shouting", *short, "--model", str(tiny_model_dir)]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 3 * 7
+
+
+def test_the_new_suite_is_checked_and_run_as_the_document_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    new, check, run = commands(ADDING_A_SUITE)
+    assert run_command(new) == 0
+    assert run_command(check) == 0
+    assert run_command([*run, "--dry-run"]) == 0
+    capsys.readouterr()
+    run[run.index("--methods") + 1] = "negative-prompt"
+    short = ["--limit", "1", "--evaluators", "coherence", "--json", "--store", "store"]
+    assert run_command([*run, *short, "--model", str(tiny_model_dir)]) == 0
+    assert json.loads(capsys.readouterr().out)["suite"] == "my-concept"
+
+
+def test_the_suite_in_the_document_is_the_new_one_with_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    new, check, _ = commands(ADDING_A_SUITE)
+    assert run_command(new) == 0
+    scaffold = yaml.safe_load((tmp_path / "my-concept.yaml").read_text())
+    (written,) = re.findall(r"^```yaml\n(.*?)^```$", ADDING_A_SUITE.read_text(), re.DOTALL | re.MULTILINE)
+    shown = yaml.safe_load(written)
+    assert shown["concepts"] == scaffold["concepts"] and shown["protocol"] == scaffold["protocol"]
+    (tmp_path / "my-concept.yaml").write_text(written)
+    capsys.readouterr()
+    assert run_command([*check, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["concepts"]["grumpy cat"]["retention"] == 2 + 2 * 2

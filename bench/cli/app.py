@@ -17,6 +17,7 @@ from erasure_bench.bench.cli.options import AsJson, DataDir, Offline, Store, Tra
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
 from erasure_bench.bench.cli.store_commands import store_app
 from erasure_bench.bench.cli.streams import guard_streams, stdout_trouble
+from erasure_bench.bench.cli.suite_commands import fetch, suite_app
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 
@@ -50,6 +51,8 @@ app = typer.Typer(
 
 
 app.add_typer(store_app)
+app.add_typer(suite_app)
+app.command(no_args_is_help=True)(fetch)
 
 
 @app.callback()
@@ -105,7 +108,12 @@ def run_command(arguments: list[str]) -> int:
 @app.command(no_args_is_help=True)
 def run(
     suite: Annotated[
-        str, typer.Option(metavar="NAME", help="Prompts, concepts and protocol (bench list suites).")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Prompts, concepts and protocol (bench list suites), or PATH.yaml of your own "
+            "(docs/adding-a-suite.md).",
+        ),
     ],
     methods: Annotated[
         str | None,
@@ -280,7 +288,10 @@ def list_(
 @app.command(no_args_is_help=True)
 def show(
     name: Annotated[
-        str, typer.Argument(help="A method or evaluator (PATH.py:NAME too), suite, model or transformation.")
+        str,
+        typer.Argument(
+            help="A method or evaluator (PATH.py:NAME too), suite (PATH.yaml too), model or transformation."
+        ),
     ],
     as_json: AsJson = False,
 ) -> int:

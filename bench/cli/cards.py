@@ -40,13 +40,16 @@ def listed(kind: Kind) -> list[Listed]:
 
 
 def sheet(name: str) -> Sheet:
-    """The card of whatever has this name; of a method or an evaluator in a file, too (PATH.py:NAME).
+    """The card of whatever has this name, or lies in a user's file: PATH.py:NAME, PATH.yaml of a suite.
 
     Raises UnknownName, or BenchError where a file's or a package's code cannot be loaded.
     """
     from erasure_bench.foreign.files import in_file, kind_in_file
     from erasure_bench.foreign.wanted import METHOD
+    from erasure_bench.prompt_suites.registry import in_suite_file
 
+    if in_suite_file(name):
+        return _SHEETS["suites"](name)
     if in_file(name):
         return _SHEETS["methods" if kind_in_file(name) is METHOD else "evaluators"](name)
     for kind in KINDS:
@@ -206,10 +209,12 @@ def _suite_sheet(name: str) -> Sheet:
         "version": card.version,
         "made for": card.model,
         "source": card.source,
+        "licence": card.licence,
+        "data": "; ".join(f"{path} sha256 {sha256}" for path, sha256 in card.pinned.items()),
         "options": "; ".join(f"{option}={'|'.join(values)}" for option, values in card.options.items()),
         "reported": "yes" if card.reported else "no: methods are tuned on it",
     }
-    return Sheet("suites", name, card.title, _said(facts), {})
+    return Sheet("suites", card.name, card.title, _said(facts), {})
 
 
 def _model_sheet(name: str) -> Sheet:

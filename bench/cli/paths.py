@@ -1,7 +1,7 @@
 """Where a run's files go when the user does not say: below the current folder."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.config import RunConfig
@@ -52,7 +52,8 @@ def run_folder(asked: Path | None, config: RunConfig, model: str) -> Path:
     if asked is not None:
         return asked
     digest = content_id(config.model_dump(exclude=_CHANGES_NOTHING) | {"model": model})
-    return RUNS / f"{config.suite}-{model.replace('/', '-')}-{digest[:8]}"
+    suite = PurePath(config.suite).name.removesuffix(".yaml").removesuffix(".yml")
+    return RUNS / f"{suite}-{model.replace('/', '-')}-{digest[:8]}"
 
 
 def find_run(name: str, file: str = "leaderboard.json") -> Path:

@@ -14,9 +14,17 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from erasure_bench.bench.identity.fingerprints import Fingerprints, NoLonger, NotHere, fingerprints_of
-from erasure_bench.bench.identity.table import KINDS, Accepted, Fingerprint, Kind, accepted, bound, write
+from erasure_bench.bench.identity.table import (
+    KINDS,
+    Accepted,
+    Fingerprint,
+    Kind,
+    accepted,
+    bound,
+    digest_of,
+    write,
+)
 from erasure_bench.environment import go_offline
-from erasure_bench.foreign.sources import code_digest
 
 COMMAND = "python -m erasure_bench.bench.identity.accepting"
 
@@ -40,10 +48,10 @@ def outdated() -> Iterator[Outdated]:
     """Names whose code has another digest than the table says; imports no torch."""
     for kind in KINDS:
         entries = accepted(kind)
-        for name, module in bound(kind).items():
+        for name in bound(kind):
             if name not in entries:
                 yield Outdated(kind, name, "is not in the table")
-            elif entries[name].code != code_digest(module):
+            elif entries[name].code != digest_of(kind, name):
                 yield Outdated(kind, name, "its code has another digest")
         for name in entries.keys() - bound(kind).keys():
             yield Outdated(kind, name, "is registered no longer")
@@ -78,8 +86,8 @@ def accept(names: frozenset[str], let_pass: frozenset[str], everything: bool) ->
     for kind in KINDS:
         before = accepted(kind)
         entries = {}
-        for name, module in bound(kind).items():
-            code, old = code_digest(module), before.get(name)
+        for name in bound(kind):
+            code, old = digest_of(kind, name), before.get(name)
             known = old is not None and old.code == code and not everything
             if old is not None and (known or (names and name not in names)):
                 entries[name] = old

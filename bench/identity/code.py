@@ -1,6 +1,6 @@
 """How an id names code: by its version where the code here is the accepted one, else by its digest."""
 
-from erasure_bench.bench.identity.table import Kind, accepted, bound
+from erasure_bench.bench.identity.table import Kind, accepted, bound, digest_of
 from erasure_bench.foreign.sources import code_digest
 
 
@@ -11,8 +11,9 @@ def code_of(kind: Kind, name: str, module: str) -> str:
     shown to change no number keeps all results. `module` is where the code lies: something of the
     same name from elsewhere is named by its digest. Raises as `code_digest` does.
     """
-    digest = code_digest(module)
-    entry = accepted(kind).get(name) if bound(kind).get(name) == module else None
+    if bound(kind).get(name) != module:
+        return code_digest(module)
+    digest, entry = digest_of(kind, name), accepted(kind).get(name)
     return digest if entry is None or entry.code != digest else f"{name} {entry.version}"
 
 

@@ -5,6 +5,7 @@ conflict take either side and run that command again.
 """
 
 import functools
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from erasure_bench.evaluators.registry import EVALUATORS
+from erasure_bench.foreign.sources import code_digest
 from erasure_bench.methods.registry import METHODS
-from erasure_bench.prompt_suites.registry import SUITES
+from erasure_bench.prompt_suites.registry import SUITES, suite_card
 
 Kind = Literal["method", "evaluator", "suite", "part"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -60,6 +62,16 @@ def bound(kind: Kind) -> dict[str, str]:
     """The names of a kind that have versions, each with the module whose code it rests on."""
     targets = {"method": METHODS, "evaluator": EVALUATORS, "suite": SUITES, "part": PARTS}[kind]
     return {name: target.partition(":")[0] for name, target in targets.items()}
+
+
+def digest_of(kind: Kind, name: str) -> str:
+    """The digest of what a name of `bound` stands for here: its module's code, and a suite's own file.
+
+    Raises as `code_digest` does.
+    """
+    code = code_digest(bound(kind)[name])
+    said = suite_card(name).digest if kind == "suite" else ""
+    return hashlib.sha256(f"{code} {said}".encode()).hexdigest() if said else code
 
 
 @functools.cache

@@ -1,8 +1,9 @@
 """What a reader must know of each base model of a run: how it was trained, and which prompts it cuts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from erasure_bench.models.fitness import pipeline_schedule, text_length
@@ -11,14 +12,18 @@ from erasure_bench.models.prompt_lengths import token_counts
 from erasure_bench.models.zoo import ModelSource
 from erasure_bench.prompt_suites.suite import ROLES, Prompt
 
+NAMED = 3
+"""How many of the prompts that are cut a line names; run.json names all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CutPrompts:
-    """Prompts with more tokens than the text encoder is given; `by_role` counts those alone."""
+    """Prompts with more tokens than the text encoder is given; `by_role` counts those, `ids` is them."""
 
     tokens: int
     prompts: int
     by_role: Mapping[str, int]
+    ids: tuple[str, ...] = ()
 
     @property
     def cut(self) -> int:
@@ -27,7 +32,7 @@ class CutPrompts:
 
     @property
     def words(self) -> str:
-        """ "176 of 4,703 prompts are longer than the text encoder's 77 tokens and are cut (implicit 176)"."""
+        """ "176 of 4,703 prompts are longer than the text encoder's 77 tokens and are cut there (…)"."""
         longer = f"longer than the text encoder's {self.tokens} tokens"
         if not self.cut:
             return f"none of {self.prompts:,} prompts is {longer}"
@@ -35,8 +40,14 @@ class CutPrompts:
         one = self.cut == 1
         return (
             f"{self.cut:,} of {self.prompts:,} prompts {'is' if one else 'are'} {longer} and "
-            f"{'is' if one else 'are'} cut there ({roles})"
+            f"{'is' if one else 'are'} cut there ({roles}{self._named})"
         )
+
+    @property
+    def _named(self) -> str:
+        first = ", ".join(self.ids[:NAMED])
+        more = ", …" if len(self.ids) > NAMED else ""
+        return f": {first}{more}" if first else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,24 +74,34 @@ class BaseFacts:
                 "prompts": self.cut.prompts,
                 "cut": self.cut.cut,
                 "by_role": dict(self.cut.by_role),
+                "ids": list(self.cut.ids),
             },
         }
 
 
 def base_facts(source: ModelSource, prompts: Iterable[Prompt]) -> BaseFacts:
     """Reads the model's configs and tokenizer. Raises BenchError where they cannot be read."""
-    by_id = {prompt.id: prompt for prompt in prompts}
-    length = text_length(source.path)
-    counts = token_counts(source.path, [prompt.text for prompt in by_id.values()])
-    longer = [prompt.role for prompt, count in zip(by_id.values(), counts, strict=True) if count > length]
     return BaseFacts(
-        name=source.name,
-        schedule=pipeline_schedule(source.path),
-        cut=CutPrompts(
-            tokens=length,
-            prompts=len(by_id),
-            by_role={role: longer.count(role) for role in ROLES if role in longer},
-        ),
+        name=source.name, schedule=pipeline_schedule(source.path), cut=cut_prompts(source.path, prompts)
+    )
+
+
+def cut_prompts(pipeline: Path, prompts: Iterable[Prompt]) -> CutPrompts:
+    """Which of the prompts the pipeline's text encoder cuts."""
+    by_id = {prompt.id: prompt for prompt in prompts}
+    counts = token_counts(pipeline, [prompt.text for prompt in by_id.values()])
+    return cut_at(text_length(pipeline), counts, tuple(by_id.values()))
+
+
+def cut_at(tokens: int, counts: Sequence[int], prompts: Sequence[Prompt]) -> CutPrompts:
+    """Which of the prompts, with so many tokens each, a text encoder that is given `tokens` cuts."""
+    longer = [prompt for prompt, count in zip(prompts, counts, strict=True) if count > tokens]
+    roles = [prompt.role for prompt in longer]
+    return CutPrompts(
+        tokens=tokens,
+        prompts=len(prompts),
+        by_role={role: roles.count(role) for role in ROLES if role in roles},
+        ids=tuple(prompt.id for prompt in longer),
     )
 
 

@@ -220,7 +220,7 @@ def with_baseline(names: Sequence[str]) -> tuple[str, ...]:
 def planned_images(
     suite: Suite, prompts: Sequence[Prompt], seed: int, sizes: ModelSizes
 ) -> tuple[PlannedImage, ...]:
-    """The pictures of these prompts, `images_per_prompt` of each.
+    """The pictures of these prompts, `images_per_prompt` of each, the prompt's own or the protocol's.
 
     A prompt with a seed of its own is drawn with that seed plus the image index, whatever the
     run's seed; the others get a seed from suite, prompt, image index and run's seed. One that rewrites
@@ -242,7 +242,7 @@ def planned_images(
             width=scaled_side(prompt.width or protocol.width, reference, sizes),
         )
         for prompt in prompts
-        for index in range(protocol.images_per_prompt)
+        for index in range(protocol.images_of(prompt))
     )
 
 

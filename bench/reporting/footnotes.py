@@ -36,6 +36,7 @@ def footnotes(
     sizes = sorted({f"{image.width}×{image.height}" for image in images})
     scales = sorted({image.guidance_scale for image in images})
     seeds = ", ".join(str(seed) for seed in config.seeds)
+    each = sorted({protocol.images_of(image.prompt) for image in images})
     own = " (prompts' own seeds)" if any(image.prompt.seed is not None for image in images) else ""
     counts = [
         f"{role} {len({image.prompt.id for image in images if image.prompt.role == role})}"
@@ -46,7 +47,7 @@ def footnotes(
         Note(
             f"Protocol: {protocol.scheduler}, {protocol.steps} steps, η {protocol.eta:g}, guidance scale "
             f"{_few(f'{scale:g}' for scale in scales)}, {_few(sizes)} pixels, {config.dtype}, "
-            f"{protocol.images_per_prompt} per prompt, seeds {seeds}{own}; {sameness(plan.bases)}."
+            f"{_few(map(str, each))} per prompt, seeds {seeds}{own}; {sameness(plan.bases)}."
         ),
         Note(f"Base model {plan.model.name}, weights {plan.model.digest[:12]}."),
         Note(

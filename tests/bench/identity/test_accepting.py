@@ -16,6 +16,8 @@ from erasure_bench.bench.identity.fingerprints import Fingerprints, NoLonger, No
 from erasure_bench.bench.identity.fingerprints.numbers import same, sketch, tolerance_of
 from erasure_bench.bench.identity.table import KINDS, Accepted, accepted, bound, write
 from erasure_bench.foreign.sources import code_digest
+from erasure_bench.prompt_suites.scaffold import new_suite
+from erasure_bench.prompt_suites.suite_file import card_of_file, read_suite
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -60,13 +62,29 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(table, "FOLDER", tmp_path)
     for module in (accepting, code, table):
         monkeypatch.setattr(module, "bound", lambda kind: {"blur": "a.module"} if kind == "method" else {})
-    for module in (accepting, code):
+    for module in (table, code):
         monkeypatch.setattr(module, "code_digest", lambda module: world.digest)
     monkeypatch.setattr(accepting, "fingerprints_of", lambda kind: world.fingerprints)
     accepted.cache_clear()
     assert accept(NOTHING, NOTHING, everything=False) == []
     yield world
     accepted.cache_clear()
+
+
+def test_a_suites_own_file_counts_and_its_words_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a YAML file says is part of what its version names, as code is."""
+    file = tmp_path / "x.yaml"
+    new_suite("x", tmp_path)
+    monkeypatch.setattr(table, "bound", lambda kind: {"x": "erasure_bench.prompt_suites.suite_file"})
+    monkeypatch.setattr(table, "suite_card", lambda name: card_of_file(read_suite(file)))
+    first = table.digest_of("suite", "x")
+    text = file.read_text()
+    file.write_text(text.replace("title: X", "title: Y  # another"))
+    assert table.digest_of("suite", "x") == first
+    file.write_text(text.replace("steps: 20", "steps: 21"))
+    assert table.digest_of("suite", "x") != first
 
 
 def refusals(**how: Any) -> list[str]:

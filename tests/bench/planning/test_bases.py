@@ -49,11 +49,14 @@ def test_a_prompt_is_cut_where_the_model_cuts_it(tiny_model, tiny_model_dir):
 
     facts = base_facts(source, [*prompts(fits, longer), *prompts(longer, longer, role="implicit")])
 
-    assert facts.cut == CutPrompts(tokens=16, prompts=4, by_role={"target": 1, "implicit": 2})
+    cut = ("target1", "implicit0", "implicit1")
+    assert facts.cut == CutPrompts(tokens=16, prompts=4, by_role={"target": 1, "implicit": 2}, ids=cut)
     assert facts.cut.words == (
-        "3 of 4 prompts are longer than the text encoder's 16 tokens and are cut there (target 1, implicit 2)"
+        "3 of 4 prompts are longer than the text encoder's 16 tokens and are cut there (target 1, "
+        "implicit 2: target1, implicit0, implicit1)"
     )
     assert facts.record()["prompts_cut"]["cut"] == 3
+    assert facts.record()["prompts_cut"]["ids"] == list(cut)
 
 
 def test_nothing_is_said_of_plain_stable_diffusion():
@@ -100,8 +103,8 @@ def test_i2ps_long_prompts_are_counted_for_clips_vocabulary(tmp_path, upstream_d
     suite = load_suite("i2p", data_dir=upstream_data)
     texts = [prompt.text for prompt in suite.prompts["nudity"]]
     write_tokenizer(tmp_path / "tokenizer", 77)
-    assert sum(count > 77 for count in token_counts(tmp_path, texts)) == 179
-    assert sum(count > 32 for count in token_counts(BUILT_IN, texts)) == 3144
+    assert sum(count > 77 for count in token_counts(tmp_path, texts)) == 178
+    assert sum(count > 32 for count in token_counts(BUILT_IN, texts)) == 3142
 
 
 def test_counting_needs_no_torch(tiny_model_dir, tmp_path):

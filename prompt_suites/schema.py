@@ -1,0 +1,400 @@
+"""What may stand in a suite's YAML file: pydantic's models of it, and errors that name file, line and key."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from erasure_bench.errors import BenchError
+from erasure_bench.prompt_suites.concepts import Concept, ConceptKind
+from erasure_bench.prompt_suites.fetch import UpstreamFile
+from erasure_bench.prompt_suites.hostile import trouble
+from erasure_bench.prompt_suites.screen import WEAK_ROWS
+from erasure_bench.prompt_suites.suite import Protocol, Role, SchedulerName
+from erasure_bench.prompt_suites.yaml_marks import Marked, Place
+
+FILL = "{}"
+"""Stands for the concept's first target phrase in prompts, for its name in a concept of `each`."""
+
+Column = Literal[
+    "prompt",
+    "id",
+    "concept",
+    "role",
+    "subject",
+    "label",
+    "seed",
+    "guidance_scale",
+    "height",
+    "width",
+    "tags",
+    "images_per_prompt",
+]
+COLUMNS: tuple[Column, ...] = get_args(Column)
+
+
+def _plain(text: str) -> str:
+    if why := trouble(text):
+        raise ValueError(why)
+    if not text.strip():
+        raise ValueError("is empty")
+    return text.strip()
+
+
+def _prose(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _as_list(value: object) -> object:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _concept_name(name: str) -> str:
+    if bad := [character for character in ",+;{}" if character in name]:
+        raise ValueError(f"{name!r}: a concept's name holds no {bad[0]!r}")
+    return name
+
+
+def _beside(name: str) -> str:
+    if PurePosixPath(name).name != name or PureWindowsPath(name).name != name:
+        raise ValueError(f"{name!r}: the name of a file beside this one, without a folder")
+    return name
+
+
+def _folder(name: str) -> str:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
+        raise ValueError(f"{name!r}: a folder below another, without ..")
+    return name
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+Prose = Annotated[str, AfterValidator(_prose), AfterValidator(_plain)]
+Texts = Annotated[tuple[Plain, ...], BeforeValidator(_as_list)]
+Folder = Annotated[Plain, AfterValidator(_folder)]
+SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+EvaluatorName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(@[A-Za-z0-9._-]+)?$")]
+ConceptName = Annotated[Plain, AfterValidator(_concept_name)]
+When = Mapping[str, Texts]
+
+
+class _Entry(BaseModel):
+    """No key but those that are declared, and no value of another type than it says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ProtocolEntry(_Entry):
+    """The suite's protocol, under which every method draws."""
+
+    scheduler: SchedulerName
+    steps: int = Field(ge=1, le=1000)
+    guidance_scale: float = Field(ge=0, allow_inf_nan=False)
+    eta: float = Field(default=0.0, ge=0, le=1)
+    height: int | None = Field(default=None, ge=8, le=4096)
+    width: int | None = Field(default=None, ge=8, le=4096)
+    images_per_prompt: int = Field(default=1, ge=1, le=10_000)
+
+    def protocol(self) -> Protocol:
+        """What the plan takes."""
+        return Protocol(**self.model_dump())
+
+
+class ConceptEntry(_Entry):
+    """A concept by its `name`, or several that differ in their name alone: `each`, `{}` standing for it."""
+
+    name: ConceptName | None = None
+    each: tuple[ConceptName, ...] = ()
+    kind: ConceptKind
+    targets: Texts
+    anchor: Plain
+    surrogate: Plain | None = None
+    neighbours: Texts = ()
+    other_names: bool = False
+    negative: Plain | None = None
+    label: Plain | None = None
+    anchor_label: Plain | None = None
+    anchor_prompts: Texts = ()
+    additions: Texts = ()
+    evoked_by: Texts = ()
+    when: When = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> Self:
+        if (self.name is None) == (not self.each):
+            raise ValueError("needs a name, or each with a list of names")
+        if self.other_names and (not self.each or self.neighbours):
+            raise ValueError("other_names makes neighbours of the other names of each: leave neighbours out")
+        self.concepts()
+        return self
+
+    def concepts(self) -> tuple[Concept, ...]:
+        """The concepts, in the entry's order. Raises ValueError where they are none."""
+        given = self.model_dump(exclude={"name", "each", "when", "other_names"})
+        if self.name is not None:
+            return (Concept(name=self.name, **given),)
+        return tuple(self._named(name, given) for name in self.each)
+
+    def _named(self, name: str, given: Mapping[str, Any]) -> Concept:
+        # In additions {} stands for the prompt.
+        filled: dict[str, Any] = {
+            key: _filled(value, name) for key, value in given.items() if key != "additions"
+        }
+        if self.other_names:
+            filled["neighbours"] = tuple(other for other in self.each if other != name)
+        return Concept(name=name, additions=self.additions, **filled)
+
+
+def _filled(value: Any, name: str) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_filled(text, name) for text in value)
+    return value.replace(FILL, name) if isinstance(value, str) else value
+
+
+class Condition(_Entry):
+    """Which rows of a source count, by the cell of a column.
+
+    A number `above` another, a comma list that `has` a word (`{option}` stands for the option's value), or
+    one of the texts of `is`.
+    """
+
+    above: float | None = None
+    has: Plain | None = None
+    is_: Texts = Field(default=(), alias="is")
+
+    def holds(self, cell: str, options: Mapping[str, str]) -> bool:
+        """Whether a row with this cell counts. Raises ValueError where it is no number and has to be one."""
+        if self.above is not None and not float(cell) > self.above:
+            return False
+        word = self.has
+        for option, value in options.items():
+            word = word and word.replace(f"{{{option}}}", value)
+        if word is not None and word not in (part.strip() for part in cell.split(",")):
+            return False
+        return not self.is_ or cell in self.is_
+
+
+class PromptSource(_Entry):
+    """Where prompts come from, and what they are: a file beside this one, one of upstream's, rows or texts.
+
+    `columns` says which column of the file is what; without it they have their own names. What no column
+    says holds for every row: `role`, `concept` (absent: every concept), `label`, `tags`. `others` is the role
+    that the prompts of one concept have for the others. `id` starts the ids, the row's number follows;
+    without it an id follows from role, prompt and seed.
+    """
+
+    file: Annotated[Plain, AfterValidator(_beside)] | None = None
+    upstream: Texts = ()
+    rows: tuple[Mapping[str, str | int | float], ...] = ()
+    texts: Texts = ()
+    fill: Mapping[str, Texts] = Field(default_factory=dict)
+    columns: Mapping[Column, Texts] = Field(default_factory=dict)
+    where: Mapping[str, Condition] = Field(default_factory=dict)
+    when: When = Field(default_factory=dict)
+    role: Role = "target"
+    others: Role | None = None
+    concept: ConceptName | None = None
+    concept_named_in_prompt: bool = False
+    subject: Plain | None = None
+    label: Plain | None = None
+    tags: Texts = ()
+    template: Plain | None = None
+    replace: Mapping[str, str] = Field(default_factory=dict)
+    empty: Plain | None = None
+    id: Plain | None = None
+    images_per_prompt: int | None = Field(default=None, ge=1, le=10_000)
+    expect: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _from_one_place(self) -> Self:
+        places = [name for name in ("file", "upstream", "rows", "texts") if getattr(self, name)]
+        if len(places) != 1:
+            found = f"; got {' and '.join(places)}" if places else ""
+            raise ValueError(f"needs one of file, upstream, rows, texts{found}")
+        if self.fill and not self.texts:
+            raise ValueError("fill goes with texts")
+        if self.template is not None and FILL not in self.template:
+            raise ValueError("template needs a {} for the prompt")
+        if self.concept is not None and (self.concept_named_in_prompt or "concept" in self.columns):
+            raise ValueError("the concept is said twice: leave concept out")
+        return self
+
+
+class FileEntry(_Entry):
+    """A file of upstream: what it is pinned by, and another name under which a copy may lie."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=1)
+    copy_: Plain | None = Field(default=None, alias="copy")
+
+
+class Repository(_Entry):
+    """Files at a commit of a public repository, all in its folder `under`, copies of them in `folder`."""
+
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+    under: Folder = ""
+    folder: Folder
+    files: Mapping[Annotated[str, AfterValidator(_beside)], FileEntry] = Field(min_length=1)
+
+    def upstream_files(self) -> dict[str, UpstreamFile]:
+        """The files by their names."""
+        return {
+            name: UpstreamFile(
+                repository=self.repository,
+                commit=self.commit,
+                path=f"{self.under}/{name}" if self.under else name,
+                sha256=entry.sha256,
+                size=entry.size,
+                folder=self.folder,
+                copy=entry.copy_,
+            )
+            for name, entry in self.files.items()
+        }
+
+
+class SuiteFile(_Entry):
+    """A whole suite."""
+
+    name: SuiteName
+    version: Annotated[Plain, BeforeValidator(_number_as_text)]
+    title: Plain
+    description: Prose
+    source: Prose
+    licence: Prose
+    model: Plain
+    protocol: ProtocolEntry
+    evaluators: Annotated[tuple[EvaluatorName, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    evaluator_options: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    reference_resolution: int | None = Field(default=None, ge=8, le=4096)
+    reported: bool = True
+    options: Mapping[SuiteName, Annotated[Texts, Field(min_length=2)]] = Field(default_factory=dict)
+    upstream: tuple[Repository, ...] = ()
+    concepts: tuple[ConceptEntry, ...] = Field(min_length=1)
+    prompts: tuple[PromptSource, ...] = Field(min_length=1)
+
+    @property
+    def files(self) -> dict[str, UpstreamFile]:
+        """Every file of upstream by its name."""
+        return {name: file for entry in self.upstream for name, file in entry.upstream_files().items()}
+
+
+WORDS = {"title", "description", "source", "licence", "version", "reported"}
+"""What a suite says to people."""
+
+_ENTRIES: Mapping[str, type[_Entry]] = {
+    "protocol": ProtocolEntry,
+    "concepts": ConceptEntry,
+    "prompts": PromptSource,
+    "upstream": Repository,
+}
+_INNER: Mapping[str, type[_Entry]] = {"where": Condition, "files": FileEntry}
+
+
+def parsed(marked: Marked, where: str) -> SuiteFile:
+    """The checked suite; raises BenchError with one line that names the file, the line and the key."""
+    if not isinstance(marked.value, dict):
+        raise BenchError(f"{where}:1: is no suite: keys such as name, concepts and prompts are missing")
+    try:
+        # As JSON: strictly typed, and yet a list is good enough for a tuple.
+        suite = SuiteFile.model_validate_json(json.dumps(marked.value, default=_no_json))
+    except ValidationError as error:
+        raise _said(error, marked, where) from error
+    for place, why in _crossed(suite):
+        raise BenchError(f"{where}:{marked.line(place)}: {_key(place)}: {why}")
+    return suite
+
+
+def _no_json(value: object) -> str:
+    """A date or the like, which nobody meant: every key that takes words takes them in quotes."""
+    return str(value)
+
+
+def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
+    """What is wrong between one part and another, each with its place."""
+    if WEAK_ROWS in suite.options:
+        yield ("options", WEAK_ROWS), "every suite about something unsafe has this option: leave it out"
+    seen: dict[str, str] = {}
+    names: list[str] = [name for entry in suite.upstream for name in entry.files]
+    for name in names:
+        if names.count(name) > 1:
+            yield ("upstream",), f"two files are called {name}"
+    for number, entry in enumerate(suite.concepts):
+        yield from _crossed_when(suite, entry.when, ("concepts", number))
+        for concept in entry.concepts():
+            typed = re.sub(r"[ _]", "-", concept.name.lower())
+            if typed in seen:
+                yield ("concepts", number), f"{concept.name!r} is there twice (--concepts {typed})"
+            seen[typed] = concept.name
+    for number, source in enumerate(suite.prompts):
+        yield from _crossed_when(suite, source.when, ("prompts", number))
+        for name in source.upstream:
+            if name not in suite.files:
+                known = ", ".join(suite.files) or "none"
+                yield ("prompts", number, "upstream"), f"no file {name!r} under upstream: valid: {known}"
+        if source.concept is not None and source.concept not in seen.values():
+            yield (
+                ("prompts", number, "concept"),
+                f"no concept {source.concept!r}: valid: {', '.join(seen.values())}",
+            )
+    for name in suite.evaluator_options:
+        if name not in suite.evaluators:
+            yield ("evaluator_options", name), f"valid: {', '.join(suite.evaluators)}"
+
+
+def _crossed_when(suite: SuiteFile, when: When, place: Place) -> Iterator[tuple[Place, str]]:
+    for option, values in when.items():
+        if option not in suite.options:
+            yield (*place, "when", option), f"no such option: valid: {', '.join(suite.options) or 'none'}"
+        elif stray := [value for value in values if value not in suite.options[option]]:
+            yield (*place, "when", option), f"not {stray[0]!r}: valid: {', '.join(suite.options[option])}"
+
+
+def _said(error: ValidationError, marked: Marked, where: str) -> BenchError:
+    # A key that is none says more than the one that is missing for it.
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] == "missing")
+    first = problems[0]
+    place = tuple(first["loc"])
+    why = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
+    if first["type"] == "extra_forbidden":
+        why = f"no such key: valid: {', '.join(_valid_keys(place))}"
+    elif first["type"] == "missing":
+        why = "is missing"
+    elif first["type"] == "string_pattern_mismatch":
+        why = f"{first['input']!r} does not fit {first['ctx']['pattern']}"
+    elif first["msg"].startswith("Input should be "):
+        why = f"should be {why}, not {_shown(first['input'])}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return BenchError(f"{where}:{marked.line(place)}: {_key(place)}: {why}{more}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _valid_keys(place: Place) -> list[str]:
+    entry: type[_Entry] = SuiteFile
+    if len(place) > 1:
+        entry = _ENTRIES.get(str(place[0]), SuiteFile)
+        entry = next((_INNER[str(part)] for part in place[1:-1] if part in _INNER), entry)
+    return [field.alias or name for name, field in entry.model_fields.items()]
+
+
+def _key(place: Place) -> str:
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in place]
+    return "".join(parts).removeprefix(".") or "the suite"
