@@ -366,7 +366,8 @@ def _crossed_when(suite: SuiteFile, when: When, place: Place) -> Iterator[tuple[
 
 def _said(error: ValidationError, marked: Marked, where: str) -> BenchError:
     # A key that is none says more than the one that is missing for it.
-    problems = sorted(error.errors(), key=lambda problem: problem["type"] == "missing")
+    found = [each for each in error.errors() if not (each["type"] == "too_short" and each["input"])]
+    problems = sorted(found, key=lambda problem: problem["type"] == "missing")
     first = problems[0]
     place = tuple(first["loc"])
     why = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")

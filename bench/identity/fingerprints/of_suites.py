@@ -8,7 +8,7 @@ from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.identity.table import Numbers
 from erasure_bench.prompt_suites.registry import load_suite, suite_card
 
-WORDS = frozenset({"title", "description", "source", "version", "left_out", "rewritten"})
+WORDS = frozenset({"title", "description", "source", "licence", "version", "left_out", "rewritten"})
 
 
 def version(name: str) -> str:
