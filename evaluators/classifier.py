@@ -6,7 +6,7 @@ mean entropy); Gandikota et al., ESD, ICCV 2023, section 5 (top-1 accuracy of a 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -14,22 +14,22 @@ import numpy as np
 from pandas import DataFrame
 
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators import imagenet
 from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Pixels, Scores, ScoreSheet, by_role
-from erasure_bench.evaluators.classifier_file import SUFFIXES, FileClassifier, FileInput
-from erasure_bench.evaluators.classifier_folder import DESCRIPTION_FILE, FolderClassifier
-from erasure_bench.evaluators.classifier_torchvision import TorchvisionClassifier
+from erasure_bench.evaluators.classifier_file import FileInput, Interpolation, Output
+from erasure_bench.evaluators.classifier_source import Beside, classifier_source
 from erasure_bench.evaluators.composed_labels import AND, WantedAnswers, wanted_answers
+from erasure_bench.evaluators.kept_domains import DOMAIN_METRICS, domain_accuracies
 from erasure_bench.evaluators.labelled_classifier import (
     ClassifierSource,
     LabelledClassifier,
     Probabilities,
 )
 from erasure_bench.evaluators.measuring import Failure, measure_each
+from erasure_bench.evaluators.packages import required_module
 from erasure_bench.evaluators.seen_instead import NOTHING, content_places, sees_known, sees_nothing
-from erasure_bench.evaluators.shipped import shipped_folder
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, Prompt
-from erasure_bench.user_paths import user_path
 
 DETAIL_COLUMNS = ("prompt_id", "image_index", "label", "head", "predicted", "predicted_probability")
 
@@ -49,14 +49,6 @@ _METRICS = (
         headline=False,
     ),
     Metric("known_share", "something known", *_SHARE, by_role(erased="higher"), kind="share"),
-    Metric(
-        "entropy",
-        "entropy of the prediction",
-        "nats",
-        (0.0, math.inf),
-        by_role(erased="neither"),
-        headline=False,
-    ),
 )
 _NOTHING_SHARE = Metric(
     "nothing_share", "nothing at all", *_SHARE, by_role(erased="lower"), kind="share", tells_collapse=True
@@ -71,11 +63,14 @@ class ClassProbability:
     (probability ≥ ½), or nothing. Which of the anchor and the rest it is describes a method, and so does the
     entropy, which noise can have high and low.
 
-    `model` is the name of a built-in generator that ships an oracle, a folder with a
-    `oracle.json`, a TorchScript or ONNX file (with `labels`, and `resolution`, `mean`, `std`,
-    `output` as the network wants them), or NAME/WEIGHTS of torchvision (with `weights` for a local
-    copy). Labels may be composed (`composed_labels`). One that the model lacks gives a missing value with
-    the reason.
+    `model` is what `classifier_source` reads; a file comes with `labels` (another file, or `imagenet`), and
+    `resolution`, `mean`, `std`, `output`, `interpolation` as its network wants them; torchvision's weights
+    are taken from `weights`, a local copy or a mirror's address. Labels may be composed
+    (`composed_labels`). One that the model lacks gives a missing value with the reason.
+
+    With `top` above 1 a prediction counts as well where the label is among the `top` most probable.
+    `classes="imagenette"` makes sure that the ten lie where ImageNet's 1,000 have them. `report` says whose
+    numbers are columns: with `sa` the probability and the entropy, with `unlearncanvas` UA, IRA and CRA.
     """
 
     model: str = "resnet50/IMAGENET1K_V2"
@@ -84,7 +79,11 @@ class ClassProbability:
     resolution: int | None = None
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    output: Literal["logits", "probabilities"] = "logits"
+    output: Output = "logits"
+    interpolation: Interpolation = "bicubic"
+    top: int = 1
+    classes: Literal["imagenette"] | None = None
+    report: Literal["all", "sa", "unlearncanvas"] = "all"
     device: str = "cpu"
     batch_size: int = 32
 
@@ -92,25 +91,42 @@ class ClassProbability:
     def metrics(self) -> tuple[Metric, ...]:
         """`nothing_share` only where the classifier says, before it is loaded, that it has such a label."""
         try:
-            labels = self._source().known_labels()
+            labels, count = self._source().known_labels(), self._source().known_count()
         except BenchError:  # what cannot be had is said where it is needed
-            labels = ()
-        return (*_METRICS, _NOTHING_SHARE) if NOTHING in labels else _METRICS
+            labels, count = (), None
+        metrics = [*_METRICS, _entropy_metric(count)]
+        if self.top > 1:
+            metrics.append(_top_metric(self.top))
+        if NOTHING in labels:
+            metrics.append(_NOTHING_SHARE)
+        if self.report == "unlearncanvas":
+            metrics += DOMAIN_METRICS
+        return tuple(
+            metric if metric.tells_collapse else replace(metric, headline=self._is_column(metric))
+            for metric in metrics
+        )
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError("batch_size must be at least 1")
+        if self.top < 1:
+            raise ValueError("top must be at least 1")
         if not all(value > 0 for value in self.std):
             raise ValueError(f"std must be positive, got {self.std}")
 
     def unused_settings(self) -> Mapping[str, str]:
         """Each kind of `model` brings some of the settings itself."""
-        source = self._source()
+        try:
+            source = self._source()
+        except BenchError:  # what cannot be had is said where it is needed
+            return {}
         kind = f"with model={self.model}, {source.kind}"
         return {setting: kind for setting in _SOME_READ if setting not in source.reads}
 
     def protocol(self) -> Mapping[str, Any]:
-        return self._source().protocol()
+        own = {name: getattr(self, name) for name in ("top", "classes", "report")}
+        changed = {name: value for name, value in own.items() if value != getattr(type(self), name)}
+        return {**self._source().protocol(), **changed}
 
     def prepare(self) -> None:
         self._classifier()
@@ -120,6 +136,7 @@ class ClassProbability:
         heads = classifier.heads
         names = [metric.name for metric in self.metrics]
         of_nothing = [_NOTHING_SHARE.name] if _NOTHING_SHARE.name in names else []
+        of_label = [*_OF_LABEL, *([_top_metric(self.top).name] if self.top > 1 else ())]
         things = content_places(heads)
         sheet = ScoreSheet()
         predictions: list[tuple[str, int, str, str, str, float]] = []
@@ -143,17 +160,27 @@ class ClassProbability:
                     anchor_share=anchor.all_right(seen),
                     anchor_probability=anchor.probability(seen),
                 )
+            if self.report == "unlearncanvas":
+                own = _answers(images.concept.label, images.concept.name, heads)
+                prompts = _answers(picture.prompt.label, picture.prompt.subject, heads)
+                for name, value in domain_accuracies(own, prompts, seen).items():
+                    if isinstance(value, str):
+                        sheet.missing(picture, [name], value)
+                    else:
+                        sheet.add(picture, **{name: value})
             label = wanted_label(images.concept, picture.prompt)
             wanted = _answers(label, picture.prompt.subject, heads)
             if isinstance(wanted, str) or label is None:
-                sheet.missing(picture, _OF_LABEL, str(wanted))
+                sheet.missing(picture, of_label, str(wanted))
                 continue
             sheet.add(
                 picture,
                 class_probability=wanted.probability(seen),
                 class_accuracy=wanted.all_right(seen),
-                entropy=wanted.entropy(seen),
+                entropy=min(wanted.entropy(seen), sum(math.log(len(heads[head])) for head in wanted.heads)),
             )
+            if self.top > 1:
+                sheet.add(picture, **{_top_metric(self.top).name: wanted.all_right(seen, self.top)})
             best = {head: int(seen[head].argmax()) for head in wanted.heads}
             predictions.append(
                 (
@@ -167,32 +194,58 @@ class ClassProbability:
             )
         return Scores(sheet.frame(), DataFrame(predictions, columns=list(DETAIL_COLUMNS)))
 
+    def _is_column(self, metric: Metric) -> bool:
+        columns = _COLUMNS.get(self.report)
+        return metric.headline if columns is None else metric.name in columns
+
     def _source(self) -> ClassifierSource:
-        if shipped := shipped_folder(self.model, "oracle"):
-            return FolderClassifier(shipped, self.model)
-        path = user_path(self.model)
-        if path.is_dir():
-            return FolderClassifier(path, self.model)
-        if path.suffix in SUFFIXES:
-            given = FileInput(resolution=self.resolution, mean=self.mean, std=self.std, output=self.output)
-            return FileClassifier(path, user_path(self.labels) if self.labels else None, given)
-        name, _, tag = self.model.partition("/")
-        if not tag or "/" in tag:
-            raise BenchError(
-                f"unknown classifier {self.model!r} (--evaluator-option model=): name a folder with "
-                f"{DESCRIPTION_FILE}, "
-                f"a file ({', '.join(SUFFIXES)}), NAME/WEIGHTS of torchvision such as "
-                f"resnet50/IMAGENET1K_V2, or a "
-                f"built-in generator that ships an oracle"
-            )
-        return TorchvisionClassifier(name, tag, user_path(self.weights) if self.weights else None)
+        given = FileInput(
+            resolution=self.resolution,
+            mean=self.mean,
+            std=self.std,
+            output=self.output,
+            interpolation=self.interpolation,
+        )
+        return classifier_source(self.model, Beside(weights=self.weights, labels=self.labels, input=given))
 
     def _classifier(self) -> LabelledClassifier:
-        return _load(self._source(), self.device)
+        classifier = _load(self._source(), self.device)
+        if self.classes is not None:
+            imagenet.check_imagenette(classifier.heads, self.model)
+        return classifier
 
 
-_SOME_READ = ("weights", "labels", "resolution", "mean", "std", "output")
+_SOME_READ = ("weights", "labels", "resolution", "mean", "std", "output", "interpolation")
 """What only some kinds of models leave to the user."""
+_COLUMNS = {
+    "sa": ("class_probability", "entropy"),
+    "unlearncanvas": tuple(metric.name for metric in DOMAIN_METRICS),
+}
+"""Whose numbers are which columns of a table; the others stay in the files."""
+
+
+def _entropy_metric(labels: int | None) -> Metric:
+    """In nats; at most the logarithm of the number of labels, where it is known and there is one head."""
+    most = math.inf if labels is None or labels < 2 else math.log(labels)
+    said = "" if math.isinf(most) else f", at most ln {labels} = {most:.3f}"
+    return Metric(
+        "entropy",
+        f"entropy of the prediction{said}",
+        "nats",
+        (0.0, most),
+        by_role(erased="neither"),
+        headline=False,
+    )
+
+
+def _top_metric(top: int) -> Metric:
+    return Metric(
+        f"class_top{top}",
+        f"class among the {top} most probable",
+        *_SHARE,
+        by_role("lower", "higher"),
+        kind="share",
+    )
 
 
 def _answers(label: str | None, subject: str, heads: Mapping[str, tuple[str, ...]]) -> WantedAnswers | str:
@@ -205,9 +258,11 @@ def wanted_label(concept: Concept, prompt: Prompt) -> str | None:
     return concept.label if prompt.role in ERASED_ROLES else prompt.label
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _load(source: ClassifierSource, device: str) -> LabelledClassifier:
-    return source.load(device)
+    torch = required_module("torch", "torch", "classifier")
+    with torch.random.fork_rng(devices=[]):  # networks are made of random weights before they get their own
+        return source.load(device)
 
 
 def _by_picture(classifier: LabelledClassifier, pixels: Sequence[Pixels]) -> list[dict[str, Probabilities]]:
@@ -221,16 +276,31 @@ CARD = EvaluatorCard(
     paper="Heng & Soh, Selective Amnesia, NeurIPS 2023, section 4; Gandikota et al., ESD, ICCV 2023, "
     "section 5",
     formula="p(label | image) of the label's head; accuracy = share with argmax = label; entropy = −Σ p ln "
-    "p (nats); composed labels: the product over heads, all right; something known: p ≥ ½ for a thing; "
-    "nothing at all: p(nothing) ≥ ½",
+    "p (nats, at most ln K of K labels); composed labels: the product over heads, all right; something "
+    "known: p ≥ ½ for a thing; nothing at all: p(nothing) ≥ ½; UA = share of erased roles not seen as the "
+    "concept, IRA = of neighbours seen as their own label of the concept's head, CRA = of retention as "
+    "their label of another head",
     version="2",
     build=ClassProbability,
     presets={
         "official": {},
         "microworld": {"model": "microworld"},
+        "imagenette": {"model": "resnet50/IMAGENET1K_V2", "classes": "imagenette"},
+        "efficientnet-lite0": {
+            "model": "efficientnet-lite0.pt",
+            "labels": imagenet.NAME,
+            "resolution": 224,
+            "mean": (0.498, 0.498, 0.498),
+            "std": (0.502, 0.502, 0.502),
+        },
+        "sa": {"model": "sa-classifier.pt", "labels": "sa-labels.txt", "report": "sa"},
+        "unlearncanvas": {"model": "unlearncanvas.json", "report": "unlearncanvas"},
+        "artists": {"model": "./artist-style", "top": 3},
     },
     notes="Erased roles are scored on the concept's label, the others on the prompt's own. A label that "
-    "the model lacks is a missing value, never 0. ESD counts predictions (accuracy), SA averages "
-    "probabilities. `left/cat & right/boat` asks that both hold, ` | ` stands between alternatives.",
+    "the model lacks is a missing value, never 0. ESD counts predictions among all 1,000 classes (accuracy), "
+    "SA averages probabilities. `left/cat & right/boat` asks that both hold, ` | ` stands between "
+    "alternatives. Files that a preset names are looked for here, then in $BENCH_MODELS; how to make them: "
+    "docs/classifiers.md.",
     requires=("torch",),
 )

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators import imagenet
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.labelled_classifier import (
@@ -20,10 +22,12 @@ from erasure_bench.evaluators.labelled_classifier import (
 )
 from erasure_bench.evaluators.onnx_session import open_session
 from erasure_bench.evaluators.pixel_batch import pixel_batch
-from erasure_bench.evaluators.resizing import SQUARE
 from erasure_bench.evaluators.torchscript_network import open_torchscript
+from erasure_bench.user_paths import user_path
 
 SUFFIXES = (".pt", ".pth", ".ts", ".torchscript", ".onnx")
+Output = Literal["logits", "probabilities"]
+Interpolation = Literal["bicubic", "bilinear"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,51 +37,78 @@ class FileInput:
     resolution: int | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    output: Literal["logits", "probabilities"]
+    output: Output
+    interpolation: Interpolation = "bicubic"
+
+    def batch(self, pixels: Sequence[Pixels]) -> NDArray[np.float32]:
+        """[n, 3, height, width], as the network takes it."""
+        sized = pixels
+        if self.resolution is not None and self.interpolation == "bilinear":
+            sized = [_bilinear(picture, self.resolution) for picture in pixels]
+        return pixel_batch(sized, self.resolution, self.mean, self.std)
 
 
 @dataclass(frozen=True)
 class FileClassifier:
-    """The network in `path`: images [n, 3, height, width] to one output [n, labels]."""
+    """The network in `path`: images [n, 3, height, width] to one output [n, labels].
+
+    `labels` is a file, or `imagenet` for that data set's 1,000 classes in the usual order.
+    """
 
     path: Path
-    labels: Path | None
+    labels: str | None
     input: FileInput
 
     kind: ClassVar[str] = "a file with weights of its own"
     reads: ClassVar[tuple[str, ...]] = ("labels", *(setting.name for setting in fields(FileInput)))
 
     def protocol(self) -> Mapping[str, Any]:
+        given = asdict(self.input)
+        if self.labels == imagenet.NAME:
+            labels = {"labels": imagenet.NAME}
+        else:
+            labels = {"labels_sha256": sha256_of(self._label_file())}
         return {
             "weights_sha256": sha256_of(self._network_file()),
-            "labels_sha256": sha256_of(self._label_file()),
-            "resize": SQUARE,
-            **asdict(self.input),
+            **labels,
+            "resize": f"PIL {given.pop('interpolation')}, antialiased",
+            **given,
         }
 
     def known_labels(self) -> Collection[str]:
-        return read_labels(self._label_file())
+        return () if self.labels == imagenet.NAME else read_labels(self._label_file())
+
+    def known_count(self) -> int | None:
+        return imagenet.CLASSES if self.labels == imagenet.NAME else len(self.known_labels())
 
     def load(self, device: str) -> LabelledClassifier:
         file = self._network_file()
-        heads = checked_heads({ONE_HEAD: read_labels(self._label_file())}, self.labels)
+        named = self.labels == imagenet.NAME
+        labels = imagenet.imagenet_labels() if named else read_labels(self._label_file())
+        heads = checked_heads({ONE_HEAD: labels}, self.labels)
         run = _onnx(file, device) if file.suffix == ".onnx" else open_torchscript(file, device, "classifier")
         return OneHeadNetwork(run, heads, self.input)
 
     def _network_file(self) -> Path:
         if not self.path.is_file():
-            raise BenchError(f"classifier {str(self.path)!r} is not a file (--evaluator-option model=PATH)")
+            raise BenchError(
+                f"classifier {str(self.path)!r} is not a file (--evaluator-option model=PATH); how to "
+                f"make those that papers use: docs/classifiers.md"
+            )
         return self.path
 
     def _label_file(self) -> Path:
         if self.labels is None:
             raise BenchError(
                 f"classifier {self.path} needs its labels: --evaluator-option labels=FILE "
-                f"(one label a line, or a JSON list, in the order of the output)"
+                f"(one label a line, or a JSON list, in the order of the output), or labels={imagenet.NAME}"
             )
-        if not self.labels.is_file():
-            raise BenchError(f"labels {str(self.labels)!r} are not a file (--evaluator-option labels=FILE)")
-        return self.labels
+        file = user_path(self.labels)
+        if not file.is_file():
+            raise BenchError(
+                f"labels {str(file)!r} are not a file (--evaluator-option labels=FILE, or {imagenet.NAME})"
+            )
+        return file
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +120,7 @@ class OneHeadNetwork:
     input: FileInput
 
     def predict(self, pixels: Sequence[Pixels]) -> Mapping[str, Probabilities]:
-        images = pixel_batch(pixels, self.input.resolution, self.input.mean, self.input.std)
-        output = np.asarray(self.run(images))
+        output = np.asarray(self.run(self.input.batch(pixels)))
         (labels,) = self.heads.values()
         if output.shape != (len(pixels), len(labels)):
             raise BenchError(
@@ -117,3 +147,11 @@ def _onnx(file: Path, device: str) -> Callable[[Any], Any]:
     session = open_session(file, device, "classifier")
     name = session.get_inputs()[0].name
     return lambda images: session.run(None, {name: images})[0]
+
+
+def _bilinear(pixels: Pixels, side: int) -> Pixels:
+    from PIL import Image
+
+    if pixels.shape[:2] == (side, side):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))

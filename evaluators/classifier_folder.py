@@ -66,6 +66,10 @@ class FolderClassifier:
         heads = self._description().architecture.heads
         return [label for labels in heads.values() for label in labels]
 
+    def known_count(self) -> int | None:
+        heads = list(self._description().architecture.heads.values())
+        return len(heads[0]) if len(heads) == 1 else None
+
     def load(self, device: str) -> LabelledClassifier:
         description = self._description()
         torch = required_module("torch", "torch", "classifier")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from erasure_bench.environment import why_offline
 from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.evaluators import imagenet
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.labelled_classifier import (
@@ -23,11 +24,16 @@ from erasure_bench.evaluators.packages import required_module, version_of
 
 @dataclass(frozen=True)
 class TorchvisionClassifier:
-    """NAME/WEIGHTS of torchvision ("resnet50/IMAGENET1K_V2"); `file` is a local copy of the weights."""
+    """NAME/WEIGHTS of torchvision ("resnet50/IMAGENET1K_V2").
+
+    `file` is a local copy of the weights. A `mirror` is another address of the published file, whose
+    name it must end in: that name holds the first digits of the file's sha256, which are checked.
+    """
 
     name: str
     weights: str
     file: Path | None = None
+    mirror: str | None = None
 
     kind: ClassVar[str] = "torchvision's, which has labels and transforms of its own"
     reads: ClassVar[tuple[str, ...]] = ("weights",)
@@ -50,6 +56,9 @@ class TorchvisionClassifier:
     def known_labels(self) -> Collection[str]:
         return ()  # torchvision's categories are known once it is imported, which takes seconds
 
+    def known_count(self) -> int | None:
+        return imagenet.CLASSES if self.weights.startswith(imagenet.TAG) else None
+
     def load(self, device: str) -> LabelledClassifier:
         models = required_module("torchvision.models", "torchvision", "classifier")
         chosen = self._weights()
@@ -61,7 +70,8 @@ class TorchvisionClassifier:
                 f"weights {self.file or self.weights} do not fit torchvision's {self.name}: "
                 f"{' '.join(str(error).split())[:200]}"
             ) from error
-        heads = checked_heads({ONE_HEAD: _distinct(chosen.meta["categories"])}, f"{self.name}/{self.weights}")
+        labels = imagenet.distinct(chosen.meta["categories"])
+        heads = checked_heads({ONE_HEAD: labels}, f"{self.name}/{self.weights}")
         return TransformedNetwork(network.to(device).eval(), heads, chosen.transforms(), device)
 
     def _weights(self) -> Any:
@@ -84,11 +94,18 @@ class TorchvisionClassifier:
             return state
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         name = chosen.url.rpartition("/")[2]
+        address = self.mirror or chosen.url
+        if address.rpartition("/")[2] != name:
+            raise BenchError(
+                f"weights {address}: a mirror's address ends in {name} (--evaluator-option weights=ADDRESS)"
+            )
         try:
             if (off := why_offline()) and not (folder / name).is_file():
                 raise FileNotFoundError(off)
             with redirect_stdout(sys.stderr):
-                fetched: Mapping[str, Any] = chosen.get_state_dict(progress=False, check_hash=True)
+                fetched: Mapping[str, Any] = torch.hub.load_state_dict_from_url(
+                    address, map_location="cpu", progress=False, check_hash=True, weights_only=True
+                )
             return fetched
         except Exception as error:
             raise BenchError(
@@ -96,7 +113,8 @@ class TorchvisionClassifier:
                 f"Looked in {folder}. "
                 f"Ways to get them: go online once; put the file of {chosen.url} there (or set "
                 f"TORCH_HOME); or "
-                f"--evaluator-option weights=PATH. Reason: {' '.join(str(error).split())[:200]}"
+                f"--evaluator-option weights=PATH, or the address of a mirror. Reason: "
+                f"{' '.join(str(error).split())[:200]}"
             ) from error
 
     def _local_file(self) -> Path:
@@ -125,13 +143,3 @@ class TransformedNetwork:
             logits = self.network(images.to(self.device))
         (head,) = self.heads
         return {head: softmax(logits)}
-
-
-def _distinct(categories: Sequence[str]) -> list[str]:
-    """ImageNet's list names two classes "crane" and two "maillot": later ones get their index."""
-    seen: set[str] = set()
-    labels = []
-    for index, name in enumerate(categories):
-        labels.append(f"{name} #{index}" if name in seen else name)
-        seen.add(name)
-    return labels

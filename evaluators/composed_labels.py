@@ -43,10 +43,10 @@ class WantedAnswers:
                     total += sign * math.prod(float(seen[head][place]) for head, place in together.items())
         return min(1.0, max(0.0, total))
 
-    def all_right(self, seen: Mapping[str, Probabilities]) -> bool:
-        """Whether of some alternative every head's most probable label is the wanted one."""
+    def all_right(self, seen: Mapping[str, Probabilities], most: int = 1) -> bool:
+        """Whether of some alternative every head's wanted label is among its `most` most probable ones."""
         return any(
-            all(int(seen[head].argmax()) == place for head, place in answers.items())
+            all(_rank(seen[head], place) < most for head, place in answers.items())
             for answers in self.alternatives
         )
 
@@ -92,6 +92,12 @@ def _conjunction(text: str, heads: Mapping[str, tuple[str, ...]]) -> Answers | s
 
 
 _SIGNS = (AND.strip(), OR.strip())
+
+
+def _rank(probabilities: Probabilities, place: int) -> int:
+    """How many labels are more probable than the one at `place`; of equals the first goes before."""
+    own = probabilities[place]
+    return int((probabilities > own).sum() + (probabilities[:place] == own).sum())
 
 
 def _joined(several: tuple[Answers, ...]) -> dict[str, int] | None:

@@ -45,6 +45,10 @@ class ClassifierSource(Protocol):
         """The labels of all heads as far as they can be told without loading; empty where they cannot."""
         ...
 
+    def known_count(self) -> int | None:
+        """How many labels its one head has, as far as that can be told without loading; None otherwise."""
+        ...
+
     def load(self, device: str) -> LabelledClassifier: ...
 
 

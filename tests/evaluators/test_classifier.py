@@ -271,7 +271,7 @@ def test_torchvision_weights_that_cannot_be_had_are_one_clear_line(monkeypatch: 
     def offline(*_: object, **__: object) -> None:
         raise OSError("offline")
 
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
 
     with pytest.raises(BenchError) as refused:
         ClassProbability(model="squeezenet1_1/IMAGENET1K_V1").prepare()
