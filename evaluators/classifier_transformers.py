@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
-from erasure_bench.evaluators.digests import sha256_of
-from erasure_bench.evaluators.hub_snapshot import HubSnapshot
+from erasure_bench.evaluators.hub_snapshot import HubSnapshot, folder_of, identity
 from erasure_bench.evaluators.labelled_classifier import (
     ONE_HEAD,
     LabelledClassifier,
@@ -35,10 +34,8 @@ class TransformersClassifier:
     reads: ClassVar[tuple[str, ...]] = ()
 
     def protocol(self) -> Mapping[str, Any]:
-        is_folder = isinstance(self.place, Path)
-        identity = {"weights_sha256": sha256_of(self.place)} if is_folder else self.place.protocol()
         return {
-            **identity,
+            **identity(self.place),
             "resize": "the folder's own image processor",
             "transformers": version_of("transformers"),
         }
@@ -51,13 +48,12 @@ class TransformersClassifier:
 
     def load(self, device: str) -> LabelledClassifier:
         transformers = required_module("transformers", "transformers", "classifier")
-        folder = self.place if isinstance(self.place, Path) else self.place.folder("classifier")
+        folder = folder_of(self.place, "classifier")
         heads = checked_heads({ONE_HEAD: _labels(folder)}, folder)
         try:
-            processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-            network = transformers.AutoModelForImageClassification.from_pretrained(
-                folder, local_files_only=True
-            )
+            own_code = {"local_files_only": True, "trust_remote_code": False}
+            processor = transformers.AutoImageProcessor.from_pretrained(folder, **own_code)
+            network = transformers.AutoModelForImageClassification.from_pretrained(folder, **own_code)
         except Exception as error:
             raise BenchError(
                 f"classifier {folder} cannot be loaded by transformers {version_of('transformers')}: "

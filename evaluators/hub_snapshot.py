@@ -54,6 +54,16 @@ class HubSnapshot(NamedTuple):
         )
 
 
+def identity(place: Path | HubSnapshot) -> Mapping[str, str]:
+    """What names the weights in a folder of the user's, by its digest, or in a repository."""
+    return {"weights_sha256": sha256_of(place)} if isinstance(place, Path) else place.protocol()
+
+
+def folder_of(place: Path | HubSnapshot, needed_by: str) -> Path:
+    """The folder, fetched if need be. Raises BenchError."""
+    return place if isinstance(place, Path) else place.folder(needed_by)
+
+
 def hub_snapshot(written: str, needed_by: str) -> HubSnapshot | None:
     """What ORG/NAME@COMMIT names; None for what is not written so. Raises BenchError for another revision.
 

@@ -24,6 +24,7 @@ EVALUATORS: dict[str, str] = {
     "coherence": "erasure_bench.evaluators.coherence:CARD",
     "diversity": "erasure_bench.evaluators.diversity:CARD",
     "celebrity": "erasure_bench.evaluators.celebrity:CARD",
+    "judge": "erasure_bench.evaluators.judge:CARD",
 }
 ENTRY_POINTS = "erasure_bench.evaluators"
 """Entry point group through which another package adds its evaluators' cards."""

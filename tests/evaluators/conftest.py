@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,25 @@ def whole_picture_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("detector") / "faces.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), file)
     return file
+
+
+@pytest.fixture(scope="session")
+def tiny_judges() -> ModuleType:
+    """The module that saves tiny vision-language models."""
+    pytest.importorskip("transformers")
+    file = Path(__file__).with_name("tiny_judge.py")
+    spec = importlib.util.spec_from_file_location("evaluator_tests_tiny_judge", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny_judge(tiny_judges: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny LLaVA that says yes or no to every picture."""
+    folder: Path = tiny_judges.save_tiny_llava(tmp_path_factory.mktemp("judge"), doubts=False)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ ScoresOf = Callable[[object, ImageSet], Scores]
 
 @pytest.fixture
 def tiny_options(
-    tiny_clip: Path, colour_classifier: tuple[Path, Path], whole_picture_detector: Path
+    tiny_clip: Path, colour_classifier: tuple[Path, Path], whole_picture_detector: Path, tiny_judge: Path
 ) -> dict[str, dict[str, str]]:
     network, labels = colour_classifier
     return {
@@ -74,6 +74,7 @@ def tiny_options(
             "labels": str(labels),
             "least_score": "0.3",
         },
+        "judge": {"model": str(tiny_judge), "others": "false"},
     }
 
 

@@ -15,7 +15,8 @@ from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.identity.table import Numbers
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet, Picture, scored
-from erasure_bench.evaluators.registry import evaluator_card
+from erasure_bench.evaluators.registry import OPTION_FLAG, evaluator_card
+from erasure_bench.prompt_suites.options import build_from_options
 from erasure_bench.prompt_suites.suite import ROLES, Prompt
 
 PICTURES = 16
@@ -47,7 +48,7 @@ def measure(name: str, settings: Json) -> Numbers:
         raise NotHere(f"{', '.join(missing)} not installed")
     if unknown := settings.keys() - {field.name for field in dataclasses.fields(card.build)}:
         raise NoLonger(f"no settings {', '.join(sorted(unknown))}")
-    evaluator = card.build(**settings)
+    evaluator = build_from_options(card.build, settings, {}, OPTION_FLAG, f"evaluator {name!r}")
     try:
         evaluator.prepare()
     except BenchError:
