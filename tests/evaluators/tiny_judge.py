@@ -186,9 +186,10 @@ def _answering(network: Any, processor: Any, folder: Path, doubts: bool) -> Path
         head, embed = network.get_output_embeddings().weight, network.get_input_embeddings().weight
         place = processor.tokenizer.convert_tokens_to_ids
         head.zero_()
-        head[place("yes")], head[place("no")] = ways[0], -ways[0]
+        answers = 10 * centre / centre.norm()
+        head[place("yes")], head[place("no")] = answers + ways[0], answers - ways[0]
         if doubts:
-            head[place("idk")], head[place("maybe")] = ways[1], ways[2]
+            head[place("idk")], head[place("maybe")] = answers + ways[1], answers + ways[2]
         stop -= centre * (centre @ stop) / (centre @ centre)
         head[place("<end>")] = 12 * stop
         for word in SAID:

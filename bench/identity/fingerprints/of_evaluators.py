@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def measure(name: str, settings: Json) -> Numbers:
         raise NotHere(f"{', '.join(missing)} not installed")
     if unknown := settings.keys() - {field.name for field in dataclasses.fields(card.build)}:
         raise NoLonger(f"no settings {', '.join(sorted(unknown))}")
-    evaluator = build_from_options(card.build, settings, {}, OPTION_FLAG, f"evaluator {name!r}")
+    evaluator: Any = build_from_options(card.build, settings, {}, OPTION_FLAG, f"evaluator {name!r}")
     try:
         evaluator.prepare()
     except BenchError:
