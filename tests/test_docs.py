@@ -3,16 +3,20 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
 
-from erasure_bench.bench.cli.app import run_command
+from erasure_bench.bench.cli.app import app, run_command
+from erasure_bench.bench.reporting.rating_file import read_ratings
 from erasure_bench.methods.registry import build_method, method_card
 from erasure_bench.prompt_suites.transformations.registry import TRANSFORMATIONS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 ADDING_A_METHOD, ADDING_AN_EVALUATOR = DOCS / "adding-a-method.md", DOCS / "adding-an-evaluator.md"
+SCORING = DOCS / "scoring-a-run.md"
 COMPARING = DOCS / "comparing-evaluators.md"
 TRANSFORMING = DOCS / "transforming-a-suite.md"
 ADDING_A_SUITE = DOCS / "adding-a-suite.md"
@@ -175,3 +179,31 @@ def test_the_suite_in_the_document_is_the_new_one_with_more(
     capsys.readouterr()
     assert run_command([*check, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["concepts"]["grumpy cat"]["retention"] == 2 + 2 * 2
+
+
+def test_the_commands_that_score_a_run_are_those_that_there_are() -> None:
+    """Every flag of the page is one of the command's own."""
+    text = SCORING.read_text()
+    flags = {flag for line in text.splitlines() for flag in re.findall(r"--[a-z-]+", line)}
+    known = {
+        flag for command in typer.main.get_command(app).commands.values() for flag in options_of(command)
+    }  # type: ignore[attr-defined]
+    assert flags <= known
+    for words in commands(SCORING):
+        own = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+        assert {word for word in words if word.startswith("--")} <= options_of(own)
+
+
+def options_of(command: Any) -> set[str]:
+    return {flag for parameter in command.params for flag in parameter.opts}
+
+
+def test_the_file_of_ratings_on_the_page_is_read(tmp_path: Path) -> None:
+    lines = [line.strip() for line in SCORING.read_text().splitlines() if line.startswith("    ")]
+    path = tmp_path / "ratings.csv"
+    path.write_text("\n".join(line for line in lines if not line.startswith("bench ")))
+    file = read_ratings(path)
+    assert file.name == "people" and [metric.title for metric in file.metrics] == [
+        "how good the picture looks"
+    ]
+    assert [rating.value for rating in file.ratings] == [4.0]

@@ -8,21 +8,24 @@ from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.instances import instance
 
 
+def as_asked(more: Sequence[str], preset: str | None) -> tuple[str, ...]:
+    """The evaluators as `--evaluators` names them: with a `preset`, NAME is NAME@PRESET."""
+    return tuple(f"{name}@{preset}" if preset and instance(name).label is None else name for name in more)
+
+
 def with_evaluators(
     config: RunConfig,
     present: Sequence[str],
     more: Sequence[str],
     options: Mapping[str, Options],
-    preset: str | None = None,
 ) -> RunConfig:
     """The config of a run with the evaluators `present`, and `more` besides.
 
-    `options` are as `bench.planning.config.named_options` gives them and meant for `more` alone. With a
-    `preset` each of these is NAME@PRESET. One that the run has already, with the same options, is no other.
-    Raises UnknownName for options of another evaluator, BenchError for one that the run has with others.
+    `options` are as `bench.planning.config.named_options` gives them and meant for `more` alone. One
+    that the run has already, with the same options, is no other. Raises UnknownName for options of another
+    evaluator, BenchError for one that the run has with others.
     """
-    added = [f"{name}@{preset}" if preset and instance(name).label is None else name for name in more]
-    names = [evaluator_name(name) for name in added]
+    names = [evaluator_name(name) for name in more]
     for stray in options:
         if stray and stray not in names:
             raise UnknownName("name before the dot", stray, names, "--evaluator-option")
@@ -32,7 +35,7 @@ def with_evaluators(
         name: {**common, **config.evaluator_options.get(name, {})} for name in known
     }
     evaluators = list(present)
-    for name, written in zip(names, added, strict=True):
+    for name, written in zip(names, more, strict=True):
         own = {**options.get("", {}), **options.get(name, {})}
         if name not in known:
             evaluators.append(written)

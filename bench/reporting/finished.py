@@ -3,7 +3,8 @@
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +91,34 @@ def read_finished(folder: Path, *, trust_code: bool = False) -> Finished:
             "then add --trust-code"
         )
     return Finished(folder, record)
+
+
+def added_later(folder: Path, now: Collection[str]) -> list[str]:
+    """What `bench score` added to the run in this folder beside the evaluators `now`: the commands for it."""
+    try:
+        finished = Finished(folder, read_record(folder))
+    except BenchError:
+        return []
+    record = finished.record
+    if not record.keys() & {"scored", "ratings"}:
+        return []
+    again = ["bench", "score", str(folder)]
+    rated = record.get("ratings", {})
+    names = (name for name in record["evaluators"] if name not in rated)
+    more = {
+        name: written for name, written in zip(names, finished.evaluators, strict=False) if name not in now
+    }
+    options = [
+        word
+        for name in more
+        for key, value in finished.config.evaluator_options.get(name, {}).items()
+        for word in ("--evaluator-option", f"{name}.{key}={value}")
+    ]
+    commands = [[*again, "--evaluators", ",".join(more.values()), *options]] if more else []
+    for name, about in rated.items():
+        metrics = [word for metric in about["metrics"] for word in ("--metric", metric)]
+        commands.append([*again, "--scores", str(folder / about["file"]), "--name", name, *metrics])
+    return [shlex.join(command) for command in commands]
 
 
 def check_same_pictures(plan: Plan, finished: Finished) -> None:

@@ -33,6 +33,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     from erasure_bench.bench.planning.tasks import Task
     from erasure_bench.bench.reporting.board import Board
     from erasure_bench.bench.reporting.completing import complete
+    from erasure_bench.bench.reporting.finished import added_later
     from erasure_bench.bench.reporting.results import write_results
     from erasure_bench.bench.reporting.tables import print_summary
     from erasure_bench.bench.running.estimating import Estimator, estimator_of
@@ -51,6 +52,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     folder = run_folder(out, config, source.name)
     check_apart(folder, root)
     make_folder(folder)
+    added = added_later(folder, {evaluator.name for evaluator in plan.evaluators})
     with Store(root) as store:
         worker = Worker(
             source,
@@ -88,6 +90,10 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     else:
         print_summary(Board.from_json(results.document), stdout_console())
     say_where(said, folder, root)
+    for command in added:
+        said.print(
+            f"The folder had more than this command asks for; to have it again: {command}", soft_wrap=True
+        )
     return FAILED if outcome.failures else 0
 
 

@@ -15,8 +15,9 @@ from erasure_bench.bench.cli.output import (
     stdout_console,
     words,
 )
-from erasure_bench.bench.cli.paths import find_run, store_folder
+from erasure_bench.bench.cli.paths import RUNS, find_run, store_folder
 from erasure_bench.bench.planning.config import Options
+from erasure_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from erasure_bench.bench.planning.plan import Plan
@@ -40,8 +41,9 @@ def score_with(
     as_json: bool,
 ) -> int:
     """Adds the evaluators' scores to the run's folder and prints its leaderboard; draws only to `redraw`."""
+    from erasure_bench.bench.planning.chosen import evaluator_name
     from erasure_bench.bench.planning.devices import check_devices
-    from erasure_bench.bench.planning.more_evaluators import with_evaluators
+    from erasure_bench.bench.planning.more_evaluators import as_asked, with_evaluators
     from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.planning.tasks import Task
     from erasure_bench.bench.reporting.completing import complete
@@ -56,7 +58,6 @@ def score_with(
     )
     from erasure_bench.bench.reporting.rated import joined
     from erasure_bench.bench.reporting.results import Results, gather
-    from erasure_bench.bench.reporting.run_file import RUN
     from erasure_bench.bench.running.estimating import Estimator, estimator_of
     from erasure_bench.bench.running.executor import DRAWING, NOTHING
     from erasure_bench.bench.running.progress import LiveProgress
@@ -64,10 +65,11 @@ def score_with(
     from erasure_bench.bench.storage.store import Store
 
     said = stderr_console()
-    finished = read_finished(find_run(run, RUN), trust_code=trust_code)
+    finished = read_finished(_folder(run), trust_code=trust_code)
     ratings = ratings_of(finished)
     root = finished.store(store_asked)
-    config = with_evaluators(finished.config, finished.evaluators, evaluators, options, preset)
+    asked = as_asked(evaluators, preset)
+    config = with_evaluators(finished.config, finished.evaluators, asked, options)
     changes = {"data_dir": data_dir or config.data_dir, "device": device or config.device}
     config = config.model_copy(update=changes)
     check_devices(config)
@@ -80,7 +82,7 @@ def score_with(
     with Store(root) as store:
         known = NOTHING
         if not redraw:
-            again = ["bench", "score", run, "--evaluators", ",".join(evaluators), "--redraw"]
+            again = ["bench", "score", run, "--evaluators", ",".join(asked), "--redraw"]
             known = known_outcome(plan, finished, store, shlex.join(again))
         worker = Worker(
             prepared.source,
@@ -115,7 +117,8 @@ def score_with(
         scored = {"seconds": round(outcome.seconds, 3), "tasks_done": dict(outcome.done)}
         made = {**finished.made, "scored": scored}
         _write(finished.folder, plan, results, made, store)
-    _show(said, results, finished.folder, root, as_json=as_json)
+    added = [evaluator_name(name) for name in asked]
+    _show(said, results, added, finished.folder, root, as_json=as_json)
     return FAILED if outcome.failures else 0
 
 
@@ -136,12 +139,11 @@ def score_by_people(
     from erasure_bench.bench.reporting.rated import joined
     from erasure_bench.bench.reporting.rating_file import read_ratings
     from erasure_bench.bench.reporting.results import gather
-    from erasure_bench.bench.reporting.run_file import RUN
     from erasure_bench.bench.storage.store import Store
 
     said = stderr_console()
     given = read_ratings(file, name, metrics)
-    finished = read_finished(find_run(run, RUN), trust_code=trust_code)
+    finished = read_finished(_folder(run), trust_code=trust_code)
     files = [*ratings_of(finished, without=given.name), given]
     plan = _planned(finished, store_asked, data_dir)
     evidence = merged(plan, [Part(finished.folder, dict(finished.record))])
@@ -158,7 +160,7 @@ def score_by_people(
     _write(finished.folder, plan, results, made, Store(Path(root)) if root else None)
     for note in rated.notes:
         said.print(words(note.text, "" if note.weight == "caution" else "dim"), soft_wrap=True)
-    _show(said, results, finished.folder, None, as_json=as_json)
+    _show(said, results, [given.name], finished.folder, None, as_json=as_json)
     return FAILED if evidence.failures else 0
 
 
@@ -176,10 +178,9 @@ def write_template(
     """Writes the form for raters, with copies of the run's pictures, and prints where."""
     from erasure_bench.bench.reporting.finished import check_same_pictures, read_finished
     from erasure_bench.bench.reporting.rating_form import write_form
-    from erasure_bench.bench.reporting.run_file import RUN
     from erasure_bench.bench.storage.store import Store
 
-    finished = read_finished(find_run(run, RUN), trust_code=trust_code)
+    finished = read_finished(_folder(run), trust_code=trust_code)
     root = finished.store(store_asked)
     plan = _planned(finished, store_asked, data_dir)
     check_same_pictures(plan, finished)
@@ -191,6 +192,22 @@ def write_template(
     said.print(f"  bench score {shlex.quote(run)} --scores {shlex.quote(str(file))}", soft_wrap=True)
     stdout_console().print(str(form.file), soft_wrap=True)
     return 0
+
+
+def _folder(run: str) -> Path:
+    """The run's folder. Raises BenchError where there is none, or where the run never came to its end."""
+    from erasure_bench.bench.reporting.run_file import RUN
+
+    try:
+        return find_run(run, RUN)
+    except BenchError:
+        for place in (Path(run), RUNS / run):
+            if place.is_dir():
+                raise BenchError(
+                    f"{place}: the run has no {RUN}, as it was stopped before its end: the same bench run "
+                    "goes on, and --evaluators takes more of them"
+                ) from None
+        raise
 
 
 def _planned(finished: "Finished", store_asked: Path | None, data_dir: Path | None) -> "Plan":
@@ -219,12 +236,24 @@ def _write(
         ) from error
 
 
-def _show(said: PlainConsole, results: "Results", folder: Path, store: Path | None, *, as_json: bool) -> None:
+def _show(
+    said: PlainConsole,
+    results: "Results",
+    added: Sequence[str],
+    folder: Path,
+    store: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """The whole leaderboard as JSON, or what the `added` evaluators have in it."""
     from erasure_bench.bench.reporting.board import Board
-    from erasure_bench.bench.reporting.tables import print_summary
+    from erasure_bench.bench.reporting.tables import print_whole
 
+    document = results.document
     if as_json:
-        print_json(results.document)
+        print_json(document)
     else:
-        print_summary(Board.from_json(results.document), stdout_console())
+        rows = [row for row in document["rows"] if row["evaluator"] in added]
+        own = {"rows": rows, "notes": document["cautions"], "provenance": []}
+        print_whole(Board.from_json({**document, **own}), stdout_console())
     say_where(said, folder, store)

@@ -1,6 +1,7 @@
 """`bench score`: a finished run with further evaluators is what it would be had they been there at first."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +28,12 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path) -> Path
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("BENCH_STORE", raising=False)
-        words = [*RUN.split(), "out", "--evaluators", FIRST, "--model", str(tiny_model_dir)]
-        assert run_command(words) == 0
+        assert rerun(tiny_model_dir) == 0
     return folder
+
+
+def rerun(model: Path) -> int:
+    return run_command([*RUN.split(), "out", "--evaluators", FIRST, "--model", str(model)])
 
 
 @pytest.fixture
@@ -139,7 +143,8 @@ def test_an_edit_that_was_pruned_is_not_missed(here: Path, score: Score, never_d
 
 
 def test_a_preset_makes_an_instance_of_that_name(here: Path, score: Score, never_drawn: None) -> None:
-    assert score("--evaluators", "distance", "--preset", "official")[0] == 0
+    code, out, _ = score("--evaluators", "distance", "--preset", "official")
+    assert code == 0 and "1 − SSIM" in out and "repeats another" not in out, "what was added is shown"
     assert "distance@official" in json.loads(Path("out/leaderboard.json").read_text())["evaluators"]
 
 
@@ -180,6 +185,12 @@ def test_pictures_of_other_settings_are_refused(here: Path, score: Score) -> Non
     assert code == 3 and "were drawn by other code, settings, weights or prompts" in said
 
 
+def test_a_run_that_was_stopped_goes_on_by_its_own_command(here: Path, capsys: Captured) -> None:
+    Path("runs/half").mkdir(parents=True)
+    assert run_command(["score", "half", "--evaluators", "distance"]) == 3
+    assert "runs/half: the run has no run.json, as it was stopped before its end" in capsys.readouterr().err
+
+
 def test_a_merged_run_has_no_pictures(here: Path, capsys: Captured) -> None:
     assert run_command(["merge", "out", "--out", "merged", "--store", "store"]) == 0
     capsys.readouterr()
@@ -196,7 +207,7 @@ def filled(form: Path, value: int) -> None:
 
 
 def test_people_rate_the_form_and_their_ratings_stay_with_the_run(
-    here: Path, score: Score, never_drawn: None, capsys: Captured
+    here: Path, score: Score, never_drawn: None, tiny_model_dir: Path, capsys: Captured
 ) -> None:
     code, out, _ = score("--template", "form.csv", "--metric", "quality:higher:1:5", "--name", "people")
     assert (code, out) == (0, "form.csv\n")
@@ -242,6 +253,18 @@ def test_people_rate_the_form_and_their_ratings_stay_with_the_run(
     assert run_command(["score", "merged", "--scores", "form.csv", "--store", "store"]) == 0
     assert "people" in json.loads(Path("merged/leaderboard.json").read_text())["evaluators"]
     assert json.loads(Path("merged/run.json").read_text())["merged"] == ["out"]
+
+    assert rerun(tiny_model_dir) == 0
+    said = capsys.readouterr().err
+    commands = [line.partition("again: ")[2] for line in said.splitlines() if "had more than" in line]
+    assert "people" not in json.loads(Path("out/leaderboard.json").read_text())["evaluators"]
+    assert len(commands) == 2
+    for command in commands:
+        assert (
+            run_command([*shlex.split(command)[1:], *(["--store", "store"] * ("--evaluators" in command))])
+            == 0
+        )
+    assert [*rated(2.0)["evaluators"]] == ["diversity", "distance", "people"]
 
     Path("out/ratings-people.csv").write_text("# changed")
     capsys.readouterr()
