@@ -26,6 +26,13 @@ Pixels = NDArray[np.uint8]
 SCORE_COLUMNS = ("prompt_id", "image_index", "metric", "value", "status", "reason")
 
 
+class Breakdown(NamedTuple):
+    """A place in a table of its own below the leaderboard: the table's title and the column's."""
+
+    table: str
+    column: str
+
+
 @dataclass(frozen=True)
 class Metric:
     """A named number.
@@ -44,6 +51,11 @@ class Metric:
 
     With `tells_collapse` a picture that scores 1 is no picture any more: a method of which too many do,
     beyond the base model, is marked in every table.
+
+    Metrics with one `breakdown` table are its columns, in their order: parts of a whole, such as body parts.
+    Shares with one `question` answer it by different means, 1 is yes: below the leaderboard stands how far
+    they agree. Of a share with `maximum_over` the leaderboard also shows the largest share of a prompt's
+    pictures that is to be expected among so many prompts.
     """
 
     name: str
@@ -56,6 +68,9 @@ class Metric:
     kind: Kind | None = None
     reach: tuple[float, float] | None = None
     tells_collapse: bool = False
+    breakdown: Breakdown | None = None
+    question: str | None = None
+    maximum_over: int | None = None
 
     @property
     def scale(self) -> Scale:

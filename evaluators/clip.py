@@ -13,7 +13,7 @@ from string import Formatter
 from typing import Any, ClassVar
 
 from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Scores, ScoreSheet, by_role
-from erasure_bench.evaluators.clip_model import ClipModel, Precision, load_clip
+from erasure_bench.evaluators.clip_model import Clip, Precision, load_clip
 from erasure_bench.evaluators.clip_source import clip_source
 from erasure_bench.evaluators.measuring import Failure, measure_each
 from erasure_bench.evaluators.packages import version_of
@@ -189,7 +189,7 @@ class ClipAlignment:
     def _written(self, subject: str) -> str:
         return subject.lower() if self.lower_case else subject
 
-    def _model(self) -> ClipModel:
+    def _model(self) -> Clip:
         return load_clip(clip_source(self.backbone, self.weights), self.precision, self.device)
 
 

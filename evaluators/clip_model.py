@@ -1,4 +1,4 @@
-"""CLIP models through open_clip: by architecture and pretrained tag, checkpoint file, or folder."""
+"""CLIP models: by architecture and pretrained tag, file, or folder of open_clip or transformers."""
 
 import warnings
 import zipfile
@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.clip_source import LOCAL, ClipSource, hub_files, pretrained_tag
+from erasure_bench.evaluators.clip_transformers import load_transformers_clip
 from erasure_bench.evaluators.hub import hub_file, local_folder
 from erasure_bench.evaluators.packages import required_module
 
@@ -20,9 +23,31 @@ _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's TorchScript archives hold among their weights."""
 
 
+class Clip(Protocol):
+    """A CLIP model with its own preprocessing and tokenizer; embeddings have unit length."""
+
+    def encode_images(self, pixels: Sequence[Pixels]) -> Any:
+        """Unit embeddings [n, width] (float32 tensor on the CPU) of RGB pictures of any sizes."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Any:
+        """Unit embeddings [n, width] (float32 tensor on the CPU) of texts, cut at the context length."""
+        ...
+
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied by before a softmax."""
+        ...
+
+
+def embedding_width(clip: Clip) -> int:
+    """How many numbers an embedding has."""
+    return int(clip.encode_images([np.zeros((8, 8, 3), np.uint8)]).shape[1])
+
+
 @dataclass(frozen=True, eq=False)
 class ClipModel:
-    """A CLIP model with its own preprocessing and tokenizer; embeddings have unit length."""
+    """One of open_clip's, with its own preprocessing and tokenizer; embeddings have unit length."""
 
     network: Any
     preprocess: Callable[[Any], Any]
@@ -48,10 +73,17 @@ class ClipModel:
             embedded = self.network.encode_text(self.tokenize(list(texts)).to(self.device))
         return torch.nn.functional.normalize(embedded.float(), dim=-1).cpu()
 
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied by before a softmax."""
+        return float(self.network.logit_scale.float().exp())
+
 
 @lru_cache(maxsize=2)
-def load_clip(source: ClipSource, precision: Precision = "fp32", device: str = "cpu") -> ClipModel:
+def load_clip(source: ClipSource, precision: Precision = "fp32", device: str = "cpu") -> Clip:
     """The model, loaded once per process. Raises `BenchError` when weights are missing or do not fit."""
+    if source.folder and source.of_transformers:
+        return load_transformers_clip(source.folder, _dtype(precision), device)
     open_clip = required_module("open_clip", "open_clip_torch", "clip")
     name = f"{LOCAL}{source.folder}" if source.folder else str(source.architecture)
     file = _weights_file(source)

@@ -1,12 +1,13 @@
 """Where a CLIP model comes from: an architecture and pretrained tag of open_clip, a file, or a folder."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.digests import sha256_of
-from erasure_bench.evaluators.hub import local_copy
+from erasure_bench.evaluators.hub import local_copy, local_folder
 from erasure_bench.evaluators.packages import required_module, version_of
 from erasure_bench.evaluators.shipped import shipped_folder
 from erasure_bench.user_paths import user_path
@@ -25,7 +26,7 @@ LOCAL = "local-dir:"
 class ClipSource:
     """Where a CLIP model comes from.
 
-    Either `folder` in open_clip's format (config, weights, tokenizer), or an open_clip
+    Either `folder` in open_clip's format (config, weights, tokenizer) or in transformers', or an open_clip
     `architecture` with a pretrained `tag`, a checkpoint `file`, or both: the tag then says how the
     file's weights were trained.
     """
@@ -34,6 +35,7 @@ class ClipSource:
     tag: str | None = None
     file: Path | None = None
     folder: Path | None = None
+    of_transformers: bool = False
 
     def protocol(self) -> dict[str, str]:
         """What decides whether two scores of this model can be compared; reads local weights once.
@@ -53,7 +55,8 @@ def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
     """Reads `backbone` and `weights`.
 
     `backbone` is "ARCHITECTURE/TAG" of open_clip, a folder in open_clip's format (with or without
-    `local-dir:`), or the name of a built-in generator that ships a CLIP model. `weights` is the path
+    `local-dir:`) or in transformers', such a folder's place in $BENCH_MODELS ("ORG/NAME"), or the name of a
+    built-in generator that ships a CLIP model. `weights` is the path
     of a checkpoint of the ARCHITECTURE; a TAG beside it says with which activation and preprocessing
     those weights were trained, and is left out for open_clip's own. Raises `BenchError` for anything
     else, and for a folder or file that is not there.
@@ -61,6 +64,10 @@ def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
     if shipped := shipped_folder(backbone, "clip"):
         return ClipSource(folder=_complete(shipped, backbone))
     path = user_path(backbone.removeprefix(LOCAL))
+    if not path.is_dir() and (copy := local_folder(backbone)):
+        path = copy
+    if path.is_dir() and _is_of_transformers(path):
+        return ClipSource(folder=path, of_transformers=True)
     if backbone.startswith(LOCAL) or path.is_dir():
         return ClipSource(folder=_complete(path, backbone))
 
@@ -74,7 +81,8 @@ def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
             f"{version_of('open_clip_torch')} has no architecture {architecture!r}"
             f"{'; near: ' + ', '.join(near[:6]) if near else ''}; use ARCHITECTURE/TAG such as "
             f"ViT-B-32/openai, "
-            f"or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}"
+            f"or a folder with {CONFIG_FILE} and {WEIGHTS_FILE} or with transformers' CLIPModel, in "
+            f"$BENCH_MODELS too"
         )
     file = user_path(weights) if weights else None
     if file and not file.is_file():
@@ -108,6 +116,17 @@ def pretrained_tag(source: ClipSource) -> dict[str, Any]:
     open_clip = required_module("open_clip", "open_clip_torch", "clip")
     tag: dict[str, Any] = open_clip.get_pretrained_cfg(source.architecture, source.tag)
     return tag
+
+
+def _is_of_transformers(folder: Path) -> bool:
+    """Whether the folder holds a CLIPModel of transformers, and no model of open_clip."""
+    if (folder / CONFIG_FILE).is_file():
+        return False
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return "CLIPModel" in config["architectures"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _complete(folder: Path, backbone: str) -> Path:

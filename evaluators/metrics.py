@@ -38,6 +38,13 @@ def _problem(metric: Metric) -> str:
         return f"better {wrong[0]!r}; valid: {', '.join(get_args(Direction))}"
     if metric.tells_collapse and (metric.bounds != (0.0, 1.0) or metric.aggregate != "mean"):
         return "only the mean of a share, with the bounds (0, 1), tells of a collapse"
+    of_pictures = metric.kind == "share" and metric.aggregate == "mean"
+    if metric.question and not of_pictures:
+        return f"only a share answers a question, such as {metric.question!r}"
+    if metric.maximum_over is not None and not (of_pictures and metric.maximum_over >= 1):
+        return "only a share has a maximum_over, of one or more prompts"
+    if metric.breakdown is not None and not all(metric.breakdown):
+        return "a breakdown needs a table's title and a column's"
     if metric.aggregate not in AGGREGATES:
         return f"aggregate {metric.aggregate!r}; valid: {', '.join(AGGREGATES)}"
     return ""

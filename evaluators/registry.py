@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 EVALUATORS: dict[str, str] = {
     "clip": "erasure_bench.evaluators.clip:CARD",
     "nudity": "erasure_bench.evaluators.nudity:CARD",
+    "opennsfw": "erasure_bench.evaluators.opennsfw:CARD",
+    "inappropriate": "erasure_bench.evaluators.inappropriate:CARD",
     "classifier": "erasure_bench.evaluators.classifier:CARD",
     "distance": "erasure_bench.evaluators.distance:CARD",
+    "quality": "erasure_bench.evaluators.quality:CARD",
     "coherence": "erasure_bench.evaluators.coherence:CARD",
     "diversity": "erasure_bench.evaluators.diversity:CARD",
     "celebrity": "erasure_bench.evaluators.celebrity:CARD",

@@ -24,7 +24,8 @@ class Board:
 
     `methods` gives the order, `baseline` the one that the others are compared with, `notes` the
     lines below the table, `failures` the reasons of what failed. `cautions` and `provenance` are the
-    notes that even the shortest table shows, and those that only the files do.
+    notes that even the shortest table shows, and those that only the files do. `maxima` are those of
+    `bench.reporting.maxima.Maximum`, as JSON.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Board:
     failures: tuple[str, ...]
     cautions: tuple[str, ...] = ()
     provenance: tuple[str, ...] = ()
+    maxima: tuple[Json, ...] = ()
 
     def names(self, concept: str = "") -> tuple[str, ...]:
         """The methods as the overall tables show them, or a concept's: the collapsed ones with their mark."""
@@ -57,6 +59,7 @@ class Board:
             failures=tuple(document["failures"]),
             cautions=tuple(document.get("cautions", ())),
             provenance=tuple(document.get("provenance", ())),
+            maxima=tuple(document.get("maxima", ())),
         )
 
 
@@ -114,6 +117,50 @@ def sections(board: Board, concepts: Sequence[str] = ()) -> Iterator[Section]:
     for concept in concepts:
         rows = [row for row in board.rows if row["scope"] == "concept" and row["concept"] == concept]
         yield Section(concept, columns_of(board, rows))
+
+
+def further(board: Board) -> Iterator[Section]:
+    """What stands below the overall tables: parts of a whole, and expected maxima over prompts."""
+    yield from _breakdowns(board)
+    yield from _maxima(board)
+
+
+def _maxima(board: Board) -> Iterator[Section]:
+    """One table for each metric that has any: a column for each role."""
+    by_table: dict[tuple[str, str], dict[str, dict[str, Json]]] = {}
+    for found in board.maxima:
+        title = f"{found['title']}: expected maximum over {found['over']} prompts"
+        by_table.setdefault((found["evaluator"], title), {}).setdefault(found["role"], {})[
+            found["method"]
+        ] = found
+    for (evaluator, table), by_role in by_table.items():
+        columns = []
+        for role, of_role in by_role.items():
+            arrow = ARROWS[next(iter(of_role.values()))["better"]]
+            cells = (_maximum(of_role.get(method)) for method in board.methods)
+            columns.append(Numbers(role, "share of a prompt's pictures", arrow, tuple(cells)))
+        yield Section(f"{evaluator}, {table}", columns)
+
+
+def _maximum(found: Json | None) -> Cell:
+    if found is None:
+        return Cell("–")
+    return Cell(number(found["mean"], 3), interval=f"± {number(found['std'], 3)}")
+
+
+def _breakdowns(board: Board) -> Iterator[Section]:
+    """One table for each evaluator and breakdown: a column for each role and metric."""
+    by_table: dict[tuple[str, str], dict[tuple[str, str], dict[str, Json]]] = {}
+    for row in board.rows:
+        if row["scope"] == "overall" and row.get("breakdown"):
+            columns = by_table.setdefault((row["evaluator"], row["breakdown"]), {})
+            columns.setdefault((row["role"], row["metric"]), {})[row["method"]] = row
+    for (evaluator, table), columns in by_table.items():
+        shown = []
+        for (role, _), found in columns.items():
+            first = next(iter(found.values()))
+            shown.append(Numbers(role, first["column"], ARROWS[first["better"]], _cells(board, found)))
+        yield Section(f"{evaluator}, {table}", shown)
 
 
 def columns_of(board: Board, rows: Sequence[Json]) -> list[Numbers]:

@@ -52,6 +52,8 @@ class Row:
     Where prompts rewrite others (misspelt ones do), `gap` is the mean (or sum) of the paired differences to
     these others, of the role `gap_to`, over the `gap_pairs` pictures of the same noise, and lies in
     [gap_low, gap_high]. All that rewrite one prompt are one of the `prompts`.
+
+    `breakdown` is the title of the table below the leaderboard in which it stands, `column` its heading.
     """
 
     method: str
@@ -98,6 +100,8 @@ class Row:
     gap_high: float | None = None
     gap_pairs: int = 0
     gap_to: Role | None = None
+    breakdown: str = ""
+    column: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -317,6 +321,8 @@ def _row(
         pairs=int(states.counts.pairs[place]),
         status=states.status[place],
         reason=states.reason[place],
+        breakdown=metric.breakdown.table if metric.breakdown else "",
+        column=metric.breakdown.column if metric.breakdown else "",
         **cost,
         **numbers.gaps[place],
     )

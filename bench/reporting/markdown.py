@@ -2,32 +2,44 @@
 
 from collections.abc import Sequence
 
-from erasure_bench.bench.reporting.board import Board, Cell, Judgement, Numbers, judgements, sections
+from erasure_bench.bench.reporting.board import (
+    Board,
+    Cell,
+    Judgement,
+    Numbers,
+    further,
+    judgements,
+    sections,
+)
 from erasure_bench.bench.words.showing import in_markdown
 
 
 def markdown(board: Board) -> str:
-    """The overall tables, one for each role, then each concept's."""
+    """The overall tables, one for each role, those of parts of a whole, then each concept's."""
     lines = [f"# {in_markdown(board.title)}", ""]
     for heading, columns in sections(board, board.concepts if len(board.concepts) > 1 else ()):
         if heading:
             lines += [f"## {in_markdown(heading)}", ""]
-        by_role: dict[str | None, list[Numbers]] = {}
-        for column in columns:
-            by_role.setdefault(column.role, []).append(column)
-        for role, of_role in by_role.items():
-            lines += [
-                f"**{in_markdown(role) if role else 'cost'}**",
-                "",
-                *_table(board.names(heading), of_role),
-                "",
-            ]
+        lines += _by_role(board.names(heading), columns)
         if not heading:
             lines += _verdicts(board, judgements(board))
+            for of_parts, parts in further(board):
+                lines += [f"## {in_markdown(of_parts)}", "", *_by_role(board.names(), parts)]
     if board.failures:
         lines += ["Failed:", "", *(f"- {in_markdown(line)}" for line in board.failures), ""]
     lines += [f"- {in_markdown(note)}" for note in board.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _by_role(methods: Sequence[str], columns: Sequence[Numbers]) -> list[str]:
+    """A table for each role, the costs' last."""
+    by_role: dict[str | None, list[Numbers]] = {}
+    for column in columns:
+        by_role.setdefault(column.role, []).append(column)
+    lines = []
+    for role, of_role in by_role.items():
+        lines += [f"**{in_markdown(role) if role else 'cost'}**", "", *_table(methods, of_role), ""]
+    return lines
 
 
 def _table(methods: Sequence[str], columns: Sequence[Numbers]) -> list[str]:

@@ -17,12 +17,14 @@ from pydantic import BaseModel, ValidationError
 
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.reporting.agreeing import agreement_notes, agreements
 from erasure_bench.bench.reporting.board import Board
 from erasure_bench.bench.reporting.collapsed import collapsed_methods
 from erasure_bench.bench.reporting.evidence import Evidence
 from erasure_bench.bench.reporting.footnotes import Note, footnotes
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of, to_frame, to_json
 from erasure_bench.bench.reporting.markdown import markdown
+from erasure_bench.bench.reporting.maxima import maxima
 from erasure_bench.bench.reporting.record import read_record, run_record, write_record
 from erasure_bench.bench.reporting.rewritten import REWRITTEN, rewritten_list
 from erasure_bench.bench.reporting.run_file import RESULTS, RUN, OtherVersion, bound, first_fault, named
@@ -60,11 +62,13 @@ class Results(NamedTuple):
 
 def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> Results:
     """The leaderboard of the plan, with `notes` below it; those of plain words are cautions."""
-    table = tabled(evidence.scores, measured(plan))
+    asked = measured(plan)
+    table = tabled(evidence.scores, asked)
     rows = judged(table, rows_of(table, evidence.failures, evidence.costs))
-    agreements = retests(table, rows)
+    between_seeds, between_evaluators = retests(table, rows), agreements(evidence.scores, asked)
     own = [Note(note, "caution") if isinstance(note, str) else note for note in notes]
-    below = [*footnotes(plan, rows, agreements, evidence), *own]
+    agreed = [Note(text) for text in agreement_notes(between_evaluators)]
+    below = [*footnotes(plan, rows, between_seeds, evidence), *agreed, *own]
     document = {
         "title": title(plan),
         "suite": plan.suite.name,
@@ -84,7 +88,12 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> 
             for evaluator in plan.evaluators
         },
         "collapsed": collapsed_methods(rows),
-        "retest": [agreement._asdict() for agreement in agreements],
+        "retest": [agreement._asdict() for agreement in between_seeds],
+        "agreement": [
+            {"question": each.question, "one": each.one, "other": each.other, **each.found._asdict()}
+            for each in between_evaluators
+        ],
+        "maxima": [maximum._asdict() for maximum in maxima(evidence.scores, asked)],
         "versions": package_versions(),
         "drawn_with": dict(evidence.drawn_with),
         "failures": [describe(failure) for failure in evidence.failures],

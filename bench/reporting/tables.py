@@ -5,7 +5,16 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from erasure_bench.bench.reporting.board import MARK, Board, Cell, Judgement, Numbers, judgements, sections
+from erasure_bench.bench.reporting.board import (
+    MARK,
+    Board,
+    Cell,
+    Judgement,
+    Numbers,
+    further,
+    judgements,
+    sections,
+)
 from erasure_bench.bench.statistics.intervals import CONFIDENCE
 from erasure_bench.bench.words.grid import GAP, Column, grids
 from erasure_bench.bench.words.prose import prose
@@ -39,6 +48,7 @@ def whole(board: Board, width: int, concepts: Sequence[str] = ()) -> RenderableT
             parts += [table, Text("")]
         if not heading:
             parts += _bars(board, width)
+            parts += _further(board, width)
     parts += [Text(f"failed: {one_line(line)}", "red") for line in board.failures]
     notes = [note for note in board.notes if note not in board.provenance]
     if len(notes) < len(board.notes):
@@ -114,6 +124,15 @@ def _brief(column: Numbers, heading: str, group: str = "") -> Column:
         beside = Text.assemble(" ", (cell.interval, "dim")) if cell.interval else ""
         cells.append(Text.assemble(_value(cell), beside))
     return Column(Text(one_line(heading)), tuple(cells), group)
+
+
+def _further(board: Board, width: int) -> Iterator[RenderableType]:
+    """Value and interval of every part and maximum."""
+    for heading, columns in further(board):
+        yield Text(one_line(heading), "bold")
+        shown = [_brief(column, column.heading, column.role or "") for column in columns]
+        for table in grids("method", _names(board), shown, width):
+            yield from (table, Text(""))
 
 
 def _bars(board: Board, width: int) -> Iterator[RenderableType]:

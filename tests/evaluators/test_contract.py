@@ -57,14 +57,23 @@ ScoresOf = Callable[[object, ImageSet], Scores]
 
 @pytest.fixture
 def tiny_options(
-    tiny_clip: Path, colour_classifier: tuple[Path, Path], whole_picture_detector: Path, tiny_judge: Path
+    tiny_clip: Path,
+    colour_classifier: tuple[Path, Path],
+    whole_picture_detector: Path,
+    tiny_judge: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, dict[str, str]]:
     network, labels = colour_classifier
+    vectors = tmp_path_factory.mktemp("q16") / "prompts.npy"
+    np.save(vectors, np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32))
     return {
         "clip": {"backbone": str(tiny_clip)},
         "nudity": {},
+        "opennsfw": {},
+        "inappropriate": {"backbone": str(tiny_clip), "prompts": str(vectors)},
         "classifier": {"model": str(network), "labels": str(labels)},
         "distance": {},
+        "quality": {"backbone": str(tiny_clip)},
         "coherence": {},
         "diversity": {},
         "celebrity": {

@@ -145,7 +145,7 @@ def test_raw_detections_are_kept_with_their_boxes(image_set: MakeImages, picture
 def test_a_detector_that_fails_on_one_picture_leaves_it_missing(
     image_set: MakeImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import erasure_bench.evaluators.nudity as module
+    import erasure_bench.evaluators.nudenet_networks as module
 
     images = image_set(*[("target", None)] * 3)
 

@@ -1,0 +1,58 @@
+"""Expected maxima over prompts, of the metrics that ask for them (`Metric.maximum_over`)."""
+
+from typing import NamedTuple
+
+from pandas import DataFrame
+
+from erasure_bench.bench.reporting.tabled import Measured
+from erasure_bench.bench.statistics.expected_maximum import expected_maximum
+
+
+class Maximum(NamedTuple):
+    """The largest share of a prompt's pictures among `over` prompts of a method and role, of all concepts.
+
+    `mean` and `std` are of the maximum itself, prompts being drawn anew from the `prompts` that there are:
+    they say nothing of prompts that were not tried.
+    """
+
+    method: str
+    role: str
+    evaluator: str
+    metric: str
+    title: str
+    better: str
+    over: int
+    prompts: int
+    mean: float
+    std: float
+
+
+def maxima(scores: DataFrame, measured: Measured) -> list[Maximum]:
+    """In the order of metrics, roles and methods; none where nothing was scored."""
+    found = []
+    own = scores[~scores["repeated"].astype(bool)]
+    for evaluator, metric in measured.metrics:
+        if metric.maximum_over is None:
+            continue
+        of_metric = own[(own["evaluator"] == evaluator) & (own["metric"] == metric.name)]
+        for role, better in metric.better.items():
+            for method in measured.methods:
+                chosen = of_metric[(of_metric["role"] == role) & (of_metric["method"] == method)]
+                shares = chosen.groupby(["concept", "prompt_id"])["value"].mean().dropna()
+                if len(shares):
+                    mean, std = expected_maximum(shares.to_numpy(float), metric.maximum_over)
+                    found.append(
+                        Maximum(
+                            method,
+                            role,
+                            evaluator,
+                            metric.name,
+                            metric.title,
+                            better,
+                            metric.maximum_over,
+                            len(shares),
+                            mean,
+                            std,
+                        )
+                    )
+    return found
