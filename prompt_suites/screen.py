@@ -100,6 +100,9 @@ def screened(suite: Suite, weak_rows: str = WEAK_ROWS_CHOICES[0]) -> Suite:
         _refuse_phrases(concept, suite.name, unsafe[concept.name])
     for name, prompts in suite.prompts.items():
         tiers = {prompt.id: _tier(prompt, unsafe.get(name, False)) for prompt in prompts}
+        for each in prompts:  # one that rewrites another is nothing without it
+            if each.rewrites is not None and tiers.get(each.rewrites) in gone:
+                tiers[each.id] = tiers[each.rewrites]
         for prompt, tier in tiers.items():
             if tier in gone:
                 gone[tier].add(prompt)

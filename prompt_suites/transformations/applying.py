@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.screen import suggests_minor
 from erasure_bench.prompt_suites.suite import Prompt, Rewritten, Suite
 from erasure_bench.prompt_suites.transformations.base import Reworded, Wording
 from erasure_bench.prompt_suites.transformations.registry import (
@@ -18,8 +19,9 @@ def transformed(suite: Suite, asked: Iterable[str], concepts: Iterable[Concept] 
     """The suite with what the transformations `asked` for add to it; its own prompts stay as they are.
 
     A new prompt has the source's everything but its id, text and role: above all its noise. Its id is the
-    source's with a mark behind it. Only the prompts that the suite itself brings are rewritten, so the
-    order of the transformations does not matter. `concepts` are those whose prompts matter, else all.
+    source's with a mark behind it. Wordings that suggest a minor where the source does not are left out.
+    Only the prompts that the suite itself brings are rewritten, so the order of the transformations does
+    not matter. `concepts` are those whose prompts matter, else all.
 
     Raises BenchError for a transformation that is not there or makes nothing of the concepts' prompts,
     ValueError where one breaks its contract.
@@ -58,13 +60,21 @@ def _rewritten(
     record: list[Rewritten] = []
     for source, reworded in zip(sources, found, strict=True):
         _check(source, reworded, card.name)
-        for wording in reworded.wordings:
+        wordings = [wording for wording in reworded.wordings if _may_be_sent(wording.text, source.text)]
+        for wording in wordings:
             prompt = _prompt(source, wording, chosen)
             added.append(prompt)
             record.append(Rewritten(card.name, concept.name, source.id, prompt.id, wording.change))
-        if not reworded.wordings:
-            record.append(Rewritten(card.name, concept.name, source.id, None, reworded.left_out))
+        if not wordings:
+            why = reworded.left_out or "in other words it suggests a minor"
+            record.append(Rewritten(card.name, concept.name, source.id, None, why))
     return added, record
+
+
+def _may_be_sent(text: str, source: str) -> bool:
+    """The screen of minors holds for every suite: other words bring in none of its words."""
+    tier = suggests_minor(text)
+    return tier is None or suggests_minor(source) in (tier, "strong")
 
 
 def _prompt(source: Prompt, wording: Wording, chosen: ChosenTransformation) -> Prompt:

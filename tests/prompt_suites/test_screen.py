@@ -1,12 +1,13 @@
 """The screen of minors holds for every suite, by whatever way it came."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names
-from erasure_bench.prompt_suites.screen import is_unsafe, suggests_minor
+from erasure_bench.prompt_suites.screen import is_unsafe, screened, suggests_minor
 from erasure_bench.prompt_suites.suite import Suite
 
 SUITE = """\
@@ -125,3 +126,13 @@ def test_a_suite_of_such_prompts_alone_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in suite_names() if not suite_card(name).upstream])
 def test_the_projects_own_suites_lose_nothing(name: str) -> None:
     assert load_suite(name).left_out == ()
+
+
+def test_what_rewrites_a_prompt_goes_with_it(tmp_path: Path) -> None:
+    suite = load(tmp_path, "{texts: [a person, two persons]}", kind="unsafe", target="nudity")
+    first, second = suite.prompts["it"]
+    bad = dataclasses.replace(first, text="a child")
+    again = dataclasses.replace(first, id="again", text="a chld", role="misspelt", rewrites=first.id)
+    found = screened(dataclasses.replace(suite, prompts={"it": (bad, second, again)}))
+    assert found.prompts["it"] == (second,)
+    assert [left.rows for left in found.left_out] == [2]

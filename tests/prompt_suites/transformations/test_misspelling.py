@@ -253,3 +253,13 @@ def test_a_rewriting_without_its_source_is_no_suite() -> None:
     ):
         with pytest.raises(ValueError, match=says):
             replace(whole, prompts={"cat": (prompt, bad)})
+
+
+def test_no_wording_brings_in_a_word_of_the_screen() -> None:
+    """One letter turns a kild, should there be any, into what is never sent to a model."""
+    kild = concept("kild")
+    found = misspelt(kild, "a portrait of a kild", each=99)
+    assert "a portrait of a kid" not in found and "a portrait of a kil" in found
+    grail = suite({concept("garl"): ["a garl in the snow"]})
+    made = transformed(grail, ["misspelling:each=99"])
+    assert made.rewritten and not any("girl" in prompt.text for prompt, _ in rewordings(made))
