@@ -53,7 +53,10 @@ def classifier_source(model: str, beside: Beside) -> ClassifierSource:
         is_of_transformers = (path / CONFIG_FILE).is_file() and not (path / DESCRIPTION_FILE).is_file()
         return TransformersClassifier(path) if is_of_transformers else FolderClassifier(path, model)
     if path.suffix in SUFFIXES:
-        return FileClassifier(path, beside.labels, beside.input)
+        labels = beside.labels
+        if labels is not None and labels != imagenet.NAME:
+            labels = str(_absolute(labels))
+        return FileClassifier(path, labels, beside.input)
     if path.suffix == SEVERAL:
         return _several(path)
     if snapshot := hub_snapshot(model, "classifier"):
@@ -76,9 +79,14 @@ def classifier_source(model: str, beside: Beside) -> ClassifierSource:
     return TorchvisionClassifier(name, tag, user_path(beside.weights) if beside.weights else None)
 
 
+def _absolute(path: str) -> Path:
+    """A path that still means the same from another folder: what is loaded is remembered by it."""
+    return user_path(path).absolute()
+
+
 def _place(model: str) -> Path:
-    """The path, or where it is in $BENCH_MODELS if only there."""
-    path, copy = user_path(model), copy_in_models(model)
+    """The path, or that in $BENCH_MODELS if it is only there."""
+    path, copy = _absolute(model), copy_in_models(model)
     return copy if copy and copy.exists() and not path.exists() else path
 
 

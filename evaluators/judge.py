@@ -196,7 +196,7 @@ class Judge:
                 "evaluator 'judge' has no model of its own: name one (--evaluator-option judge.model=FOLDER "
                 "of transformers, or ORG/NAME@COMMIT of the hub)"
             )
-        path, copy = user_path(self.model), copy_in_models(self.model)
+        path, copy = user_path(self.model).absolute(), copy_in_models(self.model)
         for place in (path, copy):
             if place and place.is_dir():
                 return place

@@ -171,6 +171,18 @@ def test_a_preset_finds_its_file_among_the_local_models(
     assert protocol == ClassProbability(model=str(artists), top=3).protocol()
 
 
+def test_a_file_of_the_same_name_in_another_folder_is_another(
+    tmp_path: Path, colour_classifier: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, labels = colour_classifier
+    monkeypatch.chdir(network.parent)
+    evaluator = ClassProbability(model=network.name, labels=labels.name)
+    evaluator.prepare()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError, match="not a file"):
+        evaluator.prepare()
+
+
 def _constant(folder: Path, name: str, labels: list[str]) -> None:
     """A network that reads its answer out of the picture: the first pixels' reds are the logits."""
 
@@ -329,3 +341,15 @@ def test_efficientnet_lite0_of_its_package_knows_real_pictures(
     assert direct[0, cats].sum() > 0.9 and direct[0].argmax() in cats
     for size in BATCHES:
         np.testing.assert_allclose(found[size], direct[range(3), places], atol=1e-5)
+
+    random = np.random.default_rng(0)
+    nothing = [
+        random.integers(0, 256, (224, 224, 3), np.uint8),
+        *(np.full((64, 64, 3), grey, np.uint8) for grey in (0, 127, 255)),
+        np.full((1, 1, 3), (200, 30, 40), np.uint8),
+    ]
+    fooled = evaluator.score(
+        ImageSet(concept, tuple(Picture(prompts[0], index, pixels) for index, pixels in enumerate(nothing)))
+    ).values
+    assert (fooled[fooled.metric == "known_share"].value == 0).all(), "noise, one colour, one pixel"
+    assert (fooled[fooled.metric == "entropy"].value > 4.5).all() and math.log(1000) < 6.908
