@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.planning.tasks import GenerateTask
@@ -212,7 +213,8 @@ def keep_ratings(folder: Path, files: Sequence[RatingFile]) -> dict[str, Any]:
     """Puts copies of the files into the run's folder; what run.json says of them. Raises OSError."""
     kept = {}
     for file in files:
-        name = f"ratings-{re.sub(r'[^0-9A-Za-z_-]', '_', file.name)}.csv"
+        plain = re.sub(r"[^0-9A-Za-z_-]", "_", file.name)
+        name = f"ratings-{plain if plain == file.name else f'{plain}-{content_id(file.name)[:6]}'}.csv"
         write_atomically(folder / name, lambda path, data=file.data: path.write_bytes(data))  # type: ignore[misc]
         kept[file.name] = {"file": name, "sha256": file.sha256, "metrics": list(file.declared)}
     return kept

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from erasure_bench.bench.cli.app import run_command
+from erasure_bench.bench.reporting.record import read_record, write_record
 from erasure_bench.bench.running.worker import Worker
 
 Captured = pytest.CaptureFixture[str]
@@ -174,15 +175,33 @@ def test_mistakes_are_one_line(here: Path, score: Score, words: list[str], messa
 
 
 def test_pictures_of_other_settings_are_refused(here: Path, score: Score) -> None:
-    from erasure_bench.bench.reporting.record import read_record, write_record
-
-    record = read_record(Path("out"))
-    cell = record["cells"][-1]
-    role = next(iter(cell["images"]))
-    cell["images"][role] = ["generate/00/" + "0" * 32]
-    write_record(Path("out"), record)
+    cells = read_record(Path("out"))["cells"]
+    role = next(iter(cells[-1]["images"]))
+    cells[-1]["images"][role] = ["generate/00/" + "0" * 32]
+    changed(cells=cells)
     code, _, said = score("--evaluators", "distance")
     assert code == 3 and "were drawn by other code, settings, weights or prompts" in said
+
+
+def changed(**parts: Any) -> None:
+    """The run's run.json says something else, and is bound anew."""
+    record = read_record(Path("out"))
+    write_record(Path("out"), {**record, **parts})
+
+
+def test_an_evaluator_that_has_changed_since_is_said(here: Path, score: Score, never_drawn: None) -> None:
+    changed(evaluator_code={"diversity": "earlier"})
+    code, _, said = score("--evaluators", "distance")
+    assert code == 0 and "diversity: other code, weights or settings than in the run: scored anew" in said
+
+
+def test_code_that_a_run_names_is_not_run_unasked(here: Path, score: Score) -> None:
+    Path("theirs.py").write_text("raise SystemExit('it was run')")
+    changed(config={**read_record(Path("out"))["config"], "evaluators": ["./theirs.py:Good"]})
+    for words in (["--evaluators", "distance"], ["--scores", "x.csv"], ["--template", "y.csv"]):
+        Path("x.csv").write_text("# metric: a:lower:0:1\npicture,value\nx,1\n")
+        code, _, said = score(*words)
+        assert code == 3 and "names code of its own, ./theirs.py:Good" in said and "--trust-code" in said
 
 
 def test_a_run_that_was_stopped_goes_on_by_its_own_command(here: Path, capsys: Captured) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.reporting.finished import keep_ratings
 from erasure_bench.bench.reporting.rated import joined, pictures_of
 from erasure_bench.bench.reporting.rating_file import parse_metric, read_ratings
 from erasure_bench.bench.reporting.rating_form import write_form
@@ -288,3 +289,12 @@ def test_several_files_are_several_evaluators(run: Any, tmp_path: Path) -> None:
     assert [evaluator.name for evaluator in rated.plan.evaluators] == ["fake", "human", "again"]
     with pytest.raises(BenchError, match="'human' is an evaluator's name"):
         joined(plan, evidence, [file, file])
+
+
+def test_the_files_are_kept_apart_whatever_they_are_called(tmp_path: Path) -> None:
+    file = read(tmp_path, f"{QUALITY}picture,value\nx,1\n")
+    names = ["a b", "a_b", "ä b", "plain"]
+    kept = keep_ratings(tmp_path / "run", [replace(file, name=name, data=name.encode()) for name in names])
+    assert kept["plain"]["file"] == "ratings-plain.csv"
+    for name in names:
+        assert (tmp_path / "run" / kept[name]["file"]).read_text(encoding="utf-8") == name
