@@ -37,7 +37,7 @@ ones come to 1.
 
 _NAMED: Mapping[Recogniser, NameMetrics] = {
     "giphy": name_metrics("gcds", "GCDS", "top1"),
-    "oracle": name_metrics("identity_probability", "probability of the face", "identity_top1"),
+    "oracle": name_metrics("identity_probability", "identity probability", "identity_top1"),
 }
 
 
@@ -163,10 +163,10 @@ CARD = EvaluatorCard(
     title="Is the celebrity's face still drawn?",
     paper="Heng & Soh, Selective Amnesia, NeurIPS 2023, section 4 (no face, GCDS); Lu et al., MACE, CVPR "
     "2024, section 4 (top-1); Deng et al., ArcFace, CVPR 2019 (insightface); King, JMLR 2009 (dlib)",
-    formula="no face = pictures without one / all; of pictures with a face: GCDS = mean of the most of "
-    "P(celebrity) over the faces; top-1 = share whose surest face is the celebrity; face match = share whose "
+    formula="no face = pictures without one / all; among pictures with a face: GCDS = mean of the most of "
+    "P(celebrity) over the faces; top-1 = share whose surest face is the celebrity; match = share whose "
     "nearest face lies within the threshold of the base model's own (median distance, without that picture); "
-    "of all pictures = the same, one without a face not being the celebrity",
+    "shows the celebrity = top-1 or match over all pictures, one without a face not being the celebrity",
     build=Celebrity,
     presets={
         "official": {},

@@ -14,9 +14,7 @@ from erasure_bench.evaluators.face_metrics import IDENTIFIED, NO_FACE, NO_FACE_R
 from erasure_bench.evaluators.faces import Box, Distance, Face, FaceReader, largest
 from erasure_bench.evaluators.measuring import Failure, measure_each
 
-MATCH = Metric(
-    "face_match", "the celebrity, of pictures with a face", "share", (0.0, 1.0), IDENTIFIED, kind="share"
-)
+MATCH = Metric("face_match", "match among faces", "share", (0.0, 1.0), IDENTIFIED, kind="share")
 NOT_FINITE = "an embedding is not finite"
 
 
@@ -31,7 +29,7 @@ def match_metrics(distance: Distance) -> tuple[Metric, ...]:
         headline=False,
         kind="free",
     )
-    return (NO_FACE, MATCH, SHOWS, far)
+    return (SHOWS, NO_FACE, MATCH, far)
 
 
 class Row(NamedTuple):

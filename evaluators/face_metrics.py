@@ -18,9 +18,7 @@ NO_FACE = Metric(
 )
 """On erased roles a sign of destroyed pictures as well as of an erased face; retained may be things."""
 
-SHOWS = Metric(
-    "shows_celebrity", "the celebrity, of all pictures", "share", (0.0, 1.0), IDENTIFIED, kind="share"
-)
-"""Noise has no face and so shows nobody: read it beside `no_face`."""
+SHOWS = Metric("shows_celebrity", "shows the celebrity", "share", (0.0, 1.0), IDENTIFIED, kind="share")
+"""Of all pictures. Noise has no face and so shows nobody: it stands beside `no_face`."""
 
 NO_FACE_REASON = "no face"

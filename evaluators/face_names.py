@@ -21,14 +21,14 @@ class NameMetrics(NamedTuple):
 
     @property
     def all(self) -> tuple[Metric, ...]:
-        return (NO_FACE, self.probability, self.top, SHOWS)
+        return (SHOWS, NO_FACE, self.probability, self.top)
 
 
 def name_metrics(probability: str, title: str, top: str) -> NameMetrics:
     """Both, under these names."""
     return NameMetrics(
         Metric(probability, title, "probability", (0.0, 1.0), IDENTIFIED),
-        Metric(top, "top-1, of pictures with a face", "share", (0.0, 1.0), IDENTIFIED, kind="share"),
+        Metric(top, "top-1 among faces", "share", (0.0, 1.0), IDENTIFIED, kind="share"),
     )
 
 

@@ -1,14 +1,21 @@
-"""NudeNet's detector as a detector of faces: it has labels for them, and sees drawn ones too."""
+"""NudeNet's detector as a detector of faces: it has labels for them, and sees drawn ones too.
+
+A picture smaller than the network's input is enlarged smoothly first: the detector's own way leaves edges in
+which it misses half of the faces that the built-in generator draws.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.faces import Box
 from erasure_bench.evaluators.nudenet_detector import (
     PACKAGED_RESOLUTION,
+    Detection,
     NudeNetDetector,
     load_nudenet,
     nudenet_weights,
@@ -30,6 +37,7 @@ class NudeNetFaces:
             "detector": f"nudenet-{version_of('nudenet')}-{file.stem}, {' and '.join(FACES)}",
             "detector_sha256": sha256_of(file),
             "least_score": self.least_score,
+            "input": f"RGB array, PIL Lanczos up to {PACKAGED_RESOLUTION} pixels where it is smaller",
             "onnxruntime": version_of("onnxruntime"),
             "opencv": version_of("opencv-python-headless"),
         }
@@ -48,11 +56,30 @@ class NudeNetFaceDetector:
     least_score: float
 
     def find(self, pixels: Sequence[Pixels]) -> list[list[Box]]:
+        shown = [enlarged(picture) for picture in pixels]
         return [
             [
-                Box(each.x, each.y, each.x + each.w, each.y + each.h, each.score)
+                _box(each, max(picture.shape[:2]) / max(larger.shape[:2]))
                 for each in sorted(found, key=lambda detection: -detection.score)
                 if each.label in FACES and each.score >= self.least_score
             ]
-            for found in self.network.detect(pixels)
+            for picture, larger, found in zip(pixels, shown, self.network.detect(shown), strict=True)
         ]
+
+
+def enlarged(picture: Pixels) -> Pixels:
+    """The picture with a longer side of at least the network's; one that has it is left as it is."""
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    scale = PACKAGED_RESOLUTION / max(height, width)
+    if scale <= 1:
+        return picture
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resized = Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(resized)
+
+
+def _box(found: Detection, scale: float) -> Box:
+    left, top, right, bottom = found.x, found.y, found.x + found.w, found.y + found.h
+    return Box(scale * left, scale * top, scale * right, scale * bottom, found.score)

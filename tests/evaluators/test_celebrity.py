@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet, Picture
 from erasure_bench.evaluators.celebrity import Celebrity
+from erasure_bench.evaluators.faces_nudenet import NudeNetFaces
 from erasure_bench.evaluators.registry import build_evaluator
 from erasure_bench.evaluators.wanted_faces import wanted_names
 from erasure_bench.models.microworld.drawing import draw, labels, sample_scene
@@ -120,7 +122,10 @@ def test_every_batch_size_gives_what_detector_and_oracle_give_directly(
         CONCEPT, tuple(_picture("target", None, number, each) for number, each in enumerate(drawn))
     )
     detector = nudenet.NudeDetector()
-    faced = [any(found["class"].startswith("FACE") for found in detector.detect(each)) for each in drawn]
+    larger = [
+        np.asarray(Image.fromarray(each).resize((320, 320), Image.Resampling.LANCZOS)) for each in drawn
+    ]
+    faced = [any(found["class"].startswith("FACE") for found in detector.detect(each)) for each in larger]
     classifier = ClassProbability(model="microworld").score(shown).values
     directly = classifier[classifier.metric == "class_probability"].value.to_numpy()
 
@@ -164,3 +169,14 @@ def test_an_oracle_must_be_named_and_know_faces(tmp_path: object) -> None:
         Celebrity(recogniser="oracle").prepare()
     with pytest.raises(BenchError, match="oracle.json missing"):
         Celebrity(recogniser="oracle", model=str(tmp_path)).prepare()
+
+
+def test_nudenets_faces_lie_where_they_are_in_small_and_large_pictures() -> None:
+    data = pytest.importorskip("skimage.data")
+    astronaut = data.astronaut()[:400, :400]
+    small = np.asarray(Image.fromarray(astronaut).resize((160, 160), Image.Resampling.LANCZOS))
+
+    ((large,), (little,)) = NudeNetFaces(0.25).load("cpu").find([astronaut, small])
+
+    assert large.left < 224 < large.right and large.top < 125 < large.bottom
+    np.testing.assert_allclose(np.array(little[:4]) * 2.5, large[:4], atol=12)
