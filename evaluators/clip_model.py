@@ -82,6 +82,12 @@ class ClipModel:
 @lru_cache(maxsize=2)
 def load_clip(source: ClipSource, precision: Precision = "fp32", device: str = "cpu") -> Clip:
     """The model, loaded once per process. Raises `BenchError` when weights are missing or do not fit."""
+    torch = required_module("torch", "torch", "clip")
+    with torch.random.fork_rng(devices=[]):  # networks are made of random weights before they get their own
+        return _loaded(source, precision, device)
+
+
+def _loaded(source: ClipSource, precision: Precision, device: str) -> Clip:
     if source.folder and source.of_transformers:
         return load_transformers_clip(source.folder, _dtype(precision), device)
     open_clip = required_module("open_clip", "open_clip_torch", "clip")

@@ -209,6 +209,14 @@ def test_a_folder_of_transformers_serves_the_clip_score_too(pick_folder: Path, i
     assert (frame.status == "ok").all()
 
 
+def test_loading_draws_nothing_from_the_global_generator(tiny_clip: Path, pick_folder: Path) -> None:
+    load_clip.cache_clear()
+    before = torch.get_rng_state()
+    for folder in (tiny_clip, pick_folder):
+        load_clip(clip_source(str(folder)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_nothing_wins_by_it_where_the_concept_should_go(image_set: MakeImages) -> None:
     for measure in ("clip-iqa", "aesthetic", "pickscore"):
         for metric in Quality(measure=measure).metrics:

@@ -58,7 +58,8 @@ def test_a_whole_installation_is_ready_where_its_weights_are_and_says_how_to_get
     evaluators = rows(findings, "evaluators")
     without_weights = {f"{name}, official" for name in ("coherence", "distance", "diversity")}
     faces = {"celebrity, dlib", "celebrity, microworld"}
-    ready = {"clip, microworld", "classifier, microworld", "nudity, official", *faces, *without_weights}
+    unsafe = {"nudity, official", "opennsfw, official"}
+    ready = {"clip, microworld", "classifier, microworld", *unsafe, *faces, *without_weights}
     assert {name for name, row in evaluators.items() if row.verdict == "ok"} == ready
     assert "hf download" in evaluators["clip, official"].detail
     assert str(tmp_path / "torch") in evaluators["classifier, official"].detail
@@ -97,7 +98,8 @@ def test_a_broken_package_is_a_row_so_is_what_needs_it_and_the_exit_code_is_1(
     imports_well["onnxruntime"] = "OSError: no [such] library"
     assert run_command(["doctor", "--json"]) == 1
     findings = [Finding(**row) for row in json.loads(capsys.readouterr().out)]
-    assert {row.name for row in findings if row.verdict == "broken"} == {"onnxruntime", "nudity", "celebrity"}
+    needing = {"nudity", "opennsfw", "inappropriate", "celebrity"}
+    assert {row.name for row in findings if row.verdict == "broken"} == {"onnxruntime", *needing}
     assert "no [such] library" in rows(findings, "packages")["onnxruntime"].detail
     assert "onnxruntime" in rows(findings, "evaluators")["nudity"].detail
     assert rows(findings, "evaluators")["clip, microworld"].verdict == "ok"
