@@ -28,7 +28,8 @@ SUB_ROOMS = {
     "running": {"identity", "storage", "planning", "words"},
     "statistics": set(),
     "reporting": {"identity", "storage", "planning", "running", "statistics", "words"},
-    "cli": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
+    "comparing": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
+    "cli": {"identity", "storage", "planning", "running", "statistics", "reporting", "comparing", "words"},
 }
 """Along the data's way through bench/: each sub-room knows those before it."""
 GROUND = [

@@ -1,8 +1,9 @@
-"""The command line: `bench run`, `score`, `table`, `merge`, `export`, `list`, `show`, `prompts`, `check`,
-`doctor`, `store`.
+"""The command line: `bench run`, `score`, `table`, `merge`, `compare`, `gate`, `export`, `list`, `show`,
+`prompts`, `suite`, `fetch`, `check`, `doctor`, `store`.
 
-Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 3 wrong
-usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported before a command runs.
+Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 2 a strict gate
+is undecided, 3 wrong usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported
+before a command runs.
 """
 
 import os
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from erasure_bench.bench.cli.arguments import refuse_empty
+from erasure_bench.bench.cli.gate_commands import gate_app
 from erasure_bench.bench.cli.options import AsJson, DataDir, Offline, Store, Transform, expanded
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
 from erasure_bench.bench.cli.store_commands import store_app
@@ -23,6 +25,7 @@ from erasure_bench.errors import BenchError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
 TableFormat = Literal["rich", "summary", "md", "csv", "json"]
+CompareFormat = Literal["rich", "md", "json"]
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
 ListKind = Literal["methods", "evaluators", "suites", "models", "transformations"]
 _STOPPED = "stopped; what is finished is kept: the same command goes on from here"
@@ -53,6 +56,7 @@ app = typer.Typer(
 app.add_typer(store_app)
 app.add_typer(suite_app)
 app.command(no_args_is_help=True)(fetch)
+app.add_typer(gate_app)
 
 
 @app.callback()
@@ -533,6 +537,45 @@ def export(
     from erasure_bench.bench.cli.commands.finished import export_edit_of
 
     return export_edit_of(run, method, format_, out, concept, seed, model)
+
+
+@app.command(no_args_is_help=True)
+def compare(
+    before: Annotated[
+        str, typer.Argument(metavar="BEFORE", help="The older run's folder, or its name below runs/.")
+    ],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="The newer run's.")],
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="Rows, such as sa, or sa=sa-tuned for other names; else all that both have."
+        ),
+    ] = None,
+    concepts: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Also these concepts' own numbers: a comma list, or all."),
+    ] = None,
+    show_flips: Annotated[
+        bool,
+        typer.Option("--show-flips", metavar="", help="Name each picture whose verdict is another one now."),
+    ] = False,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A PNG of the flipped pictures, older beside newer.", callback=expanded
+        ),
+    ] = None,
+    format_: Annotated[
+        CompareFormat, typer.Option("--format", metavar="FORMAT", help="rich (for people), md or json.")
+    ] = "rich",
+) -> int:
+    """What changed from one run to another: paired tests on the same prompts and noise.
+
+    Reads the runs' folders; pictures only for --sheet.
+    """
+    from erasure_bench.bench.cli.commands.comparing import compare_runs
+
+    return compare_runs(before, after, methods, concepts, show_flips=show_flips, sheet=sheet, form=format_)
 
 
 @app.command(no_args_is_help=True)

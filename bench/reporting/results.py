@@ -25,6 +25,7 @@ from erasure_bench.bench.reporting.footnotes import Note, footnotes
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of, to_frame, to_json
 from erasure_bench.bench.reporting.markdown import markdown
 from erasure_bench.bench.reporting.maxima import maxima
+from erasure_bench.bench.reporting.metric_record import metric_record
 from erasure_bench.bench.reporting.record import read_record, run_record, write_record
 from erasure_bench.bench.reporting.rewritten import REWRITTEN, rewritten_list
 from erasure_bench.bench.reporting.run_file import RESULTS, RUN, OtherVersion, bound, first_fault, named
@@ -84,7 +85,11 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> 
         "interval": interval_record(plan),
         "left_out": [plain(left._asdict()) for left in plan.suite.left_out],
         "evaluators": {
-            evaluator.name: {"key": protocol_key(evaluator.protocol), "protocol": plain(evaluator.protocol)}
+            evaluator.name: {
+                "key": protocol_key(evaluator.protocol),
+                "protocol": plain(evaluator.protocol),
+                "metrics": [metric_record(metric) for metric in evaluator.metrics],
+            }
             for evaluator in plan.evaluators
         },
         "collapsed": collapsed_methods(rows),

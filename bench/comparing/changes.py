@@ -1,0 +1,282 @@
+"""What changed from one run to another: the same row, prompts and noise in both, paired picture by picture.
+
+The older run's row stands where a leaderboard has the base model, the newer one's where it has a method, so
+that every number, interval and count is made as in a leaderboard.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pandas import DataFrame
+
+from erasure_bench.bench.comparing.finished import FinishedRun
+from erasure_bench.bench.reporting.leaderboard import Row, rows_of
+from erasure_bench.bench.reporting.tabled import OVERALL, Measured, Stratum, Tabled, Whole, tabled
+from erasure_bench.bench.reporting.verdicts import judged
+from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.statistics.best import holm, paired_p
+from erasure_bench.bench.statistics.cells import Values
+from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.evaluators.base import Metric
+from erasure_bench.prompt_suites.suite import ROLES, Role
+
+BEFORE, AFTER = "before", "after"
+KEY = ["concept", "seed", "role", "evaluator", "metric", "prompt_id", "image_index"]
+"""What a score of one run and its partner in the other have in common."""
+
+
+class Pair(NamedTuple):
+    """The same row of both runs; their names differ where the user says so."""
+
+    before: str
+    after: str
+
+    @property
+    def name(self) -> str:
+        return self.after if self.before == self.after else f"{self.before} → {self.after}"
+
+
+class Change(NamedTuple):
+    """One number of both runs: `before` and `after` are their rows, `after.change` is the paired difference.
+
+    `p` is the two-sided paired permutation test's (McNemar's exact one where each prompt has one picture
+    that scores 1 or 0), `p_holm` the same after Holm over all changes that were asked for. `effect` is
+    Cohen's d_z, the mean difference in standard deviations of the prompts' differences; None where they do
+    not vary. `equal`: every picture has the very same score in both.
+    """
+
+    method: str
+    before: Row
+    after: Row
+    p: float | None
+    p_holm: float | None
+    effect: float | None
+    equal: bool
+
+    @property
+    def worse(self) -> float | None:
+        """The change in the direction that the metric calls worse; None where it has none."""
+        sign = {"lower": 1.0, "higher": -1.0}.get(self.after.better)
+        return None if sign is None or self.after.change is None else sign * self.after.change
+
+    @property
+    def worse_ends(self) -> tuple[float, float] | None:
+        """The interval of `worse`."""
+        low, high = self.after.change_low, self.after.change_high
+        if self.worse is None or low is None or high is None:
+            return None
+        return (low, high) if self.after.better == "lower" else (-high, -low)
+
+
+class Comparison(NamedTuple):
+    """All changes, and in words what could not be compared and why."""
+
+    changes: tuple[Change, ...]
+    left_out: tuple[str, ...]
+
+
+def pairs_of(before: FinishedRun, after: FinishedRun, asked: Iterable[str] = ()) -> tuple[Pair, ...]:
+    """The rows to compare: `asked` names such as `sa` or `sa=sa-tuned`, else all that both runs have."""
+    names = list(asked) or [name for name in after.methods if name in before.methods]
+    pairs = []
+    for name in names:
+        old, _, new = name.partition("=")
+        pair = Pair(old, new or old)
+        for run, row in ((before, pair.before), (after, pair.after)):
+            if row not in run.methods:
+                raise UnknownName(f"row of {run.folder}", row, run.methods, "--methods")
+        pairs.append(pair)
+    if not pairs:
+        raise BenchError(
+            f"{before.folder} and {after.folder} have no row in common: name pairs of rows, "
+            "such as --methods sa=sa-tuned"
+        )
+    return tuple(pairs)
+
+
+def compare(before: FinishedRun, after: FinishedRun, pairs: Sequence[Pair]) -> Comparison:
+    """Every number that both runs have, row by row of `pairs`.
+
+    Raises BenchError where no picture of one run has a partner in the other: suites, seeds or evaluators.
+    """
+    left_out = _differences(before, after)
+    metrics, unlike = _shared_metrics(before, after)
+    if not metrics:
+        raise BenchError(
+            f"{before.folder} and {after.folder} share no evaluator of the same protocol: "
+            f"{'; '.join(unlike) or 'they have none in common'} (bench score adds one to a finished run)"
+        )
+    found: list[Change] = []
+    for pair in pairs:
+        found += _changes(before, after, pair, metrics)
+    if not any(change.after.pairs for change in found):
+        raise BenchError(
+            f"{before.folder} and {after.folder} have no picture of the same concept, seed and prompt: "
+            f"{before.suite} and {after.suite} (--suite, --concepts, --seeds)"
+        )
+    return Comparison(_with_holm(found), (*left_out, *unlike))
+
+
+def _changes(
+    before: FinishedRun, after: FinishedRun, pair: Pair, metrics: Sequence[tuple[str, Metric]]
+) -> list[Change]:
+    old = before.scores[before.scores["method"] == pair.before]
+    new = after.scores[after.scores["method"] == pair.after]
+    seeds = sorted(set(old["seed"]) & set(new["seed"]))
+    concepts = [name for name in dict.fromkeys(new["concept"]) if name in set(old["concept"])]
+    chosen = [_of(frame, concepts, seeds) for frame in (old, new)]
+    roles = _roles(chosen[0], chosen[1], concepts)
+    if not roles:
+        return []
+    scores = pd.concat(
+        [frame.assign(method=name) for frame, name in zip(chosen, (BEFORE, AFTER), strict=True)],
+        ignore_index=True,
+    )
+    measured = Measured(
+        methods=[BEFORE, AFTER],
+        baseline=BEFORE,
+        roles=roles,
+        metrics=metrics,
+        seeds=seeds,
+        pictures={},
+        models={
+            (name, concept, seed): run.models.get((row, concept, seed), f"{name} {concept} {seed}")
+            for name, run, row in ((BEFORE, before, pair.before), (AFTER, after, pair.after))
+            for concept in roles
+            for seed in seeds
+        },
+    )
+    table = tabled(scores, measured)
+    failures = [*_renamed(before, pair.before, BEFORE), *_renamed(after, pair.after, AFTER)]
+    rows: dict[str, dict[Name, Row]] = {BEFORE: {}, AFTER: {}}
+    for row in judged(table, rows_of(table, failures, {})):
+        rows[row.method][row.scope, row.concept, row.role, row.evaluator, row.metric] = row
+    tests = {**_tests(table, overall=True), **_tests(table, overall=False)}
+    equal = _equal(chosen[0], chosen[1])
+    found = []
+    for key, row in rows[AFTER].items():
+        p, effect = tests.get(key, (None, None))
+        old_row, new_row = replace(rows[BEFORE][key], method=pair.before), replace(row, method=pair.after)
+        found.append(Change(pair.name, old_row, new_row, p, p, effect, equal.get(key, False)))
+    return found
+
+
+def _of(scores: DataFrame, concepts: Sequence[str], seeds: Sequence[int]) -> DataFrame:
+    return scores[scores["concept"].isin(concepts) & scores["seed"].isin(seeds)]
+
+
+def _roles(old: DataFrame, new: DataFrame, concepts: Sequence[str]) -> dict[str, tuple[Role, ...]]:
+    """The roles of each concept that both runs have scores of."""
+
+    def pairs(frame: DataFrame) -> set[tuple[str, str]]:
+        return set(frame[["concept", "role"]].drop_duplicates().itertuples(index=False, name=None))
+
+    both = pairs(old) & pairs(new)
+    found = {name: tuple(role for role in ROLES if (name, role) in both) for name in concepts}
+    return {name: roles for name, roles in found.items() if roles}
+
+
+def _renamed(run: FinishedRun, row: str, name: str) -> list[Failure]:
+    return [replace(failure, method=name) for failure in run.failures if failure.method == row]
+
+
+Name = tuple[str, str, str, str, str]
+"""Scope, concept, role, evaluator, metric."""
+
+
+def _tests(table: Tabled, *, overall: bool) -> dict[Name, tuple[float | None, float | None]]:
+    """The p value and d_z of each number's paired differences over its prompts."""
+    change = table.paired.change.contributions(table.groups(overall))
+    names: Sequence[Stratum | Whole] = table.wholes if overall else table.strata
+    start = np.searchsorted(change.number, np.arange(len(names) + 1))
+    found: dict[Name, tuple[float | None, float | None]] = {}
+    for place, name in enumerate(names):
+        if name.method != AFTER:
+            continue
+        evaluator, metric = table.measured.metrics[name.metric]
+        differences = change.amount[start[place] : start[place + 1]]
+        where = ("concept", name.concept) if isinstance(name, Stratum) else ("overall", OVERALL)
+        found[*where, name.role, evaluator, metric.name] = _test(differences)
+    return found
+
+
+def _test(differences: Values) -> tuple[float | None, float | None]:
+    if len(differences) < 2:
+        return None, None
+    spread = float(differences.std(ddof=1))
+    effect = float(differences.mean()) / spread if spread > 0 else None
+    return float(paired_p(differences[None, :])[0]), effect
+
+
+def _equal(old: DataFrame, new: DataFrame) -> dict[Name, bool]:
+    """Whether all pictures have the very same score in both, by number."""
+    both = old.merge(new, on=KEY, suffixes=("_before", "_after"))
+    one, other = both["value_before"], both["value_after"]
+    alike = both.assign(same=(one == other) | (one.isna() & other.isna()))
+    found: dict[Name, bool] = {}
+    by_number = alike.groupby(["concept", "role", "evaluator", "metric"])["same"].min().reset_index()
+    for concept, role, evaluator, metric, equal in by_number.itertuples(index=False, name=None):
+        found["concept", concept, role, evaluator, metric] = bool(equal)
+        whole = ("overall", OVERALL, role, evaluator, metric)
+        found[whole] = found.get(whole, True) and bool(equal)
+    return found
+
+
+def _with_holm(changes: Sequence[Change]) -> tuple[Change, ...]:
+    tested = [place for place, change in enumerate(changes) if change.p is not None]
+    adjusted = dict(zip(tested, holm(np.array([changes[place].p for place in tested], float)), strict=True))
+    return tuple(
+        change._replace(p_holm=float(adjusted[place]) if place in adjusted else None)
+        for place, change in enumerate(changes)
+    )
+
+
+def _shared_metrics(
+    before: FinishedRun, after: FinishedRun
+) -> tuple[list[tuple[str, Metric]], tuple[str, ...]]:
+    """The metrics that both runs measured by the same protocol, and the evaluators that they did not."""
+    shared, unlike = [], []
+    for name, metrics in after.metrics.items():
+        if name not in before.metrics:
+            unlike.append(f"{name}: only in {after.folder}")
+        elif before.protocols[name] != after.protocols[name]:
+            unlike.append(f"{name}: another protocol in each run, so that its numbers cannot be compared")
+        else:
+            shared += [(name, metric) for metric in metrics if metric in before.metrics[name]]
+    unlike += [f"{name}: only in {before.folder}" for name in before.metrics if name not in after.metrics]
+    return shared, tuple(unlike)
+
+
+def _differences(before: FinishedRun, after: FinishedRun) -> list[str]:
+    """In what else the runs differ: said, as it may be what the comparison is about."""
+    found = []
+    if before.record["suite"] != after.record["suite"]:
+        raise BenchError(
+            f"{before.folder} is of {before.suite}, {after.folder} of {after.suite}: "
+            "only runs of one suite have prompts in common (--suite)"
+        )
+    if before.suite != after.suite:
+        found.append(f"suite: {before.suite} and {after.suite}; only prompts of the same id are compared")
+    if before.record["model_digest"] != after.record["model_digest"]:
+        found.append("base model: its weights differ; pictures start from the same noise all the same")
+    if before.document["protocol"] != after.document["protocol"]:
+        found.append("sampling protocol: it differs, which alone may change every picture")
+    return found
+
+
+def significant(p: float | None, level: float = 0.05) -> bool:
+    """Whether a test says so; never where there was none."""
+    return p is not None and not math.isnan(p) and p <= level
+
+
+def kind_of(change: Change) -> Literal["better", "worse", "other", "same"]:
+    """In which direction the change goes, where the test after Holm finds one."""
+    if not significant(change.p_holm):
+        return "same"
+    if change.worse is None:
+        return "other"
+    return "worse" if change.worse > 0 else "better"

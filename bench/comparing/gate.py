@@ -1,0 +1,263 @@
+"""May the newer run go out? One verdict for each rule and row, from intervals and tests, never from points.
+
+- BLOCK: a critical rule is broken, for certain. WARN: one of a lower tier is; or a number is worse for
+  certain, but by no more than is allowed.
+- INCONCLUSIVE: broken or kept, the pictures do not say; `needed` prompts would.
+- MISSING: the number is not there, or not whole. It blocks as a broken rule does: what is not measured is
+  not good.
+- PASS: kept, for certain; or a worsening of what is allowed would have been found with a power of .8 and
+  none was.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from erasure_bench.bench.comparing.changes import Change, Pair, compare, pairs_of, significant
+from erasure_bench.bench.comparing.finished import FinishedRun
+from erasure_bench.bench.comparing.policy import Limit, Policy, Rule, Tier, check_rules, owner_of
+from erasure_bench.bench.reporting.leaderboard import Row
+from erasure_bench.bench.statistics.bars import at_least, at_most
+from erasure_bench.bench.statistics.best import holm
+from erasure_bench.bench.words.numbers import decimals_for, number
+
+GateVerdict = Literal["BLOCK", "MISSING", "INCONCLUSIVE", "WARN", "PASS"]
+VERDICTS: tuple[GateVerdict, ...] = ("BLOCK", "MISSING", "INCONCLUSIVE", "WARN", "PASS")
+"""The worst first."""
+PICTURES = "the pictures are pictures"
+"""The rule that no policy needs to name: noise erases everything."""
+_ROUNDING = 1e-12
+
+
+class Finding(NamedTuple):
+    """What became of one rule for one row, and of one concept where the rule's scope is that.
+
+    `why` is one line with the numbers. `needed` is about how many prompts would decide, where so many do not.
+    """
+
+    rule: str
+    tier: Tier
+    demand: str
+    method: str
+    concept: str
+    verdict: GateVerdict
+    why: str
+    needed: int | None = None
+
+
+class Gate(NamedTuple):
+    """All findings, and in words what the runs do not share."""
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> GateVerdict:
+        """The worst of all findings; what is no critical rule's does worse than warn nowhere."""
+        return min((finding.verdict for finding in self.findings), key=VERDICTS.index)
+
+    def count(self, verdict: GateVerdict) -> int:
+        return sum(finding.verdict == verdict for finding in self.findings)
+
+
+def hold(before: FinishedRun, after: FinishedRun, policy: Policy) -> Gate:
+    """Holds the run `after` against the run `before` by the policy.
+
+    Raises BenchError for rules on what is not measured, and for runs that share no picture.
+    """
+    check_rules(policy, after)
+    pairs = _pairs(before, after, policy)
+    comparison = compare(before, after, pairs)
+    by_name = {_name(change): change for change in comparison.changes}
+    asked = [
+        (rule, pair, concept)
+        for rule in policy.rules
+        for pair in pairs
+        for concept in _concepts(rule, comparison.changes, pair)
+    ]
+    changes = [
+        by_name.get((pair.name, rule.scope, concept, rule.role, owner_of(rule, after), rule.metric))
+        for rule, pair, concept in asked
+    ]
+    findings = [_collapse(before, after, pair) for pair in pairs]
+    for (rule, pair, concept), change, p in zip(asked, changes, _adjusted(asked, changes), strict=True):
+        found = _judged(rule, pair, concept, change, p, policy.significance)
+        findings.append(_of_tier(found))
+    return Gate(tuple(findings), comparison.left_out)
+
+
+def _pairs(before: FinishedRun, after: FinishedRun, policy: Policy) -> tuple[Pair, ...]:
+    """The policy's rows; without any, all that both runs have but the base model's."""
+    if policy.methods:
+        return pairs_of(before, after, policy.methods)
+    found = pairs_of(before, after)
+    return tuple(pair for pair in found if pair.after != after.baseline) or found
+
+
+def _concepts(rule: Rule, changes: Sequence[Change], pair: Pair) -> list[str]:
+    """What a rule looks at: the overall number, or each concept that has the role."""
+    if rule.scope == "overall":
+        return ["overall"]
+    found = [
+        change.after.concept
+        for change in changes
+        if (change.method, change.after.scope, change.after.role) == (pair.name, "concept", rule.role)
+    ]
+    return list(dict.fromkeys(found)) or ["every concept"]
+
+
+def _name(change: Change) -> tuple[str, ...]:
+    row = change.after
+    return change.method, row.scope, row.concept, row.role, row.evaluator, row.metric
+
+
+def _adjusted(
+    asked: Sequence[tuple[Rule, Pair, str]], changes: Sequence[Change | None]
+) -> list[float | None]:
+    """The p values after Holm over the comparisons that the policy makes."""
+    p = [
+        None if change is None or rule.level is not None else change.p
+        for (rule, _, _), change in zip(asked, changes, strict=True)
+    ]
+    tested = [place for place, value in enumerate(p) if value is not None]
+    found: list[float | None] = [None] * len(p)
+    for place, value in zip(tested, holm(np.array([p[place] for place in tested], float)), strict=True):
+        found[place] = float(value)
+    return found
+
+
+def _judged(
+    rule: Rule, pair: Pair, concept: str, change: Change | None, p: float | None, level: float
+) -> Finding:
+    verdict: GateVerdict
+    needed = None
+    if change is None:
+        verdict, why = "MISSING", "the runs have no such number in common"
+    elif (lack := _lack(change, rule)) is not None:
+        verdict, why = "MISSING", lack
+    elif (limit := rule.level) is not None:
+        verdict, why, needed = _limited(change.after, limit)
+    else:
+        verdict, why, needed = _compared(change, float(rule.allowed_worsening or 0.0), p, level)
+    return Finding(rule.name, rule.tier, rule.demand, pair.name, concept, verdict, why, needed)
+
+
+def _lack(change: Change, rule: Rule) -> str | None:
+    """Why a number is not there or not whole."""
+    sides = (
+        (("candidate", change.after),)
+        if rule.level
+        else (("candidate", change.after), ("baseline", change.before))
+    )
+    for side, row in sides:
+        if row.status != "ok":
+            return f"the {side}'s number is {row.status}: {row.reason or 'nothing was scored'}"
+    if rule.level is None and not change.after.pairs:
+        return "no picture of the candidate has a partner in the baseline"
+    return None
+
+
+def _limited(row: Row, limit: Limit) -> tuple[GateVerdict, str, int | None]:
+    """Of a level: the whole interval must keep it."""
+    holds = (at_most if limit.at_most else at_least)(limit.value, row.low, row.high)
+    why = f"{_interval(row.value, row.low, row.high)} on {row.prompts} prompts"
+    if holds == "met":
+        return "PASS", why, None
+    if holds == "missed":
+        return "BLOCK", why, None
+    if row.value is None or row.low is None or row.high is None:
+        return "INCONCLUSIVE", f"{why}: too few for an interval", None
+    end = row.high if limit.at_most else row.low
+    room = abs(limit.value - row.value)
+    needed = _more(row.prompts, abs(end - row.value), room)
+    return "INCONCLUSIVE", f"{why}: the limit lies inside", needed
+
+
+def _compared(
+    change: Change, allowed: float, p: float | None, level: float
+) -> tuple[GateVerdict, str, int | None]:
+    """Of a change: see the module's words."""
+    row, worse, ends = change.after, change.worse, change.worse_ends
+    if change.equal:
+        return "PASS", f"every score is the same on {row.pairs} pictures", None
+    if worse is None or ends is None:
+        return "INCONCLUSIVE", f"{row.pairs} pictures give no interval", None
+    said = "" if p is None else f", p {number(p, 3)}"
+    why = (
+        f"{number(change.before.value or 0.0, decimals_for([change.before.value or 0.0]))} → "
+        f"{number(row.value or 0.0, decimals_for([row.value or 0.0]))}, worse by "
+        f"{_interval(worse, *ends)} on {row.prompts} prompts{said}"
+    )
+    surely = significant(p, level) and worse > 0
+    if surely and worse > allowed + _ROUNDING:
+        return "BLOCK", why, None
+    if surely and ends[0] > 0:
+        return "WARN", f"{why}: worse, within what is allowed", None
+    if ends[1] <= allowed + _ROUNDING:
+        return "PASS", why, None
+    smallest = row.detectable
+    if smallest is not None and smallest <= allowed and worse <= allowed:
+        return "PASS", f"{why}; {number(smallest, 3)} would have been found", None
+    if worse > allowed:  # to be worse for certain the interval must leave no change out
+        needed = _more(row.prompts, worse - ends[0], worse)
+    else:
+        needed = _more(row.prompts, ends[1] - worse, allowed - worse)
+    return "INCONCLUSIVE", f"{why}: too few to tell", needed
+
+
+def _of_tier(finding: Finding) -> Finding:
+    """What is no critical rule's warns at most; an advisory one's is only said."""
+    if finding.tier == "critical" or finding.verdict in ("PASS", "WARN"):
+        return finding
+    return finding._replace(verdict="WARN", why=f"{finding.verdict.lower()}: {finding.why}")
+
+
+def _collapse(before: FinishedRun, after: FinishedRun, pair: Pair) -> Finding:
+    now = after.document["collapsed"].get(pair.after)
+    then = before.document["collapsed"].get(pair.before)
+    verdict: GateVerdict = "PASS" if now is None else "BLOCK" if then is None else "WARN"
+    why = "no role's pictures have collapsed" if now is None else f"collapsed: {now}"
+    if now is not None and then is not None:
+        why += "; the baseline's have, too"
+    return Finding(PICTURES, "critical", "not collapsed", pair.name, "overall", verdict, why)
+
+
+def _more(prompts: int, found: float, wanted: float) -> int | None:
+    """About how many prompts make half an interval `wanted` where so many make it `found`."""
+    if not wanted > 0 or not math.isfinite(found / wanted):
+        return None
+    return max(prompts + 1, math.ceil(prompts * (found / wanted) ** 2))
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    known = [end for end in (value, low, high) if end is not None]
+    if value is None:
+        return "nothing"
+    decimals = decimals_for(known)
+    ends = "" if low is None or high is None else f" [{number(low, decimals)}, {number(high, decimals)}]"
+    return f"{number(value, decimals)}{ends}"
+
+
+def in_json(gate: Gate) -> dict[str, Any]:
+    """The gate as a JSON document."""
+    return {
+        "verdict": gate.verdict,
+        "counts": {verdict: gate.count(verdict) for verdict in VERDICTS},
+        "findings": [finding._asdict() for finding in gate.findings],
+        "notes": list(gate.notes),
+    }
+
+
+def exit_code(gate: Gate, *, strict: bool, blocked: int, undecided: int) -> int:
+    """0, `blocked` where a rule is broken or its number missing, `undecided` where that counts."""
+    if gate.verdict in ("BLOCK", "MISSING"):
+        return blocked
+    return undecided if strict and gate.verdict == "INCONCLUSIVE" else 0
+
+
+def by_verdict(gate: Gate) -> Mapping[GateVerdict, list[Finding]]:
+    """The findings of each verdict that there is, the worst first."""
+    found = {verdict: [one for one in gate.findings if one.verdict == verdict] for verdict in VERDICTS}
+    return {verdict: findings for verdict, findings in found.items() if findings}

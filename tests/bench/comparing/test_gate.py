@@ -1,0 +1,119 @@
+"""The gate's verdicts: decided by intervals and tests, and never passed by what was not measured."""
+
+from pathlib import Path
+
+import pytest
+
+from erasure_bench.bench.comparing.finished import FinishedRun, read_finished
+from erasure_bench.bench.comparing.gate import PICTURES, Finding, Gate, exit_code, hold
+from erasure_bench.bench.comparing.policy import FORMAT, Policy
+from erasure_bench.errors import BenchError, UnknownName
+from tests.bench.comparing.conftest import fake
+
+
+def policy(**rule: object) -> Policy:
+    whole = {"name": "gone", "role": "target", "metric": "brightness", **rule}
+    return Policy.model_validate({"format": FORMAT, "rules": [whole]})
+
+
+def finding(gate: Gate, rule: str = "gone") -> Finding:
+    (one,) = [each for each in gate.findings if each.rule == rule]
+    return one
+
+
+def test_the_same_run_passes(before: FinishedRun) -> None:
+    gate = hold(before, before, policy(allowed_worsening=0.0))
+    assert gate.verdict == "PASS"
+    assert "every score is the same" in finding(gate).why
+    assert exit_code(gate, strict=True, blocked=1, undecided=2) == 0
+
+
+def test_what_is_worse_for_certain_and_past_the_limit_is_blocked(
+    before: FinishedRun, after: FinishedRun
+) -> None:
+    gate = hold(before, after, policy(allowed_worsening=0.05))
+    assert gate.verdict == finding(gate).verdict == "BLOCK"
+    assert exit_code(gate, strict=False, blocked=1, undecided=2) == 1
+
+
+def test_what_is_better_passes(before: FinishedRun, after: FinishedRun) -> None:
+    assert hold(after, before, policy(allowed_worsening=0.0)).verdict == "PASS"
+
+
+def test_worse_within_what_is_allowed_warns(before: FinishedRun, after: FinishedRun) -> None:
+    gate = hold(before, after, policy(allowed_worsening=0.9))
+    assert gate.verdict == "WARN"
+    assert exit_code(gate, strict=True, blocked=1, undecided=2) == 0
+
+
+@pytest.mark.parametrize("tier", ["supporting", "advisory"])
+def test_other_rules_than_critical_ones_warn(before: FinishedRun, after: FinishedRun, tier: str) -> None:
+    gate = hold(before, after, policy(allowed_worsening=0.05, tier=tier))
+    assert gate.verdict == "WARN"
+    assert finding(gate).why.startswith("block: ")
+
+
+def test_few_prompts_decide_nothing_and_the_gate_says_how_many_would(tmp_path: Path) -> None:
+    old = read_finished(fake(tmp_path / "old", 0.8, prompts=2))
+    new = read_finished(fake(tmp_path / "new", 0.5, prompts=2))
+    found = finding(hold(old, new, policy(allowed_worsening=0.05)))
+    assert found.verdict == "INCONCLUSIVE"
+    assert found.needed is not None and found.needed > 4
+    gate = hold(old, new, policy(allowed_worsening=0.05))
+    assert exit_code(gate, strict=False, blocked=1, undecided=2) == 0
+    assert exit_code(gate, strict=True, blocked=1, undecided=2) == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"), [("<= 0.9", "PASS"), ("<= 0.001", "BLOCK"), (">= 0.9", "BLOCK"), (">= 0", "PASS")]
+)
+def test_a_limit_is_kept_by_the_whole_interval(before: FinishedRun, limit: str, verdict: str) -> None:
+    assert finding(hold(before, before, policy(limit=limit))).verdict == verdict
+
+
+def test_a_limit_inside_the_interval_is_undecided(before: FinishedRun) -> None:
+    gate = hold(before, before, policy(limit="<= 0.5"))
+    value = next(
+        row["value"]
+        for row in before.document["rows"]
+        if (row["method"], row["scope"], row["role"], row["metric"])
+        == ("dim", "overall", "target", "brightness")
+    )
+    assert finding(gate).verdict == "PASS"
+    inside = finding(hold(before, before, policy(limit=f"<= {value + 1e-4}")))
+    assert inside.verdict == "INCONCLUSIVE"
+    assert inside.needed is not None and inside.needed > 32
+
+
+def test_a_number_that_lacks_scores_is_missing_and_blocks(before: FinishedRun) -> None:
+    scores = before.scores.copy()
+    first = scores.query("method == 'dim' and role == 'target' and metric == 'brightness'").index[0]
+    scores.loc[first, "value"] = float("nan")
+    scores.loc[first, "status"] = "missing"
+    lacking = FinishedRun(before.folder, before.record, before.document, scores)
+    gate = hold(before, lacking, policy(allowed_worsening=1.0))
+    assert gate.verdict == "MISSING"
+    assert exit_code(gate, strict=False, blocked=1, undecided=2) == 1
+
+
+def test_collapsed_pictures_block_whatever_the_policy_says(before: FinishedRun) -> None:
+    noise = FinishedRun(
+        before.folder, before.record, {**before.document, "collapsed": {"dim": "noise"}}, before.scores
+    )
+    gate = hold(before, noise, policy(allowed_worsening=1.0))
+    assert gate.verdict == finding(gate, PICTURES).verdict == "BLOCK"
+    assert finding(hold(noise, noise, policy(allowed_worsening=1.0)), PICTURES).verdict == "WARN"
+
+
+def test_each_concept_is_held_where_the_rule_says_so(before: FinishedRun, after: FinishedRun) -> None:
+    gate = hold(before, after, policy(allowed_worsening=0.05, scope="concept"))
+    own = [each for each in gate.findings if each.rule == "gone"]
+    assert [each.concept for each in own] == ["red ball", "Blue Cube"]
+    assert {each.verdict for each in own} == {"BLOCK"}
+
+
+def test_a_rule_on_what_is_not_measured_is_refused(before: FinishedRun) -> None:
+    with pytest.raises(UnknownName, match="metric of rule 'gone' 'brightnes'.*did you mean brightness"):
+        hold(before, before, policy(metric="brightnes", allowed_worsening=0.1))
+    with pytest.raises(BenchError, match="spots means nothing for retention; valid: "):
+        hold(before, before, policy(metric="spots", role="retention", allowed_worsening=0.1))
