@@ -1,5 +1,6 @@
 """A policy file: what is wrong with one is one line that names file and place."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,16 @@ def test_the_first_policy_of_a_run_holds_that_run(tmp_path: Path, before: Finish
 def test_a_policy_in_code_is_checked_as_a_file_is() -> None:
     with pytest.raises(ValueError, match="limit"):
         Policy.model_validate({"format": FORMAT, "rules": [{"name": "a", "role": "target", "metric": "m"}]})
+
+
+def test_the_policy_of_the_document_is_one(tmp_path: Path) -> None:
+    document = Path(__file__).resolve().parents[3] / "docs" / "gate.md"
+    (text,) = re.findall(
+        r"^```yaml\n(.*?)^```$", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    policy = read_policy(written(tmp_path, text))
+    assert [rule.demand for rule in policy.rules] == [
+        "worse by at most 0.05",
+        "<= 0.1",
+        "worse by at most 0.1",
+    ]
