@@ -49,21 +49,29 @@ class Apart(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What was found: `elsewhere` counts the published numbers of other suites."""
+    """What was found: `elsewhere` counts the published numbers of "suites", "concepts" and "methods" that the
+    run has not."""
 
     beside: tuple[Beside, ...]
     apart: tuple[Apart, ...]
-    elsewhere: Mapping[str, int]
+    elsewhere: Mapping[str, Mapping[str, int]]
 
 
 def compare(document: Json, published: Published) -> Compared:
     """`document` is a run's leaderboard.json."""
     beside: list[Beside] = []
     apart: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-    elsewhere: Counter[str] = Counter()
+    elsewhere: dict[str, Counter[str]] = {}
+    methods = {row["method"] for row in document["rows"]}
     for number in published.numbers:
         if number.suite != document["suite"]:
-            elsewhere[number.suite] += 1
+            elsewhere.setdefault("suites", Counter())[number.suite] += 1
+            continue
+        if not _rows(document, number.concept):
+            elsewhere.setdefault("concepts", Counter())[number.concept] += 1
+            continue
+        if number.method not in methods:
+            elsewhere.setdefault("methods", Counter())[number.method] += 1
             continue
         counterpart = published.counterparts[number.protocol, number.metric]
         stated = published.protocols[number.protocol]
@@ -78,7 +86,7 @@ def compare(document: Json, published: Published) -> Compared:
             Apart(paper, table, tuple(dict.fromkeys(metrics)), len(metrics), why)
             for (paper, table, why), metrics in apart.items()
         ),
-        dict(elsewhere),
+        {kind: dict(counts) for kind, counts in elsewhere.items()},
     )
 
 
@@ -110,7 +118,7 @@ class _Found(NamedTuple):
 def _nearest(document: Json, number: Number, counterpart: Counterpart, stated: Sequence[Stated]) -> _Found:
     """The row that fewest things keep apart: a run may have several instances of an evaluator."""
     rows = _rows(document, number.concept)
-    first = [] if rows else [f"{number.concept}: no concept of this run"]
+    first = []
     if number.model != document["model"]:
         first.append(f"base model {number.model or 'not stated'}, here {document['model']}")
     if counterpart.why_not:
@@ -127,9 +135,8 @@ def _nearest(document: Json, number: Number, counterpart: Counterpart, stated: S
         ]
         row = next((row for row in like if row["method"] == number.method), None)
         why = list(first)
-        if rows and row is None:
-            lacking = number.method if like else f"{counterpart.ours} of {counterpart.role} prompts"
-            why.append(f"{lacking}: not in this run")
+        if row is None:
+            why.append(f"{counterpart.ours} of {counterpart.role} prompts: not in this run")
         why += _differences(
             document, document["evaluators"][name]["protocol"], stated, row or next(iter(like), None)
         )
@@ -141,21 +148,26 @@ def _differences(document: Json, measured: Json, stated: Sequence[Stated], row: 
     """What is otherwise in how it was measured, and in how the pictures of the row were drawn."""
     if row is not None and (row["value"] is None or row["status"] != "ok"):
         yield f"{row['method']}: pictures here have no score"
-    yield from _otherwise([one for one in stated if one.part == "measure"], measured, must=True)
+    yield from _otherwise([one for one in stated if one.part == "measure"], measured)
     if row is not None:
         drawn = {**document["protocol"], "prompts": row["prompts"], "images": row["images"]}
-        yield from _otherwise([one for one in stated if one.part == "draw"], drawn, must=False)
+        yield from _otherwise([one for one in stated if one.part == "draw"], drawn)
 
 
-def _otherwise(stated: Sequence[Stated], ours: Json, must: bool) -> Iterator[str]:
-    """The fields that differ; with `must` those, too, that the paper does not state."""
+def _otherwise(stated: Sequence[Stated], ours: Json) -> Iterator[str]:
+    """The fields that differ, and those of `_decides` that the paper does not state."""
     for one in stated:
         here = ours.get(one.field)
         if one.value is None:
-            if must:
+            if _decides(one):
                 yield f"{one.field} not stated, here {_shown(here)}"
         elif not _same(one.value, here):
             yield f"{one.field} {one.value}, here {_shown(here)}"
+
+
+def _decides(one: Stated) -> bool:
+    """What it was measured with, and whether the prompts are the whole suite's or a part of them."""
+    return one.part == "measure" or one.field == "prompts"
 
 
 def _same(theirs: str, ours: object) -> bool:
@@ -179,14 +191,14 @@ def _rows(document: Json, concept: str) -> list[Json]:
 
 
 def in_words(compared: Compared) -> list[str]:
-    """One line for each reason why published numbers stand apart, then one for those of other suites."""
+    """One line for each reason why published numbers stand apart, then those of what the run has not."""
     lines = [
         f"{one.paper}, {one.table}: {_few(one.metrics)}, {_counted(one.numbers)}: {'; '.join(one.why)}"
         for one in compared.apart
     ]
-    if compared.elsewhere:
-        suites = ", ".join(f"{suite} {count}" for suite, count in compared.elsewhere.items())
-        lines.append(f"Of other suites: {_counted(sum(compared.elsewhere.values()))} ({suites})")
+    for kind, counts in compared.elsewhere.items():
+        named = ", ".join(f"{name} {count}" for name, count in counts.items())
+        lines.append(f"Of other {kind}: {_counted(sum(counts.values()))} ({named})")
     return lines
 
 

@@ -106,9 +106,8 @@ def test_what_agrees_stands_beside_ours_in_our_unit(papers: Published, document:
         ("esd-x", 0.1, pytest.approx(0.125), False),
     ]
     assert compared.beside[0].unstated == ("scheduler",)
-    assert compared.elsewhere == {"places": 1}
+    assert compared.elsewhere == {"methods": {"other": 1}, "suites": {"places": 1}}
     assert [(one.metrics, one.numbers, one.why) for one in compared.apart] == [
-        (("found",), 1, ("other: not in this run",)),
         (("odd",), 1, ("of two detectors together",)),
     ]
 
@@ -148,7 +147,6 @@ MEASURED = ("evaluators", "faces", "protocol")
         (in_rows("prompts", 19), "prompts 20, here 19"),
         (in_rows("status", "partial"), "pictures here have no score"),
         (in_rows("role", "implicit"), "face_share of target prompts: not in this run"),
-        (in_rows("concept", "Bob"), "Ann: no concept of this run"),
         (near(("evaluators",), {}), "evaluator faces is not in this run"),
     ],
 )
@@ -170,10 +168,12 @@ def test_all_differences_are_named(papers: Published, document: Document) -> Non
 
 
 def test_a_field_that_decides_and_is_not_stated_keeps_them_apart(tmp_path: Path, document: Document) -> None:
-    unstated = [line.replace("bicubic", "") for line in LINES[PROTOCOLS]]
+    unstated = [line.replace("bicubic", "").replace("prompts,20", "prompts,") for line in LINES[PROTOCOLS]]
     compared = compare(document, published(written(tmp_path, protocols=unstated)))
     assert compared.beside == ()
-    assert any("resize not stated, here bicubic" in line for line in in_words(compared))
+    assert any(
+        "resize not stated, here bicubic; prompts not stated, here 20" in line for line in in_words(compared)
+    )
 
 
 def test_of_several_instances_the_one_that_agrees_is_taken(papers: Published, document: Document) -> None:
@@ -208,13 +208,20 @@ def test_every_form_marks_what_nobody_verified(papers: Published, document: Docu
         assert "of two detectors together" in " ".join(shown.split())
     rows = list(csv.DictReader(io.StringIO(published_csv(compared))))
     assert [row["verified"] for row in rows] == ["True", "False"]
-    assert json.loads(json.dumps(published_json(compared)))["elsewhere"] == {"places": 1}
+    assert json.loads(json.dumps(published_json(compared)))["elsewhere"]["suites"] == {"places": 1}
+
+
+def test_other_concepts_are_counted(papers: Published, document: Document) -> None:
+    in_rows("concept", "Bob")(document)
+    compared = compare(document, papers)
+    assert compared.beside == compared.apart == ()
+    assert "Of other concepts: 4 numbers (Ann 4)" in in_words(compared)
 
 
 def test_where_nothing_agrees_that_is_said(papers: Published, document: Document) -> None:
     document["suite"] = "plants"
     compared = compare(document, papers)
-    assert compared == Compared((), (), {"people": 4, "places": 1}) and remarks(compared) == []
+    assert compared == Compared((), (), {"suites": {"people": 4, "places": 1}}) and remarks(compared) == []
     console = Console(width=80, record=True)
     console.print(published_table(compared, 80))
     assert "No published number is of this suite" in console.export_text()
@@ -296,7 +303,7 @@ def test_the_command_shows_them(
     out = capsys.readouterr().out
     if form == "json":
         found = json.loads(out)
-        assert found["beside"] == [] and sum(found["elsewhere"].values()) == len(published().numbers)
+        assert found["beside"] == [] and sum(found["elsewhere"]["suites"].values()) == 376
     elif form == "csv":
         assert out.startswith("method,concept,role,title,unit,ours")
     else:
