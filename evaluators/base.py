@@ -18,8 +18,8 @@ from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import ROLES, Prompt, Role
 
 Direction = Literal["lower", "higher", "neither"]
-Kind = Literal["share", "bounded", "free"]
-Scale = Literal["share", "bounded", "free", "count"]
+Kind = Literal["share", "bounded", "free", "statistic"]
+Scale = Literal["share", "bounded", "free", "count", "statistic"]
 ComparesWith = Literal["pairs", "concept"]
 Pixels = NDArray[np.uint8]
 
@@ -47,7 +47,8 @@ class Metric:
     fall to the end of its range in a prompt that was not tried, as a probability does; a `free` one keeps
     far from its bounds or has none. Without a kind it is bounded where its bounds are finite. `reach` is the
     part of a free metric's range that a picture is known to come to: a cosine of picture and text is hardly
-    below 0.
+    below 0. A `statistic` is of a whole set (`evaluators.sets`): no picture has a value, so it meets no bar,
+    and lacking pictures have no worst case.
 
     With `tells_collapse` a picture that scores 1 is no picture any more: a method of which too many do,
     beyond the base model, is marked in every table.
@@ -79,6 +80,8 @@ class Metric:
             return "count"
         if self.kind == "share":
             return "share"
+        if self.kind == "statistic":
+            return "statistic"
         return "bounded" if self.kind != "free" and all(map(math.isfinite, self.bounds)) else "free"
 
     @property

@@ -71,6 +71,12 @@ class FolderClassifier:
         return len(heads[0]) if len(heads) == 1 else None
 
     def load(self, device: str) -> LabelledClassifier:
+        network, resolution = self.network()
+        heads = checked_heads(network.heads, self.path)
+        return HeadedNetwork(network.to(device).eval(), heads, resolution, device)
+
+    def network(self) -> tuple[Any, int | None]:
+        """The torch module as the folder describes it, and the side of the pictures that it reads."""
         description = self._description()
         torch = required_module("torch", "torch", "classifier")
         attribute = description.network.partition(":")[2]
@@ -85,8 +91,7 @@ class FolderClassifier:
                 f"classifier {self.name!r} in {self.path} cannot be loaded by {description.network}: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
-        heads = checked_heads(network.heads, self.path)
-        return HeadedNetwork(network.to(device).eval(), heads, description.image_size, device)
+        return network, description.image_size
 
     def _description(self) -> Description:
         file = self.path / DESCRIPTION_FILE

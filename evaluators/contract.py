@@ -74,7 +74,7 @@ class Rehearsal:
     def pictures(self) -> tuple[Picture, ...]:
         """Plain colours, ramps, stripes and noise of two sizes: nothing that anybody minds to look at."""
         return tuple(
-            Picture(prompt, number, _drawing(number, self.trial.side))
+            Picture(prompt, number, made_up(number, self.trial.side))
             for number, prompt in enumerate(self.trial.prompts)
         )
 
@@ -84,7 +84,7 @@ class Rehearsal:
         first, several = self.pictures[0], len(self.pictures)
         return tuple(
             (self.pictures[number] if number < several else first)._replace(
-                image_index=number, pixels=_drawing(number + 3 * (number % 5), self.trial.side)
+                image_index=number, pixels=made_up(number + 3 * (number % 5), self.trial.side)
             )
             for number in range(max(several, BASE_PICTURES))
         )
@@ -197,7 +197,8 @@ def _takes_none(at: Rehearsal) -> None:
     at.score([])
 
 
-def _protocol_is_json(at: Rehearsal) -> None:
+def protocol_is_json(at: Rehearsal) -> None:
+    """Raises Broken where the protocol is not JSON, or not the same every time."""
     at.prepare()
     before, after = (at.evaluator.protocol() for _ in range(2))
     anew = build_evaluator(at.trial.evaluator, at.trial.preset, at.trial.options).protocol()
@@ -217,7 +218,8 @@ def _details_can_be_kept(at: Rehearsal) -> None:
     at.first.details.to_parquet(io.BytesIO(), index=False)
 
 
-def _refuses_mistakes(at: Rehearsal) -> None:
+def refuses_mistakes(at: Rehearsal) -> None:
+    """Raises Broken where an option that there is not is taken, or refused in many lines."""
     try:
         build_evaluator(at.trial.evaluator, at.trial.preset, {NO_SUCH_OPTION: "1"})
     except BenchError as refused:
@@ -237,9 +239,9 @@ CHECKS: dict[str, Callable[[Rehearsal], None]] = {
     "a broken picture is missing and spoils no other": _survives_a_broken_picture,
     "without the base model's picture a score is missing": _misses_the_bases_picture,
     "no pictures, no rows": _takes_none,
-    "a protocol of plain values that stays": _protocol_is_json,
+    "a protocol of plain values that stays": protocol_is_json,
     "details can be kept": _details_can_be_kept,
-    "refuses mistakes in one line": _refuses_mistakes,
+    "refuses mistakes in one line": refuses_mistakes,
 }
 """Every promise by name, in the order in which they are tried."""
 
@@ -259,7 +261,7 @@ def _compare(at: Rehearsal, other: Scores, how: str) -> None:
         )
 
 
-def _drawing(number: int, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def made_up(number: int, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """A picture [side, side, 3], every third one half as high."""
     height = side // 2 if number % 3 == 2 else side
     down, across = np.mgrid[0:height, 0:side]

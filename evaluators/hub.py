@@ -43,9 +43,15 @@ def local_copy(repository: str, names: Sequence[str]) -> Path | None:
 
 def local_folder(repository: str) -> Path | None:
     """$BENCH_MODELS/<ORG>/<NAME>, where there is such a folder."""
-    root = os.environ.get("BENCH_MODELS")
-    folder = user_path(root) / repository if root else None
+    root = models_folder()
+    folder = root / repository if root else None
     return folder if folder and folder.is_dir() else None
+
+
+def models_folder() -> Path | None:
+    """$BENCH_MODELS, where copies of models lie, if it is set."""
+    root = os.environ.get("BENCH_MODELS")
+    return user_path(root) if root else None
 
 
 def _download(repository: str, names: Sequence[str]) -> tuple[Path | None, str]:

@@ -36,11 +36,22 @@ def measure_each(
     `BenchError` (missing weights, wrong option) is the user's to mend and is passed on.
     """
     for batch in images.batches(batch_size):
-        problems = [unusable(picture.pixels) for picture in batch]
-        usable = [picture.pixels for picture, problem in zip(batch, problems, strict=True) if problem is None]
+        results = measure_pixels([picture.pixels for picture in batch], batch_size, measure)
+        yield from zip(batch, results, strict=True)
+
+
+def measure_pixels(
+    pixels: Sequence[Pixels], batch_size: int, measure: Measure[Pixels, Result]
+) -> list[Result | Failure]:
+    """The same for pictures without a prompt: a result or a failure for each, in order."""
+    found: list[Result | Failure] = []
+    for start in range(0, len(pixels), batch_size):
+        batch = pixels[start : start + batch_size]
+        problems = [unusable(picture) for picture in batch]
+        usable = [picture for picture, problem in zip(batch, problems, strict=True) if problem is None]
         results = iter(_measure(usable, measure))
-        for picture, problem in zip(batch, problems, strict=True):
-            yield picture, next(results) if problem is None else Failure(problem)
+        found += [next(results) if problem is None else Failure(problem) for problem in problems]
+    return found
 
 
 def measure_pairs(

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Direction, Metric
+from erasure_bench.evaluators.sets import is_set_evaluator
 from erasure_bench.prompt_suites.suite import ROLES
 
 AGGREGATES = ("mean", "sum")
@@ -13,6 +14,7 @@ AGGREGATES = ("mean", "sum")
 def checked_metrics(evaluator: Any, what: str) -> tuple[Metric, ...]:
     """The metrics of an evaluator, which `what` names; raises BenchError for one that is none."""
     metrics = tuple(evaluator.metrics)
+    of_sets = is_set_evaluator(evaluator)
     if not metrics:
         raise BenchError(f"{what} declares no metrics")
     for metric in metrics:
@@ -20,6 +22,11 @@ def checked_metrics(evaluator: Any, what: str) -> tuple[Metric, ...]:
             raise BenchError(f"{what}: its metrics hold a {type(metric).__name__} (evaluators.base.Metric)")
         if problem := _problem(metric):
             raise BenchError(f"{what}: metric {metric.name!r}: {problem}")
+        if of_sets != (metric.kind == "statistic"):
+            whose = (
+                "an evaluator of sets has only statistics" if of_sets else "only one of sets has statistics"
+            )
+            raise BenchError(f"{what}: metric {metric.name!r} is of the kind {metric.kind!r}: {whose}")
     names = [metric.name for metric in metrics]
     if doubled := next((name for name in names if names.count(name) > 1), None):
         raise BenchError(f"{what}: two metrics are called {doubled!r}")
@@ -45,6 +52,8 @@ def _problem(metric: Metric) -> str:
         return "only a share has a maximum_over, of one or more prompts"
     if metric.breakdown is not None and not all(metric.breakdown):
         return "a breakdown needs a table's title and a column's"
+    if metric.kind == "statistic" and metric.aggregate != "mean":
+        return "a statistic of a set is no sum over its pictures"
     if metric.aggregate not in AGGREGATES:
         return f"aggregate {metric.aggregate!r}; valid: {', '.join(AGGREGATES)}"
     return ""

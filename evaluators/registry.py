@@ -28,6 +28,8 @@ EVALUATORS: dict[str, str] = {
     "diversity": "erasure_bench.evaluators.diversity:CARD",
     "celebrity": "erasure_bench.evaluators.celebrity:CARD",
     "judge": "erasure_bench.evaluators.judge:CARD",
+    "fidelity": "erasure_bench.evaluators.fidelity:CARD",
+    "cmmd": "erasure_bench.evaluators.cmmd:CARD",
 }
 ENTRY_POINTS = "erasure_bench.evaluators"
 """Entry point group through which another package adds its evaluators' cards."""

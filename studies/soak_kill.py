@@ -20,7 +20,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 from erasure_bench.bench.cli.app import run_command
-from erasure_bench.bench.reporting.run_file import RESULTS, RUN, bound, opened
+from erasure_bench.bench.reporting.run_file import ALWAYS, RUN, bound, opened
 from erasure_bench.bench.storage.upkeep import verify
 from studies.soaking import METHODS, Fingerprint, fingerprint, finished, report, run_words
 
@@ -92,7 +92,7 @@ class Soak:
         assert not damaged, f"half-written and visible: {damaged}"
         if (out / RUN).exists():
             record = opened(out / RUN)
-            for name in RESULTS:
+            for name in {*ALWAYS, *record["files"]}:
                 bound(out, record, name)
 
     def _skipped(self, before: dict[str, bytes]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from erasure_bench.bench.reporting.run_file import RESULTS, RUN, bound, opened
+from erasure_bench.bench.reporting.run_file import ALWAYS, RUN, bound, opened
 from erasure_bench.bench.running.versions import hardware, this_version
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.storage.manifest import file_sha256
@@ -41,7 +41,7 @@ def fingerprint(work: Path, name: str) -> Fingerprint:
     """Of a finished run, whose results are checked against their run.json; raises BenchError."""
     out, store = work / name / "out", work / name / "store"
     record = opened(out / RUN)
-    for result in RESULTS:
+    for result in {*ALWAYS, *record["files"]}:
         bound(out, record, result)
     rows = json.loads((out / "leaderboard.json").read_text(encoding="utf-8"))["rows"]
     kept = [{key: value for key, value in row.items() if key not in COSTS} for row in rows]

@@ -17,7 +17,7 @@ from erasure_bench.prompt_suites.transformations.registry import TRANSFORMATIONS
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 ADDING_A_METHOD, ADDING_AN_EVALUATOR = DOCS / "adding-a-method.md", DOCS / "adding-an-evaluator.md"
 SCORING = DOCS / "scoring-a-run.md"
-COMPARING = DOCS / "comparing-evaluators.md"
+COMPARING, OF_SETS = DOCS / "comparing-evaluators.md", DOCS / "set-measures.md"
 TRANSFORMING = DOCS / "transforming-a-suite.md"
 ADDING_A_SUITE = DOCS / "adding-a-suite.md"
 
@@ -48,7 +48,7 @@ def commands(document: Path = ADDING_A_METHOD) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     "document",
-    [ADDING_A_METHOD, ADDING_AN_EVALUATOR, COMPARING, TRANSFORMING, ADDING_A_SUITE],
+    [ADDING_A_METHOD, ADDING_AN_EVALUATOR, COMPARING, OF_SETS, TRANSFORMING, ADDING_A_SUITE],
     ids=lambda path: path.stem,
 )
 def test_the_walk_through_is_short(document: Path) -> None:
@@ -78,6 +78,37 @@ def test_the_evaluator_that_compares_keeps_the_contract(
         each["name"] for each in json.loads(capsys.readouterr().out)["checks"] if each["verdict"] != "ok"
     ]
     assert skipped == ["details can be kept"]
+
+
+def test_the_evaluator_of_sets_keeps_the_contract_and_runs(
+    tmp_path: Path,
+    tiny_model_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    saved(OF_SETS, tmp_path / "my_evaluator.py", monkeypatch)
+    check, run = commands(OF_SETS)
+    assert run_command([*check, "--json"]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [each["name"] for each in checks if each["verdict"] != "ok"] == [
+        "its prompts left out are those left out"
+    ]
+    run[run.index("--methods") + 1] = "negative-prompt"
+    run[run.index("--evaluators") + 1] += ",fidelity@microworld"
+    short = ["--limit", "3", "--concepts", "grumpy-cat", "--json", "--store", "store"]
+    assert run_command([*run, *short, "--model", str(tiny_model_dir)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    target = {
+        (row["method"], row["metric"]): row
+        for row in document["rows"]
+        if row["role"] == "target" and row["scope"] == "overall"
+    }
+    for metric in ("colour_shift", "kid"):
+        found = target["negative-prompt", metric]
+        assert found["value"] is not None and found["low"] is not None, found
+        assert target["none", metric]["reason"] == "its own pictures are the reference"
+    assert target["negative-prompt", "kid"]["title"] == "KID (microworld)"
+    assert any("biased at small n" in note for note in document["cautions"])
 
 
 def test_the_example_is_built_with_the_options_that_the_document_sets(example: Path) -> None:

@@ -10,6 +10,8 @@ from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.contract import Rehearsal, Trial, check_contract
 from erasure_bench.evaluators.instances import check_label
 from erasure_bench.evaluators.registry import evaluator_card
+from erasure_bench.evaluators.set_contract import SetRehearsal, check_set_contract
+from erasure_bench.evaluators.sets import is_set_evaluator
 from erasure_bench.models.zoo import resolve_model
 from erasure_bench.prompt_suites.microworld import validation
 
@@ -42,9 +44,12 @@ def examine_evaluator(
         options=chosen,
     )
     rehearsal = Rehearsal(trial)
+    checks = check_contract(rehearsal)
+    if is_set_evaluator(rehearsal.evaluator):
+        checks = check_set_contract(SetRehearsal(trial))
     return Examination(
         f"{said_options(name, chosen)} on {PICTURES} made-up pictures, asked for {concept.name}",
-        check_contract(rehearsal),
+        checks,
         {
             "evaluator": name,
             "concepts": [concept.name],

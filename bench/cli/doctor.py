@@ -275,7 +275,8 @@ def _folders(store_asked: Path | None) -> Iterator[Finding]:
 def _entries(store: Path) -> str:
     if not store.is_dir():
         return "not there yet"
-    counts = {kind: sum(1 for _ in store.glob(f"{kind}/*/*")) for kind in ("erase", "generate", "score")}
+    kinds = ("erase", "generate", "score", "features")
+    counts = {kind: sum(1 for _ in store.glob(f"{kind}/*/*")) for kind in kinds}
     return ", ".join(f"{number} {kind}" for kind, number in counts.items())
 
 

@@ -17,6 +17,7 @@ TITLES = {
     "erase": "edits",
     "generate": "pictures",
     "score": "scores",
+    "features": "features of pictures",
     "cache": "shared by edits",
     "damaged": "damaged, moved aside",
     "progress": "unfinished edits",

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from erasure_bench.bench.identity.code import code_of, code_of_part
 from erasure_bench.bench.identity.ids import content_id, plain
 from erasure_bench.bench.planning.config import OFFICIAL, Options
+from erasure_bench.bench.planning.folders import folder_pictures
+from erasure_bench.bench.planning.tasks import FolderPictures
 from erasure_bench.bench.storage.memory import once
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
@@ -22,6 +24,7 @@ from erasure_bench.evaluators.base import ComparesWith, EvaluatorCard, Metric, c
 from erasure_bench.evaluators.instances import Instance, instance
 from erasure_bench.evaluators.metrics import checked_metrics
 from erasure_bench.evaluators.registry import EVALUATORS, build_evaluator, evaluator_card
+from erasure_bench.evaluators.sets import BASE, OTHER_SEEDS, is_set_evaluator, reference_of
 from erasure_bench.foreign.errors import in_one_line
 from erasure_bench.foreign.files import absolute, file_of, in_file
 from erasure_bench.foreign.meaning import PACKAGE
@@ -81,12 +84,34 @@ class ChosenMethod:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfSets:
+    """How an evaluator of sets takes features, and what it compares them with.
+
+    `protocol` and `code` are its extractor's, `reference` as `evaluators.sets` has it, `folder` the pictures
+    of a user's folder, part by part.
+    """
+
+    protocol: Mapping[str, Any]
+    code: str
+    reference: str
+    folder: tuple[FolderPictures, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """What the statistics compare with, for those who compare the statistics."""
+        if not self.folder:
+            return self.reference
+        count, digest = sum(map(len, self.folder)), content_id([part.id for part in self.folder])
+        return f"{count} pictures of a folder, {digest[:12]}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChosenEvaluator:
     """An evaluator as one run uses it; `protocol` decides which numbers can be compared with its own.
 
     `compares_with` says which of the base model's pictures it is shown, if any.
     `file` is set for one of the user's: PATH.py:NAME, from any folder. `label` is an instance's, which is
-    the end of its name as well: NAME@LABEL.
+    the end of its name as well: NAME@LABEL. `of_sets` is set where it gives statistics of whole sets.
     """
 
     name: str
@@ -99,6 +124,7 @@ class ChosenEvaluator:
     compares_with: ComparesWith | None = None
     file: str | None = None
     label: str | None = None
+    of_sets: OfSets | None = None
 
     @property
     def registered(self) -> str:
@@ -215,6 +241,9 @@ def choose_evaluator(
         if not module.startswith(f"{PACKAGE}."):
             protocol |= _settings_beside(protocol, evaluator)
         metrics, compared = checked_metrics(evaluator, what), compares_with(evaluator)
+        of_sets = _of_sets(evaluator, evaluator_name(name)) if is_set_evaluator(evaluator) else None
+        if of_sets is not None:
+            protocol |= {"reference": of_sets.said, "features": of_sets.protocol}
     of = instance(name)
     in_a_file = in_file(of.name)
     return ChosenEvaluator(
@@ -228,6 +257,19 @@ def choose_evaluator(
         code=digest_of_file(file_of(of.name)) if in_a_file else code_of("evaluator", of.name, module),
         file=absolute(of.name) if in_a_file else None,
         label=of.label,
+        of_sets=of_sets,
+    )
+
+
+def _of_sets(evaluator: Any, name: str) -> OfSets:
+    """Raises BenchError where the reference is no folder of pictures."""
+    reference = reference_of(evaluator)
+    own = reference not in (BASE, OTHER_SEEDS)
+    return OfSets(
+        protocol=plain(evaluator.extractor.protocol()),
+        code=code_digest(type(evaluator.extractor).__module__),
+        reference=reference,
+        folder=folder_pictures(reference, f"--evaluator-option {name}.reference") if own else (),
     )
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, get_args
 
 from erasure_bench.bench.identity.code import code_of_part
 from erasure_bench.bench.identity.ids import content_id
@@ -15,6 +15,8 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.sizes import ModelSizes, scaled_side
 from erasure_bench.bench.planning.tasks import (
     EraseTask,
+    FeatureTask,
+    FolderPictures,
     GenerateTask,
     PlannedImage,
     PlannedImages,
@@ -52,6 +54,7 @@ class Cell:
     erase: EraseTask
     generate: tuple[GenerateTask, ...]
     score: tuple[ScoreTask, ...]
+    features: tuple[FeatureTask, ...] = ()
 
     @property
     def concept(self) -> Concept:
@@ -71,7 +74,7 @@ class Cell:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """All of the cell's tasks, in an order in which they can be done."""
-        return (self.erase, *self.generate, *self.score)
+        return (self.erase, *self.generate, *self.score, *self.features)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +127,8 @@ class Plan:
     def missing(self, store: Store) -> Missing:
         """What is still to be done; see `unfinished`."""
         todo = unfinished(self.cells, store)
-        kinds: tuple[TaskKind, ...] = ("erase", "generate", "score")
         return Missing(
-            tasks={kind: sum(task.kind == kind for task in todo) for kind in kinds},
+            tasks={kind: sum(task.kind == kind for task in todo) for kind in get_args(TaskKind)},
             images=sum(len(task.images) for task in todo if isinstance(task, GenerateTask)),
         )
 
@@ -195,10 +197,19 @@ def make_plan(
                         base=_compared_with(evaluator, drawn_by_base, place),
                     )
                     for evaluator in evaluators
+                    if evaluator.of_sets is None
                     for place, task in enumerate(generate)
                 )
                 cells.append(
-                    Cell(method=method, case=case, seed=seed, erase=erase, generate=generate, score=score)
+                    Cell(
+                        method=method,
+                        case=case,
+                        seed=seed,
+                        erase=erase,
+                        generate=generate,
+                        score=score,
+                        features=_feature_tasks(evaluators, generate),
+                    )
                 )
     return Plan(
         config=config,
@@ -302,6 +313,23 @@ def _compared_with(
     if evaluator.compares_with is None:
         return ()
     return by_base if evaluator.compares_with == "concept" else (by_base[place],)
+
+
+def _feature_tasks(
+    evaluators: Sequence[ChosenEvaluator], generate: tuple[GenerateTask, ...]
+) -> tuple[FeatureTask, ...]:
+    """Of the cell's pictures and of the folders they are compared with, for each evaluator of sets."""
+    found = []
+    for evaluator in evaluators:
+        if (of_sets := evaluator.of_sets) is not None:
+            pictures: tuple[GenerateTask | FolderPictures, ...] = (*generate, *of_sets.folder)
+            found += [
+                FeatureTask(
+                    pictures=each, evaluator=evaluator.name, protocol=of_sets.protocol, code=of_sets.code
+                )
+                for each in pictures
+            ]
+    return tuple(found)
 
 
 def _check_together(methods: Sequence[ChosenMethod], cases: Sequence[Case]) -> None:

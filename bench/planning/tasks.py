@@ -1,4 +1,4 @@
-"""The three kinds of work: erase a concept, draw pictures, score them.
+"""The kinds of work: erase a concept, draw pictures, score them, or take the features that statistics are of.
 
 A task's id is the hash of what determines its result and of nothing else: never the batch size,
 the device, the worker or the order.
@@ -7,6 +7,7 @@ the device, the worker or the order.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from erasure_bench.bench.identity.ids import content_id
@@ -14,8 +15,13 @@ from erasure_bench.bench.storage.store import FORMAT
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt, Role, SchedulerName
 
-TaskKind = Literal["erase", "generate", "score"]
-DOING: dict[TaskKind, str] = {"erase": "erasing", "generate": "drawing", "score": "scoring"}
+TaskKind = Literal["erase", "generate", "score", "features"]
+DOING: dict[TaskKind, str] = {
+    "erase": "erasing",
+    "generate": "drawing",
+    "score": "scoring",
+    "features": "embedding",
+}
 """What doing a task is called where people read it."""
 
 
@@ -183,7 +189,62 @@ class ScoreTask:
         return {"base": base} if base else {}
 
 
-Task = EraseTask | GenerateTask | ScoreTask
+@dataclass(frozen=True, kw_only=True)
+class FolderPictures:
+    """Pictures in files of the user's: their paths, and the sha256 of what is in them."""
+
+    files: tuple[Path, ...]
+    digests: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of what is in the files, wherever they lie."""
+        return content_id(["files", *self.digests])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureTask:
+    """Features of one generate task's pictures, or of a folder's, for statistics of whole sets.
+
+    `evaluator` is one of those that ask for them; `protocol` and `code` are its extractor's.
+    """
+
+    kind: ClassVar[TaskKind] = "features"
+
+    pictures: GenerateTask | FolderPictures
+    evaluator: str
+    protocol: Mapping[str, Any]
+    code: str
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the pictures and the extractor, the same for every evaluator that has it."""
+        return content_id(
+            {
+                "kind": self.kind,
+                "format": FORMAT,
+                "pictures": self.pictures.id,
+                "protocol": self.protocol,
+                "code": self.code,
+            }
+        )
+
+    def __len__(self) -> int:
+        return len(self.pictures.images if isinstance(self.pictures, GenerateTask) else self.pictures)
+
+
+Task = EraseTask | GenerateTask | ScoreTask | FeatureTask
+
+
+def pictures_of(task: Task) -> GenerateTask | None:
+    """The pictures that a task draws or looks at; None where it has none, or only a user's."""
+    if isinstance(task, ScoreTask):
+        return task.generate
+    found = task.pictures if isinstance(task, FeatureTask) else task
+    return found if isinstance(found, GenerateTask) else None
 
 
 def needed_by(task: Task) -> tuple[EraseTask | GenerateTask, ...]:
@@ -192,6 +253,9 @@ def needed_by(task: Task) -> tuple[EraseTask | GenerateTask, ...]:
         return ()
     if isinstance(task, GenerateTask):
         return (task.erase,)
+    if isinstance(task, FeatureTask):
+        drawn = pictures_of(task)
+        return () if drawn is None else (drawn.erase, drawn)
     pictures = (*task.base, task.generate)
     needed = (each for drawn in pictures for each in (drawn.erase, drawn))
     return tuple({each.id: each for each in needed}.values())

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from erasure_bench.bench.planning.plan import Plan
-from erasure_bench.bench.planning.tasks import ScoreTask
+from erasure_bench.bench.planning.tasks import FeatureTask, ScoreTask
 from erasure_bench.bench.reporting.evidence import Evidence, of_store
 from erasure_bench.bench.reporting.results import Results, gather
 from erasure_bench.bench.reporting.sheet import contact_sheet
@@ -54,6 +54,6 @@ def complete(
 def _set_damaged_scores_aside(plan: Plan, store: Store) -> None:
     """One damaged entry is rarely alone: looks for the others at once, not one in every pass."""
     for task in plan.tasks:
-        if isinstance(task, ScoreTask) and store.has(task.kind, task.id):
+        if isinstance(task, ScoreTask | FeatureTask) and store.has(task.kind, task.id):
             with suppress(DamagedEntry):
                 store.entry(task.kind, task.id).checked()

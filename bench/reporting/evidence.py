@@ -4,13 +4,16 @@ It comes from the store (`of_store`), or from the folders of earlier runs (`benc
 """
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pandas import DataFrame
 
 from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.reporting.features import stored_features
 from erasure_bench.bench.reporting.scores import CellCost, collect_costs, collect_scores
 from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.kept_features import KeptFeatures
 from erasure_bench.bench.storage.store import Store
 
 DEVICE = "device"
@@ -26,6 +29,7 @@ class Evidence(NamedTuple):
 
     `scores` has the columns `bench.reporting.scores.RUN_COLUMNS`. `drawn_with` lists the devices and versions
     that the pictures come from, `read_as` says for each row that is a user's checkpoint how it was read.
+    `features` are those of the plan's feature tasks, by their ids.
     """
 
     scores: DataFrame
@@ -33,6 +37,7 @@ class Evidence(NamedTuple):
     failures: tuple[Failure, ...]
     drawn_with: Mapping[str, list[str]]
     read_as: Mapping[str, list[str]]
+    features: Mapping[str, KeptFeatures] = MappingProxyType({})
 
 
 def of_store(plan: Plan, store: Store, failures: Iterable[Failure]) -> Evidence:
@@ -43,6 +48,7 @@ def of_store(plan: Plan, store: Store, failures: Iterable[Failure]) -> Evidence:
         failures=tuple(failures),
         drawn_with=_drawn_with(plan, store),
         read_as=_read_as(plan, store),
+        features=stored_features(plan, store),
     )
 
 

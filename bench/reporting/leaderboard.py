@@ -184,7 +184,7 @@ def _states(table: Tabled, failures: Sequence[Failure]) -> _States:
         if broken:  # what failed left no row behind
             planned = measured.pictures.get((one.method, one.concept, one.role), 0)
             lacking[place] = max(int(lacking[place]), planned - scored)
-        state, reason = _status(scored, int(lacking[place]), broken)
+        state, reason = _status(scored, int(lacking[place]), broken, table.reasons.get(place, ""))
         status.append(state)
         reasons.append(reason)
     return _States(status, reasons, counts, lacking)
@@ -211,10 +211,10 @@ def _whole_states(table: Tabled, states: _States) -> _States:
     return _States(status, reasons, table.whole_counts, lacking)
 
 
-def _status(scored: int, lacking: int, broken: Sequence[Failure]) -> tuple[Status, str]:
+def _status(scored: int, lacking: int, broken: Sequence[Failure], why: str) -> tuple[Status, str]:
     reason = broken[0].reason if broken else ""
     if not scored:
-        return ("failed", reason) if broken else ("missing", "no picture could be scored")
+        return ("failed", reason) if broken else ("missing", why or "no picture could be scored")
     share = f"{lacking} of {lacking + scored} pictures"
     if broken:
         return "partial", f"{share} failed: {reason}"
@@ -274,7 +274,9 @@ def _worst(table: Tabled, lacking: Codes) -> Values:
 
 
 def _worse_end(metric: Metric, role: Role) -> float:
-    """NaN where the metric only describes."""
+    """NaN where the metric only describes, or no picture has a value."""
+    if metric.scale == "statistic":
+        return math.nan
     low, high = metric.bounds
     return {"lower": high, "higher": low, "neither": math.nan}[metric.better[role]]
 

@@ -7,7 +7,7 @@ counted against the plan.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +16,14 @@ from pandas import DataFrame
 
 from erasure_bench.bench.planning.config import RunConfig, parse_config
 from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.planning.tasks import pictures_of
 from erasure_bench.bench.reporting.counting import CELL, check_scores, read_scores
 from erasure_bench.bench.reporting.evidence import CellKey, Evidence, joined
+from erasure_bench.bench.reporting.features import FEATURES, read_feature_table
 from erasure_bench.bench.reporting.record import cost_of, failure_of, key_of, read_record
 from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.reporting.run_file import bound
+from erasure_bench.bench.running.kept_features import KeptFeatures
 from erasure_bench.errors import BenchError
 from erasure_bench.foreign.files import in_file
 
@@ -118,8 +121,38 @@ def merged(plan: Plan, parts: Sequence[Part]) -> Evidence:
             if key_of(failure) in keys
         ),
         drawn_with=joined(part.record["drawn_with"] for part in used),
+        features={task_id: kept for part, keys in taken for task_id, kept in _features(plan, part, keys)},
         read_as={name: words for part in used for name, words in part.record["read_as"].items()},
     )
+
+
+def _features(plan: Plan, part: Part, keys: set[CellKey]) -> Iterator[tuple[str, KeptFeatures]]:
+    """Those of the part's cells; raises BenchError where some are missing that no failure explains."""
+    tasks = {
+        (task.id, _key(cell), pictures.images.role if (pictures := pictures_of(task)) else None): task
+        for cell in plan.cells
+        if _key(cell) in keys
+        for task in cell.features
+    }
+    if not tasks:
+        return
+    path = part.folder / FEATURES
+    counts = {task.id: len(task) for task in tasks.values()}
+    there = FEATURES in part.record["files"]
+    found = read_feature_table(bound(part.folder, part.record, FEATURES), counts, path) if there else {}
+    failures = [failure_of(failure) for failure in part.record["failures"]]
+    for (task_id, key, role), task in tasks.items():
+        if task_id not in found and not any(
+            (failure.method, failure.concept, failure.seed) == key
+            and failure.role in (None, role)
+            and failure.evaluator in (None, task.evaluator)
+            for failure in failures
+        ):
+            raise BenchError(
+                f"{path}: features for {task.evaluator} are missing, the first: {' · '.join(map(str, key))}: "
+                f"{role or 'the reference'}; run the same bench run again"
+            )
+    yield from found.items()
 
 
 def found_cells(plan: Plan, parts: Iterable[Part]) -> set[CellKey]:

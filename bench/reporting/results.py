@@ -1,4 +1,5 @@
-"""A run's folder: leaderboard.{json,csv,md}, scores.parquet, images.png, rewritten.csv and run.json.
+"""A run's folder: leaderboard.{json,csv,md}, scores.parquet, features.parquet, images.png, rewritten.csv and
+run.json.
 
 Every file is put in place whole; run.json goes last and binds the others by their digests.
 leaderboard.json alone is enough to print the tables again, run.json and scores.parquet to merge the run
@@ -21,6 +22,7 @@ from erasure_bench.bench.reporting.agreeing import agreement_notes, agreements
 from erasure_bench.bench.reporting.board import Board
 from erasure_bench.bench.reporting.collapsed import collapsed_methods
 from erasure_bench.bench.reporting.evidence import Evidence
+from erasure_bench.bench.reporting.features import FEATURES, write_feature_table
 from erasure_bench.bench.reporting.footnotes import Note, footnotes
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of, to_frame, to_json
 from erasure_bench.bench.reporting.markdown import markdown
@@ -28,9 +30,19 @@ from erasure_bench.bench.reporting.maxima import maxima
 from erasure_bench.bench.reporting.metric_record import metric_record
 from erasure_bench.bench.reporting.record import read_record, run_record, write_record
 from erasure_bench.bench.reporting.rewritten import REWRITTEN, rewritten_list
-from erasure_bench.bench.reporting.run_file import RESULTS, RUN, OtherVersion, bound, first_fault, named
+from erasure_bench.bench.reporting.run_file import (
+    ALWAYS,
+    OPTIONAL,
+    RESULTS,
+    RUN,
+    OtherVersion,
+    bound,
+    first_fault,
+    named,
+)
 from erasure_bench.bench.reporting.sampling import interval_record
 from erasure_bench.bench.reporting.scores import protocol_key
+from erasure_bench.bench.reporting.sets import joined_scores, statistics_of
 from erasure_bench.bench.reporting.sheet import save_png
 from erasure_bench.bench.reporting.tabled import Measured, tabled
 from erasure_bench.bench.reporting.verdicts import judged, retests
@@ -63,13 +75,14 @@ class Results(NamedTuple):
 
 def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> Results:
     """The leaderboard of the plan, with `notes` below it; those of plain words are cautions."""
+    sets = statistics_of(plan, evidence.features)
     asked = measured(plan)
-    table = tabled(evidence.scores, asked)
+    table = tabled(joined_scores(evidence.scores, sets.scores), asked)
     rows = judged(table, rows_of(table, evidence.failures, evidence.costs))
     between_seeds, between_evaluators = retests(table, rows), agreements(evidence.scores, asked)
     own = [Note(note, "caution") if isinstance(note, str) else note for note in notes]
     agreed = [Note(text) for text in agreement_notes(between_evaluators)]
-    below = [*footnotes(plan, rows, between_seeds, evidence), *agreed, *own]
+    below = [*footnotes(plan, rows, between_seeds, evidence), *agreed, *sets.notes, *own]
     document = {
         "title": title(plan),
         "suite": plan.suite.name,
@@ -125,15 +138,16 @@ def write_results(
         write_text(folder / f"{LEADERBOARD}.md", markdown(Board.from_json(results.document)))
         _write_csv(folder / f"{LEADERBOARD}.csv", to_frame(results.rows))
         write_atomically(folder / SCORES, lambda path: results.evidence.scores.to_parquet(path, index=False))
-        written = list(RESULTS)
+        written = [*ALWAYS]
+        if features := results.evidence.features:
+            write_atomically(folder / FEATURES, lambda path: write_feature_table(path, features))
+            written.append(FEATURES)
         if (sheet := results.sheet) is not None:
             write_atomically(folder / SHEET, lambda path: save_png(sheet, path))
-        else:
-            written.remove(SHEET)
+            written.append(SHEET)
         if results.rewritten is not None:
             _write_csv(folder / REWRITTEN, results.rewritten)
-        else:
-            written.remove(REWRITTEN)
+            written.append(REWRITTEN)
         record = run_record(plan, results.document, results.evidence, made, store)
         write_record(folder, record, written)
 
@@ -142,10 +156,11 @@ def _forget_earlier(folder: Path) -> None:
     """Removes an earlier run's files, and no file that is not known to be one.
 
     Those that every run has are replaced in their places; run.json never stands beside files that are not
-    its own, but for those that are no longer there.
+    its own, but for optional ones that are no longer there.
     """
-    for name in {SHEET, REWRITTEN} & set(named(folder / RUN)):
-        (folder / name).unlink(missing_ok=True)
+    for name in named(folder / RUN):
+        if name in OPTIONAL:
+            (folder / name).unlink(missing_ok=True)
     (folder / RUN).unlink(missing_ok=True)
     remove_temporaries(folder, (RUN, *RESULTS))
 

@@ -139,11 +139,10 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
 
 
-RESULTS = (
-    *("leaderboard.json", "leaderboard.md", "leaderboard.csv"),
-    *("scores.parquet", "images.png", "rewritten.csv"),
-)
-"""What a run's folder may hold besides run.json."""
+ALWAYS = ("leaderboard.json", "leaderboard.md", "leaderboard.csv", "scores.parquet")
+OPTIONAL = ("features.parquet", "images.png", "rewritten.csv")
+RESULTS = (*ALWAYS, *OPTIONAL)
+"""What a run's folder may hold besides run.json: in any case, and where there is something to put there."""
 
 
 def named(path: Path) -> tuple[str, ...]:

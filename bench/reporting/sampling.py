@@ -11,6 +11,8 @@ ESTIMATORS: dict[Scale, str] = {
     "bounded": "Beta of the same moments with one imagined prompt at each bound (Gaffke)",
     "free": "Student's t with an imagined prompt half-way to what it reaches",
     "count": "Fay and Feuer's Gamma",
+    "statistic": "Student's t on the jackknife over prompts, left out of the pictures and of a reference "
+    "that was drawn for them; the bias of a small set is not in it",
 }
 CHANGES = "MOVER of both levels' intervals; free values as their levels"
 

@@ -97,11 +97,11 @@ class Tabled:
 
     `strata` and `wholes` give names to the numbers of concepts and to the overall ones, in the table's
     order. `scored_sum` is the sum of a stratum's scores, `seeds_seen` of how many seeds it has pictures;
-    `prompt_ids` are what the cluster codes stand for: a prompt, with those that rewrite it. `own` are the
-    cells of the methods' own scores,
-    `by_seed` the same with all seeds apart, also where nothing is trained. `rewritten` pairs the prompts
-    that rewrite another with that one, in the strata of the former; None where none does. Groups, moments
-    and intervals are those of concepts or of the overall numbers, as `overall` says.
+    `prompt_ids` are what the cluster codes stand for: a prompt, with those that rewrite it. `reasons` say why
+    a stratum has no score at all. `own` are the cells of the methods' own scores, `by_seed` the same with all
+    seeds apart, also where nothing is trained. `rewritten` pairs the prompts that rewrite another with that
+    one, in the strata of the former; None where none does. Groups, moments and intervals are those of
+    concepts or of the overall numbers, as `overall` says.
     """
 
     measured: Measured
@@ -117,6 +117,7 @@ class Tabled:
     scored_sum: Values
     seeds_seen: Codes
     prompt_ids: tuple[str, ...]
+    reasons: Mapping[int, str]
 
     def groups(self, overall: bool) -> Groups:
         """Which strata make which number."""
@@ -259,7 +260,17 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
         scored_sum=sums(own.stratum[known], own.value[known], len(strata)),
         seeds_seen=np.bincount(grouped(own.stratum, own.seed).first, minlength=len(strata)),
         prompt_ids=prompt_ids,
+        reasons=_reasons(scores, _strata_of(scores, measured, strata), numbers[0][0]),
     )
+
+
+def _reasons(scores: DataFrame, stratum: Codes, scored: Codes) -> dict[int, str]:
+    """The commonest reason of each stratum without a score."""
+    unscored = np.flatnonzero(scored == 0)
+    of_them = DataFrame({"stratum": stratum, "reason": scores["reason"].to_numpy(dtype=object)})
+    rows = of_them[np.isin(stratum, unscored)]
+    commonest = rows.groupby("stratum")["reason"].agg(lambda reasons: reasons.mode().iloc[0])
+    return dict(zip(map(int, commonest.index.to_numpy()), map(str, commonest), strict=True))
 
 
 def _strata(measured: Measured) -> list[Stratum]:
@@ -308,6 +319,23 @@ def _pictures(
     scores: DataFrame, measured: Measured, strata: Sequence[Stratum]
 ) -> tuple[_Pictures, tuple[str, ...]]:
     """Of the scores that belong to a stratum, and what the prompt codes stand for."""
+    stratum = _strata_of(scores, measured, strata)
+    seeds, _ = pd.factorize(scores["seed"], sort=True)
+    prompts, ids = pd.factorize(scores["prompt_id"], sort=True)
+    whole = _Pictures(
+        stratum,
+        seeds.astype(np.int64),
+        prompts.astype(np.int64),
+        _sources(ids, measured.rewrites)[prompts] if measured.rewrites else prompts.astype(np.int64),
+        scores["image_index"].to_numpy(np.int64),
+        scores["value"].to_numpy(np.float64),
+        scores["repeated"].to_numpy(bool),
+    )
+    return whole.only(stratum >= 0), tuple(map(str, ids))
+
+
+def _strata_of(scores: DataFrame, measured: Measured, strata: Sequence[Stratum]) -> Codes:
+    """[scores]: the stratum that each belongs to, −1 for none."""
     concepts = list(measured.roles)
     places = np.full((len(measured.methods), len(concepts), len(ROLES), len(measured.metrics)), -1)
     method_of = {name: place for place, name in enumerate(measured.methods)}
@@ -322,21 +350,8 @@ def _pictures(
     place = metric_of[_codes(scores["evaluator"], evaluators), _codes(scores["metric"], names)]
     method, concept = _codes(scores["method"], measured.methods), _codes(scores["concept"], concepts)
     role = _codes(scores["role"], ROLES)
-    stratum = np.where(
-        (method < 0) | (concept < 0) | (role < 0) | (place < 0), -1, places[method, concept, role, place]
-    )
-    seeds, _ = pd.factorize(scores["seed"], sort=True)
-    prompts, ids = pd.factorize(scores["prompt_id"], sort=True)
-    whole = _Pictures(
-        stratum,
-        seeds.astype(np.int64),
-        prompts.astype(np.int64),
-        _sources(ids, measured.rewrites)[prompts] if measured.rewrites else prompts.astype(np.int64),
-        scores["image_index"].to_numpy(np.int64),
-        scores["value"].to_numpy(np.float64),
-        scores["repeated"].to_numpy(bool),
-    )
-    return whole.only(stratum >= 0), tuple(map(str, ids))
+    unknown = (method < 0) | (concept < 0) | (role < 0) | (place < 0)
+    return np.where(unknown, -1, places[method, concept, role, place])
 
 
 def _sources(prompt_ids: pd.Index, rewrites: Mapping[str, str]) -> Codes:

@@ -77,6 +77,8 @@ def retests(table: Tabled, rows: Sequence[Row]) -> list[Retest]:
     by_seed = effects(table.by_seed, table.groups(overall=True))
     agreements = []
     for rivals in _columns(table, True, by_key):
+        if table.measured.metrics[table.wholes[rivals.places[0]].metric][1].scale == "statistic":
+            continue  # seeds that one model draws with make one set
         tau = retest(np.stack([by_seed.of(place)[1].mean(axis=0) for place in rivals.places]))
         row = rivals.rows[0]
         if tau is not None:
@@ -175,8 +177,10 @@ def _bars(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[t
 
 
 def _has_bar(metric: Metric) -> bool:
-    """Of what marks a collapse the base model shows nothing that could be gone."""
-    return metric.aggregate == "mean" and metric.bounds == SHARE and not metric.tells_collapse
+    """Of what marks a collapse the base model shows nothing that could be gone; a set's statistic is no share
+    of pictures."""
+    of_pictures = metric.aggregate == "mean" and metric.scale != "statistic"
+    return of_pictures and metric.bounds == SHARE and not metric.tells_collapse
 
 
 def _is_erased(name: Stratum | Whole, metric: Metric) -> bool:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.planning.plan import Plan
-from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task, TaskKind
+from erasure_bench.bench.planning.tasks import EraseTask, FeatureTask, GenerateTask, ScoreTask, Task, TaskKind
 from erasure_bench.bench.running.needs import STEPS, Needs, made_for_themselves, needs_of_plan
 from erasure_bench.bench.running.paces import Paces, paces_file
 from erasure_bench.bench.running.versions import device_name
@@ -255,7 +255,7 @@ class Estimator:
         elif isinstance(task, GenerateTask):
             yield from self._of_drawing(task)
         else:
-            yield self._of_scoring(task)
+            yield self._of_measuring(task)
 
     def _of_erasing(self, task: EraseTask) -> Iterator[_Work]:
         where = f"{task.base[:16]} {task.dtype}"
@@ -284,9 +284,10 @@ class Estimator:
             passes = task.steps * GUIDED * height * width / NATIVE_PIXELS
             yield _Work("generate", f"image|{where}|{how}", count, passes, task.erase.method)
 
-    def _of_scoring(self, task: ScoreTask) -> _Work:
-        how = f"score|{task.evaluator}|{content_id(task.protocol)[:16]}"
-        return _Work("score", how, len(task.generate.images), None, task.evaluator)
+    def _of_measuring(self, task: ScoreTask | FeatureTask) -> _Work:
+        how = f"{task.kind}|{task.evaluator}|{content_id(task.protocol)[:16]}"
+        size = len(task) if isinstance(task, FeatureTask) else len(task.generate.images)
+        return _Work(task.kind, how, size, None, task.evaluator)
 
 
 def _pass(work: _Work) -> str:

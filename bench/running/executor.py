@@ -11,11 +11,13 @@ from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
 from erasure_bench.bench.planning.tasks import (
     DOING,
     EraseTask,
+    FeatureTask,
     GenerateTask,
     ScoreTask,
     Task,
     TaskKind,
     needed_by,
+    pictures_of,
 )
 from erasure_bench.bench.running.reasons import reason_of
 from erasure_bench.bench.running.worker import Watcher, Worker
@@ -95,6 +97,8 @@ class Work(Protocol):
 
     def score(self, task: ScoreTask) -> None: ...
 
+    def features(self, task: FeatureTask) -> None: ...
+
     def forget_model(self) -> None: ...
 
     def close(self) -> None: ...
@@ -160,7 +164,8 @@ def execute(
         return earlier
     reporter.begin(todo)
     try:
-        worker.prepare(list(dict.fromkeys(task.evaluator for task in todo if isinstance(task, ScoreTask))))
+        measuring = (task for task in todo if isinstance(task, ScoreTask | FeatureTask))
+        worker.prepare(list(dict.fromkeys(task.evaluator for task in measuring)))
         for cell in plan.cells:
             left = list(cell.tasks)
             while left:
@@ -185,7 +190,7 @@ def execute(
                             continue
                         cause = task if draw else _lost(task, store)
                         broken[cause.id] = _broken(cause, error)
-                        if not isinstance(task, ScoreTask):
+                        if isinstance(task, EraseTask | GenerateTask):
                             worker.forget_model()
                     reporter.finished(task, well=well)
                 elif task.id not in broken and task.id not in skipped:
@@ -207,8 +212,10 @@ def _do(task: Task, cell: Cell, worker: Worker | Work, reporter: Reporter) -> No
         worker.erase(task, cell.concept, reporter)
     elif isinstance(task, GenerateTask):
         worker.generate(task, reporter)
-    else:
+    elif isinstance(task, ScoreTask):
         worker.score(task)
+    else:
+        worker.features(task)
 
 
 def _lost(task: Task, store: Store) -> Task:
@@ -225,10 +232,8 @@ def _broken(task: Task, error: Exception) -> _Broken:
 def _cause(task: Task, broken: Mapping[str, _Broken]) -> _Broken | None:
     """What already failed of the task itself or of what it needs."""
     chain: list[Task] = [task]
-    if isinstance(task, GenerateTask):
-        chain.append(task.erase)
-    elif isinstance(task, ScoreTask):
-        chain += [task.generate, task.generate.erase]
+    if (pictures := pictures_of(task)) is not None:
+        chain += [pictures, pictures.erase]
     found = next((broken[each.id] for each in chain if each.id in broken), None)
     return _of_base(task, broken) if found is None else found
 
@@ -241,9 +246,8 @@ def _of_base(task: Task, broken: Mapping[str, _Broken]) -> _Broken | None:
 
 def _failure(cell: Cell, task: Task, why: _Broken) -> Failure:
     """The failure of what the broken task was to give: a cell, a role, or a role's scores by an evaluator."""
-    pictures = (
-        task if isinstance(task, GenerateTask) else task.generate if isinstance(task, ScoreTask) else None
-    )
+    pictures = pictures_of(task)
+    measuring = task if isinstance(task, ScoreTask | FeatureTask) and why.stage == task.kind else None
     return Failure(
         method=cell.method.name,
         concept=cell.case.name,
@@ -251,7 +255,7 @@ def _failure(cell: Cell, task: Task, why: _Broken) -> Failure:
         stage=why.stage,
         reason=why.reason,
         role=pictures.images.role if pictures and why.stage != "erase" else None,
-        evaluator=task.evaluator if isinstance(task, ScoreTask) and why.stage == "score" else None,
+        evaluator=measuring.evaluator if measuring else None,
         trace=why.trace,
         losses=why.losses,
     )

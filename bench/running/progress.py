@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from erasure_bench.bench.planning.plan import Cell
-from erasure_bench.bench.planning.tasks import DOING, EraseTask, GenerateTask, Task
+from erasure_bench.bench.planning.tasks import DOING, GenerateTask, Task, pictures_of
 from erasure_bench.bench.running.bars import Bars
 from erasure_bench.bench.running.estimating import Estimator, Left
 from erasure_bench.bench.running.executor import Failure
@@ -78,8 +78,8 @@ class LiveProgress(Quiet):
         with self._lock:
             self._estimator.started(task)
             self._title = f"{one_line(cell.title)} · {DOING[task.kind]}"
-            if not isinstance(task, EraseTask):
-                self._title += f" {(task if isinstance(task, GenerateTask) else task.generate).images.role}"
+            if (pictures := pictures_of(task)) is not None:
+                self._title += f" {pictures.images.role}"
             self._doing = ""
             images = len(task.images) if isinstance(task, GenerateTask) else 0
             self._show_part(reset=True, total=images or 1, unit="images" if images else "", note="")

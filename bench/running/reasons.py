@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from erasure_bench.bench.planning.tasks import EraseTask, ScoreTask, Task
+from erasure_bench.bench.planning.tasks import EraseTask, FeatureTask, ScoreTask, Task
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 
@@ -30,7 +30,7 @@ def _memory_hint(task: Task | None) -> str:
         tries = list(_for_erasing(task.method, task.settings))
         what = ", ".join(tries) if tries else f"a lighter setting of the method (bench show {task.method})"
         return f" (out of memory while erasing: try {what}; a narrower --dtype; docs/memory.md)"
-    if isinstance(task, ScoreTask):
+    if isinstance(task, ScoreTask | FeatureTask):
         if _has_batches(task.evaluator):
             return f" (out of memory: try --evaluator-option {task.evaluator}.batch_size=1)"
         return f" (out of memory: try --evaluator-option {task.evaluator}.device=cpu, or another --device)"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod, check_unchanged
 from erasure_bench.bench.planning.devices import pick_device
-from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask
+from erasure_bench.bench.planning.tasks import EraseTask, FeatureTask, GenerateTask, ScoreTask
+from erasure_bench.bench.running.kept_features import take_features
 from erasure_bench.bench.running.libraries import quiet_libraries
 from erasure_bench.bench.running.pictures import picture_names, read_pictures, write_png
 from erasure_bench.bench.running.versions import device_name, package_versions
@@ -349,6 +350,12 @@ class Worker:
                 "score_seconds": seconds,
                 "versions": package_versions(),
             }
+
+    def features(self, task: FeatureTask) -> None:
+        """Takes the features of the pictures, read back from the store or from the user's files."""
+        evaluator = self._evaluator(task.evaluator)
+        with left_alone(f"{task.evaluator}'s features"), in_one_line(task.evaluator):
+            take_features(self.store, task, evaluator)
 
     def _pictures_of_base(self, task: ScoreTask) -> ImageSet:
         """The base model's pictures that the scores compare with; the last are kept for the next task."""

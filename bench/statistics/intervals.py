@@ -24,9 +24,10 @@ hang on a few heavy prompts. Chosen by simulation, as `LEAST_CORRELATION` is (`s
 HALF_WAY = 0.5
 """How far towards its bound an imagined prompt of a free mean lies: its values keep far from bounds."""
 
-Scale = Literal["share", "bounded", "free", "count"]
+Scale = Literal["share", "bounded", "free", "count", "statistic"]
 """What a number is a mean of: 0 and 1; values in a range that they reach; values that keep far from their
-bounds, or have none; or a total of counts from 0 up."""
+bounds, or have none; a total of counts from 0 up; or a statistic of a set, in its prompts' shares."""
+UNBOUNDED = (-np.inf, np.inf)
 
 
 class Ends(NamedTuple):
@@ -46,6 +47,7 @@ def level_intervals(
     bounded: one imagined prompt at each bound (Gaffke 2005), as a Beta distribution of the same two moments.
     free: Student's t, in quadrature with one imagined prompt half-way to each of `bounds` that is finite.
     count: the Gamma interval of Fay and Feuer (1997).
+    statistic: Student's t on the jackknife's shares (`bench.statistics.jackknife`), cut at `bounds`.
     """
     if scale == "share":
         return _share(moments, confidence)
@@ -53,6 +55,9 @@ def level_intervals(
         return _count(moments, confidence)
     if scale == "bounded":
         return _bounded(moments, bounds, confidence)
+    if scale == "statistic":
+        low, high = _free(moments, moments.value, UNBOUNDED, confidence)
+        return Ends(np.clip(low, *bounds), np.clip(high, *bounds))
     return _free(moments, moments.value, bounds, confidence)
 
 
@@ -68,8 +73,10 @@ def change_intervals(
 
     Newcombe's (1998) method 10, MOVER: from both levels' intervals, and how the prompts' values go together.
     free: Student's t on the differences, in quadrature with an imagined prompt where the method's value is
-    half-way to either bound and the base model's as it is.
+    half-way to either bound and the base model's as it is. statistic: Student's t on the differences.
     """
+    if scale == "statistic":
+        return _free(change, method.value, UNBOUNDED, confidence)
     if scale == "free":
         return _free(change, method.value, bounds, confidence)
     return _mover(method, base, change, scale, bounds, confidence)

@@ -38,7 +38,7 @@ from erasure_bench.bench.storage.manifest import (
 from erasure_bench.bench.storage.session import Session, remove_if_dead, sessions
 from erasure_bench.errors import BenchError
 
-EntryKind = Literal["erase", "generate", "score", "cache"]
+EntryKind = Literal["erase", "generate", "score", "features", "cache"]
 """What the store holds: results of tasks, and what edits share."""
 KINDS: tuple[EntryKind, ...] = get_args(EntryKind)
 FORMAT = 1

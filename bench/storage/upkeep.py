@@ -104,7 +104,8 @@ def sizes(root: Path) -> list[Size]:
 def prune(root: Path, kept: Kept | None, *, dry_run: bool) -> list[Size]:
     """Removes damaged entries and what dead processes left, and with `kept` all entries that it has not.
 
-    Scores are kept with their pictures, what edits share with its base model. Returns what went, or would.
+    Scores and features are kept with their pictures, a folder's features in any case, what edits share with
+    its base model. Returns what went, or would.
     Raises BenchError where a living process uses the store and `kept` says what may stay.
     """
     locks = sessions(root / TMP)
@@ -150,6 +151,7 @@ def _stays(place: Place, kept: Kept | None) -> bool:
         "erase": place.id in kept.edits,
         "generate": place.id in kept.pictures,
         "score": about.get("generate") in kept.pictures,
+        "features": about.get("pictures") in kept.pictures or about.get("of_files") is True,
         "cache": about.get("base") in kept.bases,
     }[place.kind]
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from erasure_bench.models.mmd import Kernels, cubic, squared_mmd, without_each
+
 NEIGHBOURS = 3
 
 
@@ -28,44 +30,20 @@ class Coverage(NamedTuple):
     recall: float
 
 
-def _kernel(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bińkowski's cubic polynomial kernel (x·y / d + 1)³, [n, m]."""
-    kernel: NDArray[np.float64] = (first @ second.T / first.shape[1] + 1) ** 3
-    return kernel
-
-
 def kernel_distance(made: NDArray[np.floating], true: NDArray[np.floating]) -> KernelDistance:
     """KID of features [n, d] and [m, d]: the unbiased squared MMD, over all pairs of pictures.
 
     The standard error is the jackknife's, over both sets. Raises ValueError for fewer than three pictures
     in a set.
     """
-    x, y = np.asarray(made, dtype=np.float64), np.asarray(true, dtype=np.float64)
-    if min(len(x), len(y)) < 3:
-        raise ValueError(f"the kernel distance needs three pictures in each set, got {len(x)} and {len(y)}")
-    within_x, within_y, across = (_kernel(*pair) for pair in ((x, x), (y, y), (x, y)))
-    others_x, others_y = (_without_diagonal(within) for within in (within_x, within_y))
-    m, n = len(x), len(y)
-    alike_x, alike_y = others_x.sum() / (m * (m - 1)), others_y.sum() / (n * (n - 1))
-    value = alike_x + alike_y - 2 * across.mean()
-    left_x = _left_one_out(others_x, across.sum(axis=1), n) + alike_y
-    left_y = _left_one_out(others_y, across.sum(axis=0), m) + alike_x
-    variance = sum((len(left) - 1) * left.var() for left in (left_x, left_y))
-    return KernelDistance(float(value), math.sqrt(variance))
-
-
-def _without_diagonal(within: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum over the others of each picture's set, [n]."""
-    sums: NDArray[np.float64] = within.sum(axis=1) - within.diagonal()
-    return sums
-
-
-def _left_one_out(others: NDArray[np.float64], across: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """The estimate's terms of this set without each of its pictures, from sums of kernels, [n]."""
-    kept = len(others) - 1
-    alike = (others.sum() - 2 * others) / (kept * (kept - 1))
-    apart: NDArray[np.float64] = alike - 2 * (across.sum() - across) / (kept * size)
-    return apart
+    m, n = len(made), len(true)
+    if min(m, n) < 3:
+        raise ValueError(f"the kernel distance needs three pictures in each set, got {m} and {n}")
+    kernels = Kernels(cubic(made, made), cubic(true, true), cubic(made, true))
+    value = squared_mmd(kernels, unbiased=True)
+    left = without_each(kernels, np.arange(m), np.arange(m, m + n), range(m + n), unbiased=True)
+    variance = sum((len(each) - 1) * each.var() for each in (left[:m], left[m:]))
+    return KernelDistance(value, math.sqrt(variance))
 
 
 def precision_and_recall(

@@ -17,15 +17,17 @@ from erasure_bench.bench.planning.chosen import BASELINE, ChosenEvaluator, Chose
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Plan, make_plan
 from erasure_bench.bench.planning.sizes import ModelSizes
-from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, Task
+from erasure_bench.bench.planning.tasks import EraseTask, FeatureTask, GenerateTask, ScoreTask, Task
 from erasure_bench.bench.reporting.completing import Completed, complete
 from erasure_bench.bench.reporting.results import write_results
 from erasure_bench.bench.running.executor import Outcome
+from erasure_bench.bench.running.kept_features import take_features
 from erasure_bench.bench.running.pictures import read_pictures, write_png
 from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.running.worker import SCORES_FILE
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.evaluators.base import Metric, ScoreSheet, by_role
+from erasure_bench.evaluators.registry import build_evaluator
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt, Protocol, Suite
 
@@ -121,6 +123,7 @@ class FakeWorker:
         self.prepared: list[str] = []
         self.forgotten = 0
         self.torch = "2.0"
+        self.set_evaluators: dict[str, str] = {}
 
     def prepare(self, evaluators: Iterable[str]) -> None:
         self.prepared += evaluators
@@ -168,6 +171,12 @@ class FakeWorker:
             sheet.frame().to_parquet(draft.folder / SCORES_FILE, index=False)
             self._pause()
             draft.about = {"evaluator": task.evaluator, "generate": task.generate.id}
+        self._end(task)
+
+    def features(self, task: FeatureTask) -> None:
+        self._begin(task)
+        take_features(self.store, task, build_evaluator(self.set_evaluators[task.evaluator]))
+        self._pause()
         self._end(task)
 
     def _begin(self, task: Task) -> None:

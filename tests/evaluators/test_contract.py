@@ -23,6 +23,7 @@ from erasure_bench.evaluators.base import (
     compares_with,
     scored,
 )
+from erasure_bench.evaluators.contract import Trial
 from erasure_bench.evaluators.measuring import unusable
 from erasure_bench.evaluators.picture_files import read_folder
 from erasure_bench.evaluators.registry import (
@@ -33,6 +34,9 @@ from erasure_bench.evaluators.registry import (
     evaluator_names,
 )
 from erasure_bench.evaluators.score_frames import MISSING, PictureName, checked_scores
+from erasure_bench.evaluators.set_contract import SetRehearsal, check_set_contract
+from erasure_bench.evaluators.sets import is_set_evaluator
+from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import ROLES
 
 ROLES_AND_LABELS = (
@@ -50,6 +54,9 @@ NO_RGB = (
     np.zeros((32, 32, 3), np.uint16),
 )
 """Arrays that are no pixels."""
+CONCEPT = Concept(name="red things", kind="object", targets=("red ball",), anchor="blue ball")
+OF_SETS = [name for name in EVALUATORS if is_set_evaluator(evaluator_card(name).build)]
+OF_PICTURES = [name for name in EVALUATORS if name not in OF_SETS]
 
 MakeImages = Callable[..., ImageSet]
 ScoresOf = Callable[[object, ImageSet], Scores]
@@ -84,6 +91,8 @@ def tiny_options(
             "least_score": "0.3",
         },
         "judge": {"model": str(tiny_judge), "others": "false"},
+        "fidelity": {"network": "microworld"},
+        "cmmd": {"backbone": str(tiny_clip)},
     }
 
 
@@ -107,6 +116,12 @@ def _settings(name: str) -> set[str]:
     return {field.name for field in dataclasses.fields(evaluator_card(name).build)}
 
 
+def _protocol(evaluator: Any) -> dict[str, Any]:
+    """All that decides whether two numbers can be compared: of sets its features', too."""
+    of_features = evaluator.extractor.protocol() if is_set_evaluator(evaluator) else {}
+    return {**evaluator.protocol(), **of_features}
+
+
 def _batches_of(name: str, size: str) -> dict[str, str]:
     return {"batch_size": size} if "batch_size" in _settings(name) else {}
 
@@ -115,7 +130,7 @@ def test_the_table_of_settings_covers_every_evaluator(tiny_options: dict[str, di
     assert set(tiny_options) == set(EVALUATORS) <= set(evaluator_names())
 
 
-@pytest.mark.parametrize("name", EVALUATORS)
+@pytest.mark.parametrize("name", OF_PICTURES)
 def test_one_row_for_each_image_and_metric(
     name: str, tiny_options: dict[str, dict[str, str]], image_set: MakeImages, scores_of: ScoresOf
 ) -> None:
@@ -135,7 +150,7 @@ def test_one_row_for_each_image_and_metric(
         assert least - 1e-6 <= value <= most + 1e-6
 
 
-@pytest.mark.parametrize("name", EVALUATORS)
+@pytest.mark.parametrize("name", OF_PICTURES)
 def test_odd_pictures_get_a_score_or_a_reason(
     name: str,
     tiny_options: dict[str, dict[str, str]],
@@ -171,7 +186,7 @@ def test_odd_pictures_get_a_score_or_a_reason(
                 assert {*beside_odd.loc[[picture.image_index]]["status"]} == {MISSING}
 
 
-@pytest.mark.parametrize("name", EVALUATORS)
+@pytest.mark.parametrize("name", OF_PICTURES)
 def test_the_same_scores_again_and_for_every_batch_size(
     name: str, tiny_options: dict[str, dict[str, str]], image_set: MakeImages, scores_of: ScoresOf
 ) -> None:
@@ -188,7 +203,7 @@ def test_the_same_scores_again_and_for_every_batch_size(
         assert_frame_equal(once.details, one_by_one.details, check_exact=False, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", EVALUATORS)
+@pytest.mark.parametrize("name", OF_PICTURES)
 @pytest.mark.parametrize(
     "spoilt",
     [np.zeros((32, 32, 3), np.float32), np.zeros((32, 32), np.uint8), np.zeros((0, 32, 3), np.uint8)],
@@ -219,7 +234,7 @@ def test_a_bad_picture_is_missing_and_spoils_no_other(
     )
 
 
-@pytest.mark.parametrize("name", EVALUATORS)
+@pytest.mark.parametrize("name", OF_PICTURES)
 def test_no_pictures_give_an_empty_frame(
     name: str, tiny_options: dict[str, dict[str, str]], image_set: MakeImages, scores_of: ScoresOf
 ) -> None:
@@ -233,7 +248,7 @@ def test_the_protocol_is_text_and_numbers_and_ignores_batch_size(
     name: str, tiny_options: dict[str, dict[str, str]]
 ) -> None:
     protocol, other = (
-        build_evaluator(name, options=tiny_options[name] | _batches_of(name, size)).protocol()
+        _protocol(build_evaluator(name, options=tiny_options[name] | _batches_of(name, size)))
         for size in ("2", "8")
     )
 
@@ -278,6 +293,16 @@ def test_the_card_presents_the_evaluator(name: str) -> None:
             set(metric.better) <= set(ROLES) and metric.bounds[0] < metric.bounds[1] for metric in group
         )
         assert not any(math.isnan(bound) for metric in group for bound in metric.bounds)
+
+
+@pytest.mark.parametrize("name", OF_SETS)
+def test_one_of_sets_keeps_its_contract(
+    name: str, tiny_options: dict[str, dict[str, str]], image_set: MakeImages
+) -> None:
+    prompts = [picture.prompt for picture in image_set(*ROLES_AND_LABELS).pictures]
+    trial = Trial(evaluator=name, concept=CONCEPT, prompts=prompts, options=tiny_options[name])
+    broken = [check for check in check_set_contract(SetRehearsal(trial)) if check.verdict != "ok"]
+    assert broken == []
 
 
 def test_an_unknown_evaluator_is_refused_with_the_nearest_name() -> None:

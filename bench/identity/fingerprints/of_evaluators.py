@@ -16,7 +16,9 @@ from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.identity.table import Numbers
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet, Picture, scored
+from erasure_bench.evaluators.measuring import Failure
 from erasure_bench.evaluators.registry import OPTION_FLAG, evaluator_card
+from erasure_bench.evaluators.sets import FeatureSet, checked_statistics, features_of, is_set_evaluator
 from erasure_bench.prompt_suites.options import build_from_options
 from erasure_bench.prompt_suites.suite import ROLES, Prompt
 
@@ -54,6 +56,8 @@ def measure(name: str, settings: Json) -> Numbers:
         evaluator.prepare()
     except BenchError:
         raise NotHere("weights are not on this machine") from None
+    if is_set_evaluator(evaluator):
+        return _of_sets(evaluator)
     values, details = scored(evaluator, _images(), _images(first=1, count=40))
     numbers: dict[str, list[float] | str] = {}
     for metric, rows in values.groupby("metric", sort=True):
@@ -68,6 +72,24 @@ def measure(name: str, settings: Json) -> Numbers:
         numbers["details"] = sketch(
             {str(key): torch.tensor(shares[key].to_numpy()).nan_to_num(0.0) for key in shares}
         )
+    return numbers
+
+
+def _of_sets(evaluator: Any) -> Numbers:
+    """Features of the pictures, and every statistic beside others."""
+    sets = []
+    for first in (0, 1):
+        rows = features_of(evaluator, [picture.pixels for picture in _images(first).pictures])
+        sets.append(np.stack([row for row in rows if not isinstance(row, Failure)]))
+    pictures, reference = (FeatureSet(values, np.arange(len(values)) // 2) for values in sets)
+    numbers: dict[str, list[float] | str] = {
+        "features": sketch({"values": torch.from_numpy(sets[0]).double()})
+    }
+    for name, value in checked_statistics(evaluator, evaluator.metrics, pictures, reference).items():
+        if isinstance(value, Failure):
+            numbers[name] = value.reason
+        else:
+            numbers[name] = sketch({name: torch.tensor([value], dtype=torch.double)})
     return numbers
 
 

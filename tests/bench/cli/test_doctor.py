@@ -58,8 +58,9 @@ def test_a_whole_installation_is_ready_where_its_weights_are_and_says_how_to_get
     evaluators = rows(findings, "evaluators")
     without_weights = {f"{name}, official" for name in ("coherence", "distance", "diversity")}
     faces = {"celebrity, dlib", "celebrity, microworld"}
+    built_in = {f"{name}, microworld" for name in ("clip", "classifier", "fidelity", "cmmd")}
     unsafe = {"nudity, official", "opennsfw, official"}
-    ready = {"clip, microworld", "classifier, microworld", *unsafe, *faces, *without_weights}
+    ready = {*built_in, *unsafe, *faces, *without_weights}
     assert {name for name, row in evaluators.items() if row.verdict == "ok"} == ready
     assert "hf download" in evaluators["clip, official"].detail
     assert str(tmp_path / "torch") in evaluators["classifier, official"].detail

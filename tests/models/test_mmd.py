@@ -1,0 +1,54 @@
+"""The kernel distance, against sums over pairs written out."""
+
+import numpy as np
+import pytest
+
+from erasure_bench.models.mmd import Kernels, cubic, gaussian, squared_mmd, without_each
+
+
+def written_out(x: np.ndarray, y: np.ndarray, kernel, unbiased: bool) -> float:  # type: ignore[no-untyped-def]
+    def mean(one: np.ndarray, other: np.ndarray, same: bool) -> float:
+        values = [
+            kernel(a, b) for i, a in enumerate(one) for j, b in enumerate(other) if not (same and i == j)
+        ]
+        return float(np.mean(values))
+
+    return mean(x, x, unbiased) + mean(y, y, unbiased) - 2 * mean(x, y, False)
+
+
+@pytest.fixture
+def sets() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(9, 5)).astype(np.float32), rng.normal(0.3, 1, size=(7, 5)).astype(np.float32)
+
+
+KERNELS = {
+    "cubic": (cubic, lambda a, b: (float(a.astype(float) @ b.astype(float)) / 5 + 1) ** 3),
+    "gaussian": (
+        lambda x, y: gaussian(x, y, 2.0),
+        lambda a, b: np.exp(-((a.astype(float) - b.astype(float)) ** 2).sum() / 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("unbiased", [True, False])
+def test_all_and_without_each_are_sums_over_pairs(
+    name: str, unbiased: bool, sets: tuple[np.ndarray, np.ndarray]
+) -> None:
+    matrix, pair = KERNELS[name]
+    x, y = sets
+    kernels = Kernels(matrix(x, x), matrix(y, y), matrix(x, y))
+    assert squared_mmd(kernels, unbiased=unbiased) == pytest.approx(written_out(x, y, pair, unbiased))
+
+    of_x, of_y = np.arange(9) // 2, np.array([0, 0, 1, 1, 2, -1, -1])
+    left = without_each(kernels, of_x, of_y, [0, 2, 4], unbiased=unbiased)
+    anew = [written_out(x[of_x != one], y[of_y != one], pair, unbiased) for one in (0, 2, 4)]
+    assert left == pytest.approx(np.array(anew))
+
+
+def test_too_few_have_no_distance(sets: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = sets[0][:2], sets[1]
+    kernels = Kernels(cubic(x, x), cubic(y, y), cubic(x, y))
+    left = without_each(kernels, np.array([0, 1]), np.full(7, -1), [0], unbiased=True)
+    assert np.isnan(left).all()
