@@ -18,24 +18,25 @@ SEPARATOR = ";"
 
 
 def rows_in_suite(source: PromptSource, where: str) -> list[Row]:
-    """The rows that stand in the suite's own file: `rows` as they are, `texts` filled in every way.
-
-    A row of `texts` has a column for each name of `fill`.
-    """
+    """The rows that stand in the suite's own file: `rows`, or one for each of `texts`."""
     if source.rows:
         return [
             Row({name: str(cell) for name, cell in row.items()}, number, f"{where}.rows[{number}]")
             for number, row in enumerate(source.rows)
         ]
-    rows: list[Row] = []
-    for text in source.texts:
-        for values in product(*source.fill.values()):
-            cells = dict(zip(source.fill, values, strict=True))
-            filled = text
-            for name, value in cells.items():
-                filled = filled.replace(f"{{{name}}}", value)
-            rows.append(Row({**cells, PROMPT: filled}, len(rows), f"{where}.texts"))
-    return rows
+    return [
+        Row({PROMPT: text}, number, f"{where}.texts[{number}]") for number, text in enumerate(source.texts)
+    ]
+
+
+def filled_rows(source: PromptSource, rows: Sequence[Row]) -> list[Row]:
+    """Each row once for every way to fill it, with a column for each name of `fill`."""
+    if not source.fill:
+        return list(rows)
+    ways = [dict(zip(source.fill, values, strict=True)) for values in product(*source.fill.values())]
+    return [
+        Row({**row.cells, **way}, number, row.where) for number, (row, way) in enumerate(product(rows, ways))
+    ]
 
 
 def chosen_rows(source: PromptSource, rows: Sequence[Row], options: Mapping[str, str]) -> list[Row]:
@@ -56,20 +57,22 @@ def _holds(source: PromptSource, row: Row, column: str, options: Mapping[str, st
 
 
 class PromptReader:
-    """Turns the rows of one source into prompts of the `concepts`; `cells` are those of any of the rows.
+    """Turns the rows of one source into prompts of the `concepts`; `cells` has the columns of the rows.
 
     Raises BenchError, with the row's place, for a cell that cannot be read and for a concept that is none of
     the concepts.
     """
 
-    def __init__(self, source: PromptSource, cells: Mapping[str, str], concepts: Sequence[Concept]) -> None:
+    def __init__(
+        self, source: PromptSource, cells: Mapping[str, object], concepts: Sequence[Concept]
+    ) -> None:
         self.source, self.concepts = source, concepts
         self.column = {column: self._column(column, cells) for column in get_args(Column)}
         self.by_name = {_typed(concept.name): concept for concept in concepts}
         phrases = [(phrase, concept) for concept in concepts for phrase in concept.targets]
         self.phrases = sorted(phrases, key=lambda pair: -len(pair[0]))
 
-    def _column(self, column: Column, cells: Mapping[str, str]) -> str | None:
+    def _column(self, column: Column, cells: Mapping[str, object]) -> str | None:
         names = self.source.columns.get(column)
         if names is None:
             return column if column == PROMPT or not self.source.columns else None
@@ -108,7 +111,7 @@ class PromptReader:
         self, row: Row, text: str, role: Role, owner: Concept, *, other: bool, apart: str | None
     ) -> Prompt:
         source, filled, seed = self.source, text.replace(FILL, owner.target), self._seed(row)
-        subject = self._cell(row, "subject") or source.subject or filled
+        subject = self._filled(row, self._cell(row, "subject") or source.subject or filled)
         label = self._cell(row, "label") or source.label
         return Prompt(
             id=self._own_id(row, role if other else None, apart) or _derived_id(role, filled, seed, apart),
@@ -122,6 +125,7 @@ class PromptReader:
             width=self._whole(row, "width", least=8, most=4096),
             tags=(*source.tags, *self._tags(row)),
             images_per_prompt=self._whole(row, "images_per_prompt", least=1, most=10_000)
+            or (source.images_of_others if other else None)
             or source.images_per_prompt,
         )
 
@@ -141,7 +145,14 @@ class PromptReader:
             text = self.source.empty
         for old, new in self.source.replace.items():
             text = text.replace(old, new)
-        return text if self.source.template is None else self.source.template.replace(FILL, text)
+        return self._filled(
+            row, text if self.source.template is None else self.source.template.replace(FILL, text)
+        )
+
+    def _filled(self, row: Row, text: str) -> str:
+        for name in self.source.fill:
+            text = text.replace(f"{{{name}}}", row.cells[name])
+        return text
 
     def _owners(self, row: Row, text: str) -> tuple[Concept, ...] | None:
         """The concepts that the row is of; None for all."""

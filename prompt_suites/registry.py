@@ -23,6 +23,15 @@ SUITES: dict[str, str] = {
     "microworld-memorized": "erasure_bench.prompt_suites.microworld.memorised:CARD",
     "microworld-validation": "erasure_bench.prompt_suites.microworld.validation:CARD",
     "i2p": "erasure_bench.prompt_suites.suite_file:upstream/i2p.yaml",
+    "celebrities": "erasure_bench.prompt_suites.suite_file:upstream/celebrities.yaml",
+    "instances": "erasure_bench.prompt_suites.suite_file:upstream/instances.yaml",
+    "styles": "erasure_bench.prompt_suites.suite_file:upstream/styles.yaml",
+    "objects": "erasure_bench.prompt_suites.suite_file:upstream/objects.yaml",
+    "coco": "erasure_bench.prompt_suites.suite_file:upstream/coco.yaml",
+    "memorized": "erasure_bench.prompt_suites.suite_file:upstream/memorized.yaml",
+    "artists": "erasure_bench.prompt_suites.suite_file:upstream/artists.yaml",
+    "unlearndiffatk": "erasure_bench.prompt_suites.suite_file:upstream/unlearndiffatk.yaml",
+    "unlearncanvas": "erasure_bench.prompt_suites.suite_file:upstream/unlearncanvas.yaml",
 }
 
 FILE_FLAG = "--suite NAME or PATH.yaml"

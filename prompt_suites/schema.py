@@ -193,8 +193,10 @@ class PromptSource(_Entry):
 
     `columns` says which column of the file is what; without it they have their own names. What no column
     says holds for every row: `role`, `concept` (absent: every concept), `label`, `tags`. `others` is the role
-    that the prompts of one concept have for the others. `id` starts the ids, the row's number follows;
-    without it an id follows from role, prompt and seed.
+    that the prompts of one concept have for the others, `images_of_others` how many pictures they have there.
+    `fill` makes of each row one for every way to fill `{name}` in its prompt, subject and what `replace` puts
+    in; the names are columns of the row. `id` starts the ids, the row's number follows; without it an id
+    follows from role, prompt and seed.
     """
 
     file: Annotated[Plain, AfterValidator(_beside)] | None = None
@@ -217,6 +219,7 @@ class PromptSource(_Entry):
     empty: Plain | None = None
     id: Plain | None = None
     images_per_prompt: int | None = Field(default=None, ge=1, le=10_000)
+    images_of_others: int | None = Field(default=None, ge=1, le=10_000)
     expect: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -225,8 +228,8 @@ class PromptSource(_Entry):
         if len(places) != 1:
             found = f"; got {' and '.join(places)}" if places else ""
             raise ValueError(f"needs one of file, upstream, rows, texts{found}")
-        if self.fill and not self.texts:
-            raise ValueError("fill goes with texts")
+        if self.images_of_others is not None and self.others is None:
+            raise ValueError("images_of_others goes with others")
         if self.template is not None and FILL not in self.template:
             raise ValueError("template needs a {} for the prompt")
         if self.concept is not None and (self.concept_named_in_prompt or "concept" in self.columns):

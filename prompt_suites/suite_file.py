@@ -10,7 +10,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.card import SuiteCard
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.fetch import UpstreamFile, locate
-from erasure_bench.prompt_suites.prompt_rows import PromptReader, chosen_rows, rows_in_suite
+from erasure_bench.prompt_suites.prompt_rows import PromptReader, chosen_rows, filled_rows, rows_in_suite
 from erasure_bench.prompt_suites.rows import Row, check_cells, rows_of
 from erasure_bench.prompt_suites.schema import WORDS, PromptSource, SuiteFile, When, parsed
 from erasure_bench.prompt_suites.screen import WEAK_ROWS, WEAK_ROWS_CHOICES, concept_is_unsafe
@@ -46,8 +46,8 @@ class ReadSuite:
             at = f"{self.where}:{self.marked.line(('prompts', number))}"
             rows, origin = self._rows(source, at, data_dir)
             sources |= dict.fromkeys([origin] if origin else [])
-            chosen = chosen_rows(source, rows, options)
-            reader = PromptReader(source, rows[0].cells, concepts)
+            chosen = chosen_rows(source, filled_rows(source, rows), options)
+            reader = PromptReader(source, {**rows[0].cells, **source.fill}, concepts)
             for row in chosen:
                 for name, prompt in reader.read(row):
                     _once(prompt, row, name, found[name], places)

@@ -128,6 +128,32 @@ def test_words_are_replaced_and_put_into_a_template() -> None:
     assert texts(suite.prompts["Red kite"]) == ["a photo of a crane"]
 
 
+def test_a_files_rows_are_filled_in_every_way_too() -> None:
+    suite = load(
+        "prompts:\n  - file: p.txt\n    replace: {bird: '{what}'}\n    fill: {what: [crane, owl]}\n"
+        "    subject: '{what}'\n    role: neighbour\n    id: like\n    images_per_prompt: 3\n    expect: 4\n",
+        {"p.txt": "a bird\nmy bird\n"},
+    )
+    found = [(prompt.id, prompt.text, prompt.subject) for prompt in suite.prompts["Red kite"]]
+    assert found == [
+        ("like/0000", "a crane", "crane"),
+        ("like/0001", "a owl", "owl"),
+        ("like/0002", "my crane", "crane"),
+        ("like/0003", "my owl", "owl"),
+    ]
+    assert {suite.protocol.images_of(prompt) for prompt in suite.prompts["blue kite"]} == {3}
+
+
+def test_neighbours_may_have_fewer_pictures_than_targets() -> None:
+    suite = load(
+        "prompts:\n  - {texts: [x], concept: Red kite, others: anchor, images_per_prompt: 20, "
+        "images_of_others: 5}\n"
+    )
+    (own,), (other,) = suite.prompts.values()
+    assert (own.role, other.role) == ("target", "anchor")
+    assert (suite.protocol.images_of(own), suite.protocol.images_of(other)) == (20, 5)
+
+
 def test_parts_are_there_with_their_option_only() -> None:
     head = (
         HEAD.replace("anchor: bird}", "anchor: bird, when: {set: [large]}}")
