@@ -96,8 +96,9 @@ class ReadSuite:
 
     @property
     def digest(self) -> str:
-        """sha256 of all that the file says but its words; a comment or a line break never changes it."""
-        return hashlib.sha256(self.spec.model_dump_json(exclude=WORDS).encode()).hexdigest()
+        """sha256 of all that the file says but its words; comments and defaults never change it."""
+        said = self.spec.model_dump_json(exclude=WORDS, exclude_defaults=True)
+        return hashlib.sha256(said.encode()).hexdigest()
 
     def _rows(self, source: PromptSource, at: str, data_dir: Path | None) -> tuple[list[Row], str]:
         """The rows of a source, and what they were read from."""

@@ -83,6 +83,8 @@ def test_a_suites_own_file_counts_and_its_words_do_not(
     text = file.read_text()
     file.write_text(text.replace("title: X", "title: Y  # another"))
     assert table.digest_of("suite", "x") == first
+    file.write_text(text.replace("steps: 20", "steps: 20, eta: 0.0"))
+    assert table.digest_of("suite", "x") == first, "a default that is written out says nothing"
     file.write_text(text.replace("steps: 20", "steps: 21"))
     assert table.digest_of("suite", "x") != first
 
