@@ -26,6 +26,8 @@ EVALUATORS: dict[str, str] = {
     "quality": "erasure_bench.evaluators.quality:CARD",
     "coherence": "erasure_bench.evaluators.coherence:CARD",
     "diversity": "erasure_bench.evaluators.diversity:CARD",
+    "perceptual": "erasure_bench.evaluators.perceptual:CARD",
+    "memorization": "erasure_bench.evaluators.memorization:CARD",
     "celebrity": "erasure_bench.evaluators.celebrity:CARD",
     "judge": "erasure_bench.evaluators.judge:CARD",
     "fidelity": "erasure_bench.evaluators.fidelity:CARD",

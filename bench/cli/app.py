@@ -1,5 +1,5 @@
 """The command line: `bench run`, `score`, `table`, `merge`, `compare`, `gate`, `export`, `list`, `show`,
-`prompts`, `suite`, `fetch`, `check`, `doctor`, `store`.
+`prompts`, `suite`, `fetch`, `check`, `doctor`, `store`, `weights`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 2 a strict gate
 is undecided, 3 wrong usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported
@@ -20,6 +20,7 @@ from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
 from erasure_bench.bench.cli.store_commands import store_app
 from erasure_bench.bench.cli.streams import guard_streams, stdout_trouble
 from erasure_bench.bench.cli.suite_commands import fetch, suite_app
+from erasure_bench.bench.cli.weights_commands import weights_app
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 
@@ -57,6 +58,7 @@ app.add_typer(store_app)
 app.add_typer(suite_app)
 app.command(no_args_is_help=True)(fetch)
 app.add_typer(gate_app)
+app.add_typer(weights_app)
 
 
 @app.callback()

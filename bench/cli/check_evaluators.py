@@ -1,6 +1,6 @@
 """`bench check` of an evaluator: shows it a few harmless pictures; measures nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from erasure_bench.bench.cli.examination import Examination, said_options
 from erasure_bench.bench.planning.chosen import evaluator_name, missing_packages, plain_settings
@@ -10,6 +10,7 @@ from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.contract import Rehearsal, Trial, check_contract
 from erasure_bench.evaluators.instances import check_label
 from erasure_bench.evaluators.registry import evaluator_card
+from erasure_bench.evaluators.score_frames import MISSING
 from erasure_bench.evaluators.set_contract import SetRehearsal, check_set_contract
 from erasure_bench.evaluators.sets import is_set_evaluator
 from erasure_bench.models.zoo import resolve_model
@@ -33,20 +34,22 @@ def examine_evaluator(
     check_label(evaluator, evaluator_card(evaluator).presets, options.get(name, {}))
     chosen = {**options.get("", {}), **options.get(name, {})}
     suite = validation.load(None, {})
-    concept = suite.concepts[0]
     preset = resolve_model(model or suite.model).preset
     quiet_libraries()
-    trial = Trial(
-        evaluator=evaluator,
-        concept=concept,
-        prompts=suite.prompts[concept.name][:PICTURES],
-        preset=preset,
-        options=chosen,
+    rehearsal = _rehearsal(
+        Trial(
+            evaluator=evaluator,
+            concept=concept,
+            prompts=suite.prompts[concept.name][:PICTURES],
+            preset=preset,
+            options=chosen,
+        )
+        for concept in suite.concepts
     )
-    rehearsal = Rehearsal(trial)
+    concept = rehearsal.trial.concept
     checks = check_contract(rehearsal)
     if is_set_evaluator(rehearsal.evaluator):
-        checks = check_set_contract(SetRehearsal(trial))
+        checks = check_set_contract(SetRehearsal(rehearsal.trial))
     return Examination(
         f"{said_options(name, chosen)} on {PICTURES} made-up pictures, asked for {concept.name}",
         checks,
@@ -57,3 +60,18 @@ def examine_evaluator(
             "settings": plain_settings(name, rehearsal.evaluator),
         },
     )
+
+
+def _rehearsal(trials: Iterable[Trial]) -> Rehearsal:
+    """Of the first trial of whose pictures some can be measured: not every evaluator measures every concept.
+
+    Of the first one of all where none can be, or where that goes wrong: the checks say so.
+    """
+    rehearsals = map(Rehearsal, trials)
+    first = rehearsal = next(rehearsals)
+    try:
+        while (rehearsal.first.values["status"] == MISSING).all():
+            rehearsal = next(rehearsals)
+    except Exception:  # it has run out of them, or is someone else's and fails
+        return first
+    return rehearsal

@@ -25,8 +25,6 @@ CONCEPT = Concept(
     anchor_label="blue",
 )
 
-ODD_PICTURES = Path(__file__).with_name("odd_pictures.py")
-
 TINY_CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
@@ -50,13 +48,37 @@ def concept() -> Concept:
 @pytest.fixture(scope="session")
 def odd() -> list[Any]:
     """Odd picture files of every kind (`odd_pictures.py`)."""
-    spec = importlib.util.spec_from_file_location("evaluators_tests_odd_pictures", ODD_PICTURES)
+    found: list[Any] = _beside("odd_pictures").odd_pictures()
+    return found
+
+
+@pytest.fixture(scope="session")
+def lpips_files() -> Any:
+    """The module `lpips_files.py`: weights of LPIPS at random, in every format that they come in."""
+    return _beside("lpips_files")
+
+
+@pytest.fixture(scope="session")
+def lpips_weights(lpips_files: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A `file` with both backbones, and the tensors of each, `alex` and `vgg`."""
+    from erasure_bench.evaluators.lpips_weights import write_weights
+
+    tensors = {network: lpips_files.random_weights(network) for network in ("alex", "vgg")}
+    file = tmp_path_factory.mktemp("lpips") / "lpips.safetensors"
+    write_weights(file, tensors, {})
+    return {"file": file, **tensors}
+
+
+def _beside(name: str) -> Any:
+    """A module that lies beside this file: tests are no package."""
+    spec = importlib.util.spec_from_file_location(
+        f"evaluators_tests_{name}", Path(__file__).with_name(f"{name}.py")
+    )
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    found: list[Any] = module.odd_pictures()
-    return found
+    return module
 
 
 @pytest.fixture
@@ -187,3 +209,36 @@ def colour_classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, P
     torch.jit.trace(MeanColour(), torch.rand(2, 3, 8, 8)).save(str(folder / "colour.pt"))
     (folder / "labels.txt").write_text("red\ngreen\nblue\n", encoding="utf-8")
     return folder / "colour.pt", folder / "labels.txt"
+
+
+@pytest.fixture(scope="session")
+def copy_descriptor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """TorchScript file with SSCD's input and output: 512 numbers at length 1, alike for copies.
+
+    What a picture of 8×8 pixels is beside its mean colour, turned at random into 512 dimensions.
+    """
+    torch = pytest.importorskip("torch")
+    turned = torch.linalg.qr(torch.randn(512, 192, generator=torch.Generator().manual_seed(0)))[0]
+
+    class Coarse(torch.nn.Module):  # type: ignore[name-defined]
+        def forward(self, images: Any) -> Any:
+            small = torch.nn.functional.adaptive_avg_pool2d(images, 8)
+            beside = (small - small.mean(dim=(2, 3), keepdim=True)).flatten(1)
+            return torch.nn.functional.normalize(beside @ turned.T, dim=1)
+
+    file = tmp_path_factory.mktemp("sscd") / "sscd_imagenet_mixup.torchscript.pt"
+    torch.jit.trace(Coarse(), torch.rand(2, 3, 64, 64)).save(str(file))
+    return file
+
+
+@pytest.fixture(scope="session")
+def memorized_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a picture of the concept and of every subject of `image_set`."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("memorised")
+    random = np.random.default_rng(0)
+    for name in ("red_things", "Red Ball", "green-ball", "blue ball"):
+        small = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((80, 64)).save(folder / f"{name}.png")
+    return folder

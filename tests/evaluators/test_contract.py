@@ -69,6 +69,9 @@ def tiny_options(
     whole_picture_detector: Path,
     tiny_judge: Path,
     tmp_path_factory: pytest.TempPathFactory,
+    lpips_weights: dict[str, Any],
+    copy_descriptor: Path,
+    memorized_pictures: Path,
 ) -> dict[str, dict[str, str]]:
     network, labels = colour_classifier
     vectors = tmp_path_factory.mktemp("q16") / "prompts.npy"
@@ -83,6 +86,8 @@ def tiny_options(
         "quality": {"backbone": str(tiny_clip)},
         "coherence": {},
         "diversity": {},
+        "perceptual": {"weights": str(lpips_weights["file"]), "networks": "alex"},
+        "memorization": {"model": str(copy_descriptor), "references": str(memorized_pictures)},
         "celebrity": {
             "recogniser": "giphy",
             "detector": str(whole_picture_detector),
