@@ -31,7 +31,8 @@ SSCD_THRESHOLDS = (0.5, 0.75)
 """Above the one Concept Ablation calls a picture memorised; the other is SSCD's for 90 % precision."""
 
 Descriptors = NDArray[np.float64]
-Describe = Callable[[Sequence[Pixels]], Descriptors]
+Describe = Callable[[Sequence[Pixels]], Sequence[Descriptors]]
+"""A descriptor [length], at length 1, for each picture."""
 
 
 class Known(NamedTuple):
@@ -63,7 +64,7 @@ class TorchScriptDescriptor:
     def load(self, device: str) -> Describe:
         network = open_torchscript(self.path, device, "memorization")
 
-        def describe(pixels: Sequence[Pixels]) -> Descriptors:
+        def describe(pixels: Sequence[Pixels]) -> list[Descriptors]:
             for picture in pixels:
                 shorter, longer = sorted(picture.shape[:2])
                 if longer > NARROWEST * shorter:
@@ -73,7 +74,7 @@ class TorchScriptDescriptor:
             for places in by_size(resized):
                 batch = pixel_batch([resized[place] for place in places], mean=MEAN, std=STD)
                 rows |= zip(places, self._checked(network(batch), len(places)), strict=True)
-            return unit(np.stack([rows[place] for place in range(len(rows))]))
+            return [*unit(np.stack([rows[place] for place in range(len(rows))]))]
 
         return describe
 
@@ -126,10 +127,10 @@ class OracleDescriptor:
                 f"(--evaluator-option memorization.model=NAME or FILE)"
             )
 
-        def describe(pixels: Sequence[Pixels]) -> Descriptors:
+        def describe(pixels: Sequence[Pixels]) -> list[Descriptors]:
             with torch.inference_mode():
                 images = torch.from_numpy(pixel_batch(pixels, size)).to(device)
-                return unit(network.descriptor(images).double().cpu().numpy())
+                return [*unit(network.descriptor(images).double().cpu().numpy())]
 
         return describe
 

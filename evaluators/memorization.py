@@ -14,7 +14,15 @@ import numpy as np
 from pandas import DataFrame
 
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Scores, ScoreSheet, by_role
+from erasure_bench.evaluators.base import (
+    Direction,
+    EvaluatorCard,
+    ImageSet,
+    Metric,
+    Scores,
+    ScoreSheet,
+    by_role,
+)
 from erasure_bench.evaluators.classifier_file import SUFFIXES
 from erasure_bench.evaluators.copy_descriptors import (
     SSCD_THRESHOLDS,
@@ -30,12 +38,16 @@ from erasure_bench.evaluators.measuring import Failure, measure_each
 from erasure_bench.evaluators.memorized_pictures import plain_key, reference_files, references_of
 from erasure_bench.evaluators.picture_files import read_picture
 from erasure_bench.evaluators.shipped import shipped_folder
+from erasure_bench.prompt_suites.suite import Role
 from erasure_bench.user_paths import user_path
 
 SIMILARITY = "memorized_similarity"
 SHARES = ("memorized", "memorized_surely")
 DETAIL_COLUMNS = ("prompt_id", "image_index", "memorized_picture", "similarity")
-_DIRECTIONS = by_role("lower", "higher")
+_DIRECTIONS: dict[Role, Direction] = {
+    role: direction for role, direction in by_role("lower", "higher").items() if role != "anchor"
+}
+"""What replaces a memorised picture is none itself."""
 
 
 def _metrics(thresholds: Sequence[float]) -> tuple[Metric, ...]:
@@ -122,7 +134,8 @@ class Memorization:
         describe, known = self._loaded()
         thresholds = self._thresholds()
         names = [metric.name for metric in self.metrics]
-        sheet, rows = ScoreSheet(), []
+        sheet = ScoreSheet()
+        rows: list[tuple[str, int, str, float]] = []
         for picture, found in measure_each(images, self.batch_size, describe):
             key = references_of(known.descriptors, images.concept, picture.prompt)
             if isinstance(found, Failure):

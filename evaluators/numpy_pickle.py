@@ -7,7 +7,7 @@ other is refused, so that a file from anywhere can do no more than give float32 
 import io
 import math
 import pickle
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,11 @@ class _Type:
     def __init__(self, code: str, *_: Any) -> None:
         if code != "f4":
             raise ValueError(f"an array of {code!r} instead of float32")
-        self.order = "="
+        self.order: Literal["<", ">", "="] = "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] not in ("<", ">", "="):
+            raise ValueError(f"an array with bytes in the order {state[1]!r}")
         self.order = state[1]
 
 

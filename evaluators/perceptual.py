@@ -97,7 +97,7 @@ class PerceptualDistance:
         file = self._file()
         return {
             "lpips": "version 0.1",
-            "weights_sha256": {network: digest_of(file, network) for network in self.networks},
+            **{f"{network}_sha256": digest_of(file, network) for network in self.networks},
             "small": f"{SHORTER_SIDE}, {SMALL} pixels",
             "pixels": "mean absolute difference over RGB, of 255",
             "torchvision": version_of("torchvision"),

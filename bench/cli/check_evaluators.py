@@ -72,6 +72,6 @@ def _rehearsal(trials: Iterable[Trial]) -> Rehearsal:
     try:
         while (rehearsal.first.values["status"] == MISSING).all():
             rehearsal = next(rehearsals)
-    except Exception:  # it has run out of them, or is someone else's and fails
+    except (Exception, SystemExit):  # it has run out of them, or is someone else's and fails
         return first
     return rehearsal
