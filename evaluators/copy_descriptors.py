@@ -119,6 +119,7 @@ class OracleDescriptor:
     def load(self, device: str) -> Describe:
         import torch
 
+        self._card()  # which says so where there is no descriptor
         network, size = FolderClassifier(self.path, self.name).network()
         network = network.to(device).eval()
         if not hasattr(network, "descriptor"):
