@@ -64,12 +64,13 @@ class FileClassifier:
 
     def protocol(self) -> Mapping[str, Any]:
         given = asdict(self.input)
+        weights = sha256_of(self._network_file())
         if self.labels == imagenet.NAME:
             labels = {"labels": imagenet.NAME}
         else:
             labels = {"labels_sha256": sha256_of(self._label_file())}
         return {
-            "weights_sha256": sha256_of(self._network_file()),
+            "weights_sha256": weights,
             **labels,
             "resize": f"PIL {given.pop('interpolation')}, antialiased",
             **given,

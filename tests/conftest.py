@@ -1,6 +1,8 @@
 """Fixtures that several rooms use: tiny random models, and the built-in one where it is installed."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,23 @@ def microworld() -> DiffusionModel:
     if missing := missing_files(BUILT_IN):
         pytest.skip(f"the built-in microworld weights are not installed ({len(missing)} files missing)")
     return load_model("microworld")
+
+
+@pytest.fixture(autouse=True)
+def online_again() -> Iterator[None]:
+    """A command that a test runs with --offline says so to the whole process: the next test's is asked anew."""
+    names = ("BENCH_OFFLINE", "HF_HUB_OFFLINE")
+    before = {name: os.environ.get(name) for name in names}
+    hub = sys.modules.get("huggingface_hub.constants")
+    was_offline = getattr(hub, "HF_HUB_OFFLINE", False)
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if hub := sys.modules.get("huggingface_hub.constants"):
+        hub.HF_HUB_OFFLINE = was_offline  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

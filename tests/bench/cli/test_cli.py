@@ -147,7 +147,7 @@ def test_a_dry_run_prints_the_plan_and_draws_nothing(tiny_model_dir: Path, capsy
     plan = json.loads(capsys.readouterr().out)
     assert [cell["method"] for cell in plan["cells"]] == ["none", "negative-prompt"]
     assert plan["images"] == plan["images_to_draw"] == 8
-    assert plan["tasks_to_do"] == plan["tasks"] == {"erase": 2, "generate": 8, "score": 8}
+    assert plan["tasks_to_do"] == plan["tasks"] == {"erase": 2, "generate": 8, "features": 0, "score": 8}
     assert not Path("out").exists()
     assert run_command([*tiny_run(tiny_model_dir), "--dry-run"]) == 0
     assert "8 to draw" in capsys.readouterr().out

@@ -182,7 +182,7 @@ def test_a_run_has_the_files_row_and_goes_on_until_the_code_changes(
 
     mine.write_text("# a comment\n" + METHOD)
     assert run_command([*words, "--dry-run"]) == 0
-    assert json.loads(capsys.readouterr().out)["tasks_to_do"] == {"erase": 0, "generate": 0, "score": 0}
+    assert set(json.loads(capsys.readouterr().out)["tasks_to_do"].values()) == {0}
     mine.write_text(METHOD.replace("(self.words)", "(self.words + 's')"))
     assert run_command([*words, "--dry-run"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks_to_do"]["erase"] == 1
