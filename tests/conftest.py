@@ -59,7 +59,7 @@ def microworld() -> DiffusionModel:
 
 @pytest.fixture(autouse=True)
 def online_again() -> Iterator[None]:
-    """A command that a test runs with --offline says so to the whole process: the next test's is asked anew."""
+    """A command that a test runs with --offline says so to the whole process: the next test starts anew."""
     names = ("BENCH_OFFLINE", "HF_HUB_OFFLINE")
     before = {name: os.environ.get(name) for name in names}
     hub = sys.modules.get("huggingface_hub.constants")
