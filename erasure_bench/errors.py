@@ -13,6 +13,11 @@ class BenchError(Exception):
     exit_code = 3
 
 
+class NotHere(BenchError):
+    """What is needed can be got, and is not here: the message says how. A run goes on without what needs it,
+    and says so, unless the user asked for just that."""
+
+
 class UnknownName(BenchError):
     """A name that is in no table; the message suggests the nearest ones that are."""
 

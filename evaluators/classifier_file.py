@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators import imagenet
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
@@ -92,7 +92,7 @@ class FileClassifier:
 
     def _network_file(self) -> Path:
         if not self.path.is_file():
-            raise BenchError(
+            raise NotHere(
                 f"classifier {str(self.path)!r} is not a file (--evaluator-option model=PATH); how to "
                 f"make those that papers use: docs/classifiers.md"
             )

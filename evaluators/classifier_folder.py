@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ValidationError
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.labelled_classifier import (
@@ -96,7 +96,7 @@ class FolderClassifier:
     def _description(self) -> Description:
         file = self.path / DESCRIPTION_FILE
         if not file.is_file():
-            raise BenchError(
+            raise NotHere(
                 f"classifier {self.name!r}: {DESCRIPTION_FILE} missing, looked in {self.path}; restore the "
                 f"folder or "
                 f"name another model (--evaluator-option model=FOLDER, FILE.pt, FILE.onnx or NAME/WEIGHTS)"

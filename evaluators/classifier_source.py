@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators import imagenet
 from erasure_bench.evaluators.classifier_file import (
     SUFFIXES,
@@ -63,7 +63,7 @@ def classifier_source(model: str, beside: Beside) -> ClassifierSource:
         return TransformersClassifier(snapshot)
     name, _, tag = model.partition("/")
     if model.startswith(_PLACES):
-        raise BenchError(
+        raise NotHere(
             f"classifier {model!r} is not here, nor in $BENCH_MODELS (--evaluator-option model=FOLDER or "
             f"FILE); how to get those that papers use: docs/classifiers.md"
         )
@@ -107,7 +107,7 @@ class Part(BaseModel):
 
 def _several(file: Path) -> SeveralClassifiers:
     if not file.is_file():
-        raise BenchError(
+        raise NotHere(
             f"classifier {str(file)!r} is not a file (--evaluator-option model=PATH); what is in such a one: "
             f"docs/classifiers.md"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from erasure_bench.environment import why_offline
-from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.errors import BenchError, NotHere, UnknownName
 from erasure_bench.evaluators import imagenet
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
@@ -108,7 +108,7 @@ class TorchvisionClassifier:
                 )
             return fetched
         except Exception as error:
-            raise BenchError(
+            raise NotHere(
                 f"weights {name} of {self.name}/{self.weights} are not here and could not be fetched. "
                 f"Looked in {folder}. "
                 f"Ways to get them: go online once; put the file of {chosen.url} there (or set "

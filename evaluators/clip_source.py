@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.hub import local_copy, local_folder
 from erasure_bench.evaluators.packages import required_module, version_of
@@ -135,7 +135,7 @@ def _complete(folder: Path, backbone: str) -> Path:
     if WEIGHTS_FILE in lacking and any(folder.glob("*.bin")):
         lacking.remove(WEIGHTS_FILE)
     if lacking:
-        raise BenchError(
+        raise NotHere(
             f"CLIP backbone {backbone!r}: {' and '.join(lacking)} missing, looked in {folder}; restore the "
             f"folder, "
             f"or name another backbone (--evaluator-option backbone=FOLDER or backbone=ViT-B-32/openai)"

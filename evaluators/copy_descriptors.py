@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.classifier_folder import DESCRIPTION_FILE, FolderClassifier
 from erasure_bench.evaluators.digests import sha256_of
@@ -138,7 +138,7 @@ class OracleDescriptor:
     def _card(self) -> _Card:
         file = self.path / DESCRIPTION_FILE
         if not file.is_file():
-            raise BenchError(
+            raise NotHere(
                 f"{self.name!r}: {DESCRIPTION_FILE} is missing, looked in {self.path} "
                 f"(--evaluator-option memorization.model=FOLDER)"
             )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.faces import Box, Distance, Face, surest_first
@@ -73,7 +73,7 @@ class DlibFaces:
         names = [LANDMARKS, EMBEDDING] + [CNN] * (self.detector == "cnn")
         files = [folder / name for name in names]
         if lacking := [file for file in files if not file.is_file()]:
-            raise BenchError(
+            raise NotHere(
                 f"the package face-recognition-models lacks {lacking[0].name}, looked in {folder}: "
                 f"pip install --force-reinstall face-recognition-models"
             )

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.face_detector_file import FileDetector
@@ -75,7 +75,7 @@ class GiphyFaces:
 def _given(path: str | None, option: str, what: str) -> Path:
     file = user_path(path) if path else None
     if file is None or not file.is_file():
-        raise BenchError(
+        raise NotHere(
             f"GIPHY's celebrity detector: no file for its {option}, looked for {path or 'none is named'}: "
             f"convert upstream's weights (Giphy/celeb-detection-oss) to ONNX or TorchScript, then "
             f"--evaluator-option celebrity.{option}=FILE ({what})"

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.faces import Box, Distance, Face, surest_first
@@ -66,7 +66,7 @@ class InsightfacePack:
     def _folder(self) -> Path:
         folder = user_path(self.path or USUAL_PACK)
         if not folder.is_dir() or not _networks(folder):
-            raise BenchError(
+            raise NotHere(
                 f"insightface's networks are missing, looked for *.onnx in {folder}: unpack buffalo_l.zip of "
                 f"insightface's release 'model-zoo' (non-commercial research only) and name the folder: "
                 f"--evaluator-option celebrity.pack=FOLDER"

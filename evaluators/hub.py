@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erasure_bench.environment import why_hub_is_off
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import NotHere
 from erasure_bench.user_paths import user_path
 
 
@@ -27,7 +27,7 @@ def hub_file(repository: str, names: Sequence[str], what: str, otherwise: str) -
     found, reason = _download(repository, names)
     if found:
         return found
-    raise BenchError(
+    raise NotHere(
         f"{what}: {names[0]} of {repository} is missing. Looked in $BENCH_MODELS/{repository}, in "
         f"{constants.HF_HUB_CACHE} and at {constants.ENDPOINT} ({reason}). Ways to get it: go online once; "
         f"`hf download {repository} {names[0]}` elsewhere and copy it to $BENCH_MODELS/{repository}; "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from erasure_bench.environment import why_hub_is_off
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.hub import local_folder
 
@@ -44,7 +44,7 @@ class HubSnapshot(NamedTuple):
             return Path(snapshot_download(self.repository, revision=self.commit))
         except Exception as error:  # whatever the hub's client fails with, the advice is the same
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise BenchError(
+        raise NotHere(
             f"{needed_by}: {self.repository}@{self.commit} is missing. Looked in "
             f"$BENCH_MODELS/{self.repository}, in {constants.HF_HUB_CACHE} and at {constants.ENDPOINT} "
             f"({reason}). Ways to get it: go online once; "

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from erasure_bench.environment import why_offline
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.hub import models_folder
@@ -94,7 +94,7 @@ def _weights_file() -> Path:
         with redirect_stdout(sys.stderr):
             hub.download_url_to_file(url, str(cache / WEIGHTS), hash_prefix=_digits(), progress=False)
     except Exception as error:
-        raise BenchError(
+        raise NotHere(
             f"Inception weights {WEIGHTS} are missing. Looked in {', '.join(map(str, places))} and at {url} "
             f"({' '.join(str(error).split())[:160]}). Ways to get them: go online once; copy the file to "
             "$BENCH_MODELS; or --evaluator-option fidelity.weights=PATH"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pandas import DataFrame
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import (
     EvaluatorCard,
     ImageSet,
@@ -202,7 +202,7 @@ class Judge:
                 return place
         if snapshot := hub_snapshot(self.model, NEEDED_BY):
             return snapshot
-        raise BenchError(
+        raise NotHere(
             f"judge {self.model!r} is missing, looked for a folder {path} and in $BENCH_MODELS; name one "
             f"(--evaluator-option judge.model=FOLDER, or ORG/NAME@COMMIT of the hub)"
         )

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import NotHere
 from erasure_bench.user_paths import user_path
 
 FOLDER = "BENCH_MODELS"
@@ -19,7 +19,7 @@ def local_weights(given: str | None, copy: str, what: str, option: str, how: str
     if place and place.is_file():
         return place
     looked = str(place) if place else f"${FOLDER}/{copy} (${FOLDER} is not set)"
-    raise BenchError(f"{what}: weights are missing, looked for {looked}. {how}; or name them: {option}=FILE")
+    raise NotHere(f"{what}: weights are missing, looked for {looked}. {how}; or name them: {option}=FILE")
 
 
 def copy_in_models(name: str) -> Path | None:

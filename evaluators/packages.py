@@ -5,7 +5,7 @@ from importlib import metadata, util
 from pathlib import Path
 from types import ModuleType
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import NotHere
 
 
 def required_module(module: str, distribution: str, needed_by: str) -> ModuleType:
@@ -32,8 +32,8 @@ def version_of(distribution: str) -> str:
         return "absent"
 
 
-def _absent(module: str, distribution: str, needed_by: str, why: str) -> BenchError:
-    return BenchError(
+def _absent(module: str, distribution: str, needed_by: str, why: str) -> NotHere:
+    return NotHere(
         f"evaluator {needed_by!r} needs the package {module!r} ({why}): "
         f"pip install '{distribution}', or install erasure-bench again with its dependencies"
     )

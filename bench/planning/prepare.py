@@ -23,7 +23,7 @@ from erasure_bench.bench.planning.config import AUTO, OFFICIAL, Options, RunConf
 from erasure_bench.bench.planning.plan import Plan, make_plan, with_baseline
 from erasure_bench.bench.planning.preflight import check_bases, check_edits
 from erasure_bench.bench.planning.sizes import model_sizes
-from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.errors import BenchError, NotHere, UnknownName
 from erasure_bench.evaluators.instances import check_label, instance
 from erasure_bench.evaluators.registry import evaluator_card
 from erasure_bench.methods.registry import METHODS
@@ -149,7 +149,13 @@ def _evaluators(
         check_label(name, evaluator_card(name).presets, own)
         options = {**config.evaluator_options.get("", {}), **own}
         settings = suite.evaluator_options.get(instance(name).name, {})
-        evaluator = choose_evaluator(name, source.preset, options, settings)
+        try:
+            evaluator = choose_evaluator(name, source.preset, options, settings)
+        except NotHere as error:
+            if config.evaluators or options:
+                raise
+            skipped.append(f"skipped: evaluator {name!r}: {error}")
+            continue
         if evaluator.name in (other.name for other in chosen):
             raise BenchError(
                 f"--evaluators {name}: there is an evaluator {evaluator.name!r} already; rename one of them"

@@ -86,6 +86,24 @@ def test_an_evaluator_without_its_package_is_skipped_by_name_unless_it_was_asked
         _evaluators(config, replace(suite, evaluators=("clip",)), SOURCE)
 
 
+def test_an_evaluator_without_its_weights_is_skipped_by_name_unless_it_was_asked_for(
+    fake: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BENCH_MODELS", raising=False)
+    suite = replace(fake.tiny_suite(), evaluators=("perceptual", "nudity"))
+    config = RunConfig(suite="tiny", methods=("none",))
+    chosen, skipped = _evaluators(config, suite, SOURCE)
+    assert [evaluator.name for evaluator in chosen] == ["nudity"]
+    (said,) = skipped
+    assert said.startswith("skipped: evaluator 'perceptual': ") and "bench weights lpips" in said
+    for asked in (
+        {"evaluators": ("perceptual", "nudity")},
+        {"evaluator_options": {"perceptual": {"weights": "my.safetensors"}}},
+    ):
+        with pytest.raises(BenchError, match="weights are missing"):
+            _evaluators(config.model_copy(update=asked), suite, SOURCE)
+
+
 @dataclass(frozen=True)
 class Movable:
     """An evaluator that runs on some devices only."""
