@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 from erasure_bench.models.diffusion_model import DiffusionModel
@@ -72,6 +73,14 @@ def online_again() -> Iterator[None]:
             os.environ[name] = value
     if hub := sys.modules.get("huggingface_hub.constants"):
         hub.HF_HUB_OFFLINE = was_offline  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads() -> Iterator[None]:
+    """What a test computes must not hang on how many threads an earlier one has set: sums round otherwise."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
