@@ -65,6 +65,9 @@ class Gate(NamedTuple):
 def hold(before: FinishedRun, after: FinishedRun, policy: Policy) -> Gate:
     """Holds the run `after` against the run `before` by the policy.
 
+    With n prompts no permutation test gives less than 2 / 2^n: so many prompts are `needed` in any case that
+    this reaches the significance after Holm.
+
     Raises BenchError for rules on what is not measured, and for runs that share no picture.
     """
     check_rules(policy, after)
@@ -82,8 +85,12 @@ def hold(before: FinishedRun, after: FinishedRun, policy: Policy) -> Gate:
         for rule, pair, concept in asked
     ]
     findings = [_collapse(before, after, pair) for pair in pairs]
+    tests = sum(rule.level is None for rule, _, _ in asked)
+    least = math.ceil(math.log2(2 * max(1, tests) / policy.significance))
     for (rule, pair, concept), change, p in zip(asked, changes, _adjusted(asked, changes), strict=True):
         found = _judged(rule, pair, concept, change, p, policy.significance)
+        if found.needed is not None and rule.level is None:
+            found = found._replace(needed=max(found.needed, least))
         findings.append(_of_tier(found))
     return Gate(tuple(findings), comparison.left_out)
 

@@ -102,7 +102,8 @@ def _print_comparison(comparison: Comparison, concepts: Sequence[str], turned: S
     for flip in turned[:FLIPS_SHOWN]:
         console.print(words(" · ".join(flip_cells(flip))), soft_wrap=True)
         files = [str(file) if file else "no longer in the store" for file in flip.pictures]
-        console.print(words(f"    {files[0]}  {files[1]}", "dim"), soft_wrap=True)
+        for file in files:
+            console.print(Text("    ").append_text(words(file, "dim")), soft_wrap=True)
     if len(turned) > FLIPS_SHOWN:
         console.print(words(f"… and {len(turned) - FLIPS_SHOWN} more (--format json)", "dim"))
 
@@ -167,13 +168,15 @@ def write_policy(run: str, out: Path | None) -> int:
 
 
 def _print_gate(gate: Gate, console: PlainConsole) -> None:
+    from rich.text import Text
+
     from erasure_bench.bench.comparing.gate import by_verdict
     from erasure_bench.bench.comparing.telling import with_needed
 
     for verdict, findings in by_verdict(gate).items():
         for one in findings:
             where = one.method if one.concept == "overall" else f"{one.method} · {one.concept}"
-            line = words(f"{verdict:12} ", STYLES[verdict])
+            line = Text(f"{verdict:12} ", STYLES[verdict])
             line.append_text(words(f"{one.rule} ({where}): {one.demand}; {with_needed(one)}"))
             console.print(line, soft_wrap=True)
     for note in gate.notes:

@@ -31,7 +31,7 @@ def test_a_run_that_is_worse_is_blocked_with_exit_code_1(
     arguments = ["gate", *runs, "--policy", policy, "--junit", str(junit), "--markdown", str(markdown)]
     assert run_command(arguments) == 1
     printed = capsys.readouterr().out
-    assert printed.rstrip().endswith("BLOCK")
+    assert printed.rstrip().endswith("BLOCK") and "\nBLOCK        " in f"\n{printed}"
     suite = xml.fromstring(junit.read_text())
     assert int(suite.attrib["failures"]) == len(suite.findall("testcase/failure")) >= 1
     assert int(suite.attrib["tests"]) == len(suite.findall("testcase"))
