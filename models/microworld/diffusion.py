@@ -23,7 +23,7 @@ from erasure_bench.models.microworld.denoiser import (
     sd_scheduler,
     timestep_weights,
 )
-from erasure_bench.models.microworld.loop import Draw, Trainer, autocast
+from erasure_bench.models.microworld.loop import Draw, Trainer, attention, autocast
 from erasure_bench.models.microworld.settings import DiffusionSettings
 from erasure_bench.models.microworld.tokenizer import load_tokenizer, tokenise
 
@@ -95,7 +95,7 @@ def objective(denoiser: Denoiser, examples: Examples, settings: DiffusionSetting
         return noisy, timesteps, tokens, noise
 
     def loss(noisy: Tensor, timesteps: Tensor, tokens: Tensor, noise: Tensor) -> Tensor:
-        with autocast(noisy.device, fast.bfloat16):
+        with attention(noisy.device), autocast(noisy.device, fast.bfloat16):
             predicted = denoiser(noisy, timesteps, tokens)
         return (weights[timesteps] * (predicted.float() - noise).square().mean(dim=(1, 2, 3))).mean()
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from erasure_bench.models.microworld.settings import Schedule
 
@@ -39,6 +40,15 @@ def autocast(device: torch.device, bfloat16: bool) -> contextlib.AbstractContext
         return contextlib.nullcontext()
     # without the cache of cast weights, which a captured step must not share with what runs outside it
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=device.type != "cuda")
+
+
+def attention(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """How attention is computed in training.
+
+    On a CPU as plain matrix products: over so few places the fused kernel's backward pass takes eight
+    times as long, half of the whole step.
+    """
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
 
 
 def _cpu_multiplies_bfloat16() -> bool:
