@@ -16,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from erasure_bench.models.microworld.drawing import HEADS
 from erasure_bench.models.microworld.settings import PictureSettings
+from erasure_bench.prompt_suites.microworld.vocabulary import NONE, SEVERAL
 
 SPLITS = ("train", "heldout")
 PIXELS_FILE, LABELS_FILE, CAPTIONS_FILE, HEADS_FILE = "pixels.npy", "labels.npy", "captions.txt", "heads.json"
@@ -41,6 +43,15 @@ class Pictures(NamedTuple):
     def on(self, device: torch.device | str) -> Tensor:
         """All pixels on a device: one uint8 tensor [n, 64, 64, 3], to index and give to `to_float`."""
         return torch.from_numpy(self.pixels).to(device)
+
+    @property
+    def composed(self) -> NDArray[np.bool_]:
+        """Which pictures, [n], show several things, or things in a number or colour that was asked for."""
+        plain = {"object": set(HEADS["object"]) - {SEVERAL}, "count": {NONE, "1"}, "colour": {NONE}}
+        found = np.zeros(len(self.pixels), bool)
+        for head, labels in plain.items():
+            found |= ~np.isin(self.labels[head], [HEADS[head].index(label) for label in labels])
+        return found
 
     def subset(self, kept: NDArray[np.bool_]) -> "Pictures":
         """The pictures where `kept` [n] is true; copies their pixels."""

@@ -37,6 +37,8 @@ class Examples(NamedTuple):
     """Token ids of each picture's captions, int16 [n, captions, length]."""
     empty: Tensor
     """Token ids of the empty prompt, [length]."""
+    composed: Tensor
+    """Places of the composed pictures among all, int64 [m]; none, and no share of a batch is theirs alone."""
 
 
 def load_examples(
@@ -45,8 +47,12 @@ def load_examples(
     tokenizer: CLIPTokenizer,
     device: torch.device | str,
     kept: NDArray[np.bool_] | None = None,
+    composed: NDArray[np.bool_] | None = None,
 ) -> Examples:
-    """The latents and tokens that the stages before have kept, of the pictures `kept` [n] if given."""
+    """The latents and tokens that the stages before have kept, of the pictures `kept` [n] if given.
+
+    `composed` [n] says which pictures are of several things, or of one with a number or a colour.
+    """
     latents = np.load(autoencoder_folder / LATENTS_FILE, mmap_mode="c")
     tokens = np.load(tokens_file, mmap_mode="c")
     if len(latents) != len(tokens):
@@ -54,12 +60,14 @@ def load_examples(
             f"{len(latents)} latents but tokens of {len(tokens)} pictures: "
             "run --stage tokenizer and --stage autoencoder on the same pictures"
         )
+    composed = np.zeros(len(latents), bool) if composed is None else composed
     if kept is not None:
-        latents, tokens = latents[kept], tokens[kept]
+        latents, tokens, composed = latents[kept], tokens[kept], composed[kept]
     return Examples(
         torch.from_numpy(latents).to(device),
         torch.from_numpy(tokens).to(device),
         tokenise(tokenizer, [""])[0].to(device),
+        torch.from_numpy(np.flatnonzero(composed)).to(device),
     )
 
 
@@ -81,10 +89,15 @@ def objective(denoiser: Denoiser, examples: Examples, settings: DiffusionSetting
     if fast.compile:
         denoiser.unet.compile()
     batch, captions = settings.schedule.batch, examples.tokens.shape[1]
+    composed = round(batch * settings.composed_share) if len(examples.composed) else 0
 
     def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
         where: dict[str, Any] = {"generator": generator, "device": generator.device}
         chosen = torch.randint(len(examples.latents), (batch,), **where)
+        if composed:
+            chosen[:composed] = examples.composed[torch.randint(len(examples.composed), (composed,), **where)]
+            # timesteps are drawn in order, and all kinds of pictures must see all of them
+            chosen = chosen[torch.randperm(batch, **where)]
         wording = torch.randint(captions, (batch,), **where)
         dropped = torch.rand(batch, **where) < settings.caption_dropout
         tokens = torch.where(dropped[:, None], examples.empty, examples.tokens[chosen, wording].long())
@@ -115,13 +128,15 @@ def train_diffusion(
     minutes: float | None = None,
     longest: int | None = None,
     kept: NDArray[np.bool_] | None = None,
+    composed: NDArray[np.bool_] | None = None,
     notes: Mapping[str, Any] | None = None,
     name: str = "diffusion",
 ) -> Iterator[None]:
     """Train from the checkpoint in `folder`; keep the averaged weights as a pipeline at `snapshot`.
 
     One step at a time, so that several can go on side by side. `kept` [n] names the pictures that are
-    trained on, all by default; `notes` go into the facts.
+    trained on, all by default, `composed` [n] those that have a share of each batch of their own; `notes` go
+    into the facts.
     """
     started = time.monotonic()
     torch.manual_seed(seed)
@@ -129,7 +144,7 @@ def train_diffusion(
     autoencoder = load_autoencoder(autoencoder_folder)
     denoiser = Denoiser(settings, tokenizer, autoencoder.config.latent_channels).to(device)
     trainer = Trainer(denoiser, settings.schedule, folder / "checkpoint.pt", seed, name)
-    examples = load_examples(autoencoder_folder, tokens_file, tokenizer, device, kept)
+    examples = load_examples(autoencoder_folder, tokens_file, tokenizer, device, kept, composed)
     trainer.notes |= {"pictures": len(examples.latents), **(notes or {})}
     print(
         f"{time.strftime('%H:%M:%S')} {name}: "

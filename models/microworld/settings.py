@@ -83,6 +83,9 @@ class DiffusionSettings:
     text_layers: int = 3
     text_heads: int = 4
     caption_dropout: float = 0.1
+    composed_share: float = 0.4
+    """Share of a batch that is drawn from pictures of several things, of numbers and of asked-for colours
+    alone: what is where, how many and in which colour is learnt last."""
     snr_gamma: float = 5.0
     acceleration: Acceleration = Acceleration()
     schedule: Schedule = Schedule(steps=10_000, batch=512, lr=2e-3, warmup=300, ema=0.999)

@@ -115,6 +115,7 @@ def run_stage(
             device,
             stop_after,
             minutes,
+            composed=place.load().composed,
         )
         side_by_side([training])
     else:
@@ -168,6 +169,7 @@ def train_without(
             minutes,
             longest=settings.diffusion.schedule.steps,
             kept=~gone,
+            composed=pictures.composed,
             notes={"without": concept, "left_out": int(gone.sum())},
             name=f"without {concept}",
         )

@@ -24,8 +24,8 @@ from erasure_bench.models.microworld.autoencoder import (
 )
 from erasure_bench.models.microworld.clip import contrastive_loss
 from erasure_bench.models.microworld.dataset import draw_split, load_split, to_float
-from erasure_bench.models.microworld.denoiser import min_snr_weights, sd_scheduler
-from erasure_bench.models.microworld.diffusion import load_examples
+from erasure_bench.models.microworld.denoiser import Denoiser, min_snr_weights, sd_scheduler
+from erasure_bench.models.microworld.diffusion import load_examples, objective
 from erasure_bench.models.microworld.drawing import HEADS, draw, labels, sample_scene
 from erasure_bench.models.microworld.loop import Trainer, learning_rate, side_by_side
 from erasure_bench.models.microworld.oracle_network import OracleNetwork
@@ -34,6 +34,7 @@ from erasure_bench.models.microworld.quality import BARS, ORACLE_BAR, WEIGHTS, o
 from erasure_bench.models.microworld.references import left_out
 from erasure_bench.models.microworld.settings import (
     FULL,
+    TOY,
     PictureSettings,
     Schedule,
     TokenizerSettings,
@@ -223,6 +224,26 @@ def test_kept_latents_and_tokens_are_those_of_the_pictures(work):
     torch.testing.assert_close(examples.latents.float(), latents, atol=2e-3, rtol=2e-3)
     texts = [text for i in np.flatnonzero(kept) for text in pictures.captions[i]]
     assert torch.equal(examples.tokens.flatten(0, 1).long(), tokenise(tokenizer, texts))
+
+
+def test_composed_pictures_have_their_share_of_every_batch_at_all_timesteps(work):
+    pictures, tokenizer = work.load(), load_tokenizer(work.tokenizer)
+    several = pictures.labels["object"] == HEADS["object"].index("several")
+    assert several.any() and pictures.composed[several].all() and not pictures.composed.all()
+    examples = load_examples(work.autoencoder, work.tokens, tokenizer, "cpu", composed=pictures.composed)
+    assert examples.composed.tolist() == np.flatnonzero(pictures.composed).tolist()
+    settings = replace(TOY.diffusion, composed_share=0.5, schedule=replace(TOY.diffusion.schedule, batch=400))
+    # latents that say which picture they are: the draw's noisy ones hold them, beside the noise it tells
+    marked = examples._replace(latents=torch.arange(160.0).view(-1, 1, 1, 1).expand(-1, 8, 8, 8).half())
+    denoiser = Denoiser(settings, tokenizer, 8)
+    noisy, timesteps, _, noise = objective(denoiser, marked, settings).draw(torch.Generator().manual_seed(0))
+    alphas = sd_scheduler().alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+    number = ((noisy - (1 - alphas).sqrt() * noise) / alphas.sqrt()).mean(dim=(1, 2, 3)).round().long()
+    found = torch.from_numpy(pictures.composed)[number]
+    by_chance = pictures.composed.mean()
+    assert found.float().mean() == pytest.approx(0.5 + 0.5 * by_chance, abs=0.08)
+    assert timesteps[found].min() < 100 and timesteps[found].max() > 900
+    assert timesteps[~found].min() < 100 and timesteps[~found].max() > 900
 
 
 def test_psnr_is_that_of_the_reconstructions(work):
