@@ -139,10 +139,18 @@ class Fidelity(SetEvaluator):
         return found
 
     def caution(self, pictures: int) -> str:
-        """What to say of numbers of so few pictures."""
-        if pictures >= ENOUGH_FOR_FID:
-            return ""
-        return f"FID of fewer than {ENOUGH_FOR_FID:,} pictures is biased at small n; prefer KID, CMMD."
+        """What to say of numbers of so few pictures, and of a reference that they are not independent of."""
+        said = []
+        if pictures < ENOUGH_FOR_FID:
+            said.append(
+                f"FID of fewer than {ENOUGH_FOR_FID:,} pictures is biased at small n; prefer KID, CMMD."
+            )
+        if self.reference == BASE:
+            said.append(
+                "KID falls below 0 where a method changes little, as its pictures are of the reference's own "
+                "noise: see none's noise floor by reference=other-seeds."
+            )
+        return " ".join(said)
 
     @property
     def _is_inception(self) -> bool:

@@ -192,7 +192,11 @@ def test_small_sets_are_cautioned_about() -> None:
     assert "FID of fewer than 2,048 pictures is biased at small n; prefer KID, CMMD" in Fidelity().caution(
         2047
     )
-    assert Fidelity().caution(2048) == ""
+    assert Fidelity(reference="other-seeds").caution(2048) == ""
+
+
+def test_pictures_of_the_references_own_noise_are_cautioned_about() -> None:
+    assert "falls below 0 where a method changes little" in Fidelity().caution(2048)
 
 
 @pytest.fixture(scope="session")
