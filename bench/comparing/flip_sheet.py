@@ -39,8 +39,9 @@ def write_flip_sheet(flips: Sequence[Flip], path: Path) -> int:
             assert file is not None
             with Image.open(file) as picture:
                 sheet.paste(picture.convert("RGB").resize((SIDE, SIDE)), (left + side * (SIDE + GAP), top))
-        became = {True: "better", False: "worse", None: "other"}[flip.better]
-        for line, text in enumerate((f"{flip.prompt_id} #{flip.image_index}", f"{flip.metric}: {became}")):
+        for line, text in enumerate(
+            (f"{flip.prompt_id} #{flip.image_index}", f"{flip.metric}: {flip.became}")
+        ):
             draw.text((left, top + SIDE + line * LINE), _plain(text)[:44], fill="black")
     save_png(sheet, path)
     return len(found)

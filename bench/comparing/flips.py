@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from erasure_bench.bench.comparing.changes import KEY, Pair
 from erasure_bench.bench.comparing.finished import FinishedRun
-from erasure_bench.bench.reporting.metric_record import recorded_metric
 from erasure_bench.evaluators.base import Direction
 
 
@@ -28,15 +27,20 @@ class Flip(NamedTuple):
     better: bool | None
     pictures: tuple[Path | None, Path | None]
 
+    @property
+    def became(self) -> str:
+        """In one word."""
+        return {True: "better", False: "worse", None: "other"}[self.better]
+
 
 def flips(before: FinishedRun, after: FinishedRun, pairs: Sequence[Pair]) -> list[Flip]:
     """Those of every pair of rows, worse ones first."""
     shares = {
-        (name, metric["name"]): recorded_metric(metric)
-        for name, about in after.document["evaluators"].items()
-        if name in before.protocols and before.protocols[name] == after.protocols[name]
-        for metric in about["metrics"]
-        if metric["kind"] == "share"
+        (name, metric.name): metric
+        for name, metrics in after.metrics.items()
+        if before.protocols.get(name) == after.protocols[name]
+        for metric in metrics
+        if metric.kind == "share"
     }
     stores = Pictures(before), Pictures(after)
     found = []

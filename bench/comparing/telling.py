@@ -138,7 +138,6 @@ def comparison_markdown(
 
 def flip_cells(flip: Flip) -> tuple[str, ...]:
     """One flip as cells: row, concept, role, metric, prompt and picture, seed, what it is now."""
-    became = {True: "better", False: "worse", None: "other"}[flip.better]
     return (
         flip.method,
         flip.concept,
@@ -146,7 +145,7 @@ def flip_cells(flip: Flip) -> tuple[str, ...]:
         f"{flip.evaluator}: {flip.metric}",
         f"{flip.prompt_id} #{flip.image_index}",
         str(flip.seed),
-        f"{flip.now:g} ({became})",
+        f"{flip.now:g} ({flip.became})",
     )
 
 

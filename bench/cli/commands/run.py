@@ -28,6 +28,7 @@ _DRY_RUN: tuple[tuple[str, str, Literal["left", "right"]], ...] = (
 
 def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, as_json: bool) -> int:
     """Does the plan's unfinished tasks, writes the run's folder and prints the leaderboard."""
+    from erasure_bench.bench.cli.workers import worker_of
     from erasure_bench.bench.planning.devices import check_devices
     from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.planning.tasks import Task
@@ -38,7 +39,6 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     from erasure_bench.bench.reporting.tables import print_summary
     from erasure_bench.bench.running.estimating import Estimator, estimator_of
     from erasure_bench.bench.running.progress import LiveProgress
-    from erasure_bench.bench.running.worker import Worker
     from erasure_bench.bench.storage.store import Store
 
     said = stderr_console()
@@ -54,17 +54,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     make_folder(folder)
     added = added_later(folder, {evaluator.name for evaluator in plan.evaluators})
     with Store(root) as store:
-        worker = Worker(
-            source,
-            plan.methods,
-            plan.evaluators,
-            store,
-            device=config.device,
-            dtype=config.dtype,
-            batch_size=config.batch_size,
-            general_prompts=prepared.general_prompts,
-            checkpoint_seconds=60 * config.checkpoint_minutes,
-        )
+        worker = worker_of(prepared, store)
         missing = plan.missing(store)
         todo = sum(missing.tasks.values())
         said.print(

@@ -41,6 +41,7 @@ def score_with(
     as_json: bool,
 ) -> int:
     """Adds the evaluators' scores to the run's folder and prints its leaderboard; draws only to `redraw`."""
+    from erasure_bench.bench.cli.workers import worker_of
     from erasure_bench.bench.planning.chosen import evaluator_name
     from erasure_bench.bench.planning.devices import check_devices
     from erasure_bench.bench.planning.more_evaluators import as_asked, with_evaluators
@@ -61,7 +62,6 @@ def score_with(
     from erasure_bench.bench.running.estimating import Estimator, estimator_of
     from erasure_bench.bench.running.executor import DRAWING, NOTHING
     from erasure_bench.bench.running.progress import LiveProgress
-    from erasure_bench.bench.running.worker import Worker
     from erasure_bench.bench.storage.store import Store
 
     said = stderr_console()
@@ -84,17 +84,7 @@ def score_with(
         if not redraw:
             again = ["bench", "score", run, "--evaluators", ",".join(asked), "--redraw"]
             known = known_outcome(plan, finished, store, shlex.join(again))
-        worker = Worker(
-            prepared.source,
-            plan.methods,
-            plan.evaluators,
-            store,
-            device=config.device,
-            dtype=config.dtype,
-            batch_size=config.batch_size,
-            general_prompts=prepared.general_prompts,
-            checkpoint_seconds=60 * config.checkpoint_minutes,
-        )
+        worker = worker_of(prepared, store)
         todo = sum(count for kind, count in plan.missing(store).tasks.items() if kind not in DRAWING)
         said.print(f"{len(plan.cells)} cells, {todo} tasks of scoring to do; pictures from {root}")
 
