@@ -8,22 +8,17 @@ Writes `results/performance/i2p-planning.json`.
 """
 
 import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.recording import record
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.prepare import prepare
-from erasure_bench.bench.running.versions import hardware, package_versions
-from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.prompt_suites import screen
 from erasure_bench.prompt_suites.registry import complete_options, data_folder, load_suite, suite_card
 
@@ -87,16 +82,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("results/performance/i2p-planning.json"))
     given = parser.parse_args()
-    record = {
-        **measure(tuple(given.methods.split(",")), given.data_dir, given.repeats),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
-        "python": platform.python_version(),
-        "versions": package_versions(),
-    }
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(given.out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    print(json.dumps(record, indent=1, ensure_ascii=False))
+    record(measure(tuple(given.methods.split(",")), given.data_dir, given.repeats), given.out)
 
 
 if __name__ == "__main__":

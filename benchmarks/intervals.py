@@ -8,22 +8,19 @@ earlier version that is to be timed on the same table. Writes `results/performan
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pandas import DataFrame
 
+from benchmarks.recording import record
 from erasure_bench.bench.reporting.leaderboard import Measured, build_leaderboard
 from erasure_bench.bench.reporting.scores import RUN_COLUMNS
-from erasure_bench.bench.running.versions import hardware, package_versions
-from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.evaluators.base import Metric, by_role
 from erasure_bench.prompt_suites.suite import Role
 
@@ -120,17 +117,11 @@ def main() -> None:
     parser.add_argument("--former", type=Path, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=Path("results/performance/intervals.json"))
     given = parser.parse_args()
-    record = {
+    figures = {
         **measure(given.rows),
         "former": of_checkout(given.former, given.rows) if given.former else None,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
-        "python": platform.python_version(),
-        "versions": package_versions(),
     }
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(given.out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    print(json.dumps(record, indent=1, ensure_ascii=False))
+    record(figures, given.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""How long things take, beside what one would run instead."""
