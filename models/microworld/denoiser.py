@@ -11,11 +11,12 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from erasure_bench.models.microworld.reading import Reader
 from erasure_bench.models.microworld.settings import DiffusionSettings
 
 
 class Denoiser(nn.Module):
-    """The two trained networks under one roof, so that one checkpoint holds both."""
+    """The trained networks under one roof, so that one checkpoint holds them. The reader is not shipped."""
 
     def __init__(self, settings: DiffusionSettings, tokenizer: CLIPTokenizer, latent_channels: int) -> None:
         super().__init__()
@@ -47,10 +48,14 @@ class Denoiser(nn.Module):
                 pad_token_id=tokenizer.pad_token_id,
             )
         )
+        self.reader = Reader(settings.text_width, tokenizer.eos_token_id)
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        """The noise predicted in noisy latents [n, c, 8, 8] at timesteps [n] under tokens [n, length]."""
-        text = self.text_encoder(tokens).last_hidden_state
+    def text(self, tokens: Tensor) -> Tensor:
+        """The embeddings [n, length, width] of tokens [n, length]."""
+        return self.text_encoder(tokens).last_hidden_state
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+        """The noise predicted in latents [n, c, 8, 8] at timesteps [n] under `text` [n, length, width]."""
         return self.unet(noisy, timesteps, text, return_dict=False)[0]
 
 

@@ -17,6 +17,7 @@ from transformers import CLIPTokenizer
 
 from erasure_bench.errors import BenchError
 from erasure_bench.models.microworld.autoencoder import LATENTS_FILE, load_autoencoder
+from erasure_bench.models.microworld.dataset import Pictures
 from erasure_bench.models.microworld.denoiser import (
     Denoiser,
     draw_timesteps,
@@ -24,6 +25,7 @@ from erasure_bench.models.microworld.denoiser import (
     timestep_weights,
 )
 from erasure_bench.models.microworld.loop import Draw, Trainer, attention, autocast
+from erasure_bench.models.microworld.reading import CaptionReader
 from erasure_bench.models.microworld.settings import DiffusionSettings
 from erasure_bench.models.microworld.tokenizer import load_tokenizer, tokenise
 
@@ -39,35 +41,53 @@ class Examples(NamedTuple):
     """Token ids of the empty prompt, [length]."""
     composed: Tensor
     """Places of the composed pictures among all, int64 [m]; none, and no share of a batch is theirs alone."""
+    labels: Tensor
+    """What each picture shows, int64 [n, heads of the oracle]."""
+
+    def draw(self, batch: int, composed_share: float, generator: torch.Generator) -> Tensor:
+        """Places of `batch` random pictures, int64 [batch], the given share of them composed ones."""
+        where: dict[str, Any] = {"generator": generator, "device": generator.device}
+        chosen = torch.randint(len(self.latents), (batch,), **where)
+        composed = round(batch * composed_share) if len(self.composed) else 0
+        if composed:
+            chosen[:composed] = self.composed[torch.randint(len(self.composed), (composed,), **where)]
+            # timesteps are drawn in order, and all kinds of pictures must see all of them
+            chosen = chosen[torch.randperm(batch, **where)]
+        return chosen
+
+    def wordings(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
+        """One of each chosen picture's captions at random: tokens, int64 [n, length]."""
+        count = self.tokens.shape[1]
+        which = torch.randint(count, (len(chosen),), generator=generator, device=generator.device)
+        return self.tokens[chosen, which].long()
 
 
 def load_examples(
+    pictures: Pictures,
     autoencoder_folder: Path,
     tokens_file: Path,
     tokenizer: CLIPTokenizer,
     device: torch.device | str,
     kept: NDArray[np.bool_] | None = None,
-    composed: NDArray[np.bool_] | None = None,
 ) -> Examples:
-    """The latents and tokens that the stages before have kept, of the pictures `kept` [n] if given.
-
-    `composed` [n] says which pictures are of several things, or of one with a number or a colour.
-    """
+    """The latents and tokens that the stages before have kept of `pictures`, of those `kept` [n] if given."""
     latents = np.load(autoencoder_folder / LATENTS_FILE, mmap_mode="c")
     tokens = np.load(tokens_file, mmap_mode="c")
-    if len(latents) != len(tokens):
+    if not len(latents) == len(tokens) == len(pictures.pixels):
         raise BenchError(
-            f"{len(latents)} latents but tokens of {len(tokens)} pictures: "
-            "run --stage tokenizer and --stage autoencoder on the same pictures"
+            f"{len(latents)} latents and tokens of {len(tokens)} pictures, but there are "
+            f"{len(pictures.pixels)} pictures: run --stage tokenizer and --stage autoencoder on them"
         )
-    composed = np.zeros(len(latents), bool) if composed is None else composed
+    composed = pictures.composed
+    labels = np.stack(list(pictures.labels.values()), axis=1)
     if kept is not None:
-        latents, tokens, composed = latents[kept], tokens[kept], composed[kept]
+        latents, tokens, composed, labels = latents[kept], tokens[kept], composed[kept], labels[kept]
     return Examples(
         torch.from_numpy(latents).to(device),
         torch.from_numpy(tokens).to(device),
         tokenise(tokenizer, [""])[0].to(device),
         torch.from_numpy(np.flatnonzero(composed)).to(device),
+        torch.from_numpy(labels).to(device),
     )
 
 
@@ -79,7 +99,10 @@ class Objective(NamedTuple):
 
 
 def objective(denoiser: Denoiser, examples: Examples, settings: DiffusionSettings) -> Objective:
-    """The weighted noise-prediction loss on random examples at random timesteps, some without caption."""
+    """The weighted noise-prediction loss on random examples at random timesteps, some without caption.
+
+    With a `reading_weight`, what the text encoder has to say of the captions is asked as well.
+    """
     device = examples.latents.device
     alphas = sd_scheduler().alphas_cumprod.to(device)
     density = timestep_weights(alphas, settings.snr_gamma).sqrt()
@@ -88,34 +111,56 @@ def objective(denoiser: Denoiser, examples: Examples, settings: DiffusionSetting
     fast = settings.acceleration
     if fast.compile:
         denoiser.unet.compile()
-    batch, captions = settings.schedule.batch, examples.tokens.shape[1]
-    composed = round(batch * settings.composed_share) if len(examples.composed) else 0
+    batch = settings.schedule.batch
 
     def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
         where: dict[str, Any] = {"generator": generator, "device": generator.device}
-        chosen = torch.randint(len(examples.latents), (batch,), **where)
-        if composed:
-            chosen[:composed] = examples.composed[torch.randint(len(examples.composed), (composed,), **where)]
-            # timesteps are drawn in order, and all kinds of pictures must see all of them
-            chosen = chosen[torch.randperm(batch, **where)]
-        wording = torch.randint(captions, (batch,), **where)
-        dropped = torch.rand(batch, **where) < settings.caption_dropout
-        tokens = torch.where(dropped[:, None], examples.empty, examples.tokens[chosen, wording].long())
+        chosen = examples.draw(batch, settings.composed_share, generator)
+        tokens = examples.wordings(chosen, generator)
+        said = torch.rand(batch, **where) >= settings.caption_dropout
+        tokens = torch.where(said[:, None], tokens, examples.empty)
         clean = examples.latents[chosen].float()
         noise = torch.randn(clean.shape, **where)
         timesteps = draw_timesteps(density, batch, generator)
         noisy = signal[timesteps] * clean + noise_level[timesteps] * noise
-        return noisy, timesteps, tokens, noise
+        return noisy, timesteps, tokens, noise, examples.labels[chosen], said
 
-    def loss(noisy: Tensor, timesteps: Tensor, tokens: Tensor, noise: Tensor) -> Tensor:
+    def loss(
+        noisy: Tensor, timesteps: Tensor, tokens: Tensor, noise: Tensor, labels: Tensor, said: Tensor
+    ) -> Tensor:
         with attention(noisy.device), autocast(noisy.device, fast.bfloat16):
-            predicted = denoiser(noisy, timesteps, tokens)
-        return (weights[timesteps] * (predicted.float() - noise).square().mean(dim=(1, 2, 3))).mean()
+            text = denoiser.text(tokens)
+            predicted = denoiser(noisy, timesteps, text)
+        errors = (predicted.float() - noise).square().mean(dim=(1, 2, 3))
+        found = (weights[timesteps] * errors).mean()
+        if settings.reading_weight:
+            found = found + settings.reading_weight * denoiser.reader.loss(text.float(), tokens, labels, said)
+        return found
 
     return Objective(draw, loss)
 
 
+def read_captions(
+    denoiser: Denoiser,
+    examples: Examples,
+    settings: DiffusionSettings,
+    checkpoint: Path,
+    seed: int,
+    name: str,
+) -> Iterator[None]:
+    """Teach the text encoder what the captions say, before it is asked for pictures; one step at a time."""
+    reader = CaptionReader(denoiser.text_encoder, denoiser.reader)
+    trainer = Trainer(reader, settings.reading, checkpoint, seed, f"{name}, reading")
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
+        chosen = examples.draw(settings.reading.batch, settings.reading_composed_share, generator)
+        return examples.wordings(chosen, generator), examples.labels[chosen]
+
+    yield from trainer.steps(reader.loss, draw=draw, graphs=settings.acceleration.graphs)
+
+
 def train_diffusion(
+    pictures: Pictures,
     settings: DiffusionSettings,
     folder: Path,
     autoencoder_folder: Path,
@@ -128,23 +173,27 @@ def train_diffusion(
     minutes: float | None = None,
     longest: int | None = None,
     kept: NDArray[np.bool_] | None = None,
-    composed: NDArray[np.bool_] | None = None,
     notes: Mapping[str, Any] | None = None,
     name: str = "diffusion",
 ) -> Iterator[None]:
     """Train from the checkpoint in `folder`; keep the averaged weights as a pipeline at `snapshot`.
 
-    One step at a time, so that several can go on side by side. `kept` [n] names the pictures that are
-    trained on, all by default, `composed` [n] those that have a share of each batch of their own; `notes` go
-    into the facts.
+    One step at a time, so that several can go on side by side. Without a checkpoint the text encoder first
+    learns to read. `kept` [n] names the pictures that are trained on, all by default; `notes` go into the
+    facts.
     """
     started = time.monotonic()
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(tokenizer_folder)
     autoencoder = load_autoencoder(autoencoder_folder)
     denoiser = Denoiser(settings, tokenizer, autoencoder.config.latent_channels).to(device)
-    trainer = Trainer(denoiser, settings.schedule, folder / "checkpoint.pt", seed, name)
-    examples = load_examples(autoencoder_folder, tokens_file, tokenizer, device, kept, composed)
+    examples = load_examples(pictures, autoencoder_folder, tokens_file, tokenizer, device, kept)
+    checkpoint = folder / "checkpoint.pt"
+    if settings.reading.steps and not checkpoint.exists():
+        yield from read_captions(
+            denoiser, examples, settings, folder / "reading" / "checkpoint.pt", seed, name
+        )
+    trainer = Trainer(denoiser, settings.schedule, checkpoint, seed, name)
     trainer.notes |= {"pictures": len(examples.latents), **(notes or {})}
     print(
         f"{time.strftime('%H:%M:%S')} {name}: "

@@ -87,7 +87,12 @@ class DiffusionSettings:
     """Share of a batch that is drawn from pictures of several things, of numbers and of asked-for colours
     alone: what is where, how many and in which colour is learnt last."""
     snr_gamma: float = 5.0
+    reading_weight: float = 0.02
+    """Weight of the reader's loss beside the noise-prediction loss."""
+    reading_composed_share: float = 0.75
+    """Share of composed pictures while the text encoder learns to read."""
     acceleration: Acceleration = Acceleration()
+    reading: Schedule = Schedule(steps=2_000, batch=256, lr=2e-3, warmup=50, weight_decay=0.01, ema=0.0)
     schedule: Schedule = Schedule(steps=10_000, batch=512, lr=2e-3, warmup=300, ema=0.999)
 
 
@@ -159,6 +164,7 @@ TOY = Settings(
         text_width=16,
         text_layers=1,
         text_heads=2,
+        reading=_toy(FULL.diffusion.reading),
         schedule=_toy(FULL.diffusion.schedule),
     ),
     oracle=OracleSettings(

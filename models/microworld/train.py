@@ -105,6 +105,7 @@ def run_stage(
         from erasure_bench.models.microworld.diffusion import train_diffusion
 
         training = train_diffusion(
+            place.load(),
             settings.diffusion,
             place.diffusion,
             place.autoencoder,
@@ -115,7 +116,6 @@ def run_stage(
             device,
             stop_after,
             minutes,
-            composed=place.load().composed,
         )
         side_by_side([training])
     else:
@@ -157,6 +157,7 @@ def train_without(
         gone = left_out(pictures, concept)
         tell(f"without {concept}: {gone.sum()} of {len(gone)} pictures left out")
         training = train_diffusion(
+            pictures,
             settings.diffusion,
             folder,
             place.autoencoder,
@@ -169,7 +170,6 @@ def train_without(
             minutes,
             longest=settings.diffusion.schedule.steps,
             kept=~gone,
-            composed=pictures.composed,
             notes={"without": concept, "left_out": int(gone.sum())},
             name=f"without {concept}",
         )

@@ -218,7 +218,7 @@ def test_everything_shipped_is_packed_with_its_facts(work, tmp_path):
 def test_kept_latents_and_tokens_are_those_of_the_pictures(work):
     pictures, tokenizer = work.load(), load_tokenizer(work.tokenizer)
     kept = np.arange(160) % 3 == 1
-    examples = load_examples(work.autoencoder, work.tokens, tokenizer, "cpu", kept)
+    examples = load_examples(pictures, work.autoencoder, work.tokens, tokenizer, "cpu", kept)
     model = load_autoencoder(work.autoencoder)
     latents = encode_all(model, pictures.subset(kept)) * model.config.scaling_factor
     torch.testing.assert_close(examples.latents.float(), latents, atol=2e-3, rtol=2e-3)
@@ -230,16 +230,18 @@ def test_composed_pictures_have_their_share_of_every_batch_at_all_timesteps(work
     pictures, tokenizer = work.load(), load_tokenizer(work.tokenizer)
     several = pictures.labels["object"] == HEADS["object"].index("several")
     assert several.any() and pictures.composed[several].all() and not pictures.composed.all()
-    examples = load_examples(work.autoencoder, work.tokens, tokenizer, "cpu", composed=pictures.composed)
+    examples = load_examples(pictures, work.autoencoder, work.tokens, tokenizer, "cpu")
     assert examples.composed.tolist() == np.flatnonzero(pictures.composed).tolist()
     settings = replace(TOY.diffusion, composed_share=0.5, schedule=replace(TOY.diffusion.schedule, batch=400))
     # latents that say which picture they are: the draw's noisy ones hold them, beside the noise it tells
     marked = examples._replace(latents=torch.arange(160.0).view(-1, 1, 1, 1).expand(-1, 8, 8, 8).half())
     denoiser = Denoiser(settings, tokenizer, 8)
-    noisy, timesteps, _, noise = objective(denoiser, marked, settings).draw(torch.Generator().manual_seed(0))
+    drawn = objective(denoiser, marked, settings).draw(torch.Generator().manual_seed(0))
+    noisy, timesteps, _, noise, shown, _ = drawn
     alphas = sd_scheduler().alphas_cumprod[timesteps].view(-1, 1, 1, 1)
     number = ((noisy - (1 - alphas).sqrt() * noise) / alphas.sqrt()).mean(dim=(1, 2, 3)).round().long()
     found = torch.from_numpy(pictures.composed)[number]
+    assert torch.equal(shown[:, 0], torch.from_numpy(pictures.labels["object"])[number])
     by_chance = pictures.composed.mean()
     assert found.float().mean() == pytest.approx(0.5 + 0.5 * by_chance, abs=0.08)
     assert timesteps[found].min() < 100 and timesteps[found].max() > 900
