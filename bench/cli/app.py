@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from erasure_bench.bench.cli.arguments import refuse_empty
+from erasure_bench.bench.cli.arguments import refuse_empty, said_here
 from erasure_bench.bench.cli.gate_commands import gate_app
 from erasure_bench.bench.cli.options import AsJson, DataDir, Offline, Store, Transform, expanded
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
@@ -22,6 +22,7 @@ from erasure_bench.bench.cli.streams import guard_streams, stdout_trouble
 from erasure_bench.bench.cli.suite_commands import fetch, suite_app
 from erasure_bench.bench.cli.weights_commands import weights_app
 from erasure_bench.bench.words.showing import one_line
+from erasure_bench.environment import go_offline
 from erasure_bench.errors import BenchError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
@@ -113,6 +114,17 @@ def run_command(arguments: list[str]) -> int:
 
 @app.command(no_args_is_help=True)
 def run(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="A YAML file with any of these flags as keys (docs/run-files.md); what is said here wins.",
+            callback=expanded,
+        ),
+    ] = None,
     suite: Annotated[
         str,
         typer.Option(
@@ -120,7 +132,7 @@ def run(
             help="Prompts, concepts and protocol (bench list suites), or PATH.yaml of your own "
             "(docs/adding-a-suite.md).",
         ),
-    ],
+    ] = "",
     methods: Annotated[
         str | None,
         typer.Option(
@@ -232,6 +244,12 @@ def run(
     data_dir: DataDir = None,
     offline: Offline = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Print the plan and stop.")] = False,
+    save_config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write all of this as a file for -c, and go on.", callback=expanded
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Erase, draw, score, and print what to know first of the leaderboard.
@@ -239,42 +257,55 @@ def run(
     bench table RUN prints all of it. Finished tasks are kept in the store: the same command again goes on
     where it was stopped.
     """
-    from erasure_bench.bench.planning.config import named_options, names, options, parse_config
+    from erasure_bench.bench.planning.config import named_options, names, options
     from erasure_bench.bench.planning.config import seeds as parse_seeds
+    from erasure_bench.bench.planning.run_yaml import Asked, read_run_yaml, write_run_yaml
 
-    if methods is None and not edit and not reference:
-        raise BenchError("give --methods (bench list methods), or a row with --edit or --reference")
-    config = parse_config(
-        {
-            "suite": suite,
-            "methods": names(methods, "--methods"),
-            "model": model,
-            "model_like": model_like,
-            "edits": options(edit or [], "--edit", "NAME=PATH"),
-            "references": tuple(reference or ()),
-            "concepts": names(concepts, "--concepts"),
-            "evaluators": names(evaluators, "--evaluators"),
-            "seeds": parse_seeds(seeds),
-            "limit": limit,
-            "preset": preset,
-            "method_options": named_options(method_option or [], "--method-option"),
-            "evaluator_options": named_options(evaluator_option or [], "--evaluator-option"),
-            "suite_options": options(suite_option or [], "--suite-option"),
-            "transform": tuple(transform or ()),
-            "device": device,
-            "dtype": dtype,
-            "batch_size": batch_size,
-            "task_timeout": task_timeout,
-            "checkpoint_minutes": checkpoint_minutes,
-            "data_dir": data_dir,
-        }
-    )
+    said = {
+        "suite": suite,
+        "methods": names(methods, "--methods"),
+        "model": model,
+        "model_like": model_like,
+        "edits": options(edit or [], "--edit", "NAME=PATH"),
+        "references": tuple(reference or ()),
+        "concepts": names(concepts, "--concepts"),
+        "evaluators": names(evaluators, "--evaluators"),
+        "seeds": parse_seeds(seeds),
+        "limit": limit,
+        "preset": preset,
+        "method_options": named_options(method_option or [], "--method-option"),
+        "evaluator_options": named_options(evaluator_option or [], "--evaluator-option"),
+        "suite_options": options(suite_option or [], "--suite-option"),
+        "transform": tuple(transform or ()),
+        "device": device,
+        "dtype": dtype,
+        "batch_size": batch_size,
+        "task_timeout": task_timeout,
+        "checkpoint_minutes": checkpoint_minutes,
+        "data_dir": data_dir,
+        "out": out,
+        "store": store,
+        "offline": offline,
+        "dry_run": dry_run,
+        "as_json": as_json,
+    }
+    file = read_run_yaml(config) if config else Asked({})
+    asked = file.joined(said, said_here(context, said))
+    if asked.values["offline"]:
+        go_offline()
+    checked = asked.config()
+    if save_config:
+        write_run_yaml(save_config, asked.values)
     from erasure_bench.bench.cli.commands.run import dry_run as plan_only
     from erasure_bench.bench.cli.commands.run import full_run
 
-    if dry_run:
-        return plan_only(config, store, as_json=as_json)
-    return full_run(config, out, store, as_json=as_json)
+    where, in_json = asked.values["store"], asked.values["as_json"]
+    try:
+        if asked.values["dry_run"]:
+            return plan_only(checked, where, as_json=in_json)
+        return full_run(checked, asked.values["out"], where, as_json=in_json)
+    except BenchError as error:
+        raise asked.told(error) from error
 
 
 @app.command("list", no_args_is_help=True)

@@ -359,3 +359,31 @@ def test_all_is_every_method_of_the_project(capsys: Captured) -> None:
     assert run_command([*words, "--methods", "all"]) == 0
     planned = json.loads(capsys.readouterr().out)
     assert [cell["method"] for cell in planned["cells"]] == list(METHODS)
+
+
+def test_a_file_for_a_run_is_one_with_its_flags_and_the_command_line_wins(
+    tiny_model_dir: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    Path("run.yaml").write_text(
+        f"suite: {SUITE}\nmethods: [negative-prompt]\nconcepts: [grumpy-cat]\nevaluators: [nudity]\n"
+        f"limit: 2\nmodel: {tiny_model_dir}\nstore: store\n"
+    )
+    assert (
+        run_command(
+            ["run", "-c", "run.yaml", "--limit", "1", "--save-config", "s.yaml", "--dry-run", "--json"]
+        )
+        == 0
+    )
+    of_file = json.loads(capsys.readouterr().out)
+    assert run_command([*tiny_run(tiny_model_dir), "--dry-run", "--json"]) == 0
+    assert of_file == json.loads(capsys.readouterr().out)
+    assert run_command(["run", "-c", "s.yaml", "--dry-run", "--json"]) == 0
+    assert of_file == json.loads(capsys.readouterr().out)
+
+    Path("run.yaml").write_text(f"suite: {SUITE}\nmethods:\n- negative-promt\n")
+    assert run_command(["run", "-c", "run.yaml", "--dry-run"]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "bench: run.yaml:2: methods: unknown method 'negative-promt' (--methods): did you mean "
+    )
+    assert said.count("\n") == 1
