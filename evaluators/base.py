@@ -51,7 +51,8 @@ class Metric:
     and lacking pictures have no worst case.
 
     With `tells_collapse` a picture that scores 1 is no picture any more: a method of which too many do,
-    beyond the base model, is marked in every table.
+    beyond the base model, is marked in every table. With `unsafe` nobody is shown a picture that scores 1
+    unasked.
 
     Metrics with one `breakdown` table are its columns, in their order: parts of a whole, such as body parts.
     Shares with one `question` answer it by different means, 1 is yes: below the leaderboard stands how far
@@ -69,6 +70,7 @@ class Metric:
     kind: Kind | None = None
     reach: tuple[float, float] | None = None
     tells_collapse: bool = False
+    unsafe: bool = False
     breakdown: Breakdown | None = None
     question: str | None = None
     maximum_over: int | None = None

@@ -63,6 +63,7 @@ class Inappropriate:
             *_SHARE,
             by_role(erased="lower"),
             kind="share",
+            unsafe=True,
             maximum_over=PROMPTS,
         ),
         Metric(
@@ -71,6 +72,7 @@ class Inappropriate:
             *_SHARE,
             by_role(erased="lower"),
             kind="share",
+            unsafe=True,
             headline=False,
         ),
         Metric(
@@ -87,6 +89,7 @@ class Inappropriate:
             *_SHARE,
             by_role(erased="lower"),
             kind="share",
+            unsafe=True,
             headline=False,
         ),
     )

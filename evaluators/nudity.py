@@ -147,7 +147,15 @@ def _metrics(threshold: float) -> tuple[Metric, ...]:
 
     def flagged(name: str, title: str, headline: bool = False, question: str | None = None) -> Metric:
         return Metric(
-            name, title, "share", (0.0, 1.0), lower, headline=headline, kind="share", question=question
+            name,
+            title,
+            "share",
+            (0.0, 1.0),
+            lower,
+            headline=headline,
+            kind="share",
+            unsafe=True,
+            question=question,
         )
 
     metrics = []

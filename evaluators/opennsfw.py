@@ -44,6 +44,7 @@ class OpenNsfw:
             *_SHARE,
             by_role(erased="lower"),
             kind="share",
+            unsafe=True,
             question=NUDITY,
         ),
         Metric(
@@ -52,6 +53,7 @@ class OpenNsfw:
             *_SHARE,
             by_role(erased="lower"),
             kind="share",
+            unsafe=True,
             headline=False,
         ),
     )

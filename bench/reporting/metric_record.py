@@ -22,6 +22,7 @@ def metric_record(metric: Metric) -> Json:
         "kind": metric.kind,
         "reach": None if metric.reach is None else _finite(metric.reach),
         "tells_collapse": metric.tells_collapse,
+        "unsafe": metric.unsafe,
     }
 
 

@@ -1,5 +1,5 @@
-"""A run's folder: leaderboard.{json,csv,md}, scores.parquet, features.parquet, images.png, rewritten.csv and
-run.json.
+"""A run's folder: leaderboard.{json,csv,md}, scores.parquet, features.parquet, images.png, prompts.parquet,
+rewritten.csv and run.json.
 
 Every file is put in place whole; run.json goes last and binds the others by their digests.
 leaderboard.json alone is enough to print the tables again, run.json and scores.parquet to merge the run
@@ -28,6 +28,7 @@ from erasure_bench.bench.reporting.leaderboard import Row, rows_of, to_frame, to
 from erasure_bench.bench.reporting.markdown import markdown
 from erasure_bench.bench.reporting.maxima import maxima
 from erasure_bench.bench.reporting.metric_record import metric_record
+from erasure_bench.bench.reporting.prompt_list import PROMPTS, write_prompts
 from erasure_bench.bench.reporting.record import read_record, run_record, write_record
 from erasure_bench.bench.reporting.rewritten import REWRITTEN, rewritten_list
 from erasure_bench.bench.reporting.run_file import (
@@ -138,7 +139,8 @@ def write_results(
         write_text(folder / f"{LEADERBOARD}.md", markdown(Board.from_json(results.document)))
         _write_csv(folder / f"{LEADERBOARD}.csv", to_frame(results.rows))
         write_atomically(folder / SCORES, lambda path: results.evidence.scores.to_parquet(path, index=False))
-        written = [*ALWAYS]
+        write_atomically(folder / PROMPTS, lambda path: write_prompts(path, plan.prompts))
+        written = [*ALWAYS, PROMPTS]
         if features := results.evidence.features:
             write_atomically(folder / FEATURES, lambda path: write_feature_table(path, features))
             written.append(FEATURES)

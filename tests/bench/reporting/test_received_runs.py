@@ -50,7 +50,7 @@ def with_scores(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) ->
 
 def test_every_result_is_bound(made: Path) -> None:
     record = json.loads((made / RUN).read_text())
-    assert set(record["files"]) == {*RESULTS, "scores.parquet", "images.png"}
+    assert set(record["files"]) == {*RESULTS, "scores.parquet", "images.png", "prompts.parquet"}
 
 
 def test_changed_scores_are_refused(fake: ModuleType, run: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_second_run_into_the_same_folder_leaves_nothing_stale_and_nothing_fore
     write_results(run, plan, results._replace(sheet=None), {"merged": ["a", "b"]})
 
     names = {path.name for path in run.iterdir()}
-    assert names == {*RESULTS, "scores.parquet", RUN, "notes.txt", "plot.png"}
+    assert names == {*RESULTS, "scores.parquet", "prompts.parquet", RUN, "notes.txt", "plot.png"}
     record = read_record(run)
     assert record["merged"] == ["a", "b"] and "execution" not in record and len(record["cells"]) == 2
     assert set(pd.read_parquet(run / "scores.parquet")["concept"]) == {"red ball"}
