@@ -29,7 +29,11 @@ SUB_ROOMS = {
     "statistics": set(),
     "reporting": {"identity", "storage", "planning", "running", "statistics", "words"},
     "comparing": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
-    "cli": {"identity", "storage", "planning", "running", "statistics", "reporting", "comparing", "words"},
+    "site": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
+    "cli": {
+        *("identity", "storage", "planning", "running", "statistics", "reporting", "comparing", "site"),
+        "words",
+    },
 }
 """Along the data's way through bench/: each sub-room knows those before it."""
 GROUND = [

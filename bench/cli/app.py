@@ -1,5 +1,5 @@
-"""The command line: `bench run`, `score`, `table`, `merge`, `compare`, `gate`, `export`, `list`, `show`,
-`prompts`, `suite`, `fetch`, `check`, `doctor`, `store`, `weights`.
+"""The command line: `bench run`, `score`, `table`, `report`, `merge`, `compare`, `gate`, `export`, `list`,
+`show`, `prompts`, `suite`, `fetch`, `check`, `doctor`, `store`, `weights`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 2 a strict gate
 is undecided, 3 wrong usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported
@@ -393,6 +393,39 @@ def table(
 
     code = 0 if published and format_ in ("csv", "json") else print_table(run, format_, concepts)
     return print_published(run, format_) if published else code
+
+
+@app.command(no_args_is_help=True)
+def report(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN", help="Runs' folders, their names below runs/, or a folder of runs."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the report (else report in the run's folder; of several runs: here).",
+            callback=expanded,
+        ),
+    ] = None,
+    no_flagged_images: Annotated[
+        bool,
+        typer.Option(
+            "--no-flagged-images",
+            metavar="",
+            help="Leave out what an evaluator flagged (nudity and the like), else blurred until clicked.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Write finished runs as a site to look at: numbers, plots, and every picture beside its scores.
+
+    It opens from the file system and asks no network. An earlier report in the same place is replaced.
+    """
+    from erasure_bench.bench.cli.commands.reporting import report_runs
+
+    return report_runs(runs, out, flagged=not no_flagged_images, as_json=as_json)
 
 
 @app.command(no_args_is_help=True)

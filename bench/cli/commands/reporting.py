@@ -1,0 +1,60 @@
+"""Finished runs to look at: `bench report` and `bench view`."""
+
+from pathlib import Path
+
+from erasure_bench.bench.cli.output import RunFailed, print_json, stderr_console, stdout_console, words
+from erasure_bench.bench.cli.paths import RUNS, find_run
+from erasure_bench.bench.reporting.run_file import RUN
+from erasure_bench.bench.running.bars import Bars
+from erasure_bench.bench.site.reading import ReportedRun, read_reported, run_folders
+from erasure_bench.bench.site.site import Written, check_place, write_site
+from erasure_bench.environment import go_offline
+
+REPORT = "report"
+
+
+def report_runs(names: list[str], out: Path | None, *, flagged: bool, as_json: bool) -> int:
+    """Writes the report of finished runs, and prints where it is."""
+    runs = _read(names)
+    written = _write(runs, out or _place(runs), flagged=flagged)
+    if as_json:
+        print_json({"index": str(written.page), "runs": len(runs), **written.pictures._asdict()})
+    else:
+        stdout_console().print(words(written.page), soft_wrap=True)
+    return 0
+
+
+def _read(names: list[str]) -> list[ReportedRun]:
+    go_offline()  # a suite's prompts may be read, but are never fetched
+    folders = [folder for name in names for folder in _folders(name)]
+    return [read_reported(folder) for folder in dict.fromkeys(folders)]
+
+
+def _folders(name: str) -> list[Path]:
+    """A run, or the runs in a folder of runs."""
+    for place in (Path(name), RUNS / name):
+        if place.is_dir() and (found := run_folders(place)):
+            return found
+    return [find_run(name, RUN)]
+
+
+def _place(runs: list[ReportedRun]) -> Path:
+    return runs[0].folder / REPORT if len(runs) == 1 else Path(REPORT)
+
+
+def _write(runs: list[ReportedRun], out: Path, *, flagged: bool) -> Written:
+    check_place(out, runs)
+    said = stderr_console()
+    with Bars(said, disable=not said.is_terminal) as bars:
+        task = bars.add_task("copying pictures", total=None, unit="pictures", note="")
+        try:
+            written = write_site(runs, out, flagged=flagged, step=lambda: bars.advance(task))
+        except OSError as error:
+            raise RunFailed(f"--out {out}: {error.strerror or error}") from error
+    if gone := written.pictures.gone:
+        line = (
+            f"{gone} of {gone + written.pictures.shown} pictures are not in the runs' stores (merged or "
+            "received runs have none): the report shows their scores alone"
+        )
+        said.print(words(line), soft_wrap=True)
+    return written

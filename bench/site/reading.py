@@ -1,0 +1,147 @@
+"""A finished run as a report shows it: from its folder's files alone, checked against their digests."""
+
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas import DataFrame
+
+from erasure_bench.bench.reporting.counting import read_scores
+from erasure_bench.bench.reporting.leaderboard import COLUMNS
+from erasure_bench.bench.reporting.metric_record import recorded_metric
+from erasure_bench.bench.reporting.prompt_list import read_prompts
+from erasure_bench.bench.reporting.record import failure_of, read_record
+from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES, read_document
+from erasure_bench.bench.reporting.run_file import RUN, bound
+from erasure_bench.bench.running.progress import describe
+from erasure_bench.errors import BenchError
+from erasure_bench.evaluators.base import Metric
+from erasure_bench.prompt_suites.registry import load_suite, suite_names
+
+Json = Mapping[str, Any]
+EARLIER = (
+    "Made by an earlier version: verdicts and collapse marks are not there. Run the same bench run again."
+)
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """`record` is run.json, `document` what leaderboard.json holds, its rows with all of their columns.
+
+    `scores` has the columns of `bench.reporting.scores.RUN_COLUMNS`, `prompts` each prompt's text by its id.
+    """
+
+    folder: Path
+    record: Json
+    document: Json
+    scores: DataFrame
+    prompts: Mapping[str, str]
+
+    @property
+    def metrics(self) -> dict[tuple[str, str], Metric]:
+        """By evaluator and name; none that an earlier version did not write down."""
+        return {
+            (evaluator, metric["name"]): recorded_metric(metric)
+            for evaluator, about in self.document["evaluators"].items()
+            for metric in about.get("metrics", ())
+        }
+
+    @property
+    def unsafe_concepts(self) -> frozenset[str]:
+        """The concepts whose pictures are not to be shown unasked, by the names of their cases."""
+        return frozenset(
+            name
+            for name, case in self.record.get("concept_definitions", {}).items()
+            if any(concept["kind"] == "unsafe" for concept in case["erased"])
+        )
+
+
+def run_folders(place: Path) -> list[Path]:
+    """The run that lies in a folder, else those that lie in the folders in it, by name."""
+    if (place / RUN).is_file():
+        return [place]
+    return sorted(file.parent for file in place.glob(f"*/{RUN}"))
+
+
+def read_reported(folder: Path) -> ReportedRun:
+    """The run in the folder.
+
+    Raises BenchError where it is none or was changed after it was written.
+    """
+    record = read_record(folder)
+    document = _document(folder, record)
+    scores = read_scores(bound(folder, record, SCORES), folder / SCORES)
+    return ReportedRun(folder, record, document, scores, _prompts(folder, record))
+
+
+def _document(folder: Path, record: Json) -> Json:
+    """leaderboard.json; where a folder keeps only the table of it, that with what run.json says."""
+    if f"{LEADERBOARD}.json" in record["files"]:
+        document = read_document(folder)
+        return {**document, "rows": [_row(row) for row in document["rows"]]}
+    name = f"{LEADERBOARD}.csv"
+    if name not in record["files"]:
+        raise BenchError(f"{folder}: neither {LEADERBOARD}.json nor {name} is part of its {RUN}")
+    try:
+        frame = pd.read_csv(io.BytesIO(bound(folder, record, name)), keep_default_na=True).astype(object)
+    except ValueError as error:
+        raise BenchError(f"{folder / name} cannot be read: {error}") from error
+    lacking = set(COLUMNS) - set(frame.columns)
+    notes = [*record["notes"], *([EARLIER] if "verdict" in lacking else [])]
+    return {
+        **record,
+        "rows": [_row(row) for row in frame.to_dict("records")],
+        "notes": notes,
+        "failures": [describe(failure_of(failure)) for failure in record["failures"]],
+    }
+
+
+_TEXT = ("reason", "breakdown", "column", "title", "unit")
+_WHOLE = ("images", "prompts", "missing", "pairs", "rank", "rank_low", "rank_high", "gap_pairs")
+
+
+def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row with every column that this version knows: None where it has no value."""
+    found = {column: _known(row.get(column)) for column in COLUMNS}
+    for column in _TEXT:
+        found[column] = found[column] or ""
+    for column in _WHOLE:
+        found[column] = None if found[column] is None else int(found[column])
+    return found | {"best": bool(found["best"]), "headline": bool(found["headline"])}
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _prompts(folder: Path, record: Json) -> dict[str, str]:
+    """The run's own list; else the texts of a registered suite of the same version, if its data are here."""
+    if found := read_prompts(folder, record):
+        return found
+    config = record["config"]
+    if config["suite"] not in suite_names() or config.get("transform"):
+        return {}
+    try:
+        suite = load_suite(config["suite"], options=config["suite_options"])
+    except BenchError:
+        return {}
+    if suite.version != record["suite_version"]:
+        return {}
+    return {prompt.id: prompt.text for prompts in suite.prompts.values() for prompt in prompts}
+
+
+def slugs(names: Iterable[str]) -> list[str]:
+    """Names for files and addresses: letters, digits and hyphens, no two alike."""
+    found: list[str] = []
+    for name in names:
+        plain = "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in name.lower()).split())
+        number, own = 1, plain[:60] or "run"
+        while own in found:
+            number += 1
+            own = f"{plain[:60] or 'run'}-{number}"
+        found.append(own)
+    return found
