@@ -1,6 +1,7 @@
 """What `bench list` and `bench show` say: methods, evaluators, suites, models and transformations by name."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -32,6 +33,8 @@ class Sheet(NamedTuple):
     facts: dict[str, str]
     settings: dict[str, dict[str, str]]
     """Setting name -> {"default" or preset: value}."""
+    about: str = ""
+    """What the settings mean: the class's docstring."""
 
 
 def listed(kind: Kind) -> list[Listed]:
@@ -159,7 +162,9 @@ def _method_sheet(name: str) -> Sheet:
     }
     presets = {preset: {**card.settings, **values} for preset, values in card.presets.items()}
     called = card.name if in_file(name) else name
-    return Sheet("methods", called, card.title, _said(facts), _settings(card.build, presets))
+    return Sheet(
+        "methods", called, card.title, _said(facts), _settings(card.build, presets), _about(card.build)
+    )
 
 
 def _evaluator_sheet(name: str) -> Sheet:
@@ -196,16 +201,20 @@ def _evaluator_sheet(name: str) -> Sheet:
                 f"{metric.title} [{metric.unit}], {metric.aggregate}: {roles or 'stored'}{only}"
             )
         shown |= {metric.name for metric in metrics}
-    return Sheet("evaluators", called, card.title, _said(facts), _settings(card.build, card.presets))
+    settings = _settings(card.build, card.presets)
+    return Sheet("evaluators", called, card.title, _said(facts), settings, _about(card.build))
 
 
 def _suite_sheet(name: str) -> Sheet:
+    from erasure_bench.bench.cli.suite_outline import outline, said
     from erasure_bench.prompt_suites.registry import suite_card
 
-    card = suite_card(name)
+    card, whole = suite_card(name), outline(name)
     facts = {
         "description": card.description,
         "concepts": ", ".join(card.concepts),
+        "protocol": said(whole.protocol),
+        "evaluators": ", ".join(whole.evaluators),
         "version": card.version,
         "made for": card.model,
         "source": card.source,
@@ -244,7 +253,9 @@ def _transformation_sheet(name: str) -> Sheet:
         "into": f"prompts of the role {card.role}, drawn from the same noise",
         "notes": card.notes,
     }
-    return Sheet("transformations", name, card.title, _said(facts), _settings(card.build, {}))
+    return Sheet(
+        "transformations", name, card.title, _said(facts), _settings(card.build, {}), _about(card.build)
+    )
 
 
 def _said(facts: Mapping[str, str]) -> dict[str, str]:
@@ -261,6 +272,12 @@ def _settings(build: type, presets: Mapping[str, Mapping[str, Any]]) -> dict[str
             for preset, values in presets.items()
         }
     return settings
+
+
+def _about(build: type) -> str:
+    """The class's own docstring; a dataclass without one has its signature there, which says nothing more."""
+    text = inspect.cleandoc(build.__doc__ or "")
+    return "" if text.startswith(f"{build.__name__}(") else text
 
 
 def _default(field: "dataclasses.Field[Any]") -> str:
