@@ -6,8 +6,10 @@ from typing import Any
 from website.markdown import code, link, paragraphs, prose, table
 
 FOLDER = "cli"
-_SEVERAL = re.compile(r"\s\s+\[([^\]]*)\]$")
+_ADDED = re.compile(r"\s\s+\[([^\]]*)\]$")
 """What the command line adds to an option's help: `  [required]`, `  [default: 1]`."""
+_TYPE = re.compile(r" <\w+>$")
+"""What it adds to an argument's name: `RUN <str>`."""
 
 
 def command_pages() -> dict[str, str]:
@@ -37,7 +39,7 @@ def _described(command: Any, parent: Any, name: str, page: str, level: int) -> l
     """A command with its arguments and options, and below it its own commands."""
     context = command.make_context(name, [], parent=parent, resilient_parsing=True)
     path = context.command_path
-    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    usage = " ".join([path, *(piece.strip("{}") for piece in command.collect_usage_pieces(context))])
     lines = [f"{'#' * level} {code(path)}", "", *paragraphs(command.help or "", page)]
     lines += ["```text", usage, "```", "", *_options(command, context, page)]
     for own, subcommand in getattr(command, "commands", {}).items():
@@ -50,12 +52,12 @@ def _options(command: Any, context: Any, page: str) -> list[str]:
     lines = []
     for parameter in sorted(command.get_params(context), key=lambda one: one.param_type_name != "argument"):
         record = parameter.get_help_record(context)
-        if record is None:  # hidden
+        if record is None or "--help" in parameter.opts:  # hidden, or every command's own
             continue
-        name, text = record
-        more = _SEVERAL.search(text)
-        said = [prose(_SEVERAL.sub("", text), page)] if _SEVERAL.sub("", text) else []
-        lines += [code(name), f":   {' '.join([*said, *([f'*{more[1]}*'] if more else [])])}", ""]
+        name, text = _TYPE.sub("", record[0]), record[1]
+        more = _ADDED.search(text)
+        words = [prose(_ADDED.sub("", text), page), f"*{more[1]}*" if more else ""]
+        lines += [code(name), f":   {' '.join(filter(None, words))}", ""]
     return lines
 
 

@@ -27,9 +27,11 @@ def on_files(files: "Files", *, config: "MkDocsConfig") -> "Files":
     made = {**card_pages(), **command_pages()}
     for place, text in made.items():
         files.append(File.generated(config, place, content=text))
-    for place, path in linked(own.values()).items():
+    brought = linked(own.values())
+    for place, path in brought.items():
         files.append(File.generated(config, place, abs_src_path=str(path)))
-    config.nav = completed(config.nav or [], list(made), list(own))
+    pages = sorted(place for place in brought if place.endswith(".md"))
+    config.nav = completed(config.nav or [], [*made, *pages], list(own))
     return files
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-INDEX = "index.md"
+INDEXES = ("index.md", "README.md")
 REST = "More"
 
 
 def completed(nav: Sequence[Any], made: Sequence[str], own: Sequence[str]) -> list[Any]:
-    """The menu with the pages of each folder below its index, and a last section for what nobody listed."""
+    """The menu with the pages of each folder below its index, and a last section for what nobody listed.
+
+    `own` are the pages of docs/, `made` those that were added to them.
+    """
     whole = [_with_folders(entry, made) for entry in nav]
     listed = set(_pages(whole))
     rest = [page for page in own if page not in listed]
@@ -16,15 +19,15 @@ def completed(nav: Sequence[Any], made: Sequence[str], own: Sequence[str]) -> li
 
 
 def _with_folders(entry: Any, made: Sequence[str]) -> Any:
-    """An entry with each `FOLDER/index.md` in it replaced by that page and all others of the folder."""
+    """An entry with each index of a folder of added pages replaced by that page and the folder's others."""
     if isinstance(entry, dict):
         return {title: _with_folders(inside, made) for title, inside in entry.items()}
     if isinstance(entry, list):
         return [_with_folders(inside, made) for inside in entry]
-    folder = entry.removesuffix(INDEX)
-    if not folder or folder == entry or entry not in made:
+    folder, _, name = entry.rpartition("/")
+    if not folder or name not in INDEXES or entry not in made:
         return entry
-    return [entry, *(page for page in made if page.startswith(folder) and page != entry)]
+    return [entry, *(page for page in made if page.startswith(f"{folder}/") and page != entry)]
 
 
 def _pages(entry: Any) -> Iterator[str]:

@@ -93,7 +93,7 @@ def test_every_command_has_a_page_with_all_of_its_options(site: Site) -> None:
         words = site.words(f"cli/{name}.html")
         for each in (command, *getattr(command, "commands", {}).values()):
             options = {option for parameter in each.params for option in parameter.opts}
-            assert {option for option in options if option not in words and option.startswith("-")} == set()
+            assert {option for option in options if option not in words and option.startswith("--")} == set()
 
 
 def test_every_link_leads_to_a_page_and_an_id_that_are_there(site: Site) -> None:
