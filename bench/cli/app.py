@@ -1,5 +1,5 @@
-"""The command line: `bench run`, `score`, `table`, `report`, `merge`, `compare`, `gate`, `export`, `list`,
-`show`, `prompts`, `suite`, `fetch`, `check`, `doctor`, `store`, `weights`.
+"""The command line: `bench run`, `score`, `table`, `report`, `view`, `merge`, `compare`, `gate`, `export`,
+`list`, `show`, `prompts`, `suite`, `fetch`, `check`, `doctor`, `store`, `weights`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 2 a strict gate
 is undecided, 3 wrong usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported
@@ -426,6 +426,30 @@ def report(
     from erasure_bench.bench.cli.commands.reporting import report_runs
 
     return report_runs(runs, out, flagged=not no_flagged_images, as_json=as_json)
+
+
+@app.command(no_args_is_help=True)
+def view(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN", help="Runs' folders, names below runs/, a folder of runs, or a bench report."
+        ),
+    ],
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 is any that is free.")
+    ] = 8765,
+    no_flagged_images: Annotated[
+        bool, typer.Option("--no-flagged-images", metavar="", help="As in bench report.")
+    ] = False,
+) -> int:
+    """Look at finished runs in a browser, at this machine's own address alone. Ctrl-C ends it.
+
+    What is made for it goes again: bench report writes the same to keep.
+    """
+    from erasure_bench.bench.cli.commands.reporting import view_runs
+
+    return view_runs(runs, port, flagged=not no_flagged_images)
 
 
 @app.command(no_args_is_help=True)

@@ -1,5 +1,7 @@
 """Finished runs to look at: `bench report` and `bench view`."""
 
+import sys
+import tempfile
 from pathlib import Path
 
 from erasure_bench.bench.cli.output import RunFailed, print_json, stderr_console, stdout_console, words
@@ -7,8 +9,10 @@ from erasure_bench.bench.cli.paths import RUNS, find_run
 from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.running.bars import Bars
 from erasure_bench.bench.site.reading import ReportedRun, read_reported, run_folders
-from erasure_bench.bench.site.site import Written, check_place, write_site
+from erasure_bench.bench.site.serving import serving
+from erasure_bench.bench.site.site import Written, check_place, is_report, write_site
 from erasure_bench.environment import go_offline
+from erasure_bench.errors import BenchError
 
 REPORT = "report"
 
@@ -58,3 +62,27 @@ def _write(runs: list[ReportedRun], out: Path, *, flagged: bool) -> Written:
         )
         said.print(words(line), soft_wrap=True)
     return written
+
+
+def view_runs(names: list[str], port: int, *, flagged: bool) -> int:
+    """Serves a report, or one that is made of runs and goes again, until Ctrl-C."""
+    reports = [Path(name) for name in names if is_report(Path(name))]
+    if reports and len(names) > 1:
+        raise BenchError(f"{reports[0]} is a report: view it alone, or name the runs")
+    with tempfile.TemporaryDirectory(prefix="bench-view-") as folder:
+        place = reports[0] if reports else Path(folder) / REPORT
+        if not reports:
+            _write(_read(names), place, flagged=flagged)
+        try:
+            with serving(place, port) as served:
+                stdout_console().print(words(served.address), soft_wrap=True)
+                sys.stdout.flush()
+                stderr_console().print(words("Ctrl-C ends it", "dim"))
+                served.forever()
+        except OSError as error:
+            raise BenchError(
+                f"--port {port}: {error.strerror or error}; name another, or 0 for any that is free"
+            ) from error
+        except KeyboardInterrupt:
+            stderr_console().print(words("ended", "dim"))
+    return 0
