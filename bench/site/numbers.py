@@ -40,6 +40,7 @@ def numbers(run: ReportedRun) -> dict[str, Any]:
             for role in ROLES
             if any(row["role"] == role for row in rows)
         ],
+        "front": document.get("front"),
         "bars": {"enough_gone": ENOUGH_GONE, "most_lost": MOST_LOST},
         "rows": columnar(rows, COLUMNS),
     }

@@ -88,6 +88,7 @@ def run_page(page: RunPage, pages: Sequence[RunPage], version: str) -> str:
 def overview_page(pages: Sequence[RunPage], version: str) -> str:
     """The HTML that leads to several runs: which bars each method meets in each of them."""
     methods = list(dict.fromkeys(method for page in pages for method in page.run.document["methods"]))
+    verdicts = [_verdicts(page.run, methods) for page in pages]
     return (
         _environment()
         .get_template("overview.html")
@@ -96,7 +97,8 @@ def overview_page(pages: Sequence[RunPage], version: str) -> str:
             version=version,
             pages=pages,
             methods=methods,
-            verdicts=[_verdicts(page.run, methods) for page in pages],
+            verdicts=verdicts,
+            judged=any(verdicts),
             marks=VERDICT_MARKS,
         )
     )

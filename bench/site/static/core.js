@@ -133,7 +133,7 @@ window.erasureReport = (() => {
     const { element } = report;
     const select = element(
       "select",
-      { on: { change: () => act(select.value) } },
+      { "aria-label": label, on: { change: () => act(select.value) } },
       ...choices.map(([value, text]) => element("option", { value, selected: value === chosen }, text)),
     );
     return element("label", { class: "choice" }, element("span", {}, label), select);

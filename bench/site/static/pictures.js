@@ -190,9 +190,10 @@
     const seen = new Map();
     place.replaceChildren(head, rows);
     const columns = () => [index.base, ...state.methods];
-    const height = () => 124 + 16 + 16 + 16 * state.scores.length + 4;
+    const height = () => (index.pictures ? 124 : 28) + 16 + 16 + 16 * state.scores.length + 4;
 
     function layOut() {
+      place.classList.toggle("without", !index.pictures);
       head.replaceChildren(
         element("div", { class: "prompt" }, "prompt"),
         ...columns().map((method) => {

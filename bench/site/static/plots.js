@@ -71,7 +71,10 @@
     }
     const first = (found) => found.find((column) => column.barred) ?? found[0];
     const kept = up.filter((column) => column.role !== "anchor");
-    const chosen = { across: first(across).key, up: first(kept.length ? kept : up).key };
+    const [one, other] = across
+      .flatMap((column) => up.map((second) => [column, second]))
+      .find(([column, second]) => isFrontOf(column, second)) ?? [first(across), first(kept.length ? kept : up)];
+    const chosen = { across: one.key, up: other.key };
     const options = (found) => found.map((column) => [column.key, titleOf(column)]);
     const draw = () => drawTradeoff(
       place,
@@ -109,7 +112,8 @@
     if (x.bar !== null) bar(svg, scaleX(x.bar), scaleX(x.bar), box.top, box.bottom);
     if (y.bar !== null) bar(svg, box.left, box.right, scaleY(y.bar), scaleY(y.bar));
     const front = paretoFront(points.filter((p) => !p.base && !p.collapsed), x.lower, y.lower);
-    const onFront = new Set(front);
+    const tested = isFrontOf(across, up);
+    const marked = new Set(tested ? run.front.methods : front.map((p) => p.name));
     const steps = front.map((p) => [scaleX(p.h[0]), scaleY(p.v[0])]);
     svg.append("path").attr("class", "front").attr("d", d3.line().curve(d3.curveStepBefore)(steps));
     svg
@@ -129,7 +133,7 @@
     const marks = svg.selectAll("g.mark").data(points).join("g").attr("class", "mark");
     marks
       .append("path")
-      .attr("class", (p) => `point${p.base ? " base" : p.collapsed ? " collapsed" : onFront.has(p) ? " on-front" : ""}`)
+      .attr("class", (p) => `point${p.base ? " base" : p.collapsed ? " collapsed" : marked.has(p.name) ? " on-front" : ""}`)
       .attr("d", (p) => d3.symbol(p.base ? d3.symbolDiamond : p.collapsed ? d3.symbolTriangle : d3.symbolCircle, 64)())
       .attr("transform", (p) => `translate(${scaleX(p.h[0])},${scaleY(p.v[0])})`)
       .append("title")
@@ -138,7 +142,17 @@
       if (Math.abs(label.y - label.from) > 14) line(svg, label.x - 2, label.at + 4, label.y - 4, label.from, "leader");
       svg.append("text").attr("class", "label").attr("x", label.x).attr("y", label.y).text(label.text);
     }
-    caption(place, "Up and right is better. Whiskers: 95% intervals. Line: the Pareto front by point values, without collapsed methods (†, triangles). Dashed: the bars. Diamond: the base model.");
+    const blue = tested
+      ? "Blue: may lie on the Pareto front, as no other is told from it in one and as good in both (paired tests); the line joins the point values."
+      : "Blue, and the line: the Pareto front by point values.";
+    caption(place, `Up and right is better. Whiskers: 95% intervals. ${blue} Triangles: collapsed methods (†), which are not on it. Dashed: the bars. Diamond: the base model.`);
+  }
+
+  // Whether these are the two numbers that the run's own front was tested on.
+  function isFrontOf(across, up) {
+    const { front } = report.run;
+    const same = (axis, column) => ["role", "evaluator", "metric"].every((name) => axis[name] === column[name]);
+    return Boolean(front) && same(front.erasure, across) && same(front.retention, up);
   }
 
   const said = ([value, low, high]) =>

@@ -4,7 +4,8 @@
   const report = window.erasureReport;
   const { element } = report;
   const BLINK = 600;
-  const SIZES = [1, 2, 4, 8];
+  const SIZES = [0.5, 1, 1.5, 2, 3, 4, 6];
+  const FITTING = 1;
 
   // A picture as the grid shows it: flagged ones are blurred until somebody asks to see them.
   report.frame = (shot, state, open, again) => {
@@ -39,7 +40,7 @@
   report.view = (viewing, number, method) => {
     const dialog = document.getElementById("viewer");
     const { index, state } = viewing;
-    const at = { number, method, mode: "one", size: 0, second: false, turn: 0 };
+    const at = { number, method, mode: "one", size: FITTING, second: false, turn: 0 };
 
     const act = {
       ArrowLeft: () => across(-1),
@@ -52,7 +53,7 @@
       "+": () => size(1),
       "=": () => size(1),
       "-": () => size(-1),
-      0: () => size(-at.size),
+      0: () => size(FITTING - at.size),
     };
 
     function across(step) {
@@ -103,7 +104,7 @@
       const own = index.size ? index.size[0] : 64;
       const two = at.mode === "side" ? 2 : 1;
       const fitting = Math.max(160, Math.min((innerWidth - 80) / two - 16, innerHeight - 330, Math.max(own, 512)));
-      return at.size === 0 ? fitting : own * SIZES[at.size] * (own < 200 ? 2 : 0.5);
+      return fitting * SIZES[at.size];
     };
 
     function figure(shot, blink) {
