@@ -66,11 +66,16 @@ def write_site(
 
 def check_place(out: Path, runs: Sequence[ReportedRun]) -> None:
     """Raises BenchError where the report would take the place of what is none."""
+    place = Path(os.path.realpath(out))
     for run in runs:
-        inputs = [run.folder, *([Path(run.record["store"])] if run.record["store"] else [])]
-        for folder in inputs:
-            if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(out)):
+        store = [Path(os.path.realpath(run.record["store"]))] if run.record["store"] else []
+        for folder in (Path(os.path.realpath(run.folder)), *store):
+            if folder.is_relative_to(place):
                 raise BenchError(f"--out {out} is or holds {folder}, which the report is made from")
+        if store and place.is_relative_to(store[0]):
+            raise BenchError(
+                f"--out {out} lies in the store {store[0]}, which holds tasks alone: name another"
+            )
     if out.exists() and not is_report(out) and not (out.is_dir() and not any(out.iterdir())):
         raise BenchError(f"--out {out}: there is something that is no report; give it another place")
 
@@ -88,7 +93,12 @@ def _put(draft: Path, out: Path) -> None:
     old = draft.with_name(f"{draft.name}.old")
     if out.exists():
         os.rename(out, old)
-    os.rename(draft, out)
+    try:
+        os.rename(draft, out)
+    except OSError:
+        if old.exists():
+            os.rename(old, out)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

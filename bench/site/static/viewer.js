@@ -9,7 +9,7 @@
 
   // A picture as the grid shows it: flagged ones are blurred until somebody asks to see them.
   report.frame = (shot, state, open, again) => {
-    if (!shot.small) return element("div", { class: "shot none" }, shot.flagged ? "flagged: left out" : "no picture");
+    if (!shot.small) return element("div", { class: "shot none" }, shot.flagged && report.index.left_out ? "flagged: left out" : "no picture");
     const veiled = shot.flagged && !state.all && !state.revealed.has(shot.large);
     const image = element("img", {
       src: shot.small,

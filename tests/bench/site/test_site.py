@@ -237,6 +237,8 @@ def test_an_earlier_report_is_replaced_and_nothing_else(finished: Path, site: Pa
         write_site([read_reported(finished)], mine)
     with pytest.raises(BenchError, match="made from"):
         write_site([read_reported(finished)], finished)
+    with pytest.raises(BenchError, match="holds tasks alone"):
+        write_site([read_reported(finished)], finished.parent / "store" / "report")
     assert (mine / "thesis.tex").read_text() == "all of it" and (finished / "run.json").is_file()
     assert {path.name for path in tmp_path.iterdir()} == {"report", "mine"}
 
