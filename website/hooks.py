@@ -21,10 +21,11 @@ def on_files(files: "Files", *, config: "MkDocsConfig") -> "Files":
     from website.cards import card_pages
     from website.commands import command_pages
     from website.navigation import completed
+    from website.published import published_pages
     from website.repository import linked
 
     own = {file.src_uri: Path(file.abs_src_path) for file in files.documentation_pages() if file.abs_src_path}
-    made = {**card_pages(), **command_pages()}
+    made = {**card_pages(), **command_pages(), **published_pages()}
     for place, text in made.items():
         files.append(File.generated(config, place, content=text))
     brought = linked(own.values())

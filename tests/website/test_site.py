@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from erasure_bench.bench.cli.cards import KINDS, Kind, listed, sheet
+from erasure_bench.bench.reporting.published import published
 from website.cards import OF_THIS_MACHINE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,13 @@ def test_every_command_has_a_page_with_all_of_its_options(site: Site) -> None:
         for each in (command, *getattr(command, "commands", {}).values()):
             options = {option for parameter in each.params for option in parameter.opts}
             assert {option for option in options if option not in words and option.startswith("--")} == set()
+
+
+def test_the_papers_tables_have_every_number(site: Site) -> None:
+    words = site.words("paper-tables.html")
+    for number in published().numbers:
+        mark = "" if number.verified else " ?"
+        assert f"{number.value:g}{mark}" in words and number.paper in words and number.metric in words
 
 
 def test_every_link_leads_to_a_page_and_an_id_that_are_there(site: Site) -> None:
