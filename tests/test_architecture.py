@@ -30,9 +30,10 @@ SUB_ROOMS = {
     "reporting": {"identity", "storage", "planning", "running", "statistics", "words"},
     "comparing": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
     "site": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
+    "typesetting": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
     "cli": {
         *("identity", "storage", "planning", "running", "statistics", "reporting", "comparing", "site"),
-        "words",
+        *("typesetting", "words"),
     },
 }
 """Along the data's way through bench/: each sub-room knows those before it."""

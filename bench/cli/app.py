@@ -26,7 +26,7 @@ from erasure_bench.environment import go_offline
 from erasure_bench.errors import BenchError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
-TableFormat = Literal["rich", "summary", "md", "csv", "json"]
+TableFormat = Literal["rich", "summary", "md", "csv", "json", "latex", "html"]
 CompareFormat = Literal["rich", "md", "json"]
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
 ListKind = Literal["methods", "evaluators", "suites", "models", "transformations"]
@@ -369,15 +369,49 @@ def table(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="rich: every table; summary: what bench run prints; md, csv, json: the files.",
+            help="rich: every table; summary: what bench run prints; md, csv, json: the files, or what is "
+            "asked for of them; latex (booktabs), html (one page).",
         ),
     ] = "rich",
-    concepts: Annotated[
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="leaderboard, or as a paper has it: paper:sa-table1, paper:sa-table2, paper:ca, "
+            "paper:esd-nudity, paper:mace-table2.",
+        ),
+    ] = "leaderboard",
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="These rows alone, in this order; patterns such as esd-* too."),
+    ] = None,
+    columns: Annotated[
         str | None,
         typer.Option(
-            metavar="LIST", help="Also these concepts' own tables: a comma list, or all (rich only)."
+            metavar="LIST",
+            help="These columns alone: roles, evaluators, metrics, ROLE:METRIC, or erasure, robustness, "
+            "retention, quality, cost. Patterns too.",
         ),
     ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The best of this column first; or method, by name."),
+    ] = None,
+    digits: Annotated[
+        int | None, typer.Option(metavar="N", help="Decimals of every number, else as a column needs.")
+    ] = None,
+    concepts: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Also these concepts' own tables: a comma list, or all."),
+    ] = None,
+    total: Annotated[
+        bool,
+        typer.Option(
+            "--total",
+            metavar="",
+            help="Also one number of all roles: harmonic, on fixed scales, 0 where pictures have collapsed.",
+        ),
+    ] = False,
     published: Annotated[
         bool,
         typer.Option(
@@ -388,10 +422,13 @@ def table(
         ),
     ] = False,
 ) -> int:
-    """Print a finished run's leaderboard again."""
-    from erasure_bench.bench.cli.commands.finished import print_published, print_table
+    """Print a finished run's leaderboard again, whole or a part of it, or as a paper's table."""
+    from erasure_bench.bench.cli.commands.finished import Wanted, print_published, print_table
 
-    code = 0 if published and format_ in ("csv", "json") else print_table(run, format_, concepts)
+    if published and format_ in ("latex", "html"):
+        raise BenchError(f"--published is not there as {format_}: rich, md, csv, json")
+    wanted = Wanted(layout, rows, columns, sort, digits, concepts, total)
+    code = 0 if published and format_ in ("csv", "json") else print_table(run, format_, wanted)
     return print_published(run, format_) if published else code
 
 
@@ -632,15 +669,31 @@ def export(
 @app.command(no_args_is_help=True)
 def compare(
     before: Annotated[
-        str, typer.Argument(metavar="BEFORE", help="The older run's folder, or its name below runs/.")
+        str, typer.Argument(metavar="RUN", help="The older run's folder, or its name below runs/.")
     ],
-    after: Annotated[str, typer.Argument(metavar="AFTER", help="The newer run's.")],
+    after: Annotated[
+        str | None, typer.Argument(metavar="[AFTER]", help="The newer run's; without it see --against.")
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
             metavar="LIST", help="Rows, such as sa, or sa=sa-tuned for other names; else all that both have."
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Within one run: each of --methods (else every row) against each of these rows; all: every "
+            "two rows.",
+        ),
+    ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", help="Up to which share of a metric's range two numbers are equivalent."
+        ),
+    ] = 0.1,
     concepts: Annotated[
         str | None,
         typer.Option(metavar="LIST", help="Also these concepts' own numbers: a comma list, or all."),
@@ -659,13 +712,23 @@ def compare(
         CompareFormat, typer.Option("--format", metavar="FORMAT", help="rich (for people), md or json.")
     ] = "rich",
 ) -> int:
-    """What changed from one run to another: paired tests on the same prompts and noise.
+    """What changed from one run to another, or how rows of one differ: paired tests on the same noise.
 
     Reads the runs' folders; pictures only for --sheet.
     """
     from erasure_bench.bench.cli.commands.comparing import compare_runs
 
-    return compare_runs(before, after, methods, concepts, show_flips=show_flips, sheet=sheet, form=format_)
+    return compare_runs(
+        before,
+        after,
+        methods,
+        concepts,
+        against=against,
+        margin=margin,
+        show_flips=show_flips,
+        sheet=sheet,
+        form=format_,
+    )
 
 
 @app.command(no_args_is_help=True)

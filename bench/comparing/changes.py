@@ -5,26 +5,34 @@ that every number, interval and count is made as in a leaderboard.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import combinations, product
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pandas import DataFrame
 
 from erasure_bench.bench.comparing.finished import FinishedRun
+from erasure_bench.bench.reporting.collapsed import DAGGER
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of
 from erasure_bench.bench.reporting.tabled import OVERALL, Measured, Stratum, Tabled, Whole, tabled
 from erasure_bench.bench.reporting.verdicts import judged
 from erasure_bench.bench.running.executor import Failure
-from erasure_bench.bench.statistics.best import holm, paired_p
-from erasure_bench.bench.statistics.cells import Values
+from erasure_bench.bench.statistics.bars import MOST_LOST
+from erasure_bench.bench.statistics.best import holm
+from erasure_bench.bench.statistics.cells import Cells, Codes, Groups, sums
+from erasure_bench.bench.statistics.equivalence import equivalence_p
+from erasure_bench.bench.statistics.paired import PairedTest, TestName, paired_test
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.base import Metric
 from erasure_bench.prompt_suites.suite import ROLES, Role
 
 BEFORE, AFTER = "before", "after"
+ALL = "all"
+"""Every two rows of a run."""
 KEY = ["concept", "seed", "role", "evaluator", "metric", "prompt_id", "image_index"]
 """What a score of one run and its partner in the other have in common."""
 
@@ -43,10 +51,11 @@ class Pair(NamedTuple):
 class Change(NamedTuple):
     """One number of both runs: `before` and `after` are their rows, `after.change` is the paired difference.
 
-    `p` is the two-sided paired permutation test's (McNemar's exact one where each prompt has one picture
-    that scores 1 or 0), `p_holm` the same after Holm over all changes that were asked for. `effect` is
-    Cohen's d_z, the mean difference in standard deviations of the prompts' differences; None where they do
-    not vary. `equal`: every picture has the very same score in both.
+    `p` is the two-sided p value of `test`: a paired permutation test, McNemar's exact one where each prompt
+    has one picture that scores 1 or 0; `p_holm` is the same after Holm over all changes that were asked for.
+    `effect` and `turned` are `statistics.paired.PairedTest`'s. `same_p` is that of the test that the change
+    is smaller than `margin` either way, `same_p_holm` after Holm over the same; None where the metric has no
+    finite range. `equal`: every picture has the very same score in both.
     """
 
     method: str
@@ -56,6 +65,11 @@ class Change(NamedTuple):
     p_holm: float | None
     effect: float | None
     equal: bool
+    test: TestName | None = None
+    turned: tuple[int, int] | None = None
+    margin: float | None = None
+    same_p: float | None = None
+    same_p_holm: float | None = None
 
     @property
     def worse(self) -> float | None:
@@ -73,10 +87,14 @@ class Change(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """All changes, and in words what could not be compared and why."""
+    """All changes, and in words what could not be compared and why, or is to be known of it.
+
+    `margin` is that of equivalence, in shares of a metric's range.
+    """
 
     changes: tuple[Change, ...]
     left_out: tuple[str, ...]
+    margin: float
 
 
 def pairs_of(before: FinishedRun, after: FinishedRun, asked: Iterable[str] = ()) -> tuple[Pair, ...]:
@@ -98,8 +116,38 @@ def pairs_of(before: FinishedRun, after: FinishedRun, asked: Iterable[str] = ())
     return tuple(pairs)
 
 
-def compare(before: FinishedRun, after: FinishedRun, pairs: Sequence[Pair]) -> Comparison:
+def pairs_within(run: FinishedRun, against: Sequence[str], asked: Iterable[str] = ()) -> tuple[Pair, ...]:
+    """Rows of one run: each of `asked` (else all but the base model's) against each of `against`.
+
+    `against` all: every two of them. No two rows are compared twice.
+    """
+    rows = list(asked) or [name for name in run.methods if name != run.baseline]
+    all_pairs = tuple(against) == (ALL,) and ALL not in run.methods
+    for flag, wanted in (("--methods", rows), ("--against", [] if all_pairs else against)):
+        for name in wanted:
+            if name not in run.methods:
+                raise UnknownName(f"row of {run.folder}", name, run.methods, flag)
+    found: dict[frozenset[str], Pair] = {}
+    for pair in combinations(rows, 2) if all_pairs else product(against, rows):
+        if pair[0] != pair[1]:
+            found.setdefault(frozenset(pair), Pair(*pair))
+    if not found:
+        raise BenchError("--against names no row but the one to compare: name two (--methods, --against)")
+    return tuple(found.values())
+
+
+def compare(
+    before: FinishedRun,
+    after: FinishedRun,
+    pairs: Sequence[Pair],
+    *,
+    asked: Callable[[Row], bool] = lambda row: True,
+    margin: float = MOST_LOST,
+) -> Comparison:
     """Every number that both runs have, row by row of `pairs`.
+
+    `asked` says which numbers were asked for: Holm counts these, and no others have adjusted p values.
+    `margin` is the change, in shares of a metric's range, up to which two numbers are called equivalent.
 
     Raises BenchError where no picture of one run has a partner in the other: suites, seeds or evaluators.
     """
@@ -112,17 +160,23 @@ def compare(before: FinishedRun, after: FinishedRun, pairs: Sequence[Pair]) -> C
         )
     found: list[Change] = []
     for pair in pairs:
-        found += _changes(before, after, pair, metrics)
+        found += _changes(before, after, pair, metrics, margin)
     if not any(change.after.pairs for change in found):
         raise BenchError(
             f"{before.folder} and {after.folder} have no picture of the same concept, seed and prompt: "
             f"{before.suite} and {after.suite} (--suite, --concepts, --seeds)"
         )
-    return Comparison(_with_holm(found), (*left_out, *unlike))
+    return Comparison(
+        _with_holm(found, asked), (*left_out, *unlike, *_collapsed(before, after, pairs)), margin
+    )
 
 
 def _changes(
-    before: FinishedRun, after: FinishedRun, pair: Pair, metrics: Sequence[tuple[str, Metric]]
+    before: FinishedRun,
+    after: FinishedRun,
+    pair: Pair,
+    metrics: Sequence[tuple[str, Metric]],
+    margin: float,
 ) -> list[Change]:
     old = before.scores[before.scores["method"] == pair.before]
     new = after.scores[after.scores["method"] == pair.after]
@@ -155,13 +209,27 @@ def _changes(
     rows: dict[str, dict[Name, Row]] = {BEFORE: {}, AFTER: {}}
     for row in judged(table, rows_of(table, failures, {})):
         rows[row.method][row.scope, row.concept, row.role, row.evaluator, row.metric] = row
-    tests = {**_tests(table, overall=True), **_tests(table, overall=False)}
+    tests = {**_tests(table, True, margin), **_tests(table, False, margin)}
     equal = _equal(chosen[0], chosen[1])
     found = []
     for key, row in rows[AFTER].items():
-        p, effect = tests.get(key, (None, None))
+        tested, room, same = tests.get(key, _Tested(None, None, None))
         old_row, new_row = replace(rows[BEFORE][key], method=pair.before), replace(row, method=pair.after)
-        found.append(Change(pair.name, old_row, new_row, p, p, effect, equal.get(key, False)))
+        found.append(
+            Change(
+                pair.name,
+                old_row,
+                new_row,
+                tested.p if tested else None,
+                None,
+                tested.effect if tested else None,
+                equal.get(key, False),
+                tested.test if tested else None,
+                tested.turned if tested else None,
+                room,
+                same,
+            )
+        )
     return found
 
 
@@ -188,28 +256,55 @@ Name = tuple[str, str, str, str, str]
 """Scope, concept, role, evaluator, metric."""
 
 
-def _tests(table: Tabled, *, overall: bool) -> dict[Name, tuple[float | None, float | None]]:
-    """The p value and d_z of each number's paired differences over its prompts."""
-    change = table.paired.change.contributions(table.groups(overall))
+class _Tested(NamedTuple):
+    """Of one number: whether there is a change, and by the p value `same` whether it is within `margin`."""
+
+    paired: PairedTest | None
+    margin: float | None
+    same: float | None
+
+
+def _tests(table: Tabled, overall: bool, margin: float) -> dict[Name, _Tested]:
+    """The tests of each number's paired differences over its prompts."""
+    groups = table.groups(overall)
+    change = table.paired.change.contributions(groups)
     names: Sequence[Stratum | Whole] = table.wholes if overall else table.strata
     start = np.searchsorted(change.number, np.arange(len(names) + 1))
-    found: dict[Name, tuple[float | None, float | None]] = {}
+    single = _one_picture(table.paired.change, groups, np.diff(start))
+    found: dict[Name, _Tested] = {}
     for place, name in enumerate(names):
         if name.method != AFTER:
             continue
         evaluator, metric = table.measured.metrics[name.metric]
         differences = change.amount[start[place] : start[place + 1]]
         where = ("concept", name.concept) if isinstance(name, Stratum) else ("overall", OVERALL)
-        found[*where, name.role, evaluator, metric.name] = _test(differences)
+        tested = paired_test(differences, one_picture=metric.kind == "share" and bool(single[place]))
+        room, same = _equivalent(table, overall, place, metric, margin)
+        found[*where, name.role, evaluator, metric.name] = _Tested(tested, room, same)
     return found
 
 
-def _test(differences: Values) -> tuple[float | None, float | None]:
-    if len(differences) < 2:
+def _one_picture(cells: Cells, groups: Groups, prompts: Codes) -> NDArray[np.bool_]:
+    """[numbers]: whether each prompt has one picture of one concept and seed."""
+    number = groups.number[cells.stratum]
+    pictures = sums(number, cells.pictures, groups.count)
+    single: NDArray[np.bool_] = ~groups.total & (pictures == prompts)
+    return single
+
+
+def _equivalent(
+    table: Tabled, overall: bool, place: int, metric: Metric, margin: float
+) -> tuple[float | None, float | None]:
+    """The margin in the metric's unit, and the p value against a change as large."""
+    low, high = metric.bounds
+    if metric.aggregate == "sum" or not (math.isfinite(low) and math.isfinite(high)):
         return None, None
-    spread = float(differences.std(ddof=1))
-    effect = float(differences.mean()) / spread if spread > 0 else None
-    return float(paired_p(differences[None, :])[0]), effect
+    change = table.changes(overall).change.at(np.array([place]))
+    if not change.clusters[0] or not np.isfinite(change.variance[0]):
+        return margin * (high - low), None
+    error = np.sqrt(change.variance)
+    p = equivalence_p(change.value, error, change.df, change.clusters, margin * (high - low), high - low)
+    return margin * (high - low), float(p[0])
 
 
 def _equal(old: DataFrame, new: DataFrame) -> dict[Name, bool]:
@@ -226,13 +321,32 @@ def _equal(old: DataFrame, new: DataFrame) -> dict[Name, bool]:
     return found
 
 
-def _with_holm(changes: Sequence[Change]) -> tuple[Change, ...]:
-    tested = [place for place, change in enumerate(changes) if change.p is not None]
-    adjusted = dict(zip(tested, holm(np.array([changes[place].p for place in tested], float)), strict=True))
+def _with_holm(changes: Sequence[Change], asked: Callable[[Row], bool]) -> tuple[Change, ...]:
+    """With the p values of both tests adjusted, each over the changes that were asked for."""
+    wanted = [asked(change.after) for change in changes]
+
+    def adjusted(p: Sequence[float | None]) -> dict[int, float]:
+        tested = [place for place, value in enumerate(p) if value is not None and wanted[place]]
+        found = holm(np.array([p[place] for place in tested], float))
+        return dict(zip(tested, found.tolist(), strict=True))
+
+    told = adjusted([change.p for change in changes])
+    same = adjusted([change.same_p for change in changes])
     return tuple(
-        change._replace(p_holm=float(adjusted[place]) if place in adjusted else None)
+        change._replace(p_holm=told.get(place), same_p_holm=same.get(place))
         for place, change in enumerate(changes)
     )
+
+
+def _collapsed(before: FinishedRun, after: FinishedRun, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Whose pictures are none any more: that they are better at erasing says nothing."""
+    found = {
+        f"{name} of {run.folder} {DAGGER}: its pictures have collapsed: {reason}": None
+        for pair in pairs
+        for run, name in ((before, pair.before), (after, pair.after))
+        if (reason := run.document.get("collapsed", {}).get(name))
+    }
+    return tuple(found)
 
 
 def _shared_metrics(
@@ -271,6 +385,11 @@ def _differences(before: FinishedRun, after: FinishedRun) -> list[str]:
 def significant(p: float | None, level: float = 0.05) -> bool:
     """Whether a test says so; never where there was none."""
     return p is not None and not math.isnan(p) and p <= level
+
+
+def is_equivalent(change: Change) -> bool:
+    """Whether the test after Holm says that the change is within the margin."""
+    return significant(change.same_p_holm)
 
 
 def kind_of(change: Change) -> Literal["better", "worse", "other", "same"]:

@@ -4,10 +4,10 @@ import xml.etree.ElementTree as xml
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from erasure_bench.bench.comparing.changes import Change, Comparison, kind_of
+from erasure_bench.bench.comparing.changes import Change, Comparison, is_equivalent, kind_of
 from erasure_bench.bench.comparing.flips import Flip
 from erasure_bench.bench.comparing.gate import Finding, Gate, by_verdict
-from erasure_bench.bench.reporting.leaderboard import to_json
+from erasure_bench.bench.reporting.leaderboard import Row, to_json
 from erasure_bench.bench.words.numbers import decimals_for, number
 from erasure_bench.bench.words.showing import in_markdown, shown
 
@@ -64,11 +64,12 @@ def gate_junit(gate: Gate, name: str) -> str:
 
 def shown_changes(changes: Iterable[Change], concepts: Sequence[str] = ()) -> list[Change]:
     """The headline numbers: overall, and those of the named concepts."""
-    return [
-        change
-        for change in changes
-        if change.after.headline and (change.after.scope == "overall" or change.after.concept in concepts)
-    ]
+    return [change for change in changes if is_shown(change.after, concepts)]
+
+
+def is_shown(row: Row, concepts: Sequence[str]) -> bool:
+    """Whether it is a headline number, overall or of one of the concepts."""
+    return row.headline and (row.scope == "overall" or row.concept in concepts)
 
 
 HEADS = (
@@ -82,6 +83,8 @@ HEADS = (
     "p",
     "p Holm",
     "d_z",
+    "0→1:1→0",
+    "p same",
     "detectable",
     "",
 )
@@ -109,20 +112,31 @@ def cells_of(change: Change) -> tuple[str, ...]:
         text(change.before.value),
         text(row.value),
         f"{text(row.change, signed=True)}{ends}",
-        text(change.p, 4),
+        text(change.p, 4) + ("ᴹ" if change.test == "McNemar" else ""),
         text(change.p_holm, 4),
         text(change.effect, 2),
+        "" if change.turned is None else f"{change.turned[0]}:{change.turned[1]}",
+        text(change.same_p_holm, 4),
         text(row.detectable),
-        LEVELS[kind_of(change)],
+        found_of(change),
     )
+
+
+def found_of(change: Change) -> str:
+    """In a word or two: which way it goes, and whether it is within the margin."""
+    level = LEVELS[kind_of(change)]
+    if not is_equivalent(change):
+        return level
+    return f"{level}, equivalent" if level else "equivalent"
 
 
 def comparison_markdown(
     comparison: Comparison, concepts: Sequence[str], turned: Sequence[Flip], before: str, after: str
 ) -> str:
     """The changes of the headline numbers, then the flips."""
-    lines = [f"## {in_markdown(after)} against {in_markdown(before)}", ""]
-    lines += [f"| {' | '.join(HEADS)} |", "|---|---|---|---|" + "---:|" * 7 + "---|"]
+    heading = f"{after}: rows against each other" if before == after else f"{after} against {before}"
+    lines = [f"## {in_markdown(heading)}", ""]
+    lines += [f"| {' | '.join(HEADS)} |", "|---|---|---|---|" + "---:|" * (len(HEADS) - 5) + "---|"]
     for change in shown_changes(comparison.changes, concepts):
         lines.append(f"| {' | '.join(map(in_markdown, cells_of(change)))} |")
     if turned:
@@ -132,8 +146,27 @@ def comparison_markdown(
             "|---|---|---|---|---|---:|---|",
         ]
         lines += [f"| {' | '.join(map(in_markdown, flip_cells(flip)))} |" for flip in turned]
-    lines += ["", *(f"- {in_markdown(note)}" for note in comparison.left_out)]
+    notes = (*comparison.left_out, *read_as(comparison, within=before == after))
+    lines += ["", *(f"- {in_markdown(note)}" for note in notes)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def read_as(comparison: Comparison, *, within: bool) -> list[str]:
+    """What the columns of a comparison mean; `within` one run or from one to another."""
+    difference = "second less first row" if within else "newer less older run"
+    lines = [
+        f"change: {difference}, [95% interval], on the same prompts and noise. p: paired permutation test, "
+        "or McNemar's exact one (ᴹ) where every prompt has one picture that scores 1 or 0; Holm's over the "
+        "numbers that are shown. d_z: the change in standard deviations of the prompts' differences. "
+        "0→1:1→0: prompts whose picture turned one way and the other. detectable: the smallest change that "
+        "so many prompts find four times in five."
+    ]
+    if any(change.margin is not None for change in comparison.changes):
+        lines.append(
+            f"p same: two one-sided tests that the change is smaller than {100 * comparison.margin:g}% of the "
+            "metric's range either way, Holm's over the same numbers; equivalent where it is."
+        )
+    return lines
 
 
 def flip_cells(flip: Flip) -> tuple[str, ...]:
@@ -160,7 +193,13 @@ def comparison_json(comparison: Comparison, turned: Sequence[Flip]) -> dict[str,
                 "worse": change.worse,
                 "p": change.p,
                 "p_holm": change.p_holm,
+                "test": change.test,
                 "effect": change.effect,
+                "turned": None if change.turned is None else list(change.turned),
+                "margin": change.margin,
+                "same_p": change.same_p,
+                "same_p_holm": change.same_p_holm,
+                "equivalent": is_equivalent(change),
                 "kind": kind_of(change),
                 "equal": change.equal,
             }

@@ -1,9 +1,10 @@
 """What a leaderboard shows: `leaderboard.json` as columns of numbers, each as text with its mark."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from erasure_bench.bench.reporting.aspects import COST, aspect_of_row, with_aspects
 from erasure_bench.bench.reporting.collapsed import marked, of_documents_rows
 from erasure_bench.bench.statistics.bars import Verdict, bar_of
 from erasure_bench.bench.words.numbers import ARROWS, decimals_for, number, seconds
@@ -13,7 +14,13 @@ NEITHER = "neither"
 """Said of numbers that only describe: they have no arrow, and none of them is the best."""
 MARK = "▸"
 """Stands before numbers that are not told from the best, where bold may not be seen."""
+SECOND = "▹"
+"""Stands before numbers that are told from the best, and not from the best of the others."""
 MINUS = "−"
+DIAMOND = "◆"
+"""Stands with a method that may lie on the Pareto front."""
+COSTS = {"erase_seconds": "erase s", "seconds_per_image": "s per image"}
+"""What a method's row costs, with the column's title."""
 _GAP = ("gap", "gap_low", "gap_high")
 Json = Mapping[str, Any]
 
@@ -25,7 +32,9 @@ class Board:
     `methods` gives the order, `baseline` the one that the others are compared with, `notes` the
     lines below the table, `failures` the reasons of what failed. `cautions` and `provenance` are the
     notes that even the shortest table shows, and those that only the files do. `maxima` are those of
-    `bench.reporting.maxima.Maximum`, as JSON.
+    `bench.reporting.maxima.Maximum`, as JSON, `front` is `bench.reporting.front.Front.record`.
+    `bounds` are those of the metrics, by evaluator and metric, where they are known.
+    `costs` are those of `COSTS` that are shown, `digits` the decimals of every number (None: by column).
     """
 
     title: str
@@ -38,6 +47,16 @@ class Board:
     cautions: tuple[str, ...] = ()
     provenance: tuple[str, ...] = ()
     maxima: tuple[Json, ...] = ()
+    front: Json | None = None
+    bounds: Mapping[tuple[str, str], tuple[float | None, float | None]] = field(default_factory=dict)
+    costs: tuple[str, ...] = tuple(COSTS)
+    digits: int | None = None
+
+    def on_front(self) -> tuple[str, ...] | None:
+        """A mark for each method that may lie on the Pareto front; None where there is none to be seen."""
+        if self.front is None:
+            return None
+        return tuple(DIAMOND if method in self.front["methods"] else "" for method in self.methods)
 
     def names(self, concept: str = "") -> tuple[str, ...]:
         """The methods as the overall tables show them, or a concept's: the collapsed ones with their mark."""
@@ -54,32 +73,51 @@ class Board:
             methods=tuple(document["methods"]),
             baseline=str(document["baseline"]),
             concepts=tuple(document["concepts"]),
-            rows=tuple(document["rows"]),
+            rows=tuple(with_aspects(document["rows"], document.get("evaluators", {}))),
             notes=tuple(document["notes"]),
             failures=tuple(document["failures"]),
             cautions=tuple(document.get("cautions", ())),
             provenance=tuple(document.get("provenance", ())),
             maxima=tuple(document.get("maxima", ())),
+            front=document.get("front"),
+            bounds={
+                (name, metric["name"]): (metric["bounds"][0], metric["bounds"][1])
+                for name, about in document.get("evaluators", {}).items()
+                for metric in about.get("metrics", ())
+            },
         )
 
 
 class Cell(NamedTuple):
-    """One number as text: value, change against the baseline, interval; `best`: not told from the best."""
+    """One number as text: value, change against the baseline, interval.
+
+    `best`: not told from the best; `second`: of the others, not told from the best of these. `row` is the
+    leaderboard's, where the number is one of it.
+    """
 
     value: str
     change: str = ""
     interval: str = ""
     best: bool = False
     failed: bool = False
+    second: bool = False
+    row: Json | None = None
 
 
 class Numbers(NamedTuple):
-    """A column: role (None for costs), the metric's title, its arrow, one cell for each method."""
+    """A column: role (None for costs), the metric's title, its arrow, one cell for each method.
+
+    `aspect` is what it speaks of (`bench.reporting.aspects`), `key` names its evaluator and metric, or cost,
+    `decimals` is what its numbers are shown with.
+    """
 
     role: str | None
     title: str
     arrow: str
     cells: tuple[Cell, ...]
+    aspect: str = ""
+    key: tuple[str, str] = ("", "")
+    decimals: int = 3
 
     @property
     def heading(self) -> str:
@@ -159,7 +197,7 @@ def _breakdowns(board: Board) -> Iterator[Section]:
         shown = []
         for (role, _), found in columns.items():
             first = next(iter(found.values()))
-            shown.append(Numbers(role, first["column"], ARROWS[first["better"]], _cells(board, found)))
+            shown.append(numbers_of(board, role, str(first["column"]), found))
         yield Section(f"{evaluator}, {table}", shown)
 
 
@@ -178,16 +216,34 @@ def columns_of(board: Board, rows: Sequence[Json]) -> list[Numbers]:
         title = str(first["title"])
         if len(evaluators_of[title]) > 1:
             title = f"{evaluator}: {title}"
-        columns.append(Numbers(role, title, ARROWS[first["better"]], _cells(board, found)))
+        columns.append(numbers_of(board, role, title, found))
         if gaps := [row["gap_to"] for row in found.values() if row.get("gap") is not None]:
-            columns.append(Numbers(role, f"{title} {MINUS} {gaps[0]}", "", _gap_cells(board, found)))
+            cells, key = _gap_cells(board, found), (evaluator, f"{first['metric']} gap")
+            gap_title = f"{title} {MINUS} {gaps[0]}"
+            columns.append(Numbers(role, gap_title, "", cells, aspect_of_row(first), key))
     costs = {row["method"]: row for row in rows}
-    for title, name in (("erase s", "erase_seconds"), ("s per image", "seconds_per_image")):
+    for name in board.costs:
         cells = tuple(
             Cell(seconds(costs[method][name] if method in costs else None)) for method in board.methods
         )
-        columns.append(Numbers(None, title, "", cells))
+        columns.append(Numbers(None, COSTS[name], "", cells, COST, ("", name)))
     return columns
+
+
+def numbers_of(board: Board, role: str | None, title: str, found: Mapping[str, Json]) -> Numbers:
+    """The column of a metric's rows, which are given by method."""
+    shown = [found[method] for method in board.methods if method in found]
+    values = [
+        row[name] for row in shown for name in ("value", "low", "high", "change") if row[name] is not None
+    ]
+    counted = any(row["aggregate"] == "sum" for row in shown)
+    decimals = _decimals(board, values, counted)
+    cells = tuple(
+        _cell(found[method], decimals) if method in found else Cell("–") for method in board.methods
+    )
+    first = next(iter(found.values()))
+    key = str(first["evaluator"]), str(first["metric"])
+    return Numbers(role, title, ARROWS[first["better"]], cells, aspect_of_row(first), key, decimals)
 
 
 def judgements(board: Board) -> list[Judgement]:
@@ -219,14 +275,10 @@ def _judged(row: Json, erased: bool) -> Judged:
     return Judged(row["verdict"], f"[{', '.join(ends)}]" if all(ends) else "", place)
 
 
-def _cells(board: Board, found: Mapping[str, Json]) -> tuple[Cell, ...]:
-    shown = [found[method] for method in board.methods if method in found]
-    numbers = [
-        row[name] for row in shown for name in ("value", "low", "high", "change") if row[name] is not None
-    ]
-    counted = any(row["aggregate"] == "sum" for row in shown)
-    decimals = 1 if counted else decimals_for(numbers)
-    return tuple(_cell(found[method], decimals) if method in found else Cell("–") for method in board.methods)
+def _decimals(board: Board, values: Sequence[float], counted: bool) -> int:
+    if board.digits is not None:
+        return board.digits
+    return 1 if counted else decimals_for(values)
 
 
 def _gap_cells(board: Board, found: Mapping[str, Json]) -> tuple[Cell, ...]:
@@ -235,7 +287,7 @@ def _gap_cells(board: Board, found: Mapping[str, Json]) -> tuple[Cell, ...]:
     known = {method: row for method, row in shown.items() if row.get("gap") is not None}
     numbers = [row[name] for row in known.values() for name in _GAP if row[name] is not None]
     counted = any(row["aggregate"] == "sum" for row in known.values())
-    decimals = 1 if counted else decimals_for(numbers)
+    decimals = _decimals(board, numbers, counted)
     return tuple(
         _gap_cell(known[method], decimals) if method in known else Cell("–") for method in board.methods
     )
@@ -250,11 +302,13 @@ def _gap_cell(row: Json, decimals: int) -> Cell:
 
 def _cell(row: Json, decimals: int) -> Cell:
     if row["value"] is None:
-        return Cell(row["status"], failed=row["status"] == "failed")
+        return Cell(row["status"], failed=row["status"] == "failed", row=row)
     low, high = row["low"], row["high"]
     return Cell(
         number(row["value"], decimals) + ("*" if row["status"] == "partial" else ""),
         "" if row["change"] is None else f"({number(row['change'], decimals, signed=True)})",
         "" if low is None or high is None else f"[{number(low, decimals)}, {number(high, decimals)}]",
         best=row["best"],
+        second=bool(row.get("second")),
+        row=row,
     )

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
+from erasure_bench.bench.reporting.aspects import aspect_of
 from erasure_bench.bench.reporting.scores import CellCost
 from erasure_bench.bench.reporting.tabled import OVERALL, Counts, Measured, Stratum, Tabled, Whole, tabled
 from erasure_bench.bench.running.executor import Failure
@@ -45,7 +46,8 @@ class Row:
     gone_high]; where the prompt's own content should stay by the change. `same_p` is the p value of the test
     that the change is smaller than that bar either way, `detectable` the smallest change that so many
     prompts find with a power of .8. `best`: a headline number that is not told from the best of its column,
-    with the p value of their difference `best_p`. `rank`, from 1, the best, lies in [rank_low, rank_high], in
+    with the p value of their difference `best_p`; `second`: of those that are, one that is not told from the
+    best of these. `rank`, from 1, the best, lies in [rank_low, rank_high], in
     overall columns. `collapsed` says why the method's pictures are none any more, of that concept or overall
     (`bench.reporting.collapsed`): such a number meets no bar, is never the best and has no place.
 
@@ -54,6 +56,7 @@ class Row:
     [gap_low, gap_high]. All that rewrite one prompt are one of the `prompts`.
 
     `breakdown` is the title of the table below the leaderboard in which it stands, `column` its heading.
+    `aspect` is what the number speaks of (`bench.reporting.aspects`).
     """
 
     method: str
@@ -91,6 +94,7 @@ class Row:
     detectable: float | None = None
     best: bool = False
     best_p: float | None = None
+    second: bool = False
     rank: int | None = None
     rank_low: int | None = None
     rank_high: int | None = None
@@ -102,6 +106,7 @@ class Row:
     gap_to: Role | None = None
     breakdown: str = ""
     column: str = ""
+    aspect: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -325,6 +330,7 @@ def _row(
         reason=states.reason[place],
         breakdown=metric.breakdown.table if metric.breakdown else "",
         column=metric.breakdown.column if metric.breakdown else "",
+        aspect=aspect_of(metric, name.role),
         **cost,
         **numbers.gaps[place],
     )

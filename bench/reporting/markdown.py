@@ -38,11 +38,12 @@ def _by_role(methods: Sequence[str], columns: Sequence[Numbers]) -> list[str]:
         by_role.setdefault(column.role, []).append(column)
     lines = []
     for role, of_role in by_role.items():
-        lines += [f"**{in_markdown(role) if role else 'cost'}**", "", *_table(methods, of_role), ""]
+        lines += [f"**{in_markdown(role) if role else 'cost'}**", "", *table(methods, of_role), ""]
     return lines
 
 
-def _table(methods: Sequence[str], columns: Sequence[Numbers]) -> list[str]:
+def table(methods: Sequence[str], columns: Sequence[Numbers]) -> list[str]:
+    """The lines of one table."""
     heads = " | ".join(in_markdown(column.heading) for column in columns)
     lines = [f"| method | {heads} |", "|---|" + "---:|" * len(columns)]
     for index, method in enumerate(methods):
@@ -58,6 +59,9 @@ def _verdicts(board: Board, columns: Sequence[Judgement]) -> list[str]:
         named = f"{column.role}, {column.title}"
         heads += [f"{named}: {column.bar}"] if column.bar else []
         heads.append("place" if column.bar else f"{named}: place")
+    front = board.on_front()
+    if front:
+        heads.append("front")
     lines = ["**verdicts**", ""]
     lines += [f"| method | {' | '.join(map(in_markdown, heads))} |", "|---|" + "---:|" * len(heads)]
     for index, method in enumerate(board.names()):
@@ -66,11 +70,14 @@ def _verdicts(board: Board, columns: Sequence[Judgement]) -> list[str]:
             cell = column.cells[index]
             cells += [f"{cell.verdict or '–'} {cell.interval}".rstrip()] if column.bar else []
             cells.append(cell.place or "–")
+        if front:
+            cells.append(front[index])
         lines.append(f"| {in_markdown(method)} | {' | '.join(cells)} |")
     return [*lines, ""] if columns else []
 
 
 def _cell(cell: Cell) -> str:
     value = in_markdown(cell.value)
-    parts = (f"**{value}**" if cell.best else value, cell.interval, cell.change)
+    shown = f"**{value}**" if cell.best else f"*{value}*" if cell.second else value
+    parts = (shown, cell.interval, cell.change)
     return " ".join(part for part in parts if part)

@@ -24,6 +24,7 @@ from erasure_bench.bench.reporting.collapsed import collapsed_methods
 from erasure_bench.bench.reporting.evidence import Evidence
 from erasure_bench.bench.reporting.features import FEATURES, write_feature_table
 from erasure_bench.bench.reporting.footnotes import Note, footnotes
+from erasure_bench.bench.reporting.front import front_note, front_of
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of, to_frame, to_json
 from erasure_bench.bench.reporting.markdown import markdown
 from erasure_bench.bench.reporting.maxima import maxima
@@ -83,7 +84,9 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> 
     between_seeds, between_evaluators = retests(table, rows), agreements(evidence.scores, asked)
     own = [Note(note, "caution") if isinstance(note, str) else note for note in notes]
     agreed = [Note(text) for text in agreement_notes(between_evaluators)]
-    below = [*footnotes(plan, rows, between_seeds, evidence), *agreed, *sets.notes, *own]
+    front = front_of(table, rows)
+    on_front = [Note(text) for text in front_note(front)]
+    below = [*footnotes(plan, rows, between_seeds, evidence), *on_front, *agreed, *sets.notes, *own]
     document = {
         "title": title(plan),
         "suite": plan.suite.name,
@@ -107,6 +110,7 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> 
             for evaluator in plan.evaluators
         },
         "collapsed": collapsed_methods(rows),
+        "front": front.record() if front else None,
         "retest": [agreement._asdict() for agreement in between_seeds],
         "agreement": [
             {"question": each.question, "one": each.one, "other": each.other, **each.found._asdict()}
@@ -242,6 +246,15 @@ def read_document(folder: Path) -> dict[str, Any]:
     return document
 
 
+class FrontRecord(BaseModel):
+    """`bench.reporting.front.Front`, as JSON."""
+
+    erasure: dict[str, str]
+    retention: dict[str, str]
+    methods: list[str]
+    beaten: dict[str, list[str]]
+
+
 class _Document(BaseModel):
     """What tables are made of."""
 
@@ -254,3 +267,4 @@ class _Document(BaseModel):
     failures: list[str]
     cautions: list[str] = []
     provenance: list[str] = []
+    front: FrontRecord | None = None

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from erasure_bench.bench.reporting.board import (
     MARK,
+    SECOND,
     Board,
     Cell,
     Judgement,
@@ -141,6 +142,8 @@ def _bars(board: Board, width: int) -> Iterator[RenderableType]:
     titles = {column.title for column in columns}
     alike = len(titles) == 1
     shown = [_bar(column, column.bar if alike else f"{column.title}: {column.bar}") for column in columns]
+    if front := board.on_front():
+        shown.append(Column(Text("front"), tuple(map(Text, front))))
     for table in grids(one_line(titles.pop()) if alike else "method", _names(board), shown, width):
         yield from (table, Text(""))
 
@@ -158,4 +161,6 @@ def _bar(column: Judgement, heading: str) -> Column:
 def _value(cell: Cell) -> Text:
     if cell.best:
         return Text(f"{MARK}{one_line(cell.value)}", "bold green")
+    if cell.second:
+        return Text(f"{SECOND}{one_line(cell.value)}", "green")
     return Text(one_line(cell.value), "red" if cell.failed else "")

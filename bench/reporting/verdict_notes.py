@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from erasure_bench.bench.reporting.board import MARK
+from erasure_bench.bench.reporting.board import MARK, SECOND
 from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.reporting.verdicts import Retest
 from erasure_bench.bench.statistics.bars import bar_of
@@ -19,7 +19,8 @@ def verdict_notes(rows: Sequence[Row], agreements: Sequence[Retest], seeds: Sequ
         notes.append(
             f"{MARK} or bold: not told from the best of its column (permutation of the two methods within "
             f"each prompt, for these trained weights; Holm over the comparisons with the best, {ALPHA}). A "
-            "column without marks tells nobody from the best. What lacks scores is never marked."
+            "column without marks tells nobody from the best. What lacks scores is never marked. "
+            f"{SECOND} or italics: of the others, not told from the best of these."
         )
     if any(row.verdict for row in rows):
         notes.append(

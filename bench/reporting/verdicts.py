@@ -11,10 +11,18 @@ import numpy as np
 
 from erasure_bench.bench.reporting.collapsed import with_collapse
 from erasure_bench.bench.reporting.leaderboard import Row
-from erasure_bench.bench.reporting.tabled import OVERALL, Stratum, Tabled, Whole
+from erasure_bench.bench.reporting.rivals import (
+    Amounts,
+    Key,
+    key_of,
+    keys_of,
+    names_of,
+    only,
+    rival_columns,
+)
+from erasure_bench.bench.reporting.tabled import Stratum, Tabled, Whole
 from erasure_bench.bench.statistics.bars import ENOUGH_GONE, MOST_LOST, at_least
-from erasure_bench.bench.statistics.best import find_best
-from erasure_bench.bench.statistics.cells import Codes, Values
+from erasure_bench.bench.statistics.best import find_best, second_best
 from erasure_bench.bench.statistics.detectable import detectable_change
 from erasure_bench.bench.statistics.effects import effects
 from erasure_bench.bench.statistics.equivalence import equivalence_p
@@ -26,9 +34,6 @@ from erasure_bench.prompt_suites.suite import ERASED_ROLES
 
 SHARE = (0.0, 1.0)
 """The bounds of the metrics that have bars: shares and probabilities."""
-
-Key = tuple[str, str, str, str, str, str]
-"""Method, scope, concept, role, evaluator, metric."""
 
 
 class Retest(NamedTuple):
@@ -42,22 +47,10 @@ class Retest(NamedTuple):
     tau: float
 
 
-def may_be_best(row: Row, baseline: str) -> bool:
-    """Whether a number may be the best and has a place: not the base model's, none that lacks scores or is a
-    collapsed method's."""
-    return (
-        row.method != baseline
-        and row.value is not None
-        and row.status == "ok"
-        and row.better != "neither"
-        and row.collapsed is None
-    )
-
-
 def judged(table: Tabled, rows: Sequence[Row]) -> list[Row]:
     """The rows of the table's numbers with their verdicts."""
     rows = with_collapse(rows, table.measured)
-    by_key = {_key(row): row for row in rows}
+    by_key = {key_of(row): row for row in rows}
     found: dict[Key, dict[str, Any]] = {key: {} for key in by_key}
     for overall in (True, False):
         for key, of_bars in _bars(table, overall, by_key):
@@ -66,17 +59,17 @@ def judged(table: Tabled, rows: Sequence[Row]) -> list[Row]:
                 found[key]["verdict"] = None
         for key, of_rivals in _rivals(table, overall, by_key):
             found[key] |= of_rivals
-    return [replace(row, **found[_key(row)]) for row in rows]
+    return [replace(row, **found[key_of(row)]) for row in rows]
 
 
 def retests(table: Tabled, rows: Sequence[Row]) -> list[Retest]:
     """The overall headline columns' agreement between seeds, where there are several."""
     if len(table.measured.seeds) < 2:
         return []
-    by_key = {_key(row): row for row in rows}
+    by_key = {key_of(row): row for row in rows}
     by_seed = effects(table.by_seed, table.groups(overall=True))
     agreements = []
-    for rivals in _columns(table, True, by_key):
+    for rivals in rival_columns(table, True, by_key):
         if table.measured.metrics[table.wholes[rivals.places[0]].metric][1].scale == "statistic":
             continue  # seeds that one model draws with make one set
         tau = retest(np.stack([by_seed.of(place)[1].mean(axis=0) for place in rivals.places]))
@@ -86,62 +79,27 @@ def retests(table: Tabled, rows: Sequence[Row]) -> list[Retest]:
     return agreements
 
 
-class _Rivals(NamedTuple):
-    """A headline column's numbers that may be the best: their rows and places among the table's numbers."""
-
-    rows: list[Row]
-    places: list[int]
-
-
-def _columns(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[_Rivals]:
-    columns: dict[Key, _Rivals] = {}
-    for place, key in enumerate(_keys(table, overall)):
-        row = by_key[key]
-        if row.headline and may_be_best(row, table.measured.baseline):
-            rivals = columns.setdefault(("", *key[1:]), _Rivals([], []))
-            rivals.rows.append(row)
-            rivals.places.append(place)
-    yield from columns.values()
-
-
 def _rivals(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[tuple[Key, dict[str, Any]]]:
-    """Who is not told from the best of each column; the places in the overall ones.
+    """Who is not told from the best of each column, who of the others from the best of these, and places.
 
     Where nobody is told from it nobody is marked: a mark on all says as little as none.
     """
-    spread = effects(table.own, table.groups(overall))
-    amounts = table.contributions(overall)
-    start = np.searchsorted(amounts.number, np.arange(len(table.groups(overall).total) + 1))
-    for rivals in _columns(table, overall, by_key):
+    spread, amounts = effects(table.own, table.groups(overall)), Amounts(table, overall)
+    for rivals in rival_columns(table, overall, by_key):
         lower = rivals.rows[0].better == "lower"
-        blocks = [slice(start[place], start[place + 1]) for place in rivals.places]
-        shared = _shared([amounts.cluster[block] for block in blocks])
-        by_prompt = [
-            _only(amounts.cluster[block], amounts.amount[block], shared) * (block.stop - block.start)
-            for block in blocks
-        ]
-        best = find_best(np.stack(by_prompt), lower=lower)
-        told = not best.among.all()
-        found = {"best": told & best.among, "best_p": best.p}
+        shared, by_prompt = amounts.by_prompt(rivals.places)
+        best = find_best(by_prompt, lower=lower)
+        found = {
+            "best": best.told & best.among,
+            "best_p": best.p,
+            "second": second_best(by_prompt, best, lower=lower),
+        }
         if overall:
-            values = np.stack([_only(*spread.of(place), shared) for place in rivals.places])
+            values = np.stack([only(*spread.of(place), shared) for place in rivals.places])
             ranks = rank_intervals(values, lower=lower)
             found |= {"rank": ranks.rank, "rank_low": ranks.low, "rank_high": ranks.high}
         for index, row in enumerate(rivals.rows):
-            yield _key(row), {name: of_all[index].item() for name, of_all in found.items()}
-
-
-def _shared(clusters: Sequence[Codes]) -> Codes:
-    """The prompts that all methods have: all, as a number that lacks some is no rival."""
-    shared = clusters[0]
-    for own in clusters[1:]:
-        if not np.array_equal(own, shared):
-            shared = np.intersect1d(shared, own, assume_unique=True)
-    return shared
-
-
-def _only(cluster: Codes, values: Values, wanted: Codes) -> Values:
-    return values if np.array_equal(cluster, wanted) else values[np.isin(cluster, wanted)]
+            yield key_of(row), {name: of_all[index].item() for name, of_all in found.items()}
 
 
 def _bars(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[tuple[Key, dict[str, Any]]]:
@@ -156,7 +114,7 @@ def _bars(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[t
     same = equivalence_p(changes.change.value, error, changes.change.df, changes.change.clusters, MOST_LOST)
     with np.errstate(divide="ignore", invalid="ignore"):
         gone = 1 - changes.method.value / changes.base.value
-    for place, (key, name) in enumerate(zip(_keys(table, overall), _names(table, overall), strict=True)):
+    for place, (key, name) in enumerate(zip(keys_of(table, overall), names_of(table, overall), strict=True)):
         metric = table.measured.metrics[name.metric][1]
         found: dict[str, Any] = {}
         if np.isfinite(error[place]):
@@ -193,24 +151,3 @@ def _is_kept(name: Stratum | Whole, metric: Metric) -> bool:
 
 def _number(found: float) -> float | None:
     return float(found) if np.isfinite(found) else None
-
-
-def _names(table: Tabled, overall: bool) -> Sequence[Stratum | Whole]:
-    return table.wholes if overall else table.strata
-
-
-def _keys(table: Tabled, overall: bool) -> list[Key]:
-    return [
-        (
-            name.method,
-            *(("concept", name.concept) if isinstance(name, Stratum) else ("overall", OVERALL)),
-            name.role,
-            table.measured.metrics[name.metric][0],
-            table.measured.metrics[name.metric][1].name,
-        )
-        for name in _names(table, overall)
-    ]
-
-
-def _key(row: Row) -> Key:
-    return row.method, row.scope, row.concept, row.role, row.evaluator, row.metric

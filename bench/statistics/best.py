@@ -26,6 +26,11 @@ class Best(NamedTuple):
         found: NDArray[np.bool_] = self.p > ALPHA
         return found
 
+    @property
+    def told(self) -> bool:
+        """Whether any method is told from the best: a mark on all says as little as none."""
+        return not self.among.all()
+
 
 def paired_p(differences: Values) -> Values:
     """Two-sided p values [pairs] of paired differences [pairs, prompts]: is their mean zero?
@@ -81,3 +86,16 @@ def find_best(values: Values, *, lower: bool) -> Best:
     others = np.delete(np.arange(len(values)), index)
     p[others] = holm(paired_p(values[others] - values[index]))
     return Best(index, p)
+
+
+def second_best(values: Values, best: Best, *, lower: bool) -> NDArray[np.bool_]:
+    """Which of the methods that are told from the `best` of this column are not told from the best of these.
+
+    None where that tells nobody from anybody: a mark on all the others says as little as none.
+    """
+    found = np.zeros(len(values), dtype=bool)
+    rest = np.flatnonzero(~best.among)
+    if len(rest):
+        next_best = find_best(values[rest], lower=lower)
+        found[rest] = next_best.told & next_best.among
+    return found

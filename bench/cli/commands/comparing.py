@@ -40,28 +40,36 @@ FLIPS_SHOWN = 40
 
 def compare_runs(
     before: str,
-    after: str,
+    after: str | None,
     methods: str | None,
     concepts: str | None,
     *,
+    against: str | None,
+    margin: float,
     show_flips: bool,
     sheet: Path | None,
     form: str,
 ) -> int:
-    """Prints what changed from one run to the other."""
-    from erasure_bench.bench.comparing.changes import compare, pairs_of
+    """Prints what changed from one run to the other, or how rows of one run differ."""
+    from erasure_bench.bench.comparing.changes import compare, pairs_of, pairs_within
     from erasure_bench.bench.comparing.finished import read_finished
     from erasure_bench.bench.comparing.flips import flips
-    from erasure_bench.bench.comparing.telling import comparison_json, comparison_markdown
+    from erasure_bench.bench.comparing.telling import comparison_json, comparison_markdown, is_shown
 
-    old, new = read_finished(find_run(before)), read_finished(find_run(after))
-    pairs = pairs_of(old, new, names(methods, "--methods"))
-    comparison = compare(old, new, pairs)
+    if (after is None) == (against is None):
+        raise BenchError("give a second run to compare with, or --against METHOD for rows of one run")
+    if not 0 < margin < 1:
+        raise BenchError(f"--margin {margin:g}: a share of a metric's range, above 0 and below 1")
+    old = read_finished(find_run(before))
+    new = old if after is None else read_finished(find_run(after))
+    asked = names(methods, "--methods")
+    pairs = pairs_of(old, new, asked) if after else pairs_within(old, names(against, "--against"), asked)
     known = tuple(new.document["concepts"])
     wanted = names(concepts, "--concepts")
     wanted = known if wanted == ("all",) else wanted
     if unknown := [name for name in wanted if name not in known]:
         raise BenchError(f"--concepts {unknown[0]}: valid: {', '.join(known)}, all")
+    comparison = compare(old, new, pairs, asked=lambda row: is_shown(row, wanted), margin=margin)
     turned = flips(old, new, pairs) if show_flips or sheet else []
     if sheet is not None:
         from erasure_bench.bench.comparing.flip_sheet import write_flip_sheet
@@ -73,14 +81,16 @@ def compare_runs(
     elif form == "md":
         print(comparison_markdown(comparison, wanted, turned, str(old.folder), str(new.folder)), end="")
     else:
-        _print_comparison(comparison, wanted, turned if show_flips else None)
+        _print_comparison(comparison, wanted, turned if show_flips else None, within=after is None)
     return 0
 
 
-def _print_comparison(comparison: Comparison, concepts: Sequence[str], turned: Sequence[Flip] | None) -> None:
+def _print_comparison(
+    comparison: Comparison, concepts: Sequence[str], turned: Sequence[Flip] | None, *, within: bool
+) -> None:
     from rich.text import Text
 
-    from erasure_bench.bench.comparing.telling import HEADS, cells_of, flip_cells, shown_changes
+    from erasure_bench.bench.comparing.telling import HEADS, cells_of, flip_cells, read_as, shown_changes
     from erasure_bench.bench.words.grid import Column, grids
 
     console = stdout_console()
@@ -92,7 +102,7 @@ def _print_comparison(comparison: Comparison, concepts: Sequence[str], turned: S
     ]
     for table in grids(HEADS[0], [words(row[0]) for row in rows], columns, console.width):
         console.print(table)
-    for line in (*comparison.left_out, *_READ_AS):
+    for line in (*comparison.left_out, *read_as(comparison, within=within)):
         console.print(words(line, "dim"), soft_wrap=True)
     if turned is None:
         return
@@ -106,14 +116,6 @@ def _print_comparison(comparison: Comparison, concepts: Sequence[str], turned: S
             console.print(Text("    ").append_text(words(file, "dim")), soft_wrap=True)
     if len(turned) > FLIPS_SHOWN:
         console.print(words(f"… and {len(turned) - FLIPS_SHOWN} more (--format json)", "dim"))
-
-
-_READ_AS = (
-    "change: newer less older run, [95% interval], on the same prompts and noise. p: paired permutation "
-    "test; Holm's over all changes, those of single concepts included. d_z: the change in standard "
-    "deviations of the prompts' differences. detectable: the smallest change that so many prompts find "
-    "four times in five.",
-)
 
 
 def gate_runs(

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.text import Text
 
@@ -19,32 +19,98 @@ from erasure_bench.bench.cli.output import (
 )
 from erasure_bench.bench.cli.paths import find_run, store_folder
 from erasure_bench.bench.planning.config import names
-from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.errors import BenchError
 
-
-def print_table(run: str, form: str, concepts_asked: str | None) -> int:
-    """Prints a finished run's leaderboard."""
+if TYPE_CHECKING:
     from erasure_bench.bench.reporting.board import Board
+    from erasure_bench.bench.typesetting.layout import Layout
+
+
+class Wanted(NamedTuple):
+    """How a table is wanted: the options of `bench table` by their names."""
+
+    layout: str
+    rows: str | None = None
+    columns: str | None = None
+    sort: str | None = None
+    digits: int | None = None
+    concepts: str | None = None
+    total: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the leaderboard as the run wrote it."""
+        return self == Wanted(self.layout)
+
+
+def print_table(run: str, form: str, wanted: Wanted) -> int:
+    """Prints a finished run's leaderboard, or a part of it, in a layout."""
+    from erasure_bench.bench.reporting.board import Board
+    from erasure_bench.bench.reporting.markdown import markdown
     from erasure_bench.bench.reporting.results import LEADERBOARD, read_document, read_result
     from erasure_bench.bench.reporting.tables import print_summary, print_whole
+    from erasure_bench.bench.typesetting.layout import layout
+    from erasure_bench.bench.typesetting.selection import Selection, selected
 
+    chosen = layout(wanted.layout)
     folder = find_run(run)
-    if form in ("md", "csv", "json"):
+    if form in ("md", "csv", "json") and not chosen.columns and wanted.plain:
         text = read_result(folder, f"{LEADERBOARD}.{form}").decode(errors="replace")
         write_json(text) if form == "json" else sys.stdout.write(text)
         return 0
-    board = Board.from_json(read_document(folder))
-    wanted = names(concepts_asked, "--concepts")
-    if wanted == ("all",):
-        wanted = board.concepts
-    for name in wanted:
-        if name not in board.concepts:
-            raise UnknownName("concept", name, board.concepts, "--concepts")
+    concepts = names(wanted.concepts, "--concepts")
+    asked = Selection(
+        rows=names(wanted.rows, "--rows"),
+        columns=names(wanted.columns, "--columns"),
+        sort=wanted.sort,
+        digits=wanted.digits,
+        concepts=concepts,
+    )
+    board = selected(Board.from_json(read_document(folder)), asked)
     if form == "summary":
+        if chosen.columns or wanted.total:
+            raise BenchError("--format summary is of the leaderboard, without --layout and --total")
         print_summary(board, stdout_console())
+    elif not chosen.columns and not wanted.total and form in ("rich", "md"):
+        if form == "md":
+            sys.stdout.write(markdown(board))
+        else:
+            print_whole(board, stdout_console(), board.concepts if concepts else ())
     else:
-        print_whole(board, stdout_console(), wanted)
+        _print_arranged(board, chosen, form, wanted, folder.name)
     return 0
+
+
+def _print_arranged(board: "Board", chosen: "Layout", form: str, wanted: Wanted, run: str) -> None:
+    from erasure_bench.bench.typesetting.arranged import arranged
+
+    what = arranged(board, chosen, board.concepts if wanted.concepts else (), total=wanted.total)
+    match form:
+        case "latex":
+            from erasure_bench.bench.typesetting.latex import latex
+
+            sys.stdout.write(latex(what, run))
+        case "html":
+            from erasure_bench.bench.typesetting.html import html
+
+            sys.stdout.write(html(what))
+        case "md":
+            from erasure_bench.bench.typesetting.plain import markdown
+
+            sys.stdout.write(markdown(what))
+        case "csv":
+            from erasure_bench.bench.typesetting.data import csv
+
+            sys.stdout.write(csv(what))
+        case "json":
+            from erasure_bench.bench.typesetting.data import document
+
+            print_json(document(what))
+        case _:
+            from erasure_bench.bench.typesetting.plain import on_terminal
+
+            console = stdout_console()
+            console.print(on_terminal(what, console.width))
 
 
 def print_published(run: str, form: str) -> int:

@@ -264,6 +264,31 @@ def test_all_that_may_be_the_best_are_marked_with_colour_and_without() -> None:
         assert plain.replace("▸", "").count("0.300") == plain.count("0.300")
 
 
+def test_the_second_are_marked_otherwise_than_the_best() -> None:
+    rows = [
+        row("none", "target", "share", 0.9),
+        row("a", "target", "share", 0.3, best=True),
+        row("b", "target", "share", 0.4, second=True),
+        row("c", "target", "share", 0.5),
+    ]
+    assert "| b | *0.400* [" in markdown(board(rows)) and "| c | 0.500 [" in markdown(board(rows))
+    for plain in (shown(board(rows)), as_text(summary(board(rows), 80), 80)):
+        assert "▹0.400" in plain and plain.count("▹") == 1
+
+
+def test_the_front_stands_with_the_verdicts() -> None:
+    rows = [
+        row("none", "target", "share", 0.9),
+        row("a", "target", "share", 0.1, verdict="met", gone_low=0.7, gone_high=0.9),
+        row("b", "target", "share", 0.4, verdict="undecided"),
+    ]
+    what = replace(board(rows), front={"methods": ["a"]})
+    table = markdown(what).split("**verdicts**")[1]
+    assert "| front |" in table and "| a | met [70, 90] | – | ◆ |" in table and table.count("◆") == 1
+    assert shown(what).count("◆") == 1 and "front" in shown(what)
+    assert "◆" not in markdown(board(rows)) + shown(board(rows))
+
+
 def test_verdicts_stand_with_the_interval_that_they_are_of() -> None:
     rows = [
         row("none", "target", "share", 0.9),

@@ -8,10 +8,11 @@ import pytest
 from pandas import DataFrame
 
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of
+from erasure_bench.bench.reporting.rivals import may_be_best
 from erasure_bench.bench.reporting.scores import RUN_COLUMNS
 from erasure_bench.bench.reporting.tabled import Measured, Tabled, tabled
 from erasure_bench.bench.reporting.verdict_notes import verdict_notes
-from erasure_bench.bench.reporting.verdicts import judged, may_be_best, retests
+from erasure_bench.bench.reporting.verdicts import judged, retests
 from erasure_bench.bench.running.executor import Failure
 from erasure_bench.evaluators.base import Metric, by_role
 
@@ -137,6 +138,25 @@ def test_all_that_the_prompts_do_not_tell_from_the_best_are_the_best() -> None:
     assert found["best", "target", "cat"].best and found["best", "target", "cat"].rank is None
 
 
+def test_the_second_are_those_of_the_others_that_are_not_told_from_their_best() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.2, 0.6, 24)
+    levels = {BASE: base, "best": base - 0.2, "next": base - 0.1, "as good": base - 0.1, "last": base}
+    levels["as good"] = levels["as good"] + rng.normal(0, 0.02, 24)
+    found = verdicts(table_of(levels))
+    second = [name for name in levels if found[name, "target", "overall"].second]
+    assert second == ["next", "as good"]
+    assert not any(row.best and row.second for row in found.values())
+
+
+def test_where_the_others_are_not_told_apart_none_is_second() -> None:
+    """A mark on all of them would say no more than that they are not the best."""
+    levels = {BASE: full(0.9), "best": full(0.1), "b": full(0.3), "c": full(0.3)}
+    found = verdicts(table_of(levels))
+    assert found["best", "target", "overall"].best
+    assert not any(row.second for row in found.values())
+
+
 def test_where_nobody_is_told_from_the_best_nobody_is_marked() -> None:
     found = verdicts(table_of({BASE: full(0.9), "a": full(0.2), "b": full(0.2)}))
     assert not any(row.best for row in found.values())
@@ -219,6 +239,11 @@ def test_the_foot_says_how_the_verdicts_came_about() -> None:
         "methods",
         "Order of the methods between seeds 3, 4 (Kendall's τ-b, 1",
     ]
-    assert "Holm" in notes[0] and "at least 50% gone" in notes[1] and "at most 10 points lost" in notes[1]
+    assert (
+        "Holm" in notes[0]
+        and "▹ or italics" in notes[0]
+        and "at least 50% gone" in notes[1]
+        and "at most 10 points lost" in notes[1]
+    )
     assert "probability: target 0.0" in notes[2] and "probability: target 1.00. Others" in notes[3]
     assert verdict_notes([], [], (0,)) == []

@@ -12,7 +12,7 @@ from erasure_bench.bench.reporting.leaderboard import Row
 from tests.bench.fake_run import completed, method, tiny_plan, tiny_suite
 
 ROOT = Path(__file__).resolve().parents[3]
-VERDICTS_ON_RIVALS = {"best", "best_p", "rank", "rank_low", "rank_high"}
+VERDICTS_ON_RIVALS = {"best", "best_p", "second", "rank", "rank_low", "rank_high"}
 """What is said of a number beside the others' may change with them."""
 
 
