@@ -163,7 +163,7 @@ def read_as(comparison: Comparison, *, within: bool) -> list[str]:
     ]
     if any(change.margin is not None for change in comparison.changes):
         lines.append(
-            f"p same: two one-sided tests that the change is smaller than {100 * comparison.margin:g}% of the "
+            f"p same: two one-sided tests that the change is below {100 * comparison.margin:g}% of the "
             "metric's range either way, Holm's over the same numbers; equivalent where it is."
         )
     return lines

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from textwrap import wrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from erasure_bench.bench.reporting.board import Cell, Numbers
 from erasure_bench.bench.typesetting.arranged import DETECTABLE, Arranged, Panel, legend
@@ -82,7 +82,7 @@ def _after_a_lines_end(words: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _encoder():  # type: ignore[no-untyped-def]  # the library has no types
+def _encoder() -> Any:
     from pylatexenc.latexencode import RULE_DICT, UnicodeToLatexConversionRule, UnicodeToLatexEncoder
 
     own = {

@@ -1,6 +1,7 @@
 """`bench compare` and `bench gate` from the command line."""
 
 import json
+import re
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
@@ -90,6 +91,39 @@ def test_a_comparison_in_every_form(runs: tuple[str, str], capsys: pytest.Captur
         (["--concepts", "green"], "valid: red ball, Blue Cube, all"),
     ],
 )
+def test_rows_of_one_run_are_compared_in_every_form(
+    runs: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["compare", runs[0], "--against", "none", "--margin", "0.2"]
+    assert run_command(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "none → dim" in printed and "second less first row" in " ".join(printed.split())
+    assert "below 20% of the metric's range" in " ".join(printed.split())
+    assert run_command([*arguments, "--format", "json"]) == 0
+    changes = json.loads(capsys.readouterr().out)["changes"]
+    tested = [one for one in changes if one["p_holm"] is not None]
+    assert {one["after"]["scope"] for one in tested} == {"overall"}
+    assert {one["after"]["headline"] for one in tested} == {True}
+    assert run_command([*arguments, "--format", "md"]) == 0
+    assert "rows against each other" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "give a second run to compare with, or --against"),
+        (["--against", "nobody"], "nobody.*--against"),
+        (["--against", "none", "--margin", "2"], "--margin 2: a share"),
+    ],
+)
+def test_what_is_wrong_with_a_comparison_is_one_line(
+    runs: tuple[str, str], more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["compare", runs[0], *more]) == 3
+    line = capsys.readouterr().err
+    assert re.search(said, line) and line.count("\n") == 1
+
+
 def test_what_is_not_there_is_named(
     runs: tuple[str, str], capsys: pytest.CaptureFixture[str], extra: list[str], said: str
 ) -> None:

@@ -4,12 +4,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import permutation_test
+from scipy.stats import binomtest, permutation_test
+from statsmodels.stats.multitest import multipletests
 
-from erasure_bench.bench.comparing.changes import Change, Pair, compare, kind_of, pairs_of
+from erasure_bench.bench.comparing.changes import (
+    Change,
+    Pair,
+    compare,
+    is_equivalent,
+    kind_of,
+    pairs_of,
+    pairs_within,
+)
 from erasure_bench.bench.comparing.finished import FinishedRun, read_finished
+from erasure_bench.bench.comparing.telling import HEADS, cells_of
+from erasure_bench.bench.planning.chosen import BASELINE
+from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.errors import BenchError, UnknownName
 from tests.bench.comparing.conftest import fake
+from tests.bench.fake_run import method, run, tiny_plan, tiny_suite
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A run of two methods and the base model."""
+    folder = tmp_path_factory.mktemp("three")
+    methods = (method(BASELINE), method("dim", strength=0.3), method("dark", strength=0.6))
+    config = RunConfig(suite="tiny", methods=("dim", "dark"))
+    run(tiny_plan(config, tiny_suite(prompts=12), methods), folder / "store", folder / "run")
+    return read_finished(folder / "run")
 
 
 def the(
@@ -72,6 +95,91 @@ def test_holm_counts_everything_that_was_asked_for(before: FinishedRun, after: F
     changes = [one for one in compare(before, after, pairs_of(before, after)).changes if one.p is not None]
     least = min(changes, key=lambda one: one.p or 0)
     assert least.p_holm == pytest.approx(min(1.0, (least.p or 0) * len(changes)))
+
+
+def test_holm_counts_what_was_asked_for_alone(before: FinishedRun, after: FinishedRun) -> None:
+    pairs = pairs_of(before, after)
+    changes = compare(before, after, pairs, asked=lambda row: row.scope == "overall").changes
+    asked = [one for one in changes if one.p is not None and one.after.scope == "overall"]
+    assert [one.p_holm for one in asked] == pytest.approx(
+        multipletests([one.p for one in asked], method="holm")[1]
+    )
+    assert all(
+        one.p_holm is None and kind_of(one) == "same" for one in changes if one.after.scope == "concept"
+    )
+
+
+def test_rows_of_one_run_are_compared_on_the_same_pictures(three: FinishedRun) -> None:
+    (pair,) = pairs_within(three, ["dim"], ["dark"])
+    found = the(compare(three, three, [pair]).changes, "target", "brightness", name="dim → dark")
+    by_prompt = three.scores.query("role == 'target' and metric == 'brightness'").pivot_table(
+        values="value", index="prompt_id", columns="method"
+    )
+    differences = (by_prompt["dark"] - by_prompt["dim"]).to_numpy()
+    assert found.after.change == pytest.approx(differences.mean(), abs=1e-12)
+    assert (found.before.method, found.after.method) == ("dim", "dark")
+    assert found.test == "permutation" and kind_of(found) == "better"
+
+
+def test_every_two_rows_are_compared_once(three: FinishedRun) -> None:
+    assert pairs_within(three, ["all"]) == (Pair("dim", "dark"),)
+    assert pairs_within(three, ["dark", "dim"], ["none", "dim", "dark"]) == (
+        Pair("dark", "none"),
+        Pair("dark", "dim"),
+        Pair("dim", "none"),
+    )
+    with pytest.raises(UnknownName, match="--against.*did you mean dark"):
+        pairs_within(three, ["darc"])
+    with pytest.raises(BenchError, match="--against names no row but the one to compare"):
+        pairs_within(three, ["dim"], ["dim"])
+
+
+def test_one_picture_a_prompt_that_is_1_or_0_is_mcnemars(tmp_path: Path, before: FinishedRun) -> None:
+    """The scores of a share, one picture a prompt: the test rests on the prompts that turned alone."""
+    rng = np.random.default_rng(0)
+    single = before.scores.query("metric == 'spots' and image_index == 0").copy()
+
+    def shares(base: float, dim: float) -> FinishedRun:
+        likely = single["method"].map({"none": base, "dim": dim}).to_numpy()
+        scores = single.assign(metric="there", value=(rng.random(len(single)) < likely).astype(float))
+        about = before.document["evaluators"]["fake"]
+        (record,) = [one for one in about["metrics"] if one["name"] == "brightness"]
+        metrics = [{**record, "name": "there", "kind": "share"}]
+        document = {**before.document, "evaluators": {"fake": {**about, "metrics": metrics}}}
+        return FinishedRun(before.folder, before.record, document, scores)
+
+    old, new = shares(0.9, 0.9), shares(0.9, 0.4)
+    change = the(compare(old, new, pairs_of(old, new)).changes, "target", "there")
+    both = [run.scores.query("method == 'dim' and role == 'target'") for run in (old, new)]
+    one, other = (frame.set_index("prompt_id")["value"].sort_index().to_numpy() for frame in both)
+    up, down = int((other > one).sum()), int((other < one).sum())
+    assert change.test == "McNemar" and change.turned == (up, down) and down > up
+    assert change.p == pytest.approx(binomtest(down, up + down).pvalue)
+    assert "1→0" in " ".join(HEADS) and f"{up}:{down}" in cells_of(change)
+    permuted = the(compare(before, before, pairs_of(before, before)).changes, "target", "brightness")
+    assert permuted.test == "permutation" and permuted.turned is None
+
+
+def test_what_stays_within_the_margin_is_equivalent(before: FinishedRun, tmp_path: Path) -> None:
+    same = read_finished(fake(tmp_path / "same", 0.81, prompts=24))
+    other = read_finished(fake(tmp_path / "other", 0.8, prompts=24))
+    pairs = pairs_of(other, same)
+    near = the(compare(other, same, pairs, margin=0.2).changes, "retention", "brightness")
+    assert near.margin == 0.2 and is_equivalent(near) and "equivalent" in cells_of(near)[-1]
+    assert kind_of(near) == "worse", "told apart all the same: each is said"
+    strict = the(compare(other, same, pairs, margin=0.001).changes, "retention", "brightness")
+    assert not is_equivalent(strict)
+    spots = the(compare(other, same, pairs).changes, "target", "spots")
+    assert spots.margin is None and spots.same_p is None, "a count has no range to take a share of"
+
+
+def test_collapsed_rows_are_named(three: FinishedRun) -> None:
+    document = {**three.document, "collapsed": {"dark": "target, incoherent, 96%"}}
+    marked = FinishedRun(three.folder, three.record, document, three.scores)
+    assert any(
+        "dark of" in line and "collapsed" in line
+        for line in compare(marked, marked, pairs_within(marked, ["dim"])).left_out
+    )
 
 
 def test_rows_of_other_names_are_compared_where_the_user_says_so(tmp_path: Path, before: FinishedRun) -> None:

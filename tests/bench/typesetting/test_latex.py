@@ -28,7 +28,12 @@ def test_the_best_are_bold_and_the_second_underlined(board: Board) -> None:
     text = written(board)
     assert "\\textbf{" in line_of(text, "strong") and "\\underline{" in line_of(text, "half")
     assert "\\textbf{" not in line_of(text, "none")
-    for said in ("Bold: not told", "Underlined: of the others", "\\ensuremath{\\downarrow}", "95\\% interval"):
+    for said in (
+        "Bold: not told",
+        "Underlined: of the others",
+        "\\ensuremath{\\downarrow}",
+        "95\\% interval",
+    ):
         assert said in text
 
 
@@ -108,5 +113,3 @@ def test_it_compiles(name: str, board: Board, tmp_path: Path) -> None:
     assert done.returncode == 0, log[-3000:]
     assert (tmp_path / "table.pdf").stat().st_size > 5000
     assert "undefined" not in log.lower()
-
-

@@ -48,7 +48,8 @@ def test_every_column_of_a_paper_is_shown_where_the_run_has_it(paper: Layout, bo
     (panel,) = what.panels
     groups = len(board.concepts) if paper.by == "concept" else 1
     assert len(panel.columns) == groups * len(paper.columns)
-    assert all(column.title.startswith(field.heading) for column, field in zip(panel.columns, paper.columns))
+    for column, field in zip(panel.columns, paper.columns * groups, strict=True):
+        assert column.title.startswith(field.heading)
     assert all(f"Not shown of the paper's table: {line}" in what.lacking for line in paper.cannot_show)
     assert not any("Not measured" in line for line in what.lacking)
     for line in what.lacking:
@@ -69,8 +70,12 @@ def test_a_column_that_was_not_measured_is_named_and_one_alone_is_an_error(board
     paper = layout("paper:ca")
     what = arranged(as_measured_by(board, paper.columns[:1]), paper)
     assert len(what.panels[0].columns) == 1
-    assert any(line.startswith("Not measured in this run: CLIP accuracy (target, clip)") for line in what.lacking)
-    with pytest.raises(BenchError, match="--layout paper:ca: this run has none of its columns: clip_cosine of clip"):
+    assert any(
+        line.startswith("Not measured in this run: CLIP accuracy (target, clip)") for line in what.lacking
+    )
+    with pytest.raises(
+        BenchError, match="--layout paper:ca: this run has none of its columns: clip_cosine of clip"
+    ):
         arranged(board, paper)
 
 
@@ -99,14 +104,14 @@ def test_the_change_in_percent_is_that_of_the_base_models_value_on_the_same_pict
     row = shown["strong"].row
     assert row is not None
     base = row["value"] - row["change"]
-    assert float(shown["strong"].value.replace("−", "-")) == pytest.approx(-100 * (1 - row["value"] / base), abs=0.06)
+    assert float(shown["strong"].value.replace("−", "-")) == pytest.approx(
+        -100 * (1 - row["value"] / base), abs=0.06
+    )
     assert shown["strong"].interval.startswith("[−")
 
 
 def test_the_leaderboard_keeps_what_numbers_speak_of_apart(board: Board) -> None:
-    rows = tuple(
-        {**row, "aspect": "quality"} if row["metric"] == "spots" else row for row in board.rows
-    )
+    rows = tuple({**row, "aspect": "quality"} if row["metric"] == "spots" else row for row in board.rows)
     what = arranged(replace(board, rows=rows), layout("leaderboard"), ("red ball",))
     assert [panel.heading for panel in what.panels] == [
         "erasure",

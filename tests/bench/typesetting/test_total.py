@@ -25,7 +25,7 @@ def test_it_is_the_harmonic_mean_of_the_roles(board: Board) -> None:
     }
     expected = harmonic_mean([1 - values["target"], values["anchor"], values["retention"]])
     assert float(totals(board)["strong"]) == pytest.approx(expected, abs=0.0006)
-    (cell,) = [c for m, c in zip(board.methods, total_column(board).cells) if m == "strong"]
+    cell = total_column(board).cells[board.methods.index("strong")]
     low, high = (float(end) for end in cell.interval.strip("[]").split(", "))
     assert low < expected < high
 
@@ -52,7 +52,9 @@ def test_it_is_off_by_default_and_says_what_it_is(board: Board) -> None:
     assert "total" not in [panel.heading for panel in arranged(board, layout("leaderboard")).panels]
     what = arranged(board, layout("leaderboard"), total=True)
     assert "total" in [panel.heading for panel in what.panels]
-    assert any(note.startswith("Total: the harmonic mean over the roles target, anchor") for note in what.notes)
+    assert any(
+        note.startswith("Total: the harmonic mean over the roles target, anchor") for note in what.notes
+    )
 
 
 def test_without_a_fixed_scale_there_is_none(board: Board) -> None:
