@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from erasure_bench.bench.reporting.aspects import ASPECTS, COST
 from erasure_bench.bench.reporting.board import (
+    DIAMOND,
     Board,
     Cell,
     Json,
@@ -239,6 +240,10 @@ def legend(panels: Sequence[Panel]) -> Iterable[str]:
         yield "↓: lower, ↑: higher is better."
     if any(cell.interval.startswith("[") for cell in cells):
         yield f"[low, high]: {CONFIDENCE:.0%} interval."
+    if any(panel.heading == VERDICTS for panel in panels):
+        yield "Verdicts: of the interval of what is gone, in percent, or of the change, in points."
+    if any(cell.value == DIAMOND for cell in cells):
+        yield f"{DIAMOND}: may lie on the Pareto front of erasure and retention."
     if any(cell.best for cell in cells):
         yield "Bold: not told from the best of its column."
     if any(cell.second for cell in cells):

@@ -128,9 +128,10 @@ def _split(panel: Panel) -> Iterator[Panel]:
     """In as few panels as hold no more than `WIDEST` characters a line, alike in width."""
     left = max((len(name) for name in (*panel.names, DETECTABLE)), default=0)
     widths = [_width(column) for column in panel.columns]
-    parts = _packed(widths, WIDEST - left)
+    groups = [places for _, places in panel.groups]
+    parts = _packed(groups, widths, WIDEST - left)
     for room in range(WIDEST - left, 0, -1):
-        narrower = _packed(widths, room)
+        narrower = _packed(groups, widths, room)
         if len(narrower) > len(parts):
             break
         parts = narrower
@@ -141,13 +142,20 @@ def _split(panel: Panel) -> Iterator[Panel]:
         )
 
 
-def _packed(widths: Sequence[float], room: float) -> list[list[int]]:
-    """Neighbouring places as far as `room` holds their widths, at least one in each part."""
-    parts: list[list[int]] = [[]]
-    for place, wide in enumerate(widths):
-        if parts[-1] and wide + sum(widths[other] for other in parts[-1]) > room:
-            parts.append([])
-        parts[-1].append(place)
+def _packed(groups: Sequence[Sequence[int]], widths: Sequence[float], room: float) -> list[list[int]]:
+    """Neighbouring places as far as `room` holds their widths; groups stay together where they fit in one."""
+    parts: list[list[int]] = []
+    used = room
+    for group in groups:
+        whole = sum(widths[place] for place in group)
+        units = [list(group)] if whole <= room else [[place] for place in group]
+        for unit in units:
+            wide = sum(widths[place] for place in unit)
+            if not parts or used + wide > room:
+                parts.append([])
+                used = 0.0
+            parts[-1] += unit
+            used += wide
     return parts
 
 
