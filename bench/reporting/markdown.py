@@ -14,10 +14,15 @@ from erasure_bench.bench.reporting.board import (
 from erasure_bench.bench.words.showing import in_markdown
 
 
-def markdown(board: Board) -> str:
-    """The overall tables, one for each role, those of parts of a whole, then each concept's."""
+def markdown(board: Board, concepts: Sequence[str] | None = None) -> str:
+    """The overall tables, one for each role, those of parts of a whole, then the concepts'.
+
+    Without `concepts` those of all, where there are several.
+    """
+    if concepts is None:
+        concepts = board.concepts if len(board.concepts) > 1 else ()
     lines = [f"# {in_markdown(board.title)}", ""]
-    for heading, columns in sections(board, board.concepts if len(board.concepts) > 1 else ()):
+    for heading, columns in sections(board, concepts):
         if heading:
             lines += [f"## {in_markdown(heading)}", ""]
         lines += _by_role(board.names(heading), columns)

@@ -73,7 +73,7 @@ def print_table(run: str, form: str, wanted: Wanted) -> int:
         print_summary(board, stdout_console())
     elif not chosen.columns and not wanted.total and form in ("rich", "md"):
         if form == "md":
-            sys.stdout.write(markdown(board))
+            sys.stdout.write(markdown(board, board.concepts if concepts else ()))
         else:
             print_whole(board, stdout_console(), board.concepts if concepts else ())
     else:

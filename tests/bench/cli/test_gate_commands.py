@@ -84,13 +84,6 @@ def test_a_comparison_in_every_form(runs: tuple[str, str], capsys: pytest.Captur
     assert {change["method"] for change in changes} == {"dim"}
 
 
-@pytest.mark.parametrize(
-    ("extra", "said"),
-    [
-        (["--methods", "dimm"], "did you mean dim"),
-        (["--concepts", "green"], "valid: red ball, Blue Cube, all"),
-    ],
-)
 def test_rows_of_one_run_are_compared_in_every_form(
     runs: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +117,13 @@ def test_what_is_wrong_with_a_comparison_is_one_line(
     assert re.search(said, line) and line.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["--methods", "dimm"], "did you mean dim"),
+        (["--concepts", "green"], "valid: red ball, Blue Cube, all"),
+    ],
+)
 def test_what_is_not_there_is_named(
     runs: tuple[str, str], capsys: pytest.CaptureFixture[str], extra: list[str], said: str
 ) -> None:

@@ -2,12 +2,17 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 
-from erasure_bench.bench.cli.app import run_command
+from erasure_bench.bench.cli.app import app, run_command
+from erasure_bench.bench.typesetting.layout import layouts
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "tables.md"
 
 COMMAND = "table"
 
@@ -36,7 +41,7 @@ def test_a_part_of_it_in_every_format(folder: Path, capsys: pytest.CaptureFixtur
         ("summary", "strong"),
     ):
         text = printed(capsys, *wish, "--format", form)
-        assert "strong" in text and "retention" not in text.split("Protocol:")[0], form
+        assert "strong" in text and "anchor" not in text.split("Protocol:")[0], form
         assert said.replace("▸0.15", "0.15") in text, form
     table = pd.read_csv(io.StringIO(printed(capsys, *wish, "--format", "csv")))
     assert set(table["method"]) == {"none", "strong"}
@@ -74,3 +79,15 @@ def test_what_is_wrong_is_one_line(
     assert run_command([COMMAND, str(folder), *wish]) == 3
     line = capsys.readouterr().err
     assert said in line and line.count("\n") == 1
+
+
+def test_the_document_and_the_help_name_what_there_is() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    options = {
+        option for name in ("table", "compare") for one in commands[name].params for option in one.opts
+    }
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert set(re.findall(r"--[a-z]+", text)) <= options
+    (help_of_layout,) = [one.help for one in commands["table"].params if "--layout" in one.opts]
+    named = set(re.findall(r"paper:[\w-]+", text)), set(re.findall(r"paper:[\w-]+", help_of_layout))
+    assert named == (layouts().keys() - {"leaderboard"},) * 2
