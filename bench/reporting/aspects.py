@@ -11,6 +11,7 @@ from erasure_bench.prompt_suites.suite import ERASED_ROLES, Role
 
 Aspect = Literal["erasure", "robustness", "retention", "quality"]
 ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
+QUALITY: Aspect = "quality"
 COST = "cost"
 _ASKED_OUTRIGHT = "target"
 
@@ -56,7 +57,7 @@ def with_aspects(
 
 
 def _aspect(better: Mapping[Any, str], of_pictures: bool, role: str) -> Aspect:
-    return "quality" if of_pictures or not _of_content(better) else content_aspect(role)
+    return QUALITY if of_pictures or not _of_content(better) else content_aspect(role)
 
 
 def _of_content(better: Mapping[Any, str]) -> bool:

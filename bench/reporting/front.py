@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from erasure_bench.bench.reporting.aspects import Aspect
+from erasure_bench.bench.reporting.aspects import QUALITY
 from erasure_bench.bench.reporting.board import DIAMOND
 from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.reporting.rivals import Amounts, Key, key_of, keys_of, may_be_best
@@ -14,7 +14,6 @@ from erasure_bench.prompt_suites.suite import Role
 ERASURE: tuple[Role, ...] = ("target", "implicit", "misspelt", "attack")
 RETENTION: tuple[Role, ...] = ("retention", "neighbour", "anchor")
 """Whose numbers are the front's two axes: the first of each that the run has."""
-_NOT_OF_IT: Aspect = "quality"
 
 
 class Front(NamedTuple):
@@ -88,7 +87,7 @@ def _axis(rows: Iterable[Row], baseline: str, roles: Sequence[Role]) -> list[Row
     """The rivals of the first of the roles that there is, by its metric with a bar, else by its first."""
     by_role: dict[Role, dict[tuple[str, str], list[Row]]] = {}
     for row in rows:
-        if may_be_best(row, baseline) and row.aspect != _NOT_OF_IT:
+        if may_be_best(row, baseline) and row.aspect != QUALITY:
             by_metric = by_role.setdefault(row.role, {})
             by_metric.setdefault((row.evaluator, row.metric), []).append(row)
     for role in roles:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from statistics import harmonic_mean
 
-from erasure_bench.bench.reporting.aspects import aspect_of_row
+from erasure_bench.bench.reporting.aspects import QUALITY, aspect_of_row
 from erasure_bench.bench.reporting.board import Board, Cell, Json, Numbers
 from erasure_bench.bench.words.numbers import number
 from erasure_bench.errors import BenchError
@@ -40,7 +40,7 @@ def _by_role(board: Board) -> Iterable[tuple[str, dict[str, Json]]]:
     """Of each role the rows, by method, of its first headline measure of content from 0 to 1."""
     found: dict[str, dict[tuple[str, str], dict[str, Json]]] = {}
     for row in board.rows:
-        of_content = aspect_of_row(row) != "quality" and row["better"] != "neither"
+        of_content = aspect_of_row(row) != QUALITY and row["better"] != "neither"
         fixed = board.bounds.get((row["evaluator"], row["metric"])) == SHARE and row["aggregate"] == "mean"
         if row["scope"] == "overall" and row["headline"] and of_content and fixed:
             by_metric = found.setdefault(row["role"], {})
