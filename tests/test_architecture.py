@@ -29,11 +29,15 @@ SUB_ROOMS = {
     "statistics": set(),
     "reporting": {"identity", "storage", "planning", "running", "statistics", "words"},
     "comparing": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
+    "sharing": {
+        *("identity", "storage", "planning", "running", "statistics", "reporting", "comparing", "words"),
+    },
     "site": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
+    "tracking": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
     "typesetting": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
     "cli": {
         *("identity", "storage", "planning", "running", "statistics", "reporting", "comparing", "site"),
-        *("typesetting", "words"),
+        *("sharing", "tracking", "typesetting", "words"),
     },
 }
 """Along the data's way through bench/: each sub-room knows those before it."""

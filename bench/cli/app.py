@@ -1,5 +1,6 @@
-"""The command line: `bench run`, `score`, `table`, `report`, `view`, `merge`, `compare`, `gate`, `export`,
-`list`, `show`, `prompts`, `suite`, `fetch`, `check`, `doctor`, `store`, `weights`.
+"""The command line: `bench run`, `status`, `score`, `table`, `report`, `view`, `merge`, `compare`, `gate`,
+`export`, `card`, `pack`, `unpack`, `submit`, `list`, `show`, `prompts`, `suite`, `fetch`, `check`, `doctor`,
+`store`, `weights`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 2 a strict gate
 is undecided, 3 wrong usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported
@@ -16,6 +17,7 @@ import typer
 from erasure_bench.bench.cli.arguments import refuse_empty, said_here
 from erasure_bench.bench.cli.gate_commands import gate_app
 from erasure_bench.bench.cli.options import AsJson, DataDir, Offline, Store, Transform, expanded
+from erasure_bench.bench.cli.sharing_commands import card, pack, submit, unpack
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
 from erasure_bench.bench.cli.store_commands import store_app
 from erasure_bench.bench.cli.streams import guard_streams, stdout_trouble
@@ -60,6 +62,10 @@ app.add_typer(suite_app)
 app.command(no_args_is_help=True)(fetch)
 app.add_typer(gate_app)
 app.add_typer(weights_app)
+app.command(no_args_is_help=True)(pack)
+app.command(no_args_is_help=True)(unpack)
+app.command(no_args_is_help=True)(submit)
+app.command(no_args_is_help=True)(card)
 
 
 @app.callback()
@@ -240,6 +246,13 @@ def run(
             metavar="FOLDER", help="Folder of the results (else one below runs/).", callback=expanded
         ),
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also tell mlflow, tensorboard or wandb how the run goes (docs/tracking.md). Repeatable.",
+        ),
+    ] = None,
     store: Store = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -285,6 +298,7 @@ def run(
         "data_dir": data_dir,
         "out": out,
         "store": store,
+        "track": tuple(dict.fromkeys(track or ())),
         "offline": offline,
         "dry_run": dry_run,
         "as_json": as_json,
@@ -303,9 +317,29 @@ def run(
     try:
         if asked.values["dry_run"]:
             return plan_only(checked, where, as_json=in_json)
-        return full_run(checked, asked.values["out"], where, as_json=in_json)
+        return full_run(checked, asked.values["out"], where, asked.values["track"], as_json=in_json)
     except BenchError as error:
         raise asked.told(error) from error
+
+
+@app.command(no_args_is_help=True)
+def status(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="The run's store, where it is no longer where it was.", callback=expanded
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """How far a run is, while it goes on and after: cells of each method, pace, what is left, what failed.
+
+    Reads the run's folder and store only. Exit code 1 if something failed or the run was interrupted.
+    """
+    from erasure_bench.bench.cli.commands.status import print_status
+
+    return print_status(run, store, as_json=as_json)
 
 
 @app.command("list", no_args_is_help=True)

@@ -5,12 +5,13 @@ from pathlib import Path, PurePath
 
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.sharing.finding import RUNS
+from erasure_bench.bench.sharing.finding import find_run as find_run
 from erasure_bench.errors import BenchError
 from erasure_bench.user_paths import user_path
 
 STORE_VARIABLE = "BENCH_STORE"
 DEFAULT_STORE = Path(".bench") / "store"
-RUNS = Path("runs")
 _CHANGES_NOTHING = {"device", "batch_size", "data_dir"}
 
 
@@ -54,17 +55,3 @@ def run_folder(asked: Path | None, config: RunConfig, model: str) -> Path:
     digest = content_id(config.model_dump(exclude=_CHANGES_NOTHING) | {"model": model})
     suite = PurePath(config.suite).name.removesuffix(".yaml").removesuffix(".yml")
     return RUNS / f"{suite}-{model.replace('/', '-')}-{digest[:8]}"
-
-
-def find_run(name: str, file: str = "leaderboard.json") -> Path:
-    """The folder of a finished run, with `file` in it: a path, or a name below `runs`.
-
-    Raises BenchError that lists the runs below `runs`.
-    """
-    places = list(dict.fromkeys((Path(name), RUNS / name)))
-    for place in places:
-        if (place / file).is_file():
-            return place
-    known = sorted(path.parent.name for path in RUNS.glob(f"*/{file}"))
-    there = f"; runs here: {', '.join(known)}" if known else ""
-    raise BenchError(f"no run {name!r}: no {file} in {' or '.join(str(place) for place in places)}{there}")

@@ -56,11 +56,12 @@ class RunYaml(RunConfig):
     data_dir: Folder = None
     out: Folder = None
     store: Folder = None
+    track: tuple[str, ...] = ()
     offline: bool = False
     dry_run: bool = False
     as_json: bool = Field(default=False, alias="json")
 
-    @field_validator("methods", "concepts", "evaluators", "references", "transform", mode="before")
+    @field_validator("methods", "concepts", "evaluators", "references", "transform", "track", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         if isinstance(value, str):
@@ -158,11 +159,8 @@ class Asked(NamedTuple):
         return error
 
 
-def write_run_yaml(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes the file that asks for the same; what has its default is left out.
-
-    Raises BenchError where another file lies there, or it cannot be written.
-    """
+def run_yaml(values: Mapping[str, Any]) -> str:
+    """The file that asks for the same, as text; what has its default is left out."""
     defaults = RunYaml()
     shown = {
         field.alias or key: _plain(values[key])
@@ -173,7 +171,12 @@ def write_run_yaml(path: Path, values: Mapping[str, Any]) -> None:
         if key in shown:
             everyones = {option: text for option, text in shown[key].pop("", {}).items()}
             shown[key] = {**everyones, **shown[key]}
-    text = f"# {_ABOUT}\n" + yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100)
+    return f"# {_ABOUT}\n" + yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100)
+
+
+def write_run_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes it; raises BenchError where another file lies there, or it cannot be written."""
+    text = run_yaml(values)
     try:
         if path.exists() and path.read_text(encoding="utf-8") != text:
             raise BenchError(f"--save-config {path}: there is another file already; name a new one")

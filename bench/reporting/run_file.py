@@ -128,8 +128,13 @@ class RunFile(_Part):
 
 def sealed(record: Mapping[str, Any], folder: Path, names: Iterable[str]) -> Json:
     """The record with its format, the digests of the named files in the folder, and its own digest last."""
+    return sealed_with(record, digests(folder, names))
+
+
+def sealed_with(record: Mapping[str, Any], files: Mapping[str, str]) -> Json:
+    """The same with digests of files that are in no folder yet."""
     content: Json = {key: value for key, value in record.items() if key not in (_FILES, _OWN_DIGEST)}
-    content |= {_FORMAT: FORMAT, _FILES: digests(folder, names)}
+    content |= {_FORMAT: FORMAT, _FILES: dict(files)}
     content = json.loads(json.dumps(content, allow_nan=False))
     return content | {_OWN_DIGEST: content_id(content)}
 

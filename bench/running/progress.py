@@ -131,6 +131,11 @@ class LiveProgress(Quiet):
         self._progress.stop()
         self._estimator.paces.keep()
 
+    def left(self) -> Left:
+        """What is left of the run, as far as anybody knows."""
+        with self._lock:
+            return self._estimator.left()
+
     def tick(self) -> None:
         """Shows how far the run is now: on a terminal in its bar, else in a line."""
         with self._lock:

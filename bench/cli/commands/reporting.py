@@ -8,6 +8,7 @@ from erasure_bench.bench.cli.output import RunFailed, print_json, stderr_console
 from erasure_bench.bench.cli.paths import RUNS, find_run
 from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.running.bars import Bars
+from erasure_bench.bench.sharing.finding import is_passing
 from erasure_bench.bench.site.reading import ReportedRun, read_reported, run_folders
 from erasure_bench.bench.site.serving import serving
 from erasure_bench.bench.site.site import Written, check_place, is_report, write_site
@@ -43,7 +44,8 @@ def _folders(name: str) -> list[Path]:
 
 
 def _place(runs: list[ReportedRun]) -> Path:
-    return runs[0].folder / REPORT if len(runs) == 1 else Path(REPORT)
+    alone = len(runs) == 1 and not is_passing(runs[0].folder)
+    return runs[0].folder / REPORT if alone else Path(REPORT)
 
 
 def _write(runs: list[ReportedRun], out: Path, *, flagged: bool) -> Written:

@@ -1,5 +1,6 @@
 """`bench run`: does a plan, or prints it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,8 +27,13 @@ _DRY_RUN: tuple[tuple[str, str, Literal["left", "right"]], ...] = (
 )
 
 
-def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, as_json: bool) -> int:
-    """Does the plan's unfinished tasks, writes the run's folder and prints the leaderboard."""
+def full_run(
+    config: RunConfig, out: Path | None, store_asked: Path | None, track: Sequence[str], *, as_json: bool
+) -> int:
+    """Does the plan's unfinished tasks, writes the run's folder and prints the leaderboard.
+
+    `track` names the trackers that are told of it.
+    """
     from erasure_bench.bench.cli.workers import worker_of
     from erasure_bench.bench.planning.devices import check_devices
     from erasure_bench.bench.planning.prepare import prepare
@@ -38,10 +44,17 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     from erasure_bench.bench.reporting.results import write_results
     from erasure_bench.bench.reporting.tables import print_summary
     from erasure_bench.bench.running.estimating import Estimator, estimator_of
+    from erasure_bench.bench.running.executor import Reporter
+    from erasure_bench.bench.running.journal import journal_of
     from erasure_bench.bench.running.progress import LiveProgress
+    from erasure_bench.bench.running.together import Together
     from erasure_bench.bench.storage.store import Store
+    from erasure_bench.bench.tracking.guarded import Guarded
+    from erasure_bench.bench.tracking.registry import build_tracker, check_trackers
+    from erasure_bench.bench.tracking.telling import telling, tracked_run
 
     said = stderr_console()
+    check_trackers(track)
     check_devices(config)
     root = store_folder(store_asked)
     check_store(root)
@@ -53,7 +66,15 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
     check_apart(folder, root)
     make_folder(folder)
     added = added_later(folder, {evaluator.name for evaluator in plan.evaluators})
-    with Store(root) as store:
+
+    def guarded(name: str) -> Guarded:
+        return Guarded(name, lambda: build_tracker(name), lambda line: said.print(words(line, "yellow")))
+
+    with (
+        Store(root) as store,
+        journal_of(folder, plan, store) as journal,
+        telling(map(guarded, track), tracked_run(plan, folder)) as told,
+    ):
         worker = worker_of(prepared, store)
         missing = plan.missing(store)
         todo = sum(missing.tasks.values())
@@ -66,7 +87,12 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
         def estimate(todo: tuple[Task, ...]) -> Estimator:
             return estimator_of(plan, todo, store, prepared.general_prompts)
 
-        outcome, results = complete(plan, worker, store, lambda: LiveProgress(said, estimate), skipped)
+        def reporter() -> Reporter:
+            live = LiveProgress(said, estimate)
+            journal.left = live.left
+            return Together((live, journal, told))
+
+        outcome, results = complete(plan, worker, store, reporter, skipped)
         made = {"execution": {"seconds": round(outcome.seconds, 3), "tasks_done": dict(outcome.done)}}
         try:
             write_results(folder, plan, results, made, store)
@@ -75,6 +101,7 @@ def full_run(config: RunConfig, out: Path | None, store_asked: Path | None, *, a
                 f"--out {folder}: {error.strerror or error}; what is finished is in the store: "
                 "make room or name another folder, then run the same command again"
             ) from error
+        told.results(results.document, folder)
     if as_json:
         print_json(results.document)
     else:

@@ -15,8 +15,9 @@ from erasure_bench.bench.cli.output import (
     stdout_console,
     words,
 )
-from erasure_bench.bench.cli.paths import RUNS, find_run, store_folder
+from erasure_bench.bench.cli.paths import RUNS, store_folder
 from erasure_bench.bench.planning.config import Options
+from erasure_bench.bench.sharing.finding import find_own_run
 from erasure_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ def score_with(
     from erasure_bench.bench.reporting.rated import joined
     from erasure_bench.bench.reporting.results import Results, gather
     from erasure_bench.bench.running.estimating import Estimator, estimator_of
-    from erasure_bench.bench.running.executor import DRAWING, NOTHING
+    from erasure_bench.bench.running.executor import DRAWING, NOTHING, Reporter
+    from erasure_bench.bench.running.journal import journal_of
     from erasure_bench.bench.running.progress import LiveProgress
+    from erasure_bench.bench.running.together import Together
     from erasure_bench.bench.storage.store import Store
 
     said = stderr_console()
@@ -79,7 +82,7 @@ def score_with(
     for name in scored_anew(plan, finished):
         said.print(words(f"{name}: other code, weights or settings than in the run: scored anew", "dim"))
     notes = finished.skipped(evaluator.name for evaluator in plan.evaluators)
-    with Store(root) as store:
+    with Store(root) as store, journal_of(finished.folder, plan, store) as journal:
         known = NOTHING
         if not redraw:
             again = ["bench", "score", run, "--evaluators", ",".join(asked), "--redraw"]
@@ -95,11 +98,16 @@ def score_with(
             rated = joined(plan, as_recorded(evidence, plan, finished, store), ratings)
             return gather(rated.plan, rated.evidence, (*notes, *rated.notes))
 
+        def reporter() -> Reporter:
+            live = LiveProgress(said, estimate)
+            journal.left = live.left
+            return Together((live, journal))
+
         outcome, results = complete(
             plan,
             worker,
             store,
-            lambda: LiveProgress(said, estimate),
+            reporter,
             draw=redraw,
             earlier=known,
             results_of=results_of,
@@ -189,7 +197,7 @@ def _folder(run: str) -> Path:
     from erasure_bench.bench.reporting.run_file import RUN
 
     try:
-        return find_run(run, RUN)
+        return find_own_run(run, RUN)
     except BenchError:
         for place in (Path(run), RUNS / run):
             if place.is_dir():

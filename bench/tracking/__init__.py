@@ -1,0 +1,1 @@
+"""Runs told to experiment trackers: one small interface, and what a run tells it."""
