@@ -20,7 +20,7 @@ def verdict_notes(rows: Sequence[Row], agreements: Sequence[Retest], seeds: Sequ
             f"{MARK} or bold: not told from the best of its column (permutation of the two methods within "
             f"each prompt, for these trained weights; Holm over the comparisons with the best, {ALPHA}). A "
             "column without marks tells nobody from the best. What lacks scores is never marked. "
-            f"{SECOND} or italics: of the others, not told from the best of these."
+            f"{SECOND}, italics or underlined: of the others, not told from the best of these."
         )
     if any(row.verdict for row in rows):
         notes.append(

@@ -29,14 +29,16 @@ def beaten_by(axes: Sequence[Axis]) -> list[list[int]]:
     """
     oriented = [axis.values if axis.lower else -axis.values for axis in axes]
     means = np.stack([values.mean(axis=1) for values in oriented])
+    ahead = means[:, :, None] - means[:, None, :]  # [axes, method, other]: by how much the other is better
+    beaten, rivals = np.nonzero((ahead >= -_ROUNDING).all(axis=0) & (ahead > _ROUNDING).any(axis=0))
+    p = np.ones(len(rivals))
+    for values, by in zip(oriented, ahead[:, beaten, rivals], strict=True):
+        better = by > _ROUNDING
+        differences = values[rivals[better]] - values[beaten[better]]
+        p[better] = np.minimum(p[better], paired_p(differences))
+    p = np.minimum(p * len(axes), 1.0)
     found: list[list[int]] = []
     for method in range(means.shape[1]):
-        ahead = means[:, method][:, None] - means
-        rivals = np.flatnonzero((ahead >= -_ROUNDING).all(axis=0) & (ahead > _ROUNDING).any(axis=0))
-        p = np.ones(len(rivals))
-        for values, by in zip(oriented, ahead, strict=True):
-            better = by[rivals] > _ROUNDING
-            p[better] = np.minimum(p[better], paired_p(values[rivals[better]] - values[method]))
-        told = holm(np.minimum(p * len(axes), 1.0)) <= ALPHA
-        found.append(rivals[told].tolist())
+        own = beaten == method
+        found.append(rivals[own][holm(p[own]) <= ALPHA].tolist())
     return found

@@ -241,7 +241,7 @@ def test_the_foot_says_how_the_verdicts_came_about() -> None:
     ]
     assert (
         "Holm" in notes[0]
-        and "▹ or italics" in notes[0]
+        and "▹, italics or underlined" in notes[0]
         and "at least 50% gone" in notes[1]
         and "at most 10 points lost" in notes[1]
     )
