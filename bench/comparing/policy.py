@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from erasure_bench.bench.comparing.finished import FinishedRun
+from erasure_bench.bench.planning.yaml_files import checked, read_marks
 from erasure_bench.bench.reporting.board import NEITHER
-from erasure_bench.bench.reporting.run_file import first_fault
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.suite import ROLES, Role
 
@@ -110,24 +110,15 @@ class Policy(BaseModel):
 
 
 def read_policy(path: Path) -> Policy:
-    """Raises BenchError that names the file, and the line or key that is wrong."""
+    """Raises BenchError that names the file, the line and the key that is wrong, and the valid choices."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BenchError(f"--policy {path}: {error.strerror} (bench gate init RUN writes one)") from error
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BenchError(f"--policy {path}{line}: no YAML: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BenchError(f"--policy {path}: no YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise BenchError(f"--policy {path}: holds no rules (bench gate init RUN writes a policy)")
-    if content.get("format") != FORMAT:
-        raise BenchError(f"--policy {path}: format {content.get('format')!r}; this version reads {FORMAT!r}")
-    try:
-        return Policy.model_validate(content)
-    except ValidationError as error:
-        raise BenchError(f"--policy {path}: {first_fault(error)}") from error
+        marked = read_marks(path, "--policy")
+    except BenchError as error:
+        raise BenchError(f"{error} (bench gate init RUN writes one)") from error
+    if (found := marked.value.get("format")) != FORMAT:
+        line = marked.line(("format",))
+        raise BenchError(f"{path}:{line}: format {found!r}; this version reads {FORMAT!r}")
+    return checked(Policy, marked, str(path))
 
 
 def check_rules(policy: Policy, run: FinishedRun) -> None:

@@ -132,6 +132,11 @@ class ErasedCard:
         if len(seeds := record["config"]["seeds"]) > 1:
             yield f"The numbers are means over models of the seeds {', '.join(map(str, seeds))}."
         yield ""
+        if cautions := run.document.get("cautions"):
+            yield "To know first:"
+            yield ""
+            yield from (f"- {in_markdown(caution)}" for caution in cautions)
+            yield ""
         yield "## How it was made and measured"
         yield ""
         yield f"- method {method}, preset {self.settings['preset']}: `{self.settings['settings']}`"
@@ -177,15 +182,19 @@ def _key(row: Row) -> tuple[str, str, str]:
     return row["role"], row["evaluator"], row["metric"]
 
 
+def _decimals(row: Row) -> int:
+    return decimals_for([row[key] for key in ("value", "low", "high", "base") if row[key] is not None])
+
+
 def _short(row: Row, key: str) -> str:
     value = row[key]
-    return "–" if value is None else number(value, decimals_for([value]))
+    return "–" if value is None else number(value, _decimals(row))
 
 
 def _interval(row: Row) -> str:
     if row["low"] is None or row["high"] is None:
         return ""
-    decimals = decimals_for([row["value"]])
+    decimals = _decimals(row)
     return f"[{number(row['low'], decimals)}, {number(row['high'], decimals)}]"
 
 

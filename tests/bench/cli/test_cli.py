@@ -387,3 +387,19 @@ def test_a_file_for_a_run_is_one_with_its_flags_and_the_command_line_wins(
         "bench: run.yaml:2: methods: unknown method 'negative-promt' (--methods): did you mean "
     )
     assert said.count("\n") == 1
+
+
+def test_a_run_is_told_to_a_tracker_and_its_status_is_known_after_it(
+    tiny_model_dir: Path, capsys: Captured
+) -> None:
+    assert run_command(tiny_run(tiny_model_dir, "--track", "tensorboard")) == 0
+    assert {folder.name for folder in Path("out/tensorboard").iterdir()} == {"run", "none", "negative-prompt"}
+    assert not Path("out/.running").exists()
+    capsys.readouterr()
+    assert run_command(["status", "out", "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["state"] == "finished"
+    assert [(row["method"], row["done"], row["images_done"]) for row in status["methods"]] == [
+        ("none", 1, 4),
+        ("negative-prompt", 1, 4),
+    ]

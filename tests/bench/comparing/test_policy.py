@@ -33,17 +33,23 @@ def test_a_policy_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds no rules"),
-        ("- 1", "holds no rules"),
-        ("a: [1\nb: 2", "line 2: no YAML"),
-        ("format: erasure-bench gate 9\nrules: []", "this version reads"),
+        ("", "is empty (bench gate init RUN writes one)"),
+        ("- 1", ":1: holds no keys"),
+        ("a: [1\nb: 2", ":2: is no YAML"),
+        ("format: erasure-bench gate 9\nrules: []", ":1: format 'erasure-bench gate 9'; this version reads"),
         (f"format: {FORMAT}\nrules: []", "rules: "),
-        (f"format: {FORMAT}\nrules: [{{name: a, role: targets, metric: m, limit: '<= 1'}}]", "rules.0.role"),
+        (
+            f"format: {FORMAT}\nrules: [{{name: a, role: targets, metric: m, limit: '<= 1'}}]",
+            ":2: rules[0].role: should be 'target', ",
+        ),
         (f"format: {FORMAT}\nrules: [{{name: a, role: target, metric: m}}]", "either allowed_worsening or"),
         (f"format: {FORMAT}\nrules: [{{name: a, role: target, metric: m, limit: '< 1'}}]", "is no limit"),
         (f"format: {FORMAT}\nrules: [{RULE}, {RULE}]", "two rules are called 'gone'"),
-        (f"format: {FORMAT}\nfoo: 1\nrules: [{RULE}]", "foo: "),
-        (f"format: {FORMAT}\nrules: [{RULE[:-1]}, allowed_drop: 1}}]", "allowed_drop"),
+        (f"format: {FORMAT}\nfoo: 1\nrules: [{RULE}]", ":2: foo: no such key: valid: format, "),
+        (
+            f"format: {FORMAT}\nrules: [{RULE[:-1]}, allowed_drop: 1}}]",
+            ":2: rules[0].allowed_drop: no such key",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path: Path, text: str, said: str) -> None:

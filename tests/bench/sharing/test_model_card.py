@@ -28,6 +28,7 @@ def test_the_card_and_the_results_are_read_by_the_hubs_library(
     assert loaded.data.base_model == "us/fake" and "concept-erasure" in loaded.data.tags
     text = readme.read_text()
     assert "*red ball* was erased from fake" in text and "dim" in text
+    assert "- read from " in text, "the run's cautions are in it"
     assert results == tmp_path / ".eval_results" / f"{SUITE}-red-ball.yaml"
     entries = parse_eval_result_entries(yaml.safe_load(results.read_text()))
     run = read_finished(finished)

@@ -47,6 +47,7 @@ def test_a_leaderboard_becomes_numbers_by_row(wanted: dict[str, dict[str, float]
     assert values["cost/erase_seconds"] == 2.0 and values["collapsed"] == 0.0
 
 
+@pytest.mark.filterwarnings("ignore:.*noload.*")  # MLflow's own
 def test_mlflow_has_the_run_and_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, dict[str, float]]
 ) -> None:
