@@ -281,6 +281,7 @@ def test_a_run_measures_and_a_second_one_finds_everything(tiny_model_dir: Path) 
         "leaderboard.csv",
         "leaderboard.md",
         "scores.parquet",
+        "prompts.parquet",
         "images.png",
         "run.json",
     }
