@@ -42,6 +42,7 @@ METRICS = (
 MEMORY = Path("/dev/shm")
 """Where fsync costs nothing: the store's own speed is not what is measured."""
 WHEN_SEEN = "() => [...document.querySelectorAll('.grid-row img')].some(i => i.complete && i.naturalWidth)"
+ONE_FOUND = "() => document.getElementById('pictures-count').textContent.startsWith('1 rows')"
 LAST_ROW = ".grid-row[data-row='%d'] img"
 
 
@@ -191,7 +192,7 @@ def used(index: Path, browser: str, profile: Path) -> dict[str, float]:
         note("last_row", started)
         started = time.perf_counter()
         page.get_by_label("Find in prompts").fill("two/retention/00000")
-        page.wait_for_function("document.getElementById('pictures-count').textContent.startsWith('1 rows')")
+        page.wait_for_function(ONE_FOUND)
         page.wait_for_function(WHEN_SEEN)
         note("search_of_all", started)
         context.close()
@@ -200,16 +201,28 @@ def used(index: Path, browser: str, profile: Path) -> dict[str, float]:
 
 def _renderers(profile: Path) -> int:
     """Bytes that the pages of this Chromium hold for themselves; as Linux tells them."""
-    total = 0
+    words: dict[int, str] = {}
+    parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if "--type=renderer" in words and any(str(profile) in word for word in words):
-                lines = (folder / "smaps_rollup").read_text().splitlines()
-                total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+            words[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace")
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue  # it has ended
+    total = 0
+    for process, line in words.items():
+        if "--type=renderer" in line and any(
+            str(profile) in words.get(up, "") for up in _above(process, parents)
+        ):
+            rollup = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+            total += sum(int(each.split()[1]) * 1024 for each in rollup if each.startswith("Private_"))
     return total
+
+
+def _above(process: int, parents: Mapping[int, int]) -> Iterator[int]:
+    while process in parents:
+        yield process
+        process = parents[process]
 
 
 def measured(pictures: int, browser: str) -> Mapping[str, Any]:
