@@ -32,9 +32,12 @@ SUB_ROOMS = {
     "sharing": {
         *("identity", "storage", "planning", "running", "statistics", "reporting", "comparing", "words"),
     },
-    "site": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
     "tracking": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
     "typesetting": {"identity", "storage", "planning", "running", "statistics", "reporting", "words"},
+    "site": {
+        *("identity", "storage", "planning", "running", "statistics", "reporting", "typesetting"),
+        "words",
+    },
     "cli": {
         *("identity", "storage", "planning", "running", "statistics", "reporting", "comparing", "site"),
         *("sharing", "tracking", "typesetting", "words"),

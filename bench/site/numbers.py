@@ -13,7 +13,18 @@ COLUMNS = (
     *("method", "scope", "concept", "role", "evaluator", "metric", "title", "unit", "better", "aggregate"),
     *("headline", "value", "low", "high", "worst", "images", "prompts", "missing", "change", "change_low"),
     *("change_high", "status", "reason", "erase_seconds", "seconds_per_image", "peak_memory_bytes", "gone"),
-    *("gone_low", "gone_high", "verdict", "detectable", "best", "best_p", "rank", "rank_low", "rank_high"),
+    *(
+        "gone_low",
+        "gone_high",
+        "verdict",
+        "detectable",
+        "best",
+        "second",
+        "best_p",
+        "rank",
+        "rank_low",
+        "rank_high",
+    ),
     *("collapsed", "gap", "gap_low", "gap_high", "gap_to"),
 )
 """What the scripts are given of each row of `bench.reporting.leaderboard.Row`."""

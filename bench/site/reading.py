@@ -111,7 +111,11 @@ def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
         found[column] = found[column] or ""
     for column in _WHOLE:
         found[column] = None if found[column] is None else int(found[column])
-    return found | {"best": bool(found["best"]), "headline": bool(found["headline"])}
+    return found | {
+        "best": bool(found["best"]),
+        "second": bool(found["second"]),
+        "headline": bool(found["headline"]),
+    }
 
 
 def _known(value: Any) -> Any:

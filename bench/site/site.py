@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from erasure_bench.bench.reporting.board import Board
 from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES
 from erasure_bench.bench.running.versions import this_version
 from erasure_bench.bench.site.numbers import numbers
@@ -17,6 +18,10 @@ from erasure_bench.bench.site.pictures import Counted, write_pictures
 from erasure_bench.bench.site.reading import ReportedRun, slugs
 from erasure_bench.bench.site.scripts import write_call
 from erasure_bench.bench.site.training import training
+from erasure_bench.bench.typesetting.arranged import arranged
+from erasure_bench.bench.typesetting.latex import latex
+from erasure_bench.bench.typesetting.layout import LEADERBOARD as LAYOUT
+from erasure_bench.bench.typesetting.layout import layout
 from erasure_bench.errors import BenchError
 from erasure_bench.permissions import follow_umask
 
@@ -142,4 +147,7 @@ def _downloads(run: ReportedRun, folder: Path, slug: str) -> list[Download]:
         if name in run.record["files"]:
             shutil.copyfile(run.folder / name, target / name)
             found.append(Download(f"downloads/{slug}/{name}", title))
+    table = arranged(Board.from_json(run.document), layout(LAYOUT))
+    (target / f"{LEADERBOARD}.tex").write_text(latex(table, slug), encoding="utf-8")
+    found.insert(1, Download(f"downloads/{slug}/{LEADERBOARD}.tex", "LaTeX"))
     return found

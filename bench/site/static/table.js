@@ -228,7 +228,7 @@
         : `[${report.number(row.low, scale.decimals)}, ${report.number(row.high, scale.decimals)}]`;
     return element(
       "td",
-      { class: row.best ? "number best" : "number", title: details(row, scale.decimals) },
+      { class: row.best ? "number best" : row.second ? "number second" : "number", title: details(row, scale.decimals) },
       element("span", { class: "value" }, text),
       element("span", { class: "interval" }, bounds),
       bounds ? strip(row, scale) : null,

@@ -276,6 +276,13 @@ def test_data_is_ascii_and_exact(tmp_path: Path) -> None:
     assert table == {"words": ["x"], "texts": ["a"], "columns": {"a": [0, None, 0], "b": [1.5, None, 2]}}
 
 
+def test_the_table_is_there_for_papers(site: Path) -> None:
+    text = (site / "downloads" / "tiny" / "leaderboard.tex").read_text(encoding="utf-8")
+    assert "\\toprule" in text and "{\\textless}b{\\textgreater}dim" in text.replace(" ", "")
+    addresses = {a["href"] for tag, a in tags(site / "index.html") if tag == "a" and "download" in a}
+    assert {f"downloads/tiny/leaderboard.{kind}" for kind in ("csv", "tex", "md", "json")} < addresses
+
+
 def test_hostile_method_names_are_there(site: Path) -> None:
     numbers = data(next(site.glob("data/*/numbers.js")))
     assert [each["name"] for each in numbers["methods"]][1:] == list(NAMES)
