@@ -66,7 +66,9 @@
     if (metric.kind !== "share" || (better !== "lower" && better !== "higher")) return null;
     if (value === null) return { word: "not scored", state: "missing" };
     const wanted = value > 0.5 === (better === "higher");
-    const words = report.run.erased.has(role) ? ["gone", "still there"] : ["kept", "lost"];
+    const erased = report.run.erased.has(role);
+    const plain = erased === (better === "lower");
+    const words = !plain ? ["as wanted", "not as wanted"] : erased ? ["gone", "still there"] : ["kept", "lost"];
     return { word: wanted ? `✓ ${words[0]}` : `✗ ${words[1]}`, state: wanted ? "wanted" : "unwanted" };
   };
 

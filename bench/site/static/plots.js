@@ -364,7 +364,7 @@
         }
       });
     });
-    caption(place, `${titleOf(column)} ${report.ARROWS[column.better]}. Darker: the higher number${share ? ", 0 to 1" : ""}; ✓ ✗ ? say whether the bar is met.`);
+    caption(place, `${titleOf(column)} ${report.ARROWS[column.better]}. Stronger: the higher number${share ? ", 0 to 1" : ""}; ✓ ✗ ? say whether the bar is met.`);
   }
 
   // --- costs and losses ---
