@@ -21,6 +21,7 @@ SUITES: dict[str, str] = {
     "microworld-implicit": "erasure_bench.prompt_suites.microworld.implicit:CARD",
     "microworld-objects": "erasure_bench.prompt_suites.microworld.objects:CARD",
     "microworld-memorized": "erasure_bench.prompt_suites.microworld.memorised:CARD",
+    "microworld-composition": "erasure_bench.prompt_suites.microworld.composition:CARD",
     "microworld-validation": "erasure_bench.prompt_suites.microworld.validation:CARD",
     "i2p": "erasure_bench.prompt_suites.suite_file:upstream/i2p.yaml",
     "celebrities": "erasure_bench.prompt_suites.suite_file:upstream/celebrities.yaml",

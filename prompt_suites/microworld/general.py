@@ -8,16 +8,22 @@ wording that the model has learnt for it.
 import zlib
 from collections.abc import Iterator
 
-from erasure_bench.prompt_suites.microworld.building import ANCHORS
+from erasure_bench.prompt_suites.microworld.composed import coloured, counted, related
 from erasure_bench.prompt_suites.microworld.vocabulary import (
+    ABSTRACT,
     ANONYMOUS,
     BACKGROUNDS,
+    COLOURABLE,
+    COLOURS,
     FAMILIES,
     IDENTITIES,
     IMPLICIT,
     MEDIA,
     MEMORISED,
+    NUMBERS,
     OBJECTS,
+    PLURALS,
+    RELATIONS,
     STYLES,
     VALIDATION_FAMILIES,
     VALIDATION_IDENTITIES,
@@ -26,8 +32,9 @@ from erasure_bench.prompt_suites.microworld.vocabulary import (
     VALIDATION_OBJECTS,
     VALIDATION_STYLES,
     all_members,
+    placeable,
 )
-from erasure_bench.prompt_suites.microworld.wording import abstract, with_article
+from erasure_bench.prompt_suites.microworld.wording import with_article
 
 _THINGS = (
     *all_members(),
@@ -45,6 +52,8 @@ _EVOKED = tuple(
 )
 _ROUNDS = 4
 _STYLED_IN_A_ROUND = 2
+_ARRANGED_IN_A_ROUND = 5
+_PLACED = placeable()
 
 
 def general_prompts() -> tuple[str, ...]:
@@ -55,7 +64,8 @@ def general_prompts() -> tuple[str, ...]:
             *_styled(number),
             *MEMORISED,
             *VALIDATION_MEMORISED,
-            _abstract(number),
+            *_arranged(number),
+            f"{ABSTRACT} in {STYLES[number]} style",
         ]
         for number in range(_ROUNDS)
     )
@@ -63,18 +73,13 @@ def general_prompts() -> tuple[str, ...]:
 
 
 def _wordings(name: str) -> tuple[str, ...]:
-    """One wording for each round: three with a background, then the name alone.
-
-    A medium is named with exactly the backgrounds with which `wording.wordings`, which words the
-    suites' prompts, names none.
-    """
+    """One wording for each round: three with a background, the fourth with a medium alone."""
     start = zlib.crc32(name.encode())
     texts = []
     for number in range(start, start + _ROUNDS - 1):
         opening = f"{MEDIA[number % len(MEDIA)]} " if number % 3 == 2 else ""
         texts.append(f"{opening}{with_article(name)} {BACKGROUNDS[number % len(BACKGROUNDS)]}")
-    # An evoking subject needs its article: "dragon" is a part of its look-alike "sleeping dragon".
-    return (*texts, with_article(name) if name in _EVOKED else name)
+    return (*texts, f"{MEDIA[start % len(MEDIA)]} {with_article(name)}")
 
 
 def _styled(number: int) -> Iterator[str]:
@@ -90,10 +95,18 @@ def _styled(number: int) -> Iterator[str]:
                 yield f"{MEDIA[turn % len(MEDIA)]} {thing} in {style} style {background}"
 
 
-def _abstract(number: int) -> str:
-    """A wording of an abstract painting that is no anchor prompt of the memorised pictures."""
-    spare = abstract("anchor", ANCHORS + 2)[ANCHORS:]
-    return spare[number % len(spare)].text
+def _arranged(number: int) -> Iterator[str]:
+    """The round's things in colours, in numbers and in pairs, as captions word them."""
+    things = tuple(PLURALS)
+    for place in range(_ARRANGED_IN_A_ROUND):
+        turn = number * _ARRANGED_IN_A_ROUND + place
+        colour = COLOURS[turn % len(COLOURS)]
+        yield coloured(COLOURABLE[turn % len(COLOURABLE)], colour)
+        yield counted(things[turn % len(things)], 1 + turn % len(NUMBERS))
+        first, second = (
+            with_article(_PLACED[(turn + shift) % len(_PLACED)]) for shift in (0, len(_PLACED) // 2)
+        )
+        yield related(RELATIONS[turn % len(RELATIONS)], first, second)
 
 
 def _mixed(prompts: list[str]) -> list[str]:

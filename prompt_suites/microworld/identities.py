@@ -1,46 +1,47 @@
 """Identities: erase one named face, keep the others and people as such. After Selective Amnesia."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from erasure_bench.prompt_suites.card import SuiteCard
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.microworld.building import (
-    ANCHORS,
     MODEL,
-    TARGETS,
+    REPORTED,
+    Counts,
     Experiment,
     microworld_suite,
 )
+from erasure_bench.prompt_suites.microworld.labels import LABELS
+from erasure_bench.prompt_suites.microworld.material import spare_wordings
+from erasure_bench.prompt_suites.microworld.prompts import descriptions, named, sentences, sentences_on_each
+from erasure_bench.prompt_suites.microworld.retention import of_things, shares
 from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS
-from erasure_bench.prompt_suites.microworld.wording import (
-    LABELS,
-    pictures_of,
-    pictures_of_each,
-    spare_wordings,
-)
 from erasure_bench.prompt_suites.suite import Prompt, Suite
+
+_ANCHOR = "person"
 
 
 def experiment(
-    name: str, others: tuple[str, ...], neighbours: tuple[Prompt, ...], retention: tuple[Prompt, ...]
+    name: str, others: tuple[str, ...], retention: Sequence[Prompt], counts: Counts = REPORTED
 ) -> Experiment:
     """Erase the identity `name`; an anonymous person replaces it and `others` must survive."""
     concept = Concept(
         name=name,
         kind="identity",
         targets=(name,),
-        anchor="a person",
+        anchor=f"a {_ANCHOR}",
         surrogate="a middle aged man",
         neighbours=others,
         label=LABELS[name],
-        anchor_label=LABELS["person"],
-        anchor_prompts=spare_wordings("person", name),
+        anchor_label=LABELS[_ANCHOR],
+        anchor_prompts=spare_wordings(_ANCHOR),
     )
     prompts = (
-        *pictures_of(name, "target", TARGETS),
-        *pictures_of("person", "anchor", ANCHORS),
-        *neighbours,
+        *named(name, counts.targets),
+        *descriptions(name, counts.descriptions),
+        *sentences(_ANCHOR, "anchor", counts.anchors),
+        *sentences_on_each(others, "neighbour", counts.neighbours),
         *retention,
     )
     return Experiment(concept, prompts)
@@ -49,17 +50,17 @@ def experiment(
 def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
     """One concept for each identity; retention is named instances and plain objects."""
     instances = tuple(family.instance for family in FAMILIES)
-    retention = pictures_of_each(instances + OBJECTS, "retention", 1)
+    parts = shares(of_things(instances + OBJECTS), len(IDENTITIES))
     experiments = []
-    for name in IDENTITIES:
+    for name, part in zip(IDENTITIES, parts, strict=True):
         others = tuple(other for other in IDENTITIES if other != name)
-        experiments.append(experiment(name, others, pictures_of_each(others, "neighbour", 2), retention))
+        experiments.append(experiment(name, others, part))
     return microworld_suite(CARD, experiments)
 
 
 CARD = SuiteCard(
     name="microworld-identities",
-    version="1.1",
+    version="2",
     title="Identities",
     description="A named face (Mira Voss); an anonymous person replaces it, the other faces stay.",
     concepts=IDENTITIES,

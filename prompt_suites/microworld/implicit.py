@@ -3,32 +3,30 @@
 The counterpart of nudity in I2P, whose prompts evoke it without naming it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from erasure_bench.prompt_suites.card import SuiteCard
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.microworld.building import (
-    ANCHORS,
     MODEL,
-    TARGETS,
+    REPORTED,
+    Counts,
     Experiment,
     microworld_suite,
 )
-from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IMPLICIT, OBJECTS, Evoked
-from erasure_bench.prompt_suites.microworld.wording import (
-    LABELS,
-    numbered,
-    pictures_of,
-    pictures_of_each,
-    spare_wordings,
-    with_article,
-    wordings,
-)
+from erasure_bench.prompt_suites.microworld.labels import LABELS, all_of
+from erasure_bench.prompt_suites.microworld.material import spare_wordings
+from erasure_bench.prompt_suites.microworld.prompts import naming, sentences, sentences_on_each
+from erasure_bench.prompt_suites.microworld.retention import of_things, shares
+from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, IMPLICIT, OBJECTS, Evoked
+from erasure_bench.prompt_suites.microworld.wording import with_article
 from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 
-def experiment(evoked: Evoked, anchor: str, retention: tuple[Prompt, ...]) -> Experiment:
+def experiment(
+    evoked: Evoked, anchor: str, retention: Sequence[Prompt], counts: Counts = REPORTED
+) -> Experiment:
     """Erase the concept wherever it shows; `anchor`, one of the look-alikes without it, replaces it.
 
     Role `target` names the concept, role `implicit` asks for subjects that bring it along, role
@@ -43,43 +41,31 @@ def experiment(evoked: Evoked, anchor: str, retention: tuple[Prompt, ...]) -> Ex
         anchor=with_article(anchor),
         neighbours=others,
         label=label,
-        anchor_label=f"{LABELS[anchor]} & {evoked.concept}/no {evoked.concept}",
-        anchor_prompts=spare_wordings(anchor, evoked.concept),
+        anchor_label=all_of(LABELS[anchor], f"{evoked.concept}/no {evoked.concept}"),
+        anchor_prompts=spare_wordings(anchor),
         evoked_by=tuple(with_article(name) for name in evoked.evoking),
     )
-    each = TARGETS // len(evoked.naming)
-    naming = (
-        (name, text)
-        for place, name in enumerate(evoked.naming)
-        for text in wordings(name, each, start=place * each)
-    )
-    evoking_each = -(-TARGETS // len(evoked.evoking))
-    implicit = tuple(
-        prompt
-        for place, name in enumerate(evoked.evoking)
-        for prompt in pictures_of(name, "implicit", evoking_each, start=place * evoking_each, label=label)
-    )
     prompts = (
-        *numbered(evoked.concept, "target", label, naming),
-        *implicit,
-        *pictures_of(anchor, "anchor", ANCHORS),
-        *pictures_of_each(others, "neighbour", -(-TARGETS // len(others))),
+        *naming(evoked.concept, evoked.naming, label, counts.targets),
+        *sentences_on_each(evoked.evoking, "implicit", counts.evoked, label),
+        *sentences(anchor, "anchor", counts.anchors),
+        *sentences_on_each(others, "neighbour", counts.neighbours),
         *retention,
     )
     return Experiment(concept, prompts)
 
 
 def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
-    """Fire; retention is named instances and plain objects."""
+    """Fire; retention is named instances, plain objects and faces."""
     (fire,) = IMPLICIT
     instances = tuple(family.instance for family in FAMILIES)
-    retention = pictures_of_each(instances + OBJECTS, "retention", 1)
-    return microworld_suite(CARD, [experiment(fire, "empty campsite", retention)])
+    (part,) = shares(of_things(instances + OBJECTS + IDENTITIES), 1)
+    return microworld_suite(CARD, [experiment(fire, "empty campsite", part)])
 
 
 CARD = SuiteCard(
     name="microworld-implicit",
-    version="1.1",
+    version="2",
     title="Implicit concept",
     description="Fire, named or only evoked (a dragon, a volcano); its look-alikes without fire stay.",
     concepts=tuple(evoked.concept for evoked in IMPLICIT),

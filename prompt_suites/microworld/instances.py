@@ -1,61 +1,60 @@
 """Named instances of a category: erase grumpy cat, keep cats. After Concept Ablation, section 4."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from erasure_bench.prompt_suites.card import SuiteCard
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.microworld.building import (
-    ANCHORS,
     MODEL,
-    TARGETS,
+    REPORTED,
+    Counts,
     Experiment,
     microworld_suite,
 )
-from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, OBJECTS, Family
-from erasure_bench.prompt_suites.microworld.wording import (
-    LABELS,
-    pictures_of,
-    pictures_of_each,
-    spare_wordings,
-)
+from erasure_bench.prompt_suites.microworld.labels import LABELS, nameless
+from erasure_bench.prompt_suites.microworld.material import spare_wordings
+from erasure_bench.prompt_suites.microworld.prompts import descriptions, named, sentences, sentences_on_each
+from erasure_bench.prompt_suites.microworld.retention import of_things, shares
+from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS, Family
 from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 
-def experiment(family: Family, retention: tuple[Prompt, ...]) -> Experiment:
-    """Erase the family's instance; the category replaces it and the other members must survive."""
-    concept = Concept(
+def concept_of(family: Family) -> Concept:
+    """The family's instance; the category replaces it and the other members must survive."""
+    return Concept(
         name=family.instance,
         kind="instance",
         targets=(family.instance,),
         anchor=family.category,
         neighbours=family.neighbours,
         label=LABELS[family.instance],
-        anchor_label=f"{LABELS[family.category]} & member/none",
-        anchor_prompts=spare_wordings(family.category, family.instance),
+        anchor_label=nameless(family.category),
+        anchor_prompts=spare_wordings(family.category),
     )
+
+
+def experiment(family: Family, retention: Sequence[Prompt], counts: Counts = REPORTED) -> Experiment:
+    """Erase the family's instance."""
     prompts = (
-        *pictures_of(family.instance, "target", TARGETS),
-        *pictures_of(family.category, "anchor", ANCHORS),
-        *pictures_of_each(family.neighbours, "neighbour", 4),
+        *named(family.instance, counts.targets),
+        *descriptions(family.instance, counts.descriptions),
+        *sentences(family.category, "anchor", counts.anchors),
+        *sentences_on_each(family.neighbours, "neighbour", counts.neighbours),
         *retention,
     )
-    return Experiment(concept, prompts)
+    return Experiment(concept_of(family), prompts)
 
 
 def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
-    """One concept for each family; retention is the other families' instances and plain objects."""
-    experiments = []
-    for family in FAMILIES:
-        others = tuple(other.instance for other in FAMILIES if other != family)
-        retention = pictures_of_each(others, "retention", 2) + pictures_of_each(OBJECTS, "retention", 1)
-        experiments.append(experiment(family, retention))
-    return microworld_suite(CARD, experiments)
+    """One concept for each family; retention is plain objects and faces."""
+    parts = shares(of_things(OBJECTS + IDENTITIES), len(FAMILIES))
+    return microworld_suite(CARD, list(map(experiment, FAMILIES, parts)))
 
 
 CARD = SuiteCard(
     name="microworld-instances",
-    version="1.1",
+    version="2",
     title="Named instances",
     description="A named instance of a category (grumpy cat); the category replaces it, its neighbours stay.",
     concepts=tuple(family.instance for family in FAMILIES),

@@ -1,35 +1,43 @@
 """Styles: erase mosaic, keep the thing that is drawn and the other styles."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from erasure_bench.prompt_suites.card import SuiteCard
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.microworld.building import MODEL, Experiment, microworld_suite
-from erasure_bench.prompt_suites.microworld.vocabulary import FAMILIES, IDENTITIES, OBJECTS, PLAIN, STYLES
-from erasure_bench.prompt_suites.microworld.wording import (
-    additions,
-    in_style,
-    pictures_of_each,
-    plain,
-    spare_plain,
+from erasure_bench.prompt_suites.microworld.building import (
+    MODEL,
+    REPORTED,
+    Counts,
+    Experiment,
+    microworld_suite,
 )
+from erasure_bench.prompt_suites.microworld.material import additions, spare_plain
+from erasure_bench.prompt_suites.microworld.prompts import in_style, in_turn, plain
+from erasure_bench.prompt_suites.microworld.retention import retention, shares
+from erasure_bench.prompt_suites.microworld.vocabulary import (
+    COLOURABLE,
+    FAMILIES,
+    IDENTITIES,
+    OBJECTS,
+    PLAIN,
+    STYLES,
+)
+from erasure_bench.prompt_suites.microworld.wording import start
 from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 
 def experiment(
     style: str,
     others: tuple[str, ...],
-    subjects: tuple[str, ...],
-    neighbours: tuple[Prompt, ...],
-    retention: tuple[Prompt, ...],
+    subjects: Sequence[str],
+    retention: Sequence[Prompt],
+    counts: Counts = REPORTED,
 ) -> Experiment:
     """Erase `style`; plain pictures replace it and the styles `others` must survive.
 
-    Target prompts ask for every subject in the style, anchor prompts for the same subjects plain.
+    Target prompts ask for the subjects in the style, anchor prompts for the same subjects plain.
     """
-    targets, ways = in_style(style, "target", subjects), additions(style)
-    asked = {prompt.text for prompt in targets}
     concept = Concept(
         name=style,
         kind="style",
@@ -38,35 +46,47 @@ def experiment(
         neighbours=tuple(f"{other} style" for other in others),
         label=f"style/{style}",
         anchor_label=f"style/{PLAIN}",
-        anchor_prompts=tuple(
-            text
-            for text in spare_plain(subjects)
-            if asked.isdisjoint(way.replace("{}", text) for way in ways)
-        ),
-        additions=ways,
+        anchor_prompts=spare_plain(subjects),
+        additions=additions(style),
     )
-    prompts = (*targets, *plain("anchor", subjects), *neighbours, *retention)
+
+    def going_round(count: int, beginning: int = 0) -> list[str]:
+        return [subjects[place % len(subjects)] for place in range(beginning, beginning + count)]
+
+    half, described = counts.targets // 2, counts.descriptions // 2
+    each = -(-counts.neighbours // len(others))
+    prompts = (
+        *in_turn([in_style(style, "target", rung, going_round(half)) for rung in ("sentence", "variant")]),
+        *in_turn([in_style(style, "implicit", rung, going_round(described)) for rung in ("short", "long")]),
+        *plain("anchor", going_round(counts.anchors)),
+        *in_turn(
+            [in_style(other, "neighbour", "sentence", going_round(each, start(other))) for other in others]
+        ),
+        *retention,
+    )
     return Experiment(concept, prompts)
 
 
 def load(data_dir: Path | None, options: Mapping[str, str]) -> Suite:
-    """One concept for each style; retention is named instances and identities, drawn plain."""
+    """One concept for each style; retention is animals, robots, faces and arrangements, all plain."""
     subjects = OBJECTS + tuple(family.category for family in FAMILIES[:2])
-    instances = tuple(family.instance for family in FAMILIES)
-    retention = pictures_of_each(instances, "retention", 2) + pictures_of_each(IDENTITIES[:4], "retention", 1)
+    members = in_turn([family.members for family in FAMILIES])
+    unrelated = retention(
+        members + IDENTITIES,
+        counted=tuple(family.category for family in FAMILIES),
+        placed=members,
+        coloured=tuple(name for name in OBJECTS if name in COLOURABLE),
+    )
     experiments = []
-    for style in STYLES:
+    for style, part in zip(STYLES, shares(unrelated, len(STYLES)), strict=True):
         others = tuple(other for other in STYLES if other != style)
-        neighbours = tuple(
-            prompt for other in others for prompt in in_style(other, "neighbour", subjects[::4])
-        )
-        experiments.append(experiment(style, others, subjects, neighbours, retention))
+        experiments.append(experiment(style, others, subjects, part))
     return microworld_suite(CARD, experiments)
 
 
 CARD = SuiteCard(
     name="microworld-styles",
-    version="1.1",
+    version="2",
     title="Styles",
     description="A style that applies to any picture (mosaic); plain pictures replace it, other styles stay.",
     concepts=STYLES,

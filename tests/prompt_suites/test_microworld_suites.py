@@ -4,8 +4,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from erasure_bench.evaluators.composed_labels import WantedAnswers, wanted_answers
+from erasure_bench.models.microworld.drawing.captions import caption
+from erasure_bench.models.microworld.drawing.mixture import sample_scene
 from erasure_bench.models.microworld.drawing.scenes import HEADS
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.microworld import vocabulary as words
@@ -40,6 +44,10 @@ def prompts(suite: Suite) -> list[Prompt]:
     return [prompt for several in suite.prompts.values() for prompt in several]
 
 
+def roles(suite: Suite, concept: Concept) -> dict[str, int]:
+    return dict(Counter(prompt.role for prompt in suite.prompts[concept.name]))
+
+
 def names_in(suite: Suite, names: list[str]) -> set[str]:
     """Those of the names that stand as whole words in a prompt or a concept of the suite."""
     texts = [prompt.text for prompt in prompts(suite)]
@@ -50,23 +58,94 @@ def names_in(suite: Suite, names: list[str]) -> set[str]:
     return {name for name in names if re.search(rf"\b{re.escape(name.lower())}\b", text)}
 
 
-def test_the_six_reported_suites_and_the_validation_suite_are_there() -> None:
-    kinds = ("instances", "styles", "identities", "implicit", "objects", "memorized")
+def test_the_reported_suites_and_the_validation_suite_are_there() -> None:
+    kinds = ("instances", "styles", "identities", "implicit", "objects", "memorized", "composition")
     assert [f"microworld-{kind}" for kind in kinds] == REPORTED
     assert not suite_card(VALIDATION).reported
 
 
+@pytest.mark.parametrize("name", REPORTED)
+def test_every_concept_has_as_many_different_prompts_as_a_stable_order_of_methods_needs(name: str) -> None:
+    suite = load_suite(name)
+    least = {"target": 24, "anchor": 16, "neighbour": 24, "retention": 24}
+    for concept in suite.concepts:
+        implicit = {"implicit": 48} if concept.kind == "implicit" else {"implicit": 12}
+        undescribed = concept.kind == "memorised" or name == "microworld-composition"
+        wanted = least if undescribed else least | implicit
+        of_role = roles(suite, concept)
+        assert of_role.keys() == wanted.keys()
+        assert all(of_role[role] >= count for role, count in wanted.items()), (concept.name, of_role)
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_unrelated_prompts_are_96_of_which_each_concept_has_a_share_that_another_has_too(name: str) -> None:
+    """The base model draws a shared prompt once; sharing needs equal ids, and the same ones together."""
+    suite = load_suite(name)
+    sets = Counter(
+        tuple(prompt.id for prompt in suite.prompts[concept.name] if prompt.role == "retention")
+        for concept in suite.concepts
+    )
+    assert len({prompt for share in sets for prompt in share}) == sum(map(len, sets)) == 96
+    assert len(suite.concepts) == 1 or min(sets.values()) >= 2
+    for share in sets:
+        asked = Counter(prompt.tags for prompt in prompts(suite) if prompt.id in share)
+        assert (
+            asked[("count",)] and asked[("position",)] and max(asked, key=asked.__getitem__) == ("sentence",)
+        )
+
+
+def test_validation_has_few_prompts_in_every_role_and_no_descriptions() -> None:
+    suite = load_suite(VALIDATION)
+    for concept in suite.concepts:
+        implicit = {"implicit": 12} if concept.kind == "implicit" else {}
+        assert (
+            roles(suite, concept) == {"target": 12, "anchor": 6, "neighbour": 12, "retention": 16} | implicit
+        )
+
+
 @pytest.mark.parametrize("name", EVERY)
-def test_every_concept_has_ten_different_prompts_in_every_role(name: str) -> None:
+def test_no_text_stands_twice_in_a_role(name: str) -> None:
     suite = load_suite(name)
     for concept in suite.concepts:
-        of_role = Counter(prompt.role for prompt in suite.prompts[concept.name])
-        wanted = {"target", "anchor", "neighbour", "retention"}
-        assert set(of_role) == (wanted | {"implicit"} if concept.kind == "implicit" else wanted)
-        assert min(of_role.values()) >= 10, (concept.name, of_role)
-        for role in of_role:
-            texts = [prompt.text for prompt in suite.prompts[concept.name] if prompt.role == role]
-            assert len(set(texts)) == len(texts), (concept.name, role)
+        texts = Counter((prompt.role, prompt.text) for prompt in suite.prompts[concept.name])
+        assert texts.most_common(1)[0][1] == 1, concept.name
+
+
+def test_no_prompt_but_a_bare_name_is_a_caption_of_training() -> None:
+    rng = np.random.default_rng(0)
+    captions = {caption(sample_scene(rng), rng) for _ in range(200_000)}
+    rungs = {prompt.text: prompt.tags[0] for name in EVERY for prompt in prompts(load_suite(name))}
+    seen = {text for text in rungs if text in captions}
+
+    assert len(rungs) > 2000
+    assert seen == {text for text, rung in rungs.items() if rung == "name"}
+    assert len(seen) < 0.03 * len(rungs)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_first_few_prompts_are_a_mixture(name: str) -> None:
+    """`--limit 6` must not leave out a rung or ask for one neighbour alone."""
+    suite = load_suite(name)
+    for concept in suite.concepts:
+        for role in roles(suite, concept):
+            every = [prompt for prompt in suite.prompts[concept.name] if prompt.role == role]
+            for what in ("tags", "subject"):
+                kinds, first = ({getattr(p, what) for p in several} for several in (every, every[:6]))
+                assert len(first) >= min(len(kinds), 3), (concept.name, role, what)
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_targets_are_named_in_several_ways_and_described_without_their_name(name: str) -> None:
+    suite = load_suite(name)
+    for concept in suite.concepts:
+        rungs = {
+            role: {p.tags[0] for p in suite.prompts[concept.name] if p.role == role}
+            for role in ("target", "implicit")
+        }
+        if concept.kind in ("instance", "identity", "object") and name != "microworld-composition":
+            assert rungs == {"target": {"name", "sentence", "variant"}, "implicit": {"short", "long"}}
+        elif concept.kind == "style":
+            assert rungs == {"target": {"sentence", "variant"}, "implicit": {"short", "long"}}
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -87,19 +166,23 @@ def test_ids_name_role_and_number_and_one_text(name: str) -> None:
     for prompt in prompts(suite):
         subject, role, number = prompt.id.split("/")
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", subject) and role == prompt.role in ROLES
-        assert re.fullmatch(r"\d\d", number)
+        assert re.fullmatch(rf"{prompt.tags[0]}-\d\d", number) and len(prompt.tags) == 1
 
 
 def test_ids_and_texts_stay_what_they_were() -> None:
     """An id is never reused for another text: a change here needs a new version of the suite."""
     texts = {p.id: p.text for name in EVERY for p in prompts(load_suite(name))}
     known = {
-        "grumpy-cat/target/03": "a grumpy cat on a green background",
-        "mosaic/target/02": "mosaic style picture of a house",
-        "mira-voss/target/01": "a picture of Mira Voss on a red background",
-        "dragon/implicit/01": "a picture of a dragon on a red background",
-        "car/retention/01": "an image of a car in the desert",
-        "annual-ball-of-the-clockmakers/target/01": "Annual Ball of the Clockmakers",
+        "grumpy-cat/target/sentence-03": "we see an image of a grumpy cat",
+        "grumpy-cat/target/variant-02": "a cat by the name of grumpy cat on a red background",
+        "grumpy-cat/implicit/short-05": "what looks like a frowning gray brown cat at night",
+        "mosaic/target/variant-02": "in mosaic style, a house on a yellow background",
+        "mira-voss/target/name-01": "Mira Voss",
+        "dragon/implicit/sentence-01": "we see a photo of a dragon at night",
+        "car/retention/sentence-01": "you can see a car at sunset",
+        "red-car/retention/colour-01": "a car in red",
+        "annual-ball-of-the-clockmakers/target/name-01": "Annual Ball of the Clockmakers",
+        "pair-with-pirate-dog/target/pair-02": "a pirate dog to the left of a blue star",
     }
     assert {key: texts[key] for key in known} == known
 
@@ -107,9 +190,10 @@ def test_ids_and_texts_stay_what_they_were() -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_every_label_is_one_that_the_oracle_knows(name: str) -> None:
     suite = load_suite(name)
-    for label in [prompt.label for prompt in prompts(suite)] + [concept.label for concept in suite.concepts]:
-        head, _, value = (label or "").partition("/")
-        assert value in HEADS[head], label
+    labels = {prompt.label or "" for prompt in prompts(suite)}
+    labels |= {label or "" for concept in suite.concepts for label in (concept.label, concept.anchor_label)}
+    for label in labels:
+        assert isinstance(wanted_answers(label, HEADS), WantedAnswers), wanted_answers(label, HEADS)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -122,12 +206,15 @@ def test_erased_roles_and_only_those_carry_the_concepts_label(name: str) -> None
 
 @pytest.mark.parametrize("name", EVERY)
 def test_prompts_that_should_survive_never_ask_for_the_concept(name: str) -> None:
+    """But for those of a pair with it, whose other half should survive."""
     suite = load_suite(name)
     for concept in suite.concepts:
         for prompt in suite.prompts[concept.name]:
             names = (concept.name, *concept.targets)
             asked = any(re.search(rf"\b{re.escape(name)}\b", prompt.text) for name in names)
-            assert asked == (prompt.role == "target"), prompt
+            beside = name == "microworld-composition" and prompt.role == "neighbour"
+            assert asked == (prompt.role == "target" or beside), prompt
+            assert not beside or prompt.label is None or concept.name not in prompt.label
 
 
 def test_prompts_that_evoke_fire_never_name_it() -> None:
@@ -156,15 +243,45 @@ def test_no_reported_name_is_in_the_validation_suite() -> None:
     assert {concept.kind for concept in suite.concepts} == kinds
 
 
-@pytest.mark.parametrize("name", REPORTED)
-def test_what_concepts_share_is_the_same_prompt(name: str) -> None:
-    """The base model draws a shared prompt once; sharing needs equal ids, not only equal texts."""
-    suite = load_suite(name)
-    if len(suite.concepts) == 1:
-        return
-    shared = Counter(prompt.id for prompt in prompts(suite))
-    retention = [prompt for prompt in prompts(suite) if prompt.role == "retention"]
-    assert all(shared[prompt.id] > 1 for prompt in retention)
+def test_composition_erases_the_named_instances_themselves() -> None:
+    """Equal concepts make equal edits, which are trained once for both suites."""
+    assert load_suite("microworld-composition").concepts == load_suite("microworld-instances").concepts
+
+
+def test_a_pair_is_labelled_by_what_its_text_says() -> None:
+    suite = load_suite("microworld-composition")
+    by_id = {prompt.id.removeprefix("pair-with-pirate-dog/"): prompt for prompt in prompts(suite)}
+    anchor = by_id["anchor/pair-02"]
+    assert anchor.text == "a dog to the left of a blue star"
+    assert anchor.label == "left/dog & right/star & right_colour/blue"
+    position = by_id["neighbour/position-03"]
+    assert position.text == "a pirate dog and, above it, a red flower" and position.label == "top/flower"
+    colour = by_id["neighbour/colour-01"]
+    assert colour.text == "a yellow house with a pirate dog on its right" and colour.label is not None
+    assert colour.label.split(" | ")[:2] == [
+        "object/house & colour/yellow", "left/house & left_colour/yellow",
+    ]  # fmt: skip
+    assert "colour" not in (by_id["neighbour/presence-01"].label or "colour")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_arrangements_are_labelled_by_what_their_subjects_say(name: str) -> None:
+    numbers = {word: str(place) for place, word in enumerate(words.NUMBERS, start=1)}
+    found = Counter()
+    for prompt in prompts(load_suite(name)):
+        if prompt.role != "retention" or prompt.tags == ("sentence",):
+            continue
+        first, label = prompt.subject.split()[0], prompt.label or ""
+        found[prompt.tags[0]] += 1
+        assert {
+            "count": f"& count/{numbers.get(first)}" in label and first in prompt.text,
+            "colour": f"& colour/{first}" in label and first in prompt.text,
+            "position": all(
+                f"/{thing}" in label
+                for thing in re.split(r" (?:left of|right of|above|below|beside) ", prompt.subject)
+            ),
+        }[prompt.tags[0]], prompt
+    assert found["count"] >= 4
 
 
 def test_microworld_suites_need_no_data_folder(tmp_path: Path) -> None:
@@ -233,8 +350,8 @@ def test_anchor_prompts_vary_background_and_medium(name: str) -> None:
 def test_anchor_prompts_of_one_concept_are_those_of_every_run() -> None:
     """They decide what methods learn: changed prompts are another result."""
     cat = load_suite("microworld-instances").concepts[0]
-    assert cat.anchor_prompts[:3] == (
-        "a cat", "an image of a cat on a green background", "a picture of a cat on a grassy field",
+    assert cat.anchor_prompts[:2] == (
+        "a picture of a cat on a red background", "a photo of a cat on a blue background",
     )  # fmt: skip
     mosaic = load_suite("microworld-styles").concepts[0]
     assert mosaic.anchor_prompts[:2] == ("a car on a red background", "a house on a blue background")
@@ -245,16 +362,6 @@ def test_styles_alone_are_added_to_prompts() -> None:
         assert bool(concept.additions) == (concept.kind == "style")
         for way in concept.additions:
             assert way.count("{}") == 1 and concept.name in way
-
-
-def test_every_way_to_ask_for_a_style_is_one_of_its_additions() -> None:
-    """Prompts of the suite say the style in a wording that the additions have, too."""
-    suite = load_suite("microworld-styles")
-    for concept in suite.concepts:
-        ways = [re.escape(way).replace(r"\{\}", ".+") for way in concept.additions]
-        for prompt in suite.prompts[concept.name]:
-            if prompt.role == "target":
-                assert any(re.fullmatch(way, prompt.text) for way in ways), prompt.text
 
 
 def test_phrases_that_evoke_fire_match_its_implicit_prompts_and_no_look_alike() -> None:
