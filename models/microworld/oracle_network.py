@@ -113,14 +113,13 @@ class OracleNetwork(nn.Module):
     def load(cls, folder: str | Path) -> "OracleNetwork":
         """Read `oracle.json` and `oracle.safetensors`; in eval mode, fp32, without gradients.
 
-        `card` holds the JSON: temperatures, accuracy, the descriptor's threshold, training facts. One of
-        the first edition has neither a map of places nor temperatures.
+        `card` holds the JSON: temperatures, accuracy, the descriptor's threshold, training facts.
         """
         folder = Path(folder)
         card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
         settings = card["architecture"]
         network = cls(
-            settings["heads"], tuple(settings["widths"]), settings["descriptor"], settings.get("places", 0)
+            settings["heads"], tuple(settings["widths"]), settings["descriptor"], settings["places"]
         )
         stored = load_file(folder / WEIGHTS_FILE)
         network.load_state_dict(
