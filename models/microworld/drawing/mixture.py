@@ -18,10 +18,12 @@ SHARES = {
     "without": 0.05,
     "memorised": 0.03,
     "abstract": 0.03,
-    "pair": 0.15,
+    "pair": 0.11,
+    "binding": 0.04,
     "count": 0.06,
     "coloured": 0.06,
 }
+"""Kind of scene -> its share. A binding is a pair of things, each asked for in a colour of its own."""
 STYLED_SHARE = 0.45
 SAID_BACKGROUND_SHARE = 0.6
 COLOURED_IN_PAIRS = 0.5
@@ -33,6 +35,8 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     """A scene of the training distribution."""
     names = tuple(SHARES)
     kind = names[int(rng.choice(len(names), p=list(SHARES.values())))]
+    if kind == "binding":
+        return sample_binding(rng)
     if kind in COMPOSED:
         return _composed(kind, rng)
     subject = _one_of(KINDS[kind], rng)
@@ -45,6 +49,16 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     return Scene(subject, kind, background, style, int(rng.integers(2**31)))
 
 
+def sample_binding(rng: np.random.Generator) -> Scene:
+    """Two things in a relation, each in a colour of its own that is asked for."""
+    first = _one_of(words.COLOURABLE, rng)
+    second = _one_of([name for name in words.COLOURABLE if name != first], rng)
+    colour = _one_of(words.COLOURS, rng)
+    other = _one_of([name for name in words.COLOURS if name != colour], rng)
+    relation = _one_of(words.RELATIONS, rng)
+    return _in_place("pair", Thing(first, colour), rng, relation=relation, other=Thing(second, other))
+
+
 def _composed(kind: str, rng: np.random.Generator) -> Scene:
     share = {"pair": COLOURED_IN_PAIRS, "count": COLOURED_COUNTS, "coloured": 1.0}[kind]
     subject = _asked(_one_of(COMPOSED[kind], rng), share, rng)
@@ -55,6 +69,18 @@ def _composed(kind: str, rng: np.random.Generator) -> Scene:
         other = _asked(_one_of(others, rng), share, rng)
     elif kind == "count":
         count = int(rng.integers(1, len(words.NUMBERS) + 1))
+    return _in_place(kind, subject, rng, count, relation, other)
+
+
+def _in_place(
+    kind: str,
+    subject: Thing,
+    rng: np.random.Generator,
+    count: int = 1,
+    relation: str | None = None,
+    other: Thing | None = None,
+) -> Scene:
+    """The scene of these things on a background on which the colours that are asked for show."""
     background = None
     if rng.random() < SAID_BACKGROUND_SHARE:
         colours = (subject.colour, other.colour if other else None)
