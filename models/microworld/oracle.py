@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from erasure_bench.models.microworld.augmentation import augment
 from erasure_bench.models.microworld.autoencoder import load_autoencoder
+from erasure_bench.models.microworld.binding_report import bindings_report
 from erasure_bench.models.microworld.corruption import whole_numbers
 from erasure_bench.models.microworld.dataset import Pictures, to_float
 from erasure_bench.models.microworld.loop import Trainer, autocast
@@ -178,6 +179,7 @@ def save_oracle(
             "drawings": accuracy_report(network, drawn.part(second)),
             "reconstructions": accuracy_report(network, made.part(second)),
         },
+        "bindings": bindings_report(network, autoencoder, seed + 2),
         "nothing": nothing_report(network, sources, generator, min(NOTHING_PICTURES, len(heldout.pixels))),
         "robustness": robustness_report(network, drawn.part(second), generator),
         "descriptor": descriptor_threshold(network, drawn, made),

@@ -131,8 +131,13 @@ def test_the_share_of_misspelt_captions_is_as_asked() -> None:
 def test_the_training_distribution_has_the_stated_shares() -> None:
     rng = np.random.default_rng(3)
     scenes = [sample_scene(rng) for _ in range(4000)]
-    kinds = {kind: sum(scene.kind == kind for scene in scenes) / len(scenes) for kind in SHARES}
-    assert kinds == pytest.approx(SHARES, abs=0.03)
+    shares = dict(SHARES)
+    bindings = shares.pop("binding")
+    shares["pair"] += bindings
+    kinds = {kind: sum(scene.kind == kind for scene in scenes) / len(scenes) for kind in shares}
+    assert kinds == pytest.approx(shares, abs=0.03)
+    both_coloured = [scene.other is not None and scene.colour and scene.other.colour for scene in scenes]
+    assert np.mean([bool(found) for found in both_coloured]) == pytest.approx(bindings, abs=0.015)
     assert sum(kinds[kind] for kind in COMPOSED) > 0.24
     styled = [scene.style != "plain" for scene in scenes if scene.kind in KINDS and scene.kind != "memorised"]
     assert np.mean(styled) == pytest.approx(0.45, abs=0.04)

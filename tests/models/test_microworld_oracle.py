@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from erasure_bench.models.microworld.autoencoder import build_autoencoder
+from erasure_bench.models.microworld.binding_report import BINDINGS
 from erasure_bench.models.microworld.checks import Check, checks, judge
 from erasure_bench.models.microworld.clip import swapped_report
 from erasure_bench.models.microworld.dataset import draw_split, load_split
@@ -160,6 +161,7 @@ def test_the_card_reports_on_the_half_that_was_not_calibrated_on(trained):
         assert 0 <= row["calibration_error"] <= 1
     assert set(card["nothing"]["families"]) == {*TRAINED, *UNSEEN}
     assert card["nothing"]["families"]["gratings"]["trained"] is False
+    assert card["bindings"]["drawings"]["n"] == card["bindings"]["reconstructions"]["n"] == BINDINGS
     assert set(card["robustness"]["blur"]) == {"0", "1", "2", "3"}
     assert set(card["robustness"]["grain"]) == {"0", "10", "20", "40"}
     assert set(card["descriptor"]["references"]) == {*words.MEMORISED, *words.VALIDATION_MEMORISED}
