@@ -89,6 +89,12 @@ def oracle_report(folder: Path) -> dict[str, dict[str, Any]]:
     return heads
 
 
+def bindings_summary(folder: Path) -> dict[str, Any]:
+    """The bar, and how often the oracle tells both things and both colours of a binding, by its record."""
+    record = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    return {"bar": ORACLE_BAR, **record["bindings"]}
+
+
 def nothing_summary(folder: Path) -> dict[str, Any]:
     """The bar, and the family of nothing that the oracle takes for something most often, by its record."""
     record = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))["nothing"]
@@ -163,6 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
         "batch_size": given.batch_size,
         "heads": found.groups,
         "oracle": oracle_report(oracle_folder),
+        "bindings": bindings_summary(oracle_folder),
         "nothing": nothing_summary(oracle_folder),
     }
     if given.fidelity:
@@ -180,6 +187,8 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"{group:12} {found['share']:.3f} (n {found['n']}, bar {found['bar']:.2f}: {verdict})"
     worst = min(report["oracle"].values(), key=lambda found: found["accuracy"])
     yield f"oracle on held-out drawings: {worst['accuracy']:.3f} at the least (bar {ORACLE_BAR:.2f})"
+    bound = report["bindings"]
+    yield f"oracle on drawn bindings: {bound['drawings']['share']:.3f} (bar {bound['bar']:.2f})"
     nothing = report["nothing"]
     lowest = nothing["lowest"]
     yield (
