@@ -173,12 +173,12 @@ def test_the_transformation_can_be_registered_and_its_commands_run(
     show, run = commands(TRANSFORMING)
     assert run_command([*show[:-1], "shouting:marks=3", "--json"]) == 0
     (*_, last) = json.loads(capsys.readouterr().out)["prompts"]
-    assert last["role"] == "attack" and last["text"].endswith("GRUMPY CAT AT SUNSET!!!")
+    assert last["role"] == "attack" and last["text"].isupper() and last["text"].endswith("!!!")
     assert last["id"] == f"{last['rewrites']}~loud"
 
     short = ["--limit", "1", "--concepts", "grumpy-cat", "--evaluators", "nudity", "--dry-run", "--json"]
     assert run_command([*run, "--transform", "shouting", *short, "--model", str(tiny_model_dir)]) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 3 * 7
+    assert json.loads(capsys.readouterr().out)["images"] == 3 * 8
 
 
 def test_the_new_suite_is_checked_and_run_as_the_document_says(

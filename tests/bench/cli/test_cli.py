@@ -146,11 +146,11 @@ def test_a_dry_run_prints_the_plan_and_draws_nothing(tiny_model_dir: Path, capsy
     assert run_command([*tiny_run(tiny_model_dir), "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert [cell["method"] for cell in plan["cells"]] == ["none", "negative-prompt"]
-    assert plan["images"] == plan["images_to_draw"] == 8
-    assert plan["tasks_to_do"] == plan["tasks"] == {"erase": 2, "generate": 8, "features": 0, "score": 8}
+    assert plan["images"] == plan["images_to_draw"] == 10
+    assert plan["tasks_to_do"] == plan["tasks"] == {"erase": 2, "generate": 10, "features": 0, "score": 10}
     assert not Path("out").exists()
     assert run_command([*tiny_run(tiny_model_dir), "--dry-run"]) == 0
-    assert "8 to draw" in capsys.readouterr().out
+    assert "10 to draw" in capsys.readouterr().out
 
 
 def test_a_dry_run_says_what_methods_make_and_how_long_it_takes(
@@ -289,7 +289,7 @@ def test_a_run_measures_and_a_second_one_finds_everything(tiny_model_dir: Path) 
 
     second = bench(*tiny_run(tiny_model_dir))
     assert second.returncode == 0, second.stderr
-    assert "18 in the store, 0 to do, 0 images to draw" in " ".join(second.stderr.split())
+    assert "22 in the store, 0 to do, 0 images to draw" in " ".join(second.stderr.split())
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
@@ -320,7 +320,7 @@ def test_an_interrupt_is_one_line_with_a_hint_and_exit_code_130(
     assert last == "bench: stopped; what is finished is kept: the same command goes on from here"
 
     assert run_command([*tiny_run(tiny_model_dir), "--dry-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["tasks_to_do"]["generate"] == 8 - 2
+    assert json.loads(capsys.readouterr().out)["tasks_to_do"]["generate"] == 10 - 2
 
 
 def test_a_failed_cell_is_shown_and_the_exit_code_is_1(

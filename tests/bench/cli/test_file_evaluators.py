@@ -218,7 +218,7 @@ def test_every_evaluator_of_a_run_stands_for_itself(tiny_model_dir: Path, capsys
     assert {*scores["evaluator"]} == {"Good", "bright"}
     assert (scores["status"] == "ok").all()
     good, bright = (scores[scores["evaluator"] == name]["value"].tolist() for name in ("Good", "bright"))
-    assert good == bright and len(good) == 8 and len({*good}) > 4
+    assert good == bright and len(good) == 10 and len({*good}) > 4
 
 
 def test_settings_and_code_are_part_of_the_id_and_the_batch_size_is_not(
@@ -233,11 +233,11 @@ def test_settings_and_code_are_part_of_the_id_and_the_batch_size_is_not(
     assert row["protocol"] == {"measure": "light", "factor": 0.5}
     assert to_do("--evaluator-option", "factor=0.5") == 0
     assert to_do("--evaluator-option", "Good.factor=0.5", "--evaluator-option", "Good.batch_size=2") == 0
-    assert to_do() == 8
+    assert to_do() == 10
     file.write_text("# a comment\n" + EVALUATORS)
     assert to_do("--evaluator-option", "factor=0.5") == 0
     file.write_text(EVALUATORS.replace("/ 255", "/ 256"))
-    assert to_do("--evaluator-option", "factor=0.5") == 8
+    assert to_do("--evaluator-option", "factor=0.5") == 10
 
 
 def check(capsys: Captured, name: str) -> tuple[int, dict[str, str]]:

@@ -157,7 +157,7 @@ def test_a_copy_of_the_built_in_model_has_its_presets_by_one_option(tmp_path, ca
 
     plan = json.loads(capsys.readouterr().out)
     assert code == 0 and plan["model"]["name"] == "finetuned"
-    assert plan["base_models"]["finetuned"]["prompts_cut"]["tokens"] == 32
+    assert plan["base_models"]["finetuned"]["prompts_cut"]["tokens"] == 40
     out = tmp_path / "out"
     store = ["--store", str(tmp_path / "store"), "--out", str(out)]
     like = ["--model", str(folder), "--model-like", "microworld"]
