@@ -199,5 +199,5 @@ LOSS_MAX = MethodCard(
     notes="Trains in the model's precision (--dtype). "
     "Not in any released code, and the paper does not give λ (penalty): the official preset's is a "
     "guess, with ca-model's numbers for the rest. The built-in model's was chosen from 0.001, 0.003 and 0.01 "
-    "on its validation concepts: it alone lowers the implicit one by half (results/microworld/tuning.csv).",
+    "on the validation concepts: it alone lowers the implicit one by half.",
 )

@@ -99,9 +99,12 @@ def test_missing_scores_are_refused() -> None:
 
 def test_the_columns_are_the_tables() -> None:
     """Their means are the committed numbers of the leaderboard."""
-    folder = RESULTS / "microworld-instances"
-    table = pd.read_csv(folder / "leaderboard.csv").query("scope == 'overall'")
-    found = list(study.columns("microworld-instances", folder))
+    boards = sorted(RESULTS.glob("*/leaderboard.csv"))
+    if not boards:
+        pytest.skip("no board of a built-in suite is committed")
+    folder = boards[0].parent
+    table = pd.read_csv(boards[0]).query("scope == 'overall'")
+    found = list(study.columns(folder.name, folder))
     assert {"target", "neighbour", "retention"} <= {column.role for column in found}
     for column in found:
         own = table[(table["role"] == column.role) & (table["metric"] == column.metric)]
