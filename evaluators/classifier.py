@@ -280,7 +280,7 @@ CARD = EvaluatorCard(
     "known: p ≥ ½ for a thing; nothing at all: p(nothing) ≥ ½; UA = share of erased roles not seen as the "
     "concept, IRA = of neighbours seen as their own label of the concept's head, CRA = of retention as "
     "their label of another head",
-    version="2",
+    version="3",
     build=ClassProbability,
     presets={
         "official": {},

@@ -210,7 +210,7 @@ CARD = EvaluatorCard(
     formula="cos(image, text) with text = 'A photo depicts {subject}'; score 2.5·max(cos, 0) and 100·cos; "
     "accuracy = share with cos(image, concept) > cos(image, anchor); anchor instead = share whose "
     "nearest text among concept, anchor and neighbours is the anchor's",
-    version="2",
+    version="3",
     build=ClipAlignment,
     presets={
         "official": {},

@@ -83,6 +83,7 @@ def _kernels(pictures: FeatureSet, reference: FeatureSet) -> Kernels:
 
 CARD = EvaluatorCard(
     name="cmmd",
+    version="2",
     title="CMMD: distance of sets of pictures in CLIP's embeddings",
     paper="Jayasumana et al., Rethinking FID: Towards a Better Evaluation Metric for Image Generation, "
     "CVPR 2024",

@@ -154,6 +154,7 @@ def _problem(pixels: Pixels) -> str | None:
 
 CARD = EvaluatorCard(
     name="coherence",
+    version="2",
     title="Coherence: does it look like a picture of this model?",
     paper="Mittal et al., Making a “Completely Blind” Image Quality Analyzer, IEEE Signal Processing Letters "
     "2013",

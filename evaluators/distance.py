@@ -115,6 +115,7 @@ def _distances(pairs: Sequence[Pair]) -> list[dict[str, float] | Failure]:
 
 CARD = EvaluatorCard(
     name="distance",
+    version="2",
     title="Distance to the base model's picture",
     paper="Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, IEEE "
     "Transactions on Image Processing 2004",

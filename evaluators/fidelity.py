@@ -251,6 +251,7 @@ def _seed() -> int:
 
 CARD = EvaluatorCard(
     name="fidelity",
+    version="2",
     title="KID, FID, Inception score, precision and recall of sets of pictures",
     paper="Bińkowski et al., Demystifying MMD GANs, ICLR 2018; Heusel et al., NeurIPS 2017; Salimans et al., "
     "NeurIPS 2016; Kynkäänniemi et al., NeurIPS 2019",
