@@ -432,8 +432,9 @@ def test_the_shipped_oracle_recognises_fresh_drawings():
         assert np.mean(right) >= 0.9, head
 
 
-FALLS_SHORT = {"binding": 0.6}
-"""What the shipped generator reaches of a bar that it does not reach: .761 of bindings, where .80 is asked."""
+FALLS_SHORT = {"binding": 0.35}
+"""The one bar that the shipped generator does not reach: .80 of bindings in every relation. It has .761 of all,
+.78 to .92 where a side is named and .39 where two things are to stand beside one another, either way round."""
 
 
 def test_the_recorded_quality_reaches_every_bar():

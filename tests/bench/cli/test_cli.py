@@ -401,6 +401,6 @@ def test_a_run_is_told_to_a_tracker_and_its_status_is_known_after_it(
     status = json.loads(capsys.readouterr().out)
     assert status["state"] == "finished"
     assert [(row["method"], row["done"], row["images_done"]) for row in status["methods"]] == [
-        ("none", 1, 4),
-        ("negative-prompt", 1, 4),
+        ("none", 1, 5),
+        ("negative-prompt", 1, 5),
     ]
