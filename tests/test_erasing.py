@@ -47,7 +47,7 @@ def test_the_concept_goes(
     found = probability("target", method, store, tmp_path, capsys)
     assert found["none"] > 0.9
     if method in TOO_WEAK:
-        assert found[method] > 0.9 * found["none"]
+        assert found[method] > 0.5 * found["none"]
     elif method in NOT_ALWAYS:
         assert found[method] < found["none"]
     else:

@@ -433,8 +433,8 @@ def test_the_shipped_oracle_recognises_fresh_drawings():
 
 
 FALLS_SHORT = {"binding": 0.35}
-"""The one bar that the shipped generator does not reach: .80 of bindings in every relation. It has .761 of all,
-.78 to .92 where a side is named and .39 where two things are to stand beside one another, either way round."""
+"""The one bar that the shipped generator does not reach: .80 of bindings in every relation. It has .761 of
+all, .78 to .92 where a side is named and .39 where two things stand beside one another, either way round."""
 
 
 def test_the_recorded_quality_reaches_every_bar():
