@@ -6,7 +6,7 @@ RUNTIME := $(VENV)/.runtime-ready
 DEVELOP := $(VENV)/.develop-ready
 TEST_OPTIONS ?=
 
-.PHONY: help demo test test-slow lint types clean
+.PHONY: help demo test test-slow lint types docs clean
 
 help:
 	@echo "make demo       erase a concept from the built-in model in several ways and print the leaderboard"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-slow  erase with every method as shipped, and see that the concept goes (5 minutes)"
 	@echo "make lint       ruff: style and format"
 	@echo "make types      mypy"
+	@echo "make docs       build the documentation into site/ (read it: python -m http.server -d site)"
 	@echo "make clean      remove .venv and caches (results and the store stay)"
 
 $(VENV)/bin/python:
@@ -47,6 +48,9 @@ lint: $(DEVELOP)
 
 types: $(DEVELOP)
 	$(BIN)/mypy
+
+docs: $(DEVELOP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
