@@ -183,6 +183,12 @@ def _torch_switches(torch: Any) -> dict[str, Switch]:
             lambda device=device: torch.get_autocast_dtype(device),  # type: ignore[misc]
             lambda dtype, device=device: torch.set_autocast_dtype(device, dtype),  # type: ignore[misc]
         )
+    found["torch's autocast depth"] = Switch(
+        lambda: _autocast_depth(torch), lambda depth: _set_autocast_depth(torch, depth), 0
+    )
+    found["torch's autocast cache"] = Switch(
+        torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled, True
+    )
     for name, hooks in vars(torch.nn.modules.module).items():
         if name.startswith("_global_") and isinstance(hooks, dict):
             found[f"hooks of all modules ({name.removeprefix('_global_')})"] = Switch(
@@ -191,6 +197,20 @@ def _torch_switches(torch: Any) -> dict[str, Switch]:
                 [],
             )
     return found
+
+
+def _autocast_depth(torch: Any) -> int:
+    """How many `torch.autocast` have been entered and not left."""
+    torch.autocast_increment_nesting()
+    return int(torch.autocast_decrement_nesting())
+
+
+def _set_autocast_depth(torch: Any, depth: int) -> None:
+    """Left open, an autocast keeps its cast copies of weights for ever, however the weights change after."""
+    while (now := _autocast_depth(torch)) != depth:
+        (torch.autocast_decrement_nesting if now > depth else torch.autocast_increment_nesting)()
+    if depth == 0:
+        torch.clear_autocast_cache()
 
 
 _MATMUL = (

@@ -63,6 +63,18 @@ def test_what_is_left_is_named_and_put_back(what: str) -> None:
     assert before.put_back() == []
 
 
+def test_weights_that_change_after_an_autocast_was_left_open_are_cast_anew() -> None:
+    linear = torch.nn.Linear(4, 4, bias=False)
+    ones = torch.ones(1, 4)
+    with pytest.raises(LeftBehind, match="autocast depth"), left_alone("it"):
+        torch.autocast("cpu", torch.bfloat16).__enter__()
+    for weight in (1.0, 2.0):
+        with torch.no_grad():
+            linear.weight.fill_(weight)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert float(linear(ones)[0, 0].detach()) == 4 * weight
+
+
 def test_it_is_put_back_after_an_error_too_and_the_error_comes_first() -> None:
     with pytest.raises(ZeroDivisionError), left_alone("it"):
         torch.set_default_dtype(torch.float64)
