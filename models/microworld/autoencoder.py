@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from erasure_bench.models.microworld.dataset import Pictures, draw_split, load_split, to_float
+from erasure_bench.models.microworld.drawing import HEADS, contact_sheet
 from erasure_bench.models.microworld.loop import Trainer, autocast
 from erasure_bench.models.microworld.settings import AutoencoderSettings, PictureSettings
 
@@ -164,8 +165,6 @@ def psnr_report(model: AutoencoderTiny, heldout: Pictures) -> dict[str, Any]:
     `mean` is the mean over pictures of their PSNR, `of_mean_error` the PSNR of the mean squared error,
     which the worst pictures decide; peak is 1.
     """
-    from erasure_bench.models.microworld.drawing import HEADS
-
     made = reconstruct_all(model, heldout)
     errors = np.concatenate(
         [
@@ -207,8 +206,6 @@ def _told(report: dict[str, Any]) -> str:
 
 def reconstruction_sheet(model: AutoencoderTiny, heldout: Pictures, per_style: int = 12) -> Image.Image:
     """Drawings of every style in one row each, every row above the row of their reconstructions."""
-    from erasure_bench.models.microworld.drawing import contact_sheet
-
     styles = heldout.labels["style"]
     tiles: list[NDArray[np.uint8]] = []
     for style in np.unique(styles):

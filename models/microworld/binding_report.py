@@ -11,12 +11,11 @@ import torch
 from diffusers import AutoencoderTiny
 
 from erasure_bench.models.microworld.dataset import Pictures
-from erasure_bench.models.microworld.drawing import HEADS, draw, labels
 from erasure_bench.models.microworld.drawing.mixture import sample_binding
 from erasure_bench.models.microworld.drawing.scenes import PLACES
 from erasure_bench.models.microworld.oracle_network import OracleNetwork
 from erasure_bench.models.microworld.oracle_report import Shown, logits_of
-from erasure_bench.models.microworld.proportions import wilson
+from erasure_bench.models.microworld.proportions import share
 from erasure_bench.models.microworld.views import reconstructions
 
 BINDINGS = 500
@@ -27,13 +26,7 @@ ASKED = (*PLACES, *(f"{place}_colour" for place in PLACES))
 def draw_bindings(count: int, seed: int) -> Pictures:
     """Fresh pairs of things, each in a colour of its own, without captions."""
     rng = np.random.default_rng((seed, 0xB1))
-    scenes = [sample_binding(rng) for _ in range(count)]
-    known = [labels(scene) for scene in scenes]
-    return Pictures(
-        np.stack([draw(scene) for scene in scenes]),
-        {head: np.array([names.index(getattr(one, head)) for one in known]) for head, names in HEADS.items()},
-        [[] for _ in scenes],
-    )
+    return Pictures.of([sample_binding(rng) for _ in range(count)], [])
 
 
 @torch.no_grad()
@@ -52,9 +45,6 @@ def bindings_report(
 
 def _share(network: OracleNetwork, shown: Shown) -> dict[str, Any]:
     found = logits_of(network, shown.pixels)
-    right = np.logical_and.reduce([found[head].argmax(axis=1) == shown.classes[head] for head in ASKED])
-    return {
-        "share": float(right.mean()),
-        "n": len(right),
-        "interval": list(wilson(int(right.sum()), len(right))),
-    }
+    return share(
+        np.logical_and.reduce([found[head].argmax(axis=1) == shown.classes[head] for head in ASKED]).tolist()
+    )

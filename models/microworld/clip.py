@@ -21,6 +21,7 @@ from erasure_bench.models.microworld.augmentation import augment
 from erasure_bench.models.microworld.autoencoder import load_autoencoder
 from erasure_bench.models.microworld.corruption import uniform, whole_numbers
 from erasure_bench.models.microworld.dataset import Pictures, to_float
+from erasure_bench.models.microworld.drawing import caption, draw, sample_scene
 from erasure_bench.models.microworld.loop import Trainer, autocast
 from erasure_bench.models.microworld.settings import ClipSettings
 from erasure_bench.models.microworld.tokenizer import load_tokenizer, tokenise
@@ -207,8 +208,6 @@ def swapped_report(
 
     Chance is one half: both captions have the same words.
     """
-    from erasure_bench.models.microworld.drawing import caption, draw, sample_scene
-
     rng = np.random.default_rng((seed, 0x5A))
     pictures: list[NDArray[np.uint8]] = []
     captions: list[str] = []

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from erasure_bench.models.microworld.drawing import HEADS
+from erasure_bench.models.microworld.drawing import HEADS, Scene, caption, draw, labels, sample_scene
 from erasure_bench.models.microworld.settings import PictureSettings
 from erasure_bench.prompt_suites.microworld.vocabulary import NONE, SEVERAL
 
@@ -36,6 +36,24 @@ class Pictures(NamedTuple):
     labels: dict[str, NDArray[np.int64]]
     captions: list[list[str]]
 
+    @classmethod
+    def of(cls, scenes: Sequence[Scene], captions: list[list[str]]) -> "Pictures":
+        """The scenes drawn, with the class of every head, and with the captions that are given."""
+        known = [labels(scene) for scene in scenes]
+        return cls(
+            np.stack([draw(scene) for scene in scenes]),
+            {
+                head: np.array([names.index(getattr(one, head)) for one in known])
+                for head, names in HEADS.items()
+            },
+            captions,
+        )
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The class of every head, in the order of `HEADS`, [n, heads]."""
+        return np.stack([self.labels[head] for head in HEADS], axis=1)
+
     def images(self, chosen: Tensor | NDArray[np.int64]) -> Tensor:
         """Float images in [0, 1], [n, 3, 64, 64], on the CPU."""
         return to_float(self.pixels[np.asarray(chosen)])
@@ -49,8 +67,8 @@ class Pictures(NamedTuple):
         """Which pictures, [n], show several things, or things in a number or colour that was asked for."""
         plain = {"object": set(HEADS["object"]) - {SEVERAL}, "count": {NONE, "1"}, "colour": {NONE}}
         found = np.zeros(len(self.pixels), bool)
-        for head, labels in plain.items():
-            found |= ~np.isin(self.labels[head], [HEADS[head].index(label) for label in labels])
+        for head, names in plain.items():
+            found |= ~np.isin(self.labels[head], [HEADS[head].index(name) for name in names])
         return found
 
     def subset(self, kept: NDArray[np.bool_]) -> "Pictures":
@@ -71,28 +89,14 @@ def to_bytes(images: Tensor) -> Tensor:
     return (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-class _Drawn(NamedTuple):
-    """One chunk: uint8 [n, 64, 64, 3], class of each head [n, heads], and n lists of captions."""
-
-    pixels: NDArray[np.uint8]
-    classes: NDArray[np.int64]
-    captions: list[list[str]]
-
-
-def _draw_chunk(seed: int, split: int, settings: PictureSettings, chunk: int) -> _Drawn:
-    from erasure_bench.models.microworld.drawing import HEADS, caption, draw, labels, sample_scene
-
+def _draw_chunk(seed: int, split: int, settings: PictureSettings, chunk: int) -> Pictures:
     count = min(_CHUNK, (settings.train, settings.heldout)[split] - chunk * _CHUNK)
     rng = np.random.default_rng((seed, split, chunk))
-    index = {head: {label: i for i, label in enumerate(names)} for head, names in HEADS.items()}
-    pixels, classes, captions = [], [], []
+    scenes, captions = [], []
     for _ in range(count):
-        scene = sample_scene(rng)
-        known = labels(scene)
-        pixels.append(draw(scene))
-        classes.append([index[head][getattr(known, head)] for head in HEADS])
-        captions.append([caption(scene, rng, settings.misspelt_share) for _ in range(settings.captions)])
-    return _Drawn(np.stack(pixels), np.array(classes), captions)
+        scenes.append(sample_scene(rng))
+        captions.append([caption(scenes[-1], rng, settings.misspelt_share) for _ in range(settings.captions)])
+    return Pictures.of(scenes, captions)
 
 
 def _store_chunk(seed: int, split: int, settings: PictureSettings, folder: Path, chunk: int) -> str:
@@ -109,8 +113,6 @@ def draw_split(
     settings: PictureSettings, split: str, seed: int, folder: Path, processes: int | None = None
 ) -> None:
     """Draw one split into `folder`; every chunk has its own seed, so the number of processes is free."""
-    from erasure_bench.models.microworld.drawing import HEADS
-
     number = SPLITS.index(split)
     count = (settings.train, settings.heldout)[number]
     fresh = folder.with_name(folder.name + ".part")

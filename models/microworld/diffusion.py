@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from erasure_bench.errors import BenchError
@@ -25,7 +25,6 @@ from erasure_bench.models.microworld.denoiser import (
     timestep_weights,
 )
 from erasure_bench.models.microworld.loop import Draw, Trainer, attention, autocast
-from erasure_bench.models.microworld.reading import CaptionReader
 from erasure_bench.models.microworld.settings import DiffusionSettings
 from erasure_bench.models.microworld.tokenizer import load_tokenizer, tokenise
 
@@ -78,8 +77,7 @@ def load_examples(
             f"{len(latents)} latents and tokens of {len(tokens)} pictures, but there are "
             f"{len(pictures.pixels)} pictures: run --stage tokenizer and --stage autoencoder on them"
         )
-    composed = pictures.composed
-    labels = np.stack(list(pictures.labels.values()), axis=1)
+    composed, labels = pictures.composed, pictures.classes
     if kept is not None:
         latents, tokens, composed, labels = latents[kept], tokens[kept], composed[kept], labels[kept]
     return Examples(
@@ -149,14 +147,18 @@ def read_captions(
     name: str,
 ) -> Iterator[None]:
     """Teach the text encoder what the captions say, before it is asked for pictures; one step at a time."""
-    reader = CaptionReader(denoiser.text_encoder, denoiser.reader)
-    trainer = Trainer(reader, settings.reading, checkpoint, seed, f"{name}, reading")
+    learning = nn.ModuleList([denoiser.text_encoder, denoiser.reader])
+    trainer = Trainer(learning, settings.reading, checkpoint, seed, f"{name}, reading")
 
     def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
         chosen = examples.draw(settings.reading.batch, settings.reading_composed_share, generator)
         return examples.wordings(chosen, generator), examples.labels[chosen]
 
-    yield from trainer.steps(reader.loss, draw=draw, graphs=settings.acceleration.graphs)
+    def loss(tokens: Tensor, labels: Tensor) -> Tensor:
+        with attention(tokens.device):
+            return denoiser.reader.loss(denoiser.text(tokens), tokens, labels)
+
+    yield from trainer.steps(loss, draw=draw, graphs=settings.acceleration.graphs)
 
 
 def train_diffusion(

@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,6 +19,7 @@ from erasure_bench.models.microworld.autoencoder import load_autoencoder
 from erasure_bench.models.microworld.binding_report import bindings_report
 from erasure_bench.models.microworld.corruption import whole_numbers
 from erasure_bench.models.microworld.dataset import Pictures, to_float
+from erasure_bench.models.microworld.drawing import HEADS
 from erasure_bench.models.microworld.loop import Trainer, autocast
 from erasure_bench.models.microworld.nothing import mixed
 from erasure_bench.models.microworld.oracle_network import CARD_FILE, WEIGHTS_FILE, OracleNetwork
@@ -79,7 +79,6 @@ class Views(NamedTuple):
 
 def make_views(
     pictures: Pictures,
-    heads: dict[str, tuple[str, ...]],
     settings: OracleSettings,
     autoencoder_folder: Path,
     seed: int,
@@ -93,8 +92,8 @@ def make_views(
         pictures.on(device),
         reconstructions(pictures, autoencoder, settings.reconstructions, LATENT_NOISE, generator),
         mixed(sources, settings.nothing, generator),
-        torch.from_numpy(np.stack([pictures.labels[head] for head in heads], axis=1)).to(device),
-        torch.tensor([labels.index(NOTHING) for labels in heads.values()], device=device),
+        torch.from_numpy(pictures.classes).to(device),
+        torch.tensor([labels.index(NOTHING) for labels in HEADS.values()], device=device),
     )
 
 
@@ -110,15 +109,13 @@ def train_oracle(
     minutes: float | None = None,
 ) -> None:
     """Train from the checkpoint in `folder`; write weights and card there when the schedule is done."""
-    from erasure_bench.models.microworld.drawing import HEADS
-
     torch.manual_seed(seed)
     network = OracleNetwork(HEADS, settings.widths, settings.descriptor, settings.places)
     network = network.to(memory_format=torch.channels_last).to(device)
     trainer = Trainer(network, settings.schedule, folder / "checkpoint.pt", seed, "oracle")
     trainer.notes |= {"pictures": len(pictures.pixels)}
     fast = settings.acceleration
-    views = make_views(pictures, HEADS, settings, autoencoder_folder, seed, device)
+    views = make_views(pictures, settings, autoencoder_folder, seed, device)
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return views.batch(settings.schedule.batch, settings.nothing_share, generator)

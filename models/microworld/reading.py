@@ -8,7 +8,6 @@ the order within a thousand steps.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPTextModel
 
 from erasure_bench.models.microworld.drawing import HEADS
 
@@ -30,27 +29,16 @@ class Reader(nn.Module):
         read = (text * after).sum(dim=1) / after.sum(dim=1)
         return [head(read) for head in self.heads]
 
-    def loss(self, text: Tensor, tokens: Tensor, labels: Tensor, said: Tensor) -> Tensor:
-        """The heads' cross-entropies, summed, averaged over the captions `said` [n]; labels [n, heads].
+    def loss(self, text: Tensor, tokens: Tensor, labels: Tensor, said: Tensor | None = None) -> Tensor:
+        """The heads' cross-entropies, summed, averaged over the captions; labels [n, heads].
 
-        A caption that was dropped says nothing, and is not asked.
+        Only captions that are `said` [n] are asked, if that is given: one that was dropped says nothing.
         """
         each = [
             functional.cross_entropy(logits.float(), asked, reduction="none")
             for logits, asked in zip(self(text, tokens), labels.unbind(dim=1), strict=True)
         ]
-        return (torch.stack(each).sum(dim=0) * said).sum() / said.sum().clamp(min=1)
-
-
-class CaptionReader(nn.Module):
-    """A text encoder and its reader, to be trained on captions alone."""
-
-    def __init__(self, text_encoder: CLIPTextModel, reader: Reader) -> None:
-        super().__init__()
-        self.text_encoder = text_encoder
-        self.reader = reader
-
-    def loss(self, tokens: Tensor, labels: Tensor) -> Tensor:
-        """The reader's loss on captions, tokens [n, length], of pictures with labels [n, heads]."""
-        text = self.text_encoder(tokens).last_hidden_state
-        return self.reader.loss(text, tokens, labels, torch.ones(len(tokens), device=tokens.device))
+        of_captions = torch.stack(each).sum(dim=0)
+        if said is None:
+            return of_captions.mean()
+        return (of_captions * said).sum() / said.sum().clamp(min=1)

@@ -8,7 +8,10 @@ from torch import Tensor
 from erasure_bench.models.microworld.autoencoder import encode_all
 from erasure_bench.models.microworld.corruption import normal, uniform
 from erasure_bench.models.microworld.dataset import Pictures, to_bytes
+from erasure_bench.models.microworld.drawing.backgrounds import draw_background
+from erasure_bench.models.microworld.drawing.canvas import finish
 from erasure_bench.models.microworld.nothing import Sources
+from erasure_bench.prompt_suites.microworld.vocabulary import BACKGROUNDS
 
 _BATCH = 256
 
@@ -40,10 +43,6 @@ def reconstructions(
 
 def empty_backgrounds(count: int, seed: int) -> Tensor:
     """Drawn backgrounds without a subject, uint8 [count, size, size, 3], on the CPU."""
-    from erasure_bench.models.microworld.drawing.backgrounds import draw_background
-    from erasure_bench.models.microworld.drawing.canvas import finish
-    from erasure_bench.prompt_suites.microworld.vocabulary import BACKGROUNDS
-
     rng = np.random.default_rng((seed, 0xE))
     drawn = [finish(draw_background(BACKGROUNDS[i % len(BACKGROUNDS)], rng)) for i in range(count)]
     return torch.from_numpy(np.stack(drawn))
