@@ -20,7 +20,7 @@ from erasure_bench.models.microworld.fidelity import NEIGHBOURS
 from erasure_bench.models.microworld.fidelity_report import fidelity_report
 from erasure_bench.models.microworld.generation import Progress, Protocol, draw_all
 from erasure_bench.models.microworld.oracle_network import CARD_FILE, OracleNetwork
-from erasure_bench.models.microworld.proportions import wilson
+from erasure_bench.models.microworld.proportions import share, wilson
 
 WEIGHTS = Path(__file__).parent / "weights"
 FIRST_SEED = 7_000_000
@@ -54,28 +54,24 @@ def summary(asked: Sequence[Check], right: Sequence[bool]) -> dict[str, dict[str
 
 
 def _group_summary(group: str, subjects: dict[str, list[bool]]) -> dict[str, Any]:
-    rows = {subject: _share(found) for subject, found in subjects.items()}
+    rows = {subject: share(found) for subject, found in subjects.items()}
     return {
         "bar": BARS[group],
-        **_share([good for found in subjects.values() for good in found]),
+        **share([good for found in subjects.values() for good in found]),
         "below_bar": [subject for subject, row in rows.items() if row["share"] < BARS[group]],
         "subjects": rows,
     }
 
 
-def _share(found: Sequence[bool]) -> dict[str, Any]:
-    return {
-        "share": sum(found) / len(found),
-        "n": len(found),
-        "interval": list(wilson(sum(found), len(found))),
-    }
+def _record(folder: Path) -> dict[str, Any]:
+    """What the oracle in `folder` has on record of itself."""
+    return json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
 
 
 def oracle_report(folder: Path) -> dict[str, dict[str, Any]]:
     """Head -> how right and how calibrated the oracle is on held-out drawings, by its own record."""
-    record = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
     heads = {}
-    for head, found in record["accuracy"]["drawings"].items():
+    for head, found in _record(folder)["accuracy"]["drawings"].items():
         shown = {label: recall for label, recall in found["recall"].items() if recall is not None}
         label = min(shown, key=lambda name: shown[name])
         heads[head] = {
@@ -91,13 +87,12 @@ def oracle_report(folder: Path) -> dict[str, dict[str, Any]]:
 
 def bindings_summary(folder: Path) -> dict[str, Any]:
     """The bar, and how often the oracle tells both things and both colours of a binding, by its record."""
-    record = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-    return {"bar": ORACLE_BAR, **record["bindings"]}
+    return {"bar": ORACLE_BAR, **_record(folder)["bindings"]}
 
 
 def nothing_summary(folder: Path) -> dict[str, Any]:
     """The bar, and the family of nothing that the oracle takes for something most often, by its record."""
-    record = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))["nothing"]
+    record = _record(folder)["nothing"]
     families = record["families"]
     worst = min(families, key=lambda family: families[family]["share"])
     return {
@@ -114,7 +109,7 @@ class Recognition(NamedTuple):
 
 def recognised(model: DiffusionModel, oracle: OracleNetwork, samples: int, protocol: Protocol) -> Recognition:
     """Every group of checks: how often the oracle sees what was asked for."""
-    asked = list(checks(samples))
+    asked = checks(samples)
     progress = Progress(len(asked))
     pictures = draw_all(model, [check.prompt for check in asked], FIRST_SEED, protocol, progress)
     rate = progress.rate
