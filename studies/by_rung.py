@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from erasure_bench.bench.planning.chosen import BASELINE
+from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.prompt_suites.microworld.wording import RUNGS, Rung
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, ROLES, Role
@@ -27,7 +28,6 @@ from studies.leaderboard_summary import ACCURACY, PROBABILITY
 from studies.microworld_leaderboards import reported_suites
 
 NAME = "by-rung"
-SCORES = "scores.parquet"
 RESAMPLES = 5000
 DESCRIBED = "short"
 """A rung that only concepts have that can be described."""

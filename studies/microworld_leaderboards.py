@@ -24,6 +24,7 @@ from erasure_bench.bench.planning.prepare import prepare
 from erasure_bench.bench.reporting.leaderboard import COLUMNS
 from erasure_bench.bench.reporting.merging import found_cells, read_part
 from erasure_bench.bench.reporting.record import portable, read_record, write_record
+from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES
 from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.errors import BenchError
@@ -35,8 +36,8 @@ from studies.running import bench_merge, bench_run
 
 MODEL = "microworld"
 SUMMARY = "LEADERBOARD.md"
-TABLE = "leaderboard.csv"
-KEEP = ("leaderboard.md", TABLE, "scores.parquet")
+TABLE = f"{LEADERBOARD}.csv"
+KEEP = (f"{LEADERBOARD}.md", TABLE, SCORES)
 
 
 class Lack(NamedTuple):

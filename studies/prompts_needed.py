@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from erasure_bench.bench.reporting.record import read_record
+from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES
 from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.statistics.ranks import retest
 from erasure_bench.bench.storage.atomic import write_text
@@ -80,9 +81,9 @@ class Spread:
 def columns(suite: str, folder: Path) -> Iterator[Column]:
     """The headline columns of a suite's results; the base model is no rival."""
     baseline = read_record(folder)["baseline"]
-    table = pd.read_csv(folder / "leaderboard.csv")
+    table = pd.read_csv(folder / f"{LEADERBOARD}.csv")
     shown = table[table["headline"] & (table["scope"] == "overall")]
-    scores = pd.read_parquet(folder / "scores.parquet")
+    scores = pd.read_parquet(folder / SCORES)
     scores = scores[(scores["method"] != baseline) & ~scores["repeated"].astype(bool)]
     keys = ["role", "evaluator", "metric"]
     for role, evaluator, metric, title in shown[[*keys, "title"]].drop_duplicates().itertuples(index=False):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES
 from erasure_bench.bench.reporting.run_file import ALWAYS, RUN, bound, opened
 from erasure_bench.bench.running.versions import hardware, this_version
 from erasure_bench.bench.storage.atomic import write_text
@@ -43,11 +44,11 @@ def fingerprint(work: Path, name: str) -> Fingerprint:
     record = opened(out / RUN)
     for result in {*ALWAYS, *record["files"]}:
         bound(out, record, result)
-    rows = json.loads((out / "leaderboard.json").read_text(encoding="utf-8"))["rows"]
+    rows = json.loads((out / f"{LEADERBOARD}.json").read_text(encoding="utf-8"))["rows"]
     kept = [{key: value for key, value in row.items() if key not in COSTS} for row in rows]
     return Fingerprint(
         rows=hashlib.sha256(json.dumps(kept).encode()).hexdigest(),
-        scores=file_sha256(out / "scores.parquet"),
+        scores=file_sha256(out / SCORES),
         pictures=_digests(store, "generate/*/*/*.png"),
         weights=_digests(store, "erase/*/*/*.safetensors"),
     )

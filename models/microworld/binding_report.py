@@ -12,11 +12,11 @@ from diffusers import AutoencoderTiny
 
 from erasure_bench.models.microworld.dataset import Pictures
 from erasure_bench.models.microworld.drawing.mixture import sample_binding
-from erasure_bench.models.microworld.drawing.scenes import PLACES
 from erasure_bench.models.microworld.oracle_network import OracleNetwork
 from erasure_bench.models.microworld.oracle_report import Shown, logits_of
 from erasure_bench.models.microworld.proportions import share
 from erasure_bench.models.microworld.views import reconstructions
+from erasure_bench.prompt_suites.microworld.labels import PLACES
 
 BINDINGS = 500
 ASKED = (*PLACES, *(f"{place}_colour" for place in PLACES))

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from erasure_bench.models.microworld.dataset import to_float
 from erasure_bench.models.microworld.drawing import Scene, Thing, caption, labels
 from erasure_bench.models.microworld.drawing.colours import shows
-from erasure_bench.models.microworld.drawing.scenes import COMPOSED, KINDS, PLACES, coarse
+from erasure_bench.models.microworld.drawing.scenes import COMPOSED, KINDS, coarse
 from erasure_bench.models.microworld.oracle_network import OracleNetwork
 from erasure_bench.prompt_suites.microworld import vocabulary as words
+from erasure_bench.prompt_suites.microworld.labels import PLACES
 
 _BATCH = 256
 

@@ -10,9 +10,10 @@ from scipy import ndimage
 
 from erasure_bench.models.microworld.drawing import HEADS, Scene, Thing, caption, draw, labels, sample_scene
 from erasure_bench.models.microworld.drawing.colours import RGB, shows
-from erasure_bench.models.microworld.drawing.scenes import COMPOSED, KINDS, PLACES
+from erasure_bench.models.microworld.drawing.scenes import COMPOSED, KINDS
 from erasure_bench.prompt_suites.microworld import composed
 from erasure_bench.prompt_suites.microworld import vocabulary as words
+from erasure_bench.prompt_suites.microworld.labels import PLACES
 
 GRAY = "on a gray background"
 HUES = {

@@ -7,6 +7,7 @@ import numpy as np
 
 from erasure_bench.models.microworld.drawing.colours import NATURAL, shows
 from erasure_bench.prompt_suites.microworld import vocabulary as words
+from erasure_bench.prompt_suites.microworld.labels import PLACES, SIDES
 
 _FAMILIES = words.FAMILIES + words.VALIDATION_FAMILIES
 _EVOKED = words.IMPLICIT + words.VALIDATION_IMPLICIT
@@ -18,7 +19,6 @@ MEMORISED = words.MEMORISED + words.VALIDATION_MEMORISED
 STYLES = words.STYLES + words.VALIDATION_STYLES
 SHOWN = tuple(name for evoked in _EVOKED for name in evoked.naming + evoked.evoking)
 WITHOUT = tuple(name for evoked in _EVOKED for name in evoked.without)
-PLACES = ("left", "right", "top", "bottom")
 
 KINDS: dict[str, tuple[str, ...]] = {
     "member": MEMBERS,
@@ -174,12 +174,7 @@ def placed_things(scene: Scene) -> dict[str, Thing]:
     relation = scene.relation
     if relation == "beside":
         relation = ("left of", "right of")[int(np.random.default_rng((scene.seed, 3)).integers(2))]
-    one, two = {
-        "left of": ("left", "right"),
-        "right of": ("right", "left"),
-        "above": ("top", "bottom"),
-        "below": ("bottom", "top"),
-    }[relation]
+    one, two = SIDES[relation]
     return {one: first, two: second}
 
 
