@@ -18,7 +18,8 @@ from pandas import DataFrame
 from erasure_bench.bench.comparing.finished import FinishedRun
 from erasure_bench.bench.reporting.collapsed import DAGGER
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of
-from erasure_bench.bench.reporting.tabled import OVERALL, Measured, Stratum, Tabled, Whole, tabled
+from erasure_bench.bench.reporting.rivals import key_of, keys_of
+from erasure_bench.bench.reporting.tabled import OVERALL, Measured, Tabled, tabled
 from erasure_bench.bench.reporting.verdicts import judged
 from erasure_bench.bench.running.executor import Failure
 from erasure_bench.bench.statistics.bars import MOST_LOST
@@ -208,7 +209,7 @@ def _changes(
     failures = [*_renamed(before, pair.before, BEFORE), *_renamed(after, pair.after, AFTER)]
     rows: dict[str, dict[Name, Row]] = {BEFORE: {}, AFTER: {}}
     for row in judged(table, rows_of(table, failures, {})):
-        rows[row.method][row.scope, row.concept, row.role, row.evaluator, row.metric] = row
+        rows[row.method][key_of(row)[1:]] = row
     tests = {**_tests(table, True, margin), **_tests(table, False, margin)}
     equal = _equal(chosen[0], chosen[1])
     found = []
@@ -253,7 +254,7 @@ def _renamed(run: FinishedRun, row: str, name: str) -> list[Failure]:
 
 
 Name = tuple[str, str, str, str, str]
-"""Scope, concept, role, evaluator, metric."""
+"""Scope, concept, role, evaluator, metric: `bench.reporting.rivals.Key` of either run's row."""
 
 
 class _Tested(NamedTuple):
@@ -268,19 +269,17 @@ def _tests(table: Tabled, overall: bool, margin: float) -> dict[Name, _Tested]:
     """The tests of each number's paired differences over its prompts."""
     groups = table.groups(overall)
     change = table.paired.change.contributions(groups)
-    names: Sequence[Stratum | Whole] = table.wholes if overall else table.strata
-    start = np.searchsorted(change.number, np.arange(len(names) + 1))
+    start = np.searchsorted(change.number, np.arange(groups.count + 1))
     single = _one_picture(table.paired.change, groups, np.diff(start))
     found: dict[Name, _Tested] = {}
-    for place, name in enumerate(names):
+    for place, (key, name) in enumerate(zip(keys_of(table, overall), table.names(overall), strict=True)):
         if name.method != AFTER:
             continue
-        evaluator, metric = table.measured.metrics[name.metric]
+        metric = table.measured.metrics[name.metric][1]
         differences = change.amount[start[place] : start[place + 1]]
-        where = ("concept", name.concept) if isinstance(name, Stratum) else ("overall", OVERALL)
         tested = paired_test(differences, one_picture=metric.kind == "share" and bool(single[place]))
         room, same = _equivalent(table, overall, place, metric, margin)
-        found[*where, name.role, evaluator, metric.name] = _Tested(tested, room, same)
+        found[key[1:]] = _Tested(tested, room, same)
     return found
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from erasure_bench.bench.reporting.leaderboard import Row
-from erasure_bench.bench.reporting.tabled import OVERALL, Stratum, Tabled, Whole
+from erasure_bench.bench.reporting.tabled import OVERALL, Stratum, Tabled
 from erasure_bench.bench.statistics.cells import Codes, Values
 
 Key = tuple[str, str, str, str, str, str]
@@ -70,11 +70,6 @@ def only(cluster: Codes, values: Values, wanted: Codes) -> Values:
     return values if np.array_equal(cluster, wanted) else values[np.isin(cluster, wanted)]
 
 
-def names_of(table: Tabled, overall: bool) -> Sequence[Stratum | Whole]:
-    """The table's numbers, in its order."""
-    return table.wholes if overall else table.strata
-
-
 def keys_of(table: Tabled, overall: bool) -> list[Key]:
     """The keys of the table's numbers, in its order."""
     return [
@@ -85,7 +80,7 @@ def keys_of(table: Tabled, overall: bool) -> list[Key]:
             table.measured.metrics[name.metric][0],
             table.measured.metrics[name.metric][1].name,
         )
-        for name in names_of(table, overall)
+        for name in table.names(overall)
     ]
 
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,6 +18,7 @@ from erasure_bench.errors import BenchError
 
 State = Literal["running", "interrupted", "finished"]
 CellState = Literal["done", "failed", "open"]
+Model = TypeVar("Model", bound=BaseModel)
 MARK = f"{FOLDER}/{PLAN}"
 """What a run's folder holds until its results are written."""
 
@@ -130,8 +131,7 @@ def status_of(folder: Path, store: Path | None = None) -> RunStatus:
 
 def _unfinished(folder: Path, root: Path | None) -> RunStatus:
     held = is_held(folder)
-    plan = _Plan.model_validate(_read(folder / FOLDER / PLAN, _Plan))
-    now = _Now.model_validate(_read(folder / FOLDER / NOW, _Now))
+    plan, now = _read(folder / FOLDER / PLAN, _Plan), _read(folder / FOLDER / NOW, _Now)
     store = Store(root or plan.store, silent)
     failed = {(why.method, why.concept, why.seed) for why in now.failures}
     rows: dict[str, Counter[str]] = {}
@@ -176,11 +176,10 @@ def _unfinished(folder: Path, root: Path | None) -> RunStatus:
     )
 
 
-def _read(path: Path, model: type[BaseModel]) -> Any:
+def _read(path: Path, model: type[Model]) -> Model:
     """Raises FileNotFoundError where it is gone, BenchError where it is something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        model.model_validate(content)
+        return model.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise
     except ValidationError as error:
@@ -190,7 +189,6 @@ def _read(path: Path, model: type[BaseModel]) -> Any:
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise BenchError(f"{path} cannot be read ({error}); run the same bench run again") from error
-    return content
 
 
 def _finished(folder: Path) -> RunStatus:

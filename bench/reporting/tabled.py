@@ -119,10 +119,13 @@ class Tabled:
     prompt_ids: tuple[str, ...]
     reasons: Mapping[int, str]
 
+    def names(self, overall: bool) -> Sequence[Stratum | Whole]:
+        """The numbers, in their order."""
+        return self.wholes if overall else self.strata
+
     def groups(self, overall: bool) -> Groups:
         """Which strata make which number."""
-        names: Sequence[Stratum | Whole] = self.wholes if overall else self.strata
-        total = np.array([self._metric(name).aggregate == "sum" for name in names], dtype=bool)
+        total = np.array([self._metric(name).aggregate == "sum" for name in self.names(overall)], dtype=bool)
         return Groups(self.whole_of, total) if overall else Groups.alone(total)
 
     def levels(self, overall: bool) -> Moments:

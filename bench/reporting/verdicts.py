@@ -16,7 +16,6 @@ from erasure_bench.bench.reporting.rivals import (
     Key,
     key_of,
     keys_of,
-    names_of,
     only,
     rival_columns,
 )
@@ -114,7 +113,7 @@ def _bars(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[t
     same = equivalence_p(changes.change.value, error, changes.change.df, changes.change.clusters, MOST_LOST)
     with np.errstate(divide="ignore", invalid="ignore"):
         gone = 1 - changes.method.value / changes.base.value
-    for place, (key, name) in enumerate(zip(keys_of(table, overall), names_of(table, overall), strict=True)):
+    for place, (key, name) in enumerate(zip(keys_of(table, overall), table.names(overall), strict=True)):
         metric = table.measured.metrics[name.metric][1]
         found: dict[str, Any] = {}
         if np.isfinite(error[place]):
