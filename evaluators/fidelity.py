@@ -30,7 +30,7 @@ from erasure_bench.evaluators.sets import (
     statistic,
 )
 from erasure_bench.evaluators.shipped import shipped_folder
-from erasure_bench.models.mmd import Kernels, cubic, without_each
+from erasure_bench.models.mmd import Kernels, cubic, squared_mmd, without_each
 from erasure_bench.user_paths import user_path
 
 LARGEST_SUBSET, SUBSETS = 1000, 100
@@ -102,7 +102,8 @@ class Fidelity(SetEvaluator):
     def protocol(self) -> Mapping[str, Any]:
         return {
             "network": NAME if self._is_inception else "a classifier's own features",
-            "kid": f"cubic kernel, unbiased, {SUBSETS} subsets of min({LARGEST_SUBSET}, n1, n2)",
+            "kid": f"cubic kernel, unbiased, {SUBSETS} subsets of min({LARGEST_SUBSET}, n1, n2); where both "
+            "sets have pictures of one prompt and noise: all pairs but these",
             "neighbours": self.neighbours,
             "splits": SPLITS,
             "torch-fidelity": version_of("torch-fidelity"),
@@ -114,7 +115,8 @@ class Fidelity(SetEvaluator):
             found["inception_score"] = _or_why(_inception_score, _logits(pictures))
         if reference is not None:
             x, y = self._pooled(pictures), self._pooled(reference)
-            found["kid"], found["fid"] = _or_why(_kid, x, y), _or_why(_fid, x, y)
+            found["kid"] = _or_why(_kid, x, y, pictures.twins(reference))
+            found["fid"] = _or_why(_fid, x, y)
             coverage = _or_why(_coverage, x, y, self.neighbours)
             both = (coverage, coverage) if isinstance(coverage, Failure) else coverage
             found["precision"], found["recall"] = both
@@ -131,7 +133,7 @@ class Fidelity(SetEvaluator):
         if reference is not None:
             x, y = self._pooled(pictures), self._pooled(reference)
             codes = pictures.prompts, reference.prompts
-            kernels = Kernels(cubic(x, x), cubic(y, y), cubic(x, y))
+            kernels = _kernels(x, y, pictures.twins(reference))
             found["kid"] = without_each(kernels, *codes, prompts, unbiased=True)
             found["fid"] = frechet_without_each(x, y, *codes, prompts)
             both = coverage_without_each(x, y, *codes, prompts, self.neighbours)
@@ -147,8 +149,9 @@ class Fidelity(SetEvaluator):
             )
         if self.reference == BASE:
             said.append(
-                "KID falls below 0 where a method changes little, as its pictures are of the reference's own "
-                "noise: see none's noise floor by reference=other-seeds."
+                "FID, precision and recall are better than independent sets' where a method changes little, "
+                "as its pictures are of the reference's own noise (KID leaves these pairs out): see none's "
+                "noise floor by reference=other-seeds."
             )
         return " ".join(said)
 
@@ -180,10 +183,12 @@ def _logits(pictures: FeatureSet) -> Vectors:
     return pictures.values[:, POOLED:]
 
 
-def _kid(x: Vectors, y: Vectors) -> float:
+def _kid(x: Vectors, y: Vectors, twins: NDArray[np.bool_] | None) -> float:
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
     _at_least(2, x, y)
+    if twins is not None:
+        return squared_mmd(_kernels(x, y, twins), unbiased=True)
     if np.array_equal(x, y):
         raise _TooFew(
             "the same pictures as the reference: an unbiased distance needs others (reference=other-seeds)"
@@ -195,6 +200,10 @@ def _kid(x: Vectors, y: Vectors) -> float:
         *_tensors(x, y), kid_subsets=subsets, kid_subset_size=size, rng_seed=_seed(), verbose=False
     )
     return float(found[KEY_METRIC_KID_MEAN])
+
+
+def _kernels(x: Vectors, y: Vectors, twins: NDArray[np.bool_] | None) -> Kernels:
+    return Kernels(cubic(x, x), cubic(y, y), cubic(x, y), twins)
 
 
 def _fid(x: Vectors, y: Vectors) -> float:
@@ -251,18 +260,19 @@ def _seed() -> int:
 
 CARD = EvaluatorCard(
     name="fidelity",
-    version="2",
+    version="3",
     title="KID, FID, Inception score, precision and recall of sets of pictures",
     paper="Bińkowski et al., Demystifying MMD GANs, ICLR 2018; Heusel et al., NeurIPS 2017; Salimans et al., "
     "NeurIPS 2016; Kynkäänniemi et al., NeurIPS 2019",
     formula="torch-fidelity's functions on inception-v3-compat: pool3 for all but the Inception score; KID "
-    "over subsets of min(1000, n1, n2), precision and recall with k = 3",
+    "over subsets of min(1000, n1, n2), or beside pictures of the same prompts and noises over all pairs but "
+    "those of one noise (Gretton's U-statistic); precision and recall with k = 3",
     build=Fidelity,
     presets={"official": {}, "microworld": {"network": "microworld"}},
     notes="FID of few pictures is biased upwards: compare equal n only, and prefer KID, or cmmd. Concept "
     "Ablation prints KID ×10³, resized by clean-fid: not the same digits. Pictures of the reference's own "
-    "prompts and noises lie nearer than independent ones, and KID may fall below 0; with "
-    "reference=other-seeds the base model's own row is the noise floor. On erased roles a distance only "
-    "describes: noise is the farthest.",
+    "prompts and noises lie nearer than independent ones: KID leaves these pairs out, and is 0 where no "
+    "picture changed; with reference=other-seeds the base model's own row is the noise floor. On erased "
+    "roles a distance only describes: noise is the farthest.",
     requires=("torch_fidelity", "torch"),
 )

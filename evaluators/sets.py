@@ -28,6 +28,8 @@ BASE, OTHER_SEEDS = "base", "other-seeds"
 pictures of the same prompts with the run's other seeds."""
 NO_PROMPT = -1
 """The prompt of a picture that comes from a folder."""
+OTHER_NOISE = -1
+"""The noise of a picture of the reference that none of the pictures shares."""
 BATCH_SIZE = 32
 
 
@@ -49,19 +51,32 @@ class FeatureSet:
     """Features [n, d] of n pictures, and the codes [n] of the prompts that they were drawn for.
 
     One code is one prompt, or one group of prompts where there are many; in the reference it is the same
-    prompt as in the pictures, `NO_PROMPT` in a folder's.
+    prompt as in the pictures, `NO_PROMPT` in a folder's. `noises` are codes [n] as well: pictures of both
+    sets with the same one are of one prompt and noise, and so not independent; None where there are none.
     """
 
     values: Vectors
     prompts: Codes
+    noises: Codes | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def without(self, prompt: int) -> "FeatureSet":
         """The others."""
-        kept = self.prompts != prompt
-        return FeatureSet(self.values[kept], self.prompts[kept])
+        return self.chosen(self.prompts != prompt)
+
+    def chosen(self, which: Any) -> "FeatureSet":
+        """Those at a slice, at places, or where a mask [n] is true."""
+        noises = None if self.noises is None else self.noises[which]
+        return FeatureSet(self.values[which], self.prompts[which], noises)
+
+    def twins(self, reference: "FeatureSet") -> NDArray[np.bool_] | None:
+        """[n, n of the reference]: whether two pictures are of one prompt and noise; None where none are."""
+        if self.noises is None or reference.noises is None:
+            return None
+        same: NDArray[np.bool_] = self.noises[:, None] == reference.noises[None]
+        return same if same.any() else None
 
 
 Statistics = Mapping[str, float | Failure]

@@ -4,7 +4,7 @@ Gretton et al., A Kernel Two-Sample Test, JMLR 2012, section 3.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,17 @@ Matrix = NDArray[np.float64]
 
 
 class Kernels(NamedTuple):
-    """Kernel values within the first set [m, m], within the second [n, n], and across [m, n]."""
+    """Kernel values within the first set [m, m], within the second [n, n], and across [m, n].
+
+    `twins` [m, n] marks the pairs across whose members are not independent, as pictures of one noise. They
+    are left out: with them the mean is too large, and an unbiased distance of equal sets falls below 0. With
+    each member a twin this is Gretton's U-statistic of m = n pairs, and 0 where every twin is equal.
+    """
 
     first: Matrix
     second: Matrix
     across: Matrix
+    twins: NDArray[np.bool_] | None = None
 
 
 def cubic(first: NDArray[np.floating], second: NDArray[np.floating]) -> Matrix:
@@ -58,18 +64,26 @@ def without_each(
         _mean_of_rest(kernel, chosen, unbiased)
         for kernel, chosen in ((kernels.first, ones), (kernels.second, others))
     ]
-    rows, columns = kernels.across.sum(axis=1), kernels.across.sum(axis=0)
-    both = others.multiply(ones @ kernels.across).sum(axis=1)
-    total = rows.sum() - ones @ rows - others @ columns + both
-    counts = (len(rows) - ones.sum(axis=1)) * (len(columns) - others.sum(axis=1))
+    across, twins = kernels.across, kernels.twins
+    counts = (across.shape[0] - ones.sum(axis=1)) * (across.shape[1] - others.sum(axis=1))
+    if twins is not None:
+        across = np.where(twins, 0.0, across)
+        counts = counts - _sum_of_rest(twins, ones, others)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = within[0] + within[1] - 2 * total / counts
+        found = within[0] + within[1] - 2 * _sum_of_rest(across, ones, others) / counts
     return np.where(np.isfinite(found), found, np.nan)
 
 
 def _chosen(codes: NDArray[np.int64], left_out: Sequence[int]) -> csr_array:
     """[left_out, members]: 1 where the member is left out."""
     return csr_array((np.asarray(left_out)[:, None] == codes[None]).astype(np.float64))
+
+
+def _sum_of_rest(matrix: NDArray[Any], ones: csr_array, others: csr_array) -> Matrix:
+    """[left_out]: over [m, n] without the rows and columns that are left out."""
+    both = others.multiply(ones @ matrix).sum(axis=1)
+    rest = matrix.sum() - ones @ matrix.sum(axis=1) - others @ matrix.sum(axis=0) + both
+    return np.asarray(rest)
 
 
 def _mean_of_rest(kernel: Matrix, chosen: csr_array, unbiased: bool) -> Matrix:

@@ -26,6 +26,7 @@ from erasure_bench.evaluators.score_frames import MISSING, OK
 from erasure_bench.evaluators.sets import (
     BASE,
     NO_PROMPT,
+    OTHER_NOISE,
     OTHER_SEEDS,
     FeatureSet,
     Vectors,
@@ -79,12 +80,16 @@ class _Sizes:
 
 
 class _Drawn(NamedTuple):
-    """One picture: who drew it, the prompt that is left out with it, its features, or why it has none."""
+    """One picture: who drew it, the prompt that is left out with it, its features, or why it has none.
+
+    `noise` names the prompt and noise that it was drawn from; empty where nobody knows.
+    """
 
     seed: int
     prompt_id: str
     image_index: int
     source: str
+    noise: str
     features: Vectors
     reason: str
 
@@ -162,9 +167,16 @@ def _drawn(
             kept = features[task.id]
             found += [
                 _Drawn(
-                    seed, image.prompt.id, image.image_index, image.prompt.rewrites or image.prompt.id, *row
+                    seed,
+                    image.prompt.id,
+                    image.image_index,
+                    image.prompt.rewrites or image.prompt.id,
+                    f"{pictures.images.drawn}/{place}",
+                    *row,
                 )
-                for image, row in zip(pictures.images.images, zip(*kept, strict=True), strict=True)
+                for place, (image, row) in enumerate(
+                    zip(pictures.images.images, zip(*kept, strict=True), strict=True)
+                )
             ]
     return found
 
@@ -197,7 +209,7 @@ def _of_files(
         if task.evaluator == chosen.name and task.pictures.id in wanted
     }
     found = [
-        _Drawn(0, "", place, "", *row)
+        _Drawn(0, "", place, "", "", *row)
         for part in of_sets.folder
         if tasks[part.id] in features
         for place, row in enumerate(zip(*features[tasks[part.id]], strict=True))
@@ -224,10 +236,11 @@ def _rows(
     codes = {name: int(group[place]) for name, place in prompts.items()}
     given: dict[str, Any] = {metric.name: reference for metric in chosen.metrics}
     if known and not isinstance(reference, Failure):
-        beside = None if other is None else _set(other, codes)
+        noises = {name: place for place, name in enumerate(dict.fromkeys(one.noise for one in known))}
+        beside = None if other is None else _set(other, codes, noises)
         try:
             with in_one_line(f"{chosen.name}'s statistics"), left_alone(f"{chosen.name}'s statistics"):
-                pictures = _set(known, codes)
+                pictures = _set(known, codes, noises)
                 found = checked_statistics(evaluator, chosen.metrics, pictures, beside)
                 left = without_each(evaluator, found, pictures, beside, range(int(group.max()) + 1))
             given = {
@@ -253,10 +266,12 @@ def _known(pictures: Sequence[_Drawn]) -> list[_Drawn]:
     return [picture for picture in pictures if not picture.reason]
 
 
-def _set(pictures: Sequence[_Drawn], codes: Mapping[str, int]) -> FeatureSet:
+def _set(pictures: Sequence[_Drawn], prompts: Mapping[str, int], noises: Mapping[str, int]) -> FeatureSet:
     values = np.stack([one.features for one in pictures])
     return FeatureSet(
-        values, np.array([codes.get(one.source, NO_PROMPT) for one in pictures], dtype=np.int64)
+        values,
+        np.array([prompts.get(one.source, NO_PROMPT) for one in pictures], dtype=np.int64),
+        np.array([noises.get(one.noise, OTHER_NOISE) for one in pictures], dtype=np.int64),
     )
 
 

@@ -1,6 +1,7 @@
 """KID, FID, IS, precision and recall: torch-fidelity's own numbers, from features that were taken once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from erasure_bench.evaluators.measuring import Failure
 from erasure_bench.evaluators.registry import build_evaluator
 from erasure_bench.evaluators.sets import (
     NO_PROMPT,
+    OTHER_NOISE,
     FeatureSet,
     checked_statistics,
     features_of,
@@ -132,12 +134,21 @@ def test_the_numbers_are_those_of_calculate_metrics_on_the_same_folders(
     assert ours["kid"] > 0.001 and ours["inception_score"] > 1.01  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("folder", [False, True])
-def test_prompts_left_out_at_once_are_those_left_out_one_by_one(tiny: None, folder: bool) -> None:
+def paired(pictures: FeatureSet, noises: Any = None) -> FeatureSet:
+    """The set with noises of its own, by default each picture's place."""
+    return replace(pictures, noises=np.arange(len(pictures)) if noises is None else noises)
+
+
+@pytest.mark.parametrize("reference", ["other pictures", "the same noises", "some of the noises", "a folder"])
+def test_prompts_left_out_at_once_are_those_left_out_one_by_one(tiny: None, reference: str) -> None:
     evaluator = Fidelity()
     own, base = of(evaluator, pictures(30, 1)), of(evaluator, pictures(30, 2))
+    folder = reference == "a folder"
     if folder:
         base = FeatureSet(base.values, np.full(30, NO_PROMPT))
+    elif "noises" in reference:
+        some = np.where(np.arange(30) % 2, OTHER_NOISE, np.arange(30))
+        own, base = paired(own), paired(base, some if reference.startswith("some") else None)
     found = evaluator.statistics(own, base)
     left = without_each(evaluator, found, own, base, range(10))
     for prompt in range(10):
@@ -152,6 +163,24 @@ def test_without_a_reference_there_is_only_what_needs_none(tiny: None) -> None:
     evaluator = Fidelity()
     found = checked_statistics(evaluator, evaluator.metrics, of(evaluator, pictures(20, 1)), None)
     assert {name for name, value in found.items() if not isinstance(value, Failure)} == {"inception_score"}
+
+
+def test_pictures_of_the_same_noises_that_did_not_change_are_at_no_distance(tiny: None) -> None:
+    evaluator = Fidelity()
+    own = of(evaluator, pictures(20, 1))
+    found = evaluator.statistics(paired(own), paired(FeatureSet(own.values.copy(), own.prompts)))
+    assert found["kid"] == pytest.approx(0, abs=1e-12)
+
+
+def test_pictures_of_the_same_noises_count_only_beside_others(tiny: None) -> None:
+    """Half of the pictures are as they were: with them KID looks smaller than it is."""
+    evaluator = Fidelity()
+    base, others = (of(evaluator, pictures(count, 1)) for count in (40, 80))
+    changed = FeatureSet(np.concatenate([base.values[:20], others.values[60:]]), base.prompts)
+    of_all, without_twins = (
+        evaluator.statistics(*sets)["kid"] for sets in ((changed, base), (paired(changed), paired(base)))
+    )
+    assert of_all < without_twins  # type: ignore[operator]
 
 
 def test_the_same_pictures_are_no_distance_apart_and_have_no_unbiased_one(tiny: None) -> None:
@@ -196,7 +225,7 @@ def test_small_sets_are_cautioned_about() -> None:
 
 
 def test_pictures_of_the_references_own_noise_are_cautioned_about() -> None:
-    assert "falls below 0 where a method changes little" in Fidelity().caution(2048)
+    assert "its pictures are of the reference's own noise" in Fidelity().caution(2048)
 
 
 @pytest.fixture(scope="session")

@@ -52,3 +52,51 @@ def test_too_few_have_no_distance(sets: tuple[np.ndarray, np.ndarray]) -> None:
     kernels = Kernels(cubic(x, x), cubic(y, y), cubic(x, y))
     left = without_each(kernels, np.array([0, 1]), np.full(7, -1), [0], unbiased=True)
     assert np.isnan(left).all()
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_twins_are_left_out_as_in_gretton_s_statistic_of_pairs(
+    name: str, sets: tuple[np.ndarray, np.ndarray]
+) -> None:
+    matrix, pair = KERNELS[name]
+    x, y = sets[0][:7], sets[1]
+
+    def of_pairs(which: np.ndarray) -> float:
+        """Mean over i ≠ j of k(xᵢ, xⱼ) + k(yᵢ, yⱼ) − k(xᵢ, yⱼ) − k(xⱼ, yᵢ)."""
+        found = [
+            pair(x[i], x[j]) + pair(y[i], y[j]) - pair(x[i], y[j]) - pair(x[j], y[i])
+            for i in which
+            for j in which
+            if i != j
+        ]
+        return float(np.mean(found))
+
+    kernels = Kernels(matrix(x, x), matrix(y, y), matrix(x, y), np.eye(7, dtype=bool))
+    assert squared_mmd(kernels, unbiased=True) == pytest.approx(of_pairs(np.arange(7)))
+    codes = np.array([0, 0, 1, 1, 1, 2, 3])
+    left = without_each(kernels, codes, codes, [0, 1, 3], unbiased=True)
+    assert left == pytest.approx([of_pairs(np.flatnonzero(codes != one)) for one in (0, 1, 3)])
+
+
+def test_a_set_that_shares_noises_with_the_other_is_at_no_distance_on_average() -> None:
+    """Both drawn from one distribution, with half of their variance in common: the truth is 0."""
+    rng = np.random.default_rng(1)
+    found = {"all": [], "without twins": []}  # type: dict[str, list[float]]
+    for _ in range(400):
+        shared, own, other = rng.normal(size=(3, 12, 5))
+        x, y = shared + own, shared + other
+        matrices = cubic(x, x), cubic(y, y), cubic(x, y)
+        found["all"].append(squared_mmd(Kernels(*matrices), unbiased=True))
+        twins = np.eye(12, dtype=bool)
+        found["without twins"].append(squared_mmd(Kernels(*matrices, twins), unbiased=True))
+    means = {name: np.mean(values) for name, values in found.items()}
+    errors = {name: np.std(values) / np.sqrt(400) for name, values in found.items()}
+    assert abs(means["without twins"]) < 3 * errors["without twins"]
+    assert means["all"] < -10 * errors["all"]
+
+
+def test_equal_twins_are_at_no_distance(sets: tuple[np.ndarray, np.ndarray]) -> None:
+    x = sets[0]
+    same = cubic(x, x)
+    kernels = Kernels(same, same, same, np.eye(9, dtype=bool))
+    assert squared_mmd(kernels, unbiased=True) == pytest.approx(0, abs=1e-12)

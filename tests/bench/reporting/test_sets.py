@@ -55,6 +55,7 @@ class Shift(SetEvaluator):
     metrics: ClassVar[tuple[Metric, ...]] = (
         statistic("shift", "Shift", "share", (0.0, 1.0), by_role("neither", "lower")),
         statistic("spread", "Spread", "share", (0.0, math.inf), by_role("neither", "neither")),
+        statistic("twins", "Twins", "pairs", (0.0, math.inf), by_role("neither", "neither")),
     )
 
     def protocol(self):
@@ -63,11 +64,16 @@ class Shift(SetEvaluator):
     def statistics(self, pictures, reference):
         if len(pictures) < self.needs:
             why = f"{len(pictures)} pictures, {self.needs} are needed"
-            return {"shift": Failure(why), "spread": Failure(why)}
+            return dict.fromkeys(("shift", "spread", "twins"), Failure(why))
         spread = pictures.values[:, 0].std()
         if reference is None:
             return {"spread": spread}
-        return {"shift": abs(pictures.values[:, 0].mean() - reference.values[:, 0].mean()), "spread": spread}
+        twins = pictures.twins(reference)
+        return {
+            "shift": abs(pictures.values[:, 0].mean() - reference.values[:, 0].mean()),
+            "spread": spread,
+            "twins": 0 if twins is None else twins.sum(),
+        }
 
     def caution(self, pictures):
         return "small" if pictures < 100 else ""
@@ -170,6 +176,14 @@ def test_the_overall_number_is_the_mean_over_concepts(world: World) -> None:
     by_concept = [rows["dim", concept, "target", "shift"].value for concept in ("red ball", "Blue Cube")]
     assert rows["dim", "overall", "target", "shift"].value == pytest.approx(np.mean(by_concept))
     assert rows["dim", "overall", "target", "shift"].better == "neither"
+
+
+@pytest.mark.parametrize(("seeds", "reference", "twins"), [((0,), "base", 8), ((0, 1), "other-seeds", 0)])
+def test_an_evaluator_is_told_which_pictures_are_of_one_noise(
+    world: World, seeds: tuple[int, ...], reference: str, twins: int
+) -> None:
+    row = world.rows(world.plan(seeds=seeds, reference=reference))["dim", "red ball", "target", "twins"]
+    assert row.value == twins
 
 
 def test_the_base_models_own_row_has_a_reason_instead_of_a_distance(world: World) -> None:
