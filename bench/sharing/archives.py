@@ -128,7 +128,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
                 )
             file = archive.extractfile(member)
             assert file is not None
-            yield member.name, file.read()
+            yield str(name), file.read()  # a//b is a/b here too: no second root
 
 
 def _belongs(name: str) -> bool:

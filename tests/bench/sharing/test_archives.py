@@ -173,6 +173,16 @@ def test_links_and_cut_files_are_refused(archive: Path, tmp_path: Path) -> None:
         read_archive(cut)
 
 
+def test_a_doubled_slash_leads_nowhere_else(archive: Path, tmp_path: Path) -> None:
+    name, files = read_archive(archive)
+    with tarfile.open(tmp_path / "slashes.tar.gz", "w:gz") as out:
+        for file, data in {**files, CHECKSUMS: _checksums(archive).encode()}.items():
+            about = tarfile.TarInfo(f"{name}//./{file}")
+            about.size = len(data)
+            out.addfile(about, io.BytesIO(data))
+    assert read_archive(tmp_path / "slashes.tar.gz") == (name, files)
+
+
 def test_a_changed_run_is_not_packed(finished: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(finished, tmp_path / "copy")
     (copy / "leaderboard.csv").write_text("forged")
