@@ -10,6 +10,7 @@ from typing import NamedTuple
 from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.hostile import LONGEST, trouble
 from erasure_bench.prompt_suites.schema import COLUMNS
+from erasure_bench.users_text import decoded
 
 PROMPT = "prompt"
 
@@ -29,7 +30,7 @@ def rows_of(name: str, content: bytes, *, own: bool) -> list[Row]:
     line of plain text. Upstream's files are pinned and taken as they are.
     Raises BenchError that names file and line.
     """
-    text = _decoded(name, content)
+    text = decoded(content, name)
     if name.endswith(".txt"):
         whole = text.replace("\r\n", "\n").split("\n")
         lines = ((number, line) for number, line in enumerate(whole, 1) if line.strip())
@@ -53,18 +54,6 @@ def check_cells(row: Row) -> None:
     for column, cell in row.cells.items():
         if why := trouble(cell):
             raise BenchError(f"{row.where}: {column}: {why}")
-
-
-def _decoded(name: str, content: bytes) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BenchError(f"{name}:1: is UTF-16: save it as UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise BenchError(
-            f"{name}:{line}: is no UTF-8 (byte 0x{content[error.start]:02x}): save it as UTF-8"
-        ) from error
 
 
 def _csv_rows(name: str, text: str, own: bool) -> Iterator[Row]:

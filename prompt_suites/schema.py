@@ -1,6 +1,5 @@
 """What may stand in a suite's YAML file: pydantic's models of it, and errors that name file, line and key."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
@@ -12,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
@@ -22,7 +20,8 @@ from erasure_bench.prompt_suites.fetch import UpstreamFile
 from erasure_bench.prompt_suites.hostile import trouble
 from erasure_bench.prompt_suites.screen import WEAK_ROWS
 from erasure_bench.prompt_suites.suite import Protocol, Role, SchedulerName
-from erasure_bench.prompt_suites.yaml_marks import Marked, Place
+from erasure_bench.yaml_files import checked, key_of
+from erasure_bench.yaml_marks import Marked, Place
 
 FILL = "{}"
 """Stands for the concept's first target phrase in prompts, for its name in a concept of `each`."""
@@ -299,32 +298,15 @@ class SuiteFile(_Entry):
 WORDS = {"title", "description", "source", "licence", "version", "reported"}
 """What a suite says to people."""
 
-_ENTRIES: Mapping[str, type[_Entry]] = {
-    "protocol": ProtocolEntry,
-    "concepts": ConceptEntry,
-    "prompts": PromptSource,
-    "upstream": Repository,
-}
-_INNER: Mapping[str, type[_Entry]] = {"where": Condition, "files": FileEntry}
-
 
 def parsed(marked: Marked, where: str) -> SuiteFile:
     """The checked suite; raises BenchError with one line that names the file, the line and the key."""
     if not isinstance(marked.value, dict):
         raise BenchError(f"{where}:1: is no suite: keys such as name, concepts and prompts are missing")
-    try:
-        # As JSON: strictly typed, and yet a list is good enough for a tuple.
-        suite = SuiteFile.model_validate_json(json.dumps(marked.value, default=_no_json))
-    except ValidationError as error:
-        raise _said(error, marked, where) from error
+    suite = checked(SuiteFile, marked, where)
     for place, why in _crossed(suite):
-        raise BenchError(f"{where}:{marked.line(place)}: {_key(place)}: {why}")
+        raise BenchError(f"{where}:{marked.line(place)}: {key_of(place)}: {why}")
     return suite
-
-
-def _no_json(value: object) -> str:
-    """A date or the like, which nobody meant: every key that takes words takes them in quotes."""
-    return str(value)
 
 
 def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
@@ -365,40 +347,3 @@ def _crossed_when(suite: SuiteFile, when: When, place: Place) -> Iterator[tuple[
             yield (*place, "when", option), f"no such option: valid: {', '.join(suite.options) or 'none'}"
         elif stray := [value for value in values if value not in suite.options[option]]:
             yield (*place, "when", option), f"not {stray[0]!r}: valid: {', '.join(suite.options[option])}"
-
-
-def _said(error: ValidationError, marked: Marked, where: str) -> BenchError:
-    # A key that is none says more than the one that is missing for it.
-    found = [each for each in error.errors() if not (each["type"] == "too_short" and each["input"])]
-    problems = sorted(found, key=lambda problem: problem["type"] == "missing")
-    first = problems[0]
-    place = tuple(first["loc"])
-    why = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
-    if first["type"] == "extra_forbidden":
-        why = f"no such key: valid: {', '.join(_valid_keys(place))}"
-    elif first["type"] == "missing":
-        why = "is missing"
-    elif first["type"] == "string_pattern_mismatch":
-        why = f"{first['input']!r} does not fit {first['ctx']['pattern']}"
-    elif first["msg"].startswith("Input should be "):
-        why = f"should be {why}, not {_shown(first['input'])}"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return BenchError(f"{where}:{marked.line(place)}: {_key(place)}: {why}{more}")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _valid_keys(place: Place) -> list[str]:
-    entry: type[_Entry] = SuiteFile
-    if len(place) > 1:
-        entry = _ENTRIES.get(str(place[0]), SuiteFile)
-        entry = next((_INNER[str(part)] for part in place[1:-1] if part in _INNER), entry)
-    return [field.alias or name for name, field in entry.model_fields.items()]
-
-
-def _key(place: Place) -> str:
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in place]
-    return "".join(parts).removeprefix(".") or "the suite"

@@ -15,7 +15,8 @@ from erasure_bench.prompt_suites.rows import Row, check_cells, rows_of
 from erasure_bench.prompt_suites.schema import WORDS, PromptSource, SuiteFile, When, parsed
 from erasure_bench.prompt_suites.screen import WEAK_ROWS, WEAK_ROWS_CHOICES, concept_is_unsafe
 from erasure_bench.prompt_suites.suite import Prompt, Suite
-from erasure_bench.prompt_suites.yaml_marks import Marked, read_marked
+from erasure_bench.users_text import decoded
+from erasure_bench.yaml_marks import Marked, read_marked
 
 LARGEST_YAML, LARGEST_ROWS = 4 * 2**20, 64 * 2**20
 """Bytes of a YAML file and of a file of prompts that are read at most."""
@@ -138,14 +139,7 @@ def read_suite(path: Path, where: str | None = None) -> ReadSuite:
     """Reads and checks the YAML file; `where` is what errors call it. Reads no prompts."""
     said = where or str(path)
     content = _bytes(path, LARGEST_YAML, said)
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BenchError(f"{said}:1: is UTF-16: save it as UTF-8")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise BenchError(f"{said}:{line}: is no UTF-8: save it as UTF-8") from error
-    marked = read_marked(text, said)
+    marked = read_marked(decoded(content, said), said)
     return ReadSuite(path, said, marked, parsed(marked, said), hashlib.sha256(content).hexdigest())
 
 

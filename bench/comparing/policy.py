@@ -23,10 +23,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from erasure_bench.bench.comparing.finished import FinishedRun
-from erasure_bench.bench.planning.yaml_files import checked, read_marks
 from erasure_bench.bench.reporting.board import NEITHER
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.suite import ROLES, Role
+from erasure_bench.yaml_files import checked, read_marks
 
 FORMAT = "erasure-bench gate 1"
 Tier = Literal["critical", "supporting", "advisory"]

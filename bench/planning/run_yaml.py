@@ -21,10 +21,10 @@ import yaml
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from erasure_bench.bench.planning.config import RunConfig, names, parse_config, seeds
-from erasure_bench.bench.planning.yaml_files import checked, read_marks
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.errors import BenchError
 from erasure_bench.user_paths import user_path
+from erasure_bench.yaml_files import checked, read_marks
 
 FLAG = "-c"
 _FLAG = re.compile(r"--[a-z][a-z-]*")

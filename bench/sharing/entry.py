@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from erasure_bench.bench.planning.yaml_files import read_yaml
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.errors import BenchError
+from erasure_bench.yaml_files import read_yaml
 
 ENTRY = "entry.yaml"
 FORMAT = "erasure-bench entry 1"

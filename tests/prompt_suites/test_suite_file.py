@@ -229,7 +229,14 @@ def test_the_scaffold_is_a_suite(here: Path) -> None:
 
 
 MISTAKES = {
-    "a key that is none": ("modle: x\n", "mine.yaml:14: modle: no such key: valid: name, version"),
+    "a key that is none": (
+        "modle: x\n",
+        "mine.yaml:14: modle: no such key: did you mean model? valid: name, version",
+    ),
+    "an option without a choice": (
+        "options: {set: [a]}\n",
+        "mine.yaml:14: options.set: needs 2 or more, has 1",
+    ),
     "no prompts": ("", "mine.yaml:1: prompts: is missing"),
     "an option's value": (
         "options: {set: [a, b]}\nprompts:\n  - texts: [x]\n    when: {set: c}\n",

@@ -1,4 +1,4 @@
-"""YAML files that users write for the harness, checked by a pydantic model; mistakes with their line."""
+"""YAML files that users write, checked by a pydantic model; mistakes with file, line and key."""
 
 import difflib
 import json
@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from erasure_bench.errors import BenchError
-from erasure_bench.prompt_suites.yaml_marks import Marked, Place, read_marked
+from erasure_bench.users_text import decoded
+from erasure_bench.yaml_marks import Marked, Place, read_marked
 
 LARGEST = 4 * 2**20
 """Bytes that are read of such a file at most."""
@@ -22,12 +23,10 @@ def read_marks(path: Path, flag: str) -> Marked:
     try:
         if path.stat().st_size > LARGEST:
             raise BenchError(f"{flag} {path}: larger than {LARGEST // 2**20} MiB: that is no such file")
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
     except OSError as error:
         raise BenchError(f"{flag} {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BenchError(f"{flag} {path}: is no UTF-8: save it as UTF-8") from error
-    marked = read_marked(text, str(path))
+    marked = read_marked(decoded(content, str(path)), str(path))
     if not isinstance(marked.value, dict):
         raise BenchError(f"{path}:1: holds no keys: write KEY: VALUE lines")
     return marked
@@ -40,7 +39,7 @@ def checked(model: type[Model], marked: Marked, where: str) -> Model:
         return model.model_validate_json(json.dumps(marked.value, default=str))
     except ValidationError as error:
         # A key that is none says more than the one that is missing for it.
-        problems = sorted(error.errors(), key=lambda problem: problem["type"] == "missing")
+        problems = sorted(_causes(error.errors()), key=lambda problem: problem["type"] == "missing")
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         place: Place = tuple(problems[0]["loc"])
         why = _why(problems[0], model, place)
@@ -58,6 +57,17 @@ def key_of(place: Place) -> str:
     return "".join(parts).removeprefix(".") or "the file"
 
 
+def _causes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without the lists that are too short only because an item of theirs is none."""
+    places = [problem["loc"] for problem in problems]
+    return [
+        problem
+        for problem in problems
+        if problem["type"] != "too_short"
+        or not any(len(place) > len(at := problem["loc"]) and place[: len(at)] == at for place in places)
+    ]
+
+
 def _why(problem: ErrorDetails, model: type[BaseModel], place: Place) -> str:
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
     match problem["type"]:
@@ -68,6 +78,10 @@ def _why(problem: ErrorDetails, model: type[BaseModel], place: Place) -> str:
             return f"no such key: {hint}valid: {', '.join(keys)}"
         case "missing":
             return "is missing"
+        case "string_pattern_mismatch":
+            return f"{problem['input']!r} does not fit {problem['ctx']['pattern']}"
+        case "too_short":
+            return f"needs {problem['ctx']['min_length']} or more, has {problem['ctx']['actual_length']}"
     if message.startswith("Input should be "):
         return f"should be {message.removeprefix('Input should be ')}, not {_shown(problem['input'])}"
     return message
