@@ -79,7 +79,7 @@ def _why(problem: ErrorDetails, model: type[BaseModel], place: Place) -> str:
         case "missing":
             return "is missing"
         case "string_pattern_mismatch":
-            return f"{problem['input']!r} does not fit {problem['ctx']['pattern']}"
+            return f"{_shown(problem['input'])} does not fit {problem['ctx']['pattern']}"
         case "too_short":
             return f"needs {problem['ctx']['min_length']} or more, has {problem['ctx']['actual_length']}"
     if message.startswith("Input should be "):
