@@ -7,6 +7,7 @@ import pytest
 
 from erasure_bench.evaluators.registry import EVALUATORS
 from erasure_bench.methods.registry import METHODS
+from erasure_bench.models.datasets.registry import DATASETS
 from erasure_bench.models.zoo import ZOO
 from erasure_bench.prompt_suites.registry import SUITES
 from erasure_bench.prompt_suites.transformations.registry import TRANSFORMATIONS
@@ -57,6 +58,7 @@ HOMES = {
     "methods": (METHODS, ("methods/registry.py",)),
     "evaluators": (EVALUATORS, ("evaluators/registry.py",)),
     "models": (ZOO, ("models/zoo.py",)),
+    "datasets": (DATASETS, ("models/datasets/registry.py",)),
     "prompt_suites": (SUITES, ("prompt_suites/registry.py",)),
     "transformations": (TRANSFORMATIONS, ("prompt_suites/transformations/registry.py",)),
 }
