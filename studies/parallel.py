@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ def in_processes(
 
     What has not begun by `until` (of `time.monotonic`) is not begun. Every process has its share of this
     machine's threads and writes its stderr to a file of its own in `logs`. `work` must be a function of
-    a module. What it raises is raised here.
+    a module. What it raises is raised here. However this process ends, the others end with it.
     """
     threads = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = threads or str(max(1, (os.cpu_count() or 1) // jobs))
@@ -32,7 +33,7 @@ def in_processes(
     running: dict[Future[Result], Piece] = {}
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(jobs, context, initializer=_stderr_to, initargs=(logs,)) as pool:
+        with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(logs,)) as pool:
             while running or (waiting and time.monotonic() < until):
                 while waiting and len(running) < jobs and time.monotonic() < until:
                     piece = waiting.popleft()
@@ -51,6 +52,19 @@ def _as_one_line(work: Callable[[Piece], Result], piece: Piece) -> Result:
         return work(piece)
     except BenchError as error:
         raise BenchError(str(error)) from None
+
+
+def _begin(logs: Path) -> None:
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    _stderr_to(logs)
+
+
+def _end_with_the_parent() -> None:
+    """A parent that is killed tells nobody: its processes would work on, beside those of the next run."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _stderr_to(logs: Path) -> None:
