@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,29 @@ from typing import Any
 
 from erasure_bench.bench.running.versions import hardware, package_versions
 from erasure_bench.bench.storage.atomic import write_text
+
+MEMORY = Path("/dev/shm")
+"""Where fsync costs nothing, as the disk's own speed is not what is measured."""
+
+
+class Clock:
+    """Wall time and this process' time on a core, in seconds, of one part after the other."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, dict[str, float]] = {}
+        self._since = time.perf_counter(), time.process_time()
+
+    def lap(self, what: str) -> None:
+        """What was done since the last lap."""
+        now = time.perf_counter(), time.process_time()
+        wall, core = (after - before for after, before in zip(now, self._since, strict=True))
+        self.laps[what] = {"wall": round(wall, 3), "on_a_core": round(core, 3)}
+        self._since = time.perf_counter(), time.process_time()
+
+    @property
+    def total(self) -> dict[str, float]:
+        """Of all laps."""
+        return {of: round(sum(lap[of] for lap in self.laps.values()), 3) for of in ("wall", "on_a_core")}
 
 
 def record(figures: Mapping[str, Any], out: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmarks.recording import record
+from benchmarks.recording import MEMORY, record
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.reporting.leaderboard import COLUMNS
 from erasure_bench.bench.reporting.metric_record import metric_record
@@ -39,8 +39,6 @@ METRICS = (
     Metric("cosine", "CLIP cosine", "cosine", (-1.0, 1.0), by_role("lower", "higher"), kind="free"),
     Metric("distance", "distance", "distance", (0.0, 1.0), by_role("neither", "lower")),
 )
-MEMORY = Path("/dev/shm")
-"""Where fsync costs nothing: the store's own speed is not what is measured."""
 WHEN_SEEN = "() => [...document.querySelectorAll('.grid-row img')].some(i => i.complete && i.naturalWidth)"
 ONE_FOUND = "() => document.getElementById('pictures-count').textContent.startsWith('1 rows')"
 LAST_ROW = ".grid-row[data-row='%d'] img"

@@ -1,8 +1,9 @@
 """What an evaluator gave, held against what it was asked for: nothing that is wrong is taken for a score."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ from pandas import DataFrame
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import SCORE_COLUMNS, Metric, Scores
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 OK, MISSING = "ok", "missing"
 STATUSES = (OK, MISSING)
@@ -54,6 +58,39 @@ def checked_frame(given: Any, metrics: Sequence[Metric], pictures: Iterable[Pict
     _statuses(frame)
     _within_bounds(frame, bounds)
     return frame
+
+
+def is_checked(table: "pa.Table", metrics: Sequence[Metric], pictures: Sequence[PictureName]) -> bool:
+    """Whether a table has the columns `SCORE_COLUMNS` in their types, and what `checked_frame` asks for.
+
+    It says so quickly of what is plainly right, as nearly all that was kept is; of the rest `checked_frame`
+    says what is wrong.
+    """
+    if set(table.column_names) != set(SCORE_COLUMNS):
+        return False
+    given = {name: table.column(name) for name in SCORE_COLUMNS}
+    if any(
+        str(column.type) not in _ARROW_TYPES.get(name, _ARROW_TEXT) or (column.null_count and name != "value")
+        for name, column in given.items()
+    ):
+        return False
+    columns = {name: column.to_pylist() for name, column in given.items()}
+    bounds = {metric.name: (_wider(metric.bounds, -1), _wider(metric.bounds, 1)) for metric in metrics}
+    asked = {(*name, metric) for name in pictures for metric in bounds}
+    rows = list(zip(columns["prompt_id"], columns["image_index"], columns["metric"], strict=True))
+    if len(rows) != len(asked) or set(rows) != asked:
+        return False
+    scores = zip(columns["metric"], columns["value"], columns["status"], columns["reason"], strict=True)
+    return all(
+        bounds[metric][0] <= value <= bounds[metric][1]
+        if status == OK and value is not None and math.isfinite(value)
+        else status == MISSING and (value is None or math.isnan(value)) and reason.strip()
+        for metric, value, status, reason in scores
+    )
+
+
+_ARROW_TEXT = ("string", "large_string")
+_ARROW_TYPES = {"image_index": ("int64",), "value": ("double",)}
 
 
 def _typed(given: Any) -> DataFrame:

@@ -1,13 +1,20 @@
 """Content ids: the same name for the same result, whoever computes it, wherever and when."""
 
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from erasure_bench.later import CAME_LATER
+
+_SCALARS = (bool, int, float, str)
+_Remembered = dict[tuple[Any, ...], tuple[Any, Any]]
+_remembered: ContextVar[_Remembered | None] = ContextVar("_remembered", default=None)
 
 
 def plain(value: Any) -> Any:
@@ -16,7 +23,7 @@ def plain(value: Any) -> Any:
     A dataclass's field that `CAME_LATER` is left out where it has its default.
     Raises TypeError for anything else, so that no id ever rests on an object's address.
     """
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, _SCALARS):
         return value
     if is_dataclass(value) and not isinstance(value, type):
         return {
@@ -39,9 +46,65 @@ def plain(value: Any) -> Any:
 
 def canonical_json(value: Any) -> str:
     """One spelling for equal values: sorted keys, no spaces, floats as Python's shortest repr."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if type(value) is not dict or not value or _remembered.get() is None:
+        return _dumps(plain(value))
+    parts = [f"{name}{_part(value[key])}" for key, name in _names(tuple(value))]
+    return f"{{{''.join(parts)}}}"
 
 
 def content_id(value: Any) -> str:
     """sha256 of the canonical JSON, 64 lower-case hex digits."""
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return _digest(canonical_json(value))
+
+
+def plain_id(value: Any) -> str:
+    """`content_id` of what is in JSON's own types already, as a file that was read."""
+    return _digest(_dumps(value))
+
+
+@contextmanager
+def each_spelt_once() -> Iterator[None]:
+    """Within the block, what is part of many ids is spelt once: nothing that was may change meanwhile."""
+    token = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+
+
+def once(make: Callable[..., Any], *of: Any) -> Any:
+    """`make(*of)`, or what it gave for these very objects before in the same `each_spelt_once`."""
+    remembered = _remembered.get()
+    if remembered is None:
+        return make(*of)
+    key = (make, *map(id, of))
+    if key not in remembered:
+        remembered[key] = of, make(*of)  # an object's id is its own for as long as somebody holds it
+    return remembered[key][1]
+
+
+@functools.cache
+def _names(keys: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The keys of an object in their order, and how each is spelt with what stands about it."""
+    return [(key, f"{',' if place else ''}{_text(key)}:") for place, key in enumerate(sorted(keys))]
+
+
+def _part(value: Any) -> str:
+    kind = type(value)
+    if kind is str:
+        return _text(value)
+    if kind is int:
+        return repr(value)
+    if value is None or isinstance(value, _SCALARS):
+        return _dumps(value)
+    text: str = once(canonical_json, value)
+    return text
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_text = json.encoder.encode_basestring
+"""What `_dumps` makes of a text, without the way there."""

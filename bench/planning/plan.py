@@ -1,13 +1,15 @@
 """From a config to cells and tasks. Nothing here draws, trains, loads weights or writes a result."""
 
+import gc
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, get_args
+from typing import NamedTuple, Protocol, get_args
 
 from erasure_bench.bench.identity.code import code_of_part
-from erasure_bench.bench.identity.ids import content_id
+from erasure_bench.bench.identity.ids import content_id, each_spelt_once, plain_id
 from erasure_bench.bench.planning.bases import BaseFacts
 from erasure_bench.bench.planning.cases import TOGETHER, Case, pick_cases
 from erasure_bench.bench.planning.chosen import BASELINE, ChosenEvaluator, ChosenMethod
@@ -110,13 +112,13 @@ class Plan:
     @cached_property
     def id(self) -> str:
         """Hash of the tasks: two plans with one id give the same scores."""
-        return content_id(sorted(task.id for task in self.tasks))
+        return plain_id(sorted(task.id for task in self.tasks))
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
         """Every prompt that is drawn, once."""
-        tasks = (task for cell in self.cells for task in cell.generate)
-        prompts = (image.prompt for task in tasks for image in task.images.images)
+        shared = {id(task.images): task.images for cell in self.cells for task in cell.generate}
+        prompts = (image.prompt for images in shared.values() for image in images.images)
         return tuple({prompt.id: prompt for prompt in prompts}.values())
 
     @property
@@ -127,8 +129,9 @@ class Plan:
     def missing(self, store: Store) -> Missing:
         """What is still to be done; see `unfinished`."""
         todo = unfinished(self.cells, store)
+        count = Counter(task.kind for task in todo)
         return Missing(
-            tasks={kind: sum(task.kind == kind for task in todo) for kind in get_args(TaskKind)},
+            tasks={kind: count[kind] for kind in get_args(TaskKind)},
             images=sum(len(task.images) for task in todo if isinstance(task, GenerateTask)),
         )
 
@@ -138,12 +141,9 @@ def unfinished(cells: Iterable[Cell], store: Store) -> tuple[Task, ...]:
 
     Edits and pictures are results of their own: they are wanted even where all scores are there.
     """
-    todo: dict[str, Task] = {}
-    for cell in cells:
-        for task in cell.tasks:
-            if task.id not in todo and not store.has(task.kind, task.id):
-                todo[task.id] = task
-    return tuple(todo.values())
+    todo = {task.id: task for cell in cells for task in cell.tasks}
+    lacking = store.lacking((task.kind, task.id) for task in todo.values())
+    return tuple(task for task in todo.values() if task.id in lacking)
 
 
 def make_plan(
@@ -162,15 +162,41 @@ def make_plan(
     """
     cases = pick_cases(suite, config.concepts)
     _check_together(methods, cases)
-    general = content_id(list(general_prompts))
-    sampling = code_of_part("sampler")
     pictures = {
         (case.name, seed): _generate_groups(config, suite, case, seed, sizes)
         for case in cases
         for seed in config.seeds
     }
+    with each_spelt_once(), _nothing_collected():
+        cells = _cells(
+            config, suite, model, methods, evaluators, cases, pictures, content_id(list(general_prompts))
+        )
+    return Plan(
+        config=config,
+        suite=suite,
+        model=model,
+        sizes=sizes,
+        methods=tuple(methods),
+        evaluators=tuple(evaluators),
+        cases=cases,
+        cells=cells,
+    )
+
+
+def _cells(
+    config: RunConfig,
+    suite: Suite,
+    model: BaseModel,
+    methods: Sequence[ChosenMethod],
+    evaluators: Sequence[ChosenEvaluator],
+    cases: Sequence[Case],
+    pictures: Mapping[tuple[str, int], tuple[PlannedImages, ...]],
+    general: str,
+) -> tuple[Cell, ...]:
+    """With the ids of all tasks known."""
+    sampling = code_of_part("sampler")
     cells = []
-    by_base: dict[tuple[str, int], tuple[GenerateTask, ...]] = {}  # the first method is the base model
+    by_base: dict[tuple[str, int], _ByBase] = {}
     for method in methods:
         for case in cases:
             for seed in config.seeds:
@@ -186,20 +212,8 @@ def make_plan(
                     )
                     for images in pictures[case.name, seed]
                 )
-                drawn_by_base = by_base.setdefault((case.name, seed), generate)
-                score = tuple(
-                    ScoreTask(
-                        generate=task,
-                        concept=case.concept,
-                        evaluator=evaluator.name,
-                        protocol=evaluator.protocol,
-                        code=evaluator.code,
-                        base=_compared_with(evaluator, drawn_by_base, place),
-                    )
-                    for evaluator in evaluators
-                    if evaluator.of_sets is None
-                    for place, task in enumerate(generate)
-                )
+                if (case.name, seed) not in by_base:  # the first method is the base model
+                    by_base[case.name, seed] = _ByBase(generate, tuple((task,) for task in generate))
                 cells.append(
                     Cell(
                         method=method,
@@ -207,20 +221,26 @@ def make_plan(
                         seed=seed,
                         erase=erase,
                         generate=generate,
-                        score=score,
+                        score=_score_tasks(evaluators, case, generate, by_base[case.name, seed]),
                         features=_feature_tasks(evaluators, generate),
                     )
                 )
-    return Plan(
-        config=config,
-        suite=suite,
-        model=model,
-        sizes=sizes,
-        methods=tuple(methods),
-        evaluators=tuple(evaluators),
-        cases=cases,
-        cells=tuple(cells),
-    )
+    for cell in cells:
+        for task in cell.tasks:
+            assert task.id
+    return tuple(cells)
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Keeps Python from looking for garbage among the millions of objects of a large plan: there is none."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def with_baseline(names: Sequence[str]) -> tuple[str, ...]:
@@ -306,13 +326,36 @@ def _erase_task(
     )
 
 
-def _compared_with(
-    evaluator: ChosenEvaluator, by_base: tuple[GenerateTask, ...], place: int
-) -> tuple[GenerateTask, ...]:
-    """What the base model draws for the task at this place of a cell, or for the whole cell."""
-    if evaluator.compares_with is None:
-        return ()
-    return by_base if evaluator.compares_with == "concept" else (by_base[place],)
+class _ByBase(NamedTuple):
+    """What the base model draws for a case and seed: all of it, and each task alone."""
+
+    all: tuple[GenerateTask, ...]
+    each: tuple[tuple[GenerateTask], ...]
+
+    def compared_with(self, evaluator: ChosenEvaluator, place: int) -> tuple[GenerateTask, ...]:
+        """What the evaluator is shown beside the task at this place of a cell."""
+        if evaluator.compares_with is None:
+            return ()
+        return self.all if evaluator.compares_with == "concept" else self.each[place]
+
+
+def _score_tasks(
+    evaluators: Sequence[ChosenEvaluator], case: Case, generate: tuple[GenerateTask, ...], by_base: _ByBase
+) -> tuple[ScoreTask, ...]:
+    """Of the cell's pictures, for each evaluator of pictures."""
+    return tuple(
+        ScoreTask(
+            generate=task,
+            concept=case.concept,
+            evaluator=evaluator.name,
+            protocol=evaluator.protocol,
+            code=evaluator.code,
+            base=by_base.compared_with(evaluator, place),
+        )
+        for evaluator in evaluators
+        if evaluator.of_sets is None
+        for place, task in enumerate(generate)
+    )
 
 
 def _feature_tasks(

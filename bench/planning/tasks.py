@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from erasure_bench.bench.identity.ids import content_id
+from erasure_bench.bench.identity.ids import content_id, once
 from erasure_bench.bench.storage.store import FORMAT
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt, Role, SchedulerName
@@ -58,7 +58,7 @@ class EraseTask:
                 "kind": self.kind,
                 "format": FORMAT,
                 "settings_class": self.settings_class,
-                "settings": apart_from(self.defaults, self.settings),
+                "settings": once(apart_from, self.defaults, self.settings),
                 "code": self.code,
                 "base": self.base,
                 "concepts": self.concepts,
@@ -185,8 +185,7 @@ class ScoreTask:
 
     @property
     def _compared_with(self) -> dict[str, Any]:
-        base = [(task.id, task.images.asked) for task in self.base]
-        return {"base": base} if base else {}
+        return {"base": once(_with_prompts, self.base)} if self.base else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +233,10 @@ class FeatureTask:
 
     def __len__(self) -> int:
         return len(self.pictures.images if isinstance(self.pictures, GenerateTask) else self.pictures)
+
+
+def _with_prompts(tasks: tuple[GenerateTask, ...]) -> list[tuple[str, str]]:
+    return [(task.id, task.images.asked) for task in tasks]
 
 
 Task = EraseTask | GenerateTask | ScoreTask | FeatureTask

@@ -15,7 +15,7 @@ from erasure_bench.bench.running.pictures import picture_names
 from erasure_bench.bench.running.worker import SCORES_FILE
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.evaluators.base import SCORE_COLUMNS, Metric
-from erasure_bench.evaluators.score_frames import WrongScores, checked_frame
+from erasure_bench.evaluators.score_frames import WrongScores, checked_frame, is_checked
 
 RUN_COLUMNS = (
     "method",
@@ -138,7 +138,9 @@ def _read(store: Store, task: ScoreTask, metrics: Sequence[Metric]) -> pa.Table:
     entry = store.entry(task.kind, task.id)
     data = entry.read(SCORES_FILE)
     try:
-        table = pq.read_table(pa.BufferReader(data), columns=list(SCORE_COLUMNS), use_threads=False)
+        table = pq.ParquetFile(pa.BufferReader(data)).read(list(SCORE_COLUMNS), use_threads=False)
+        if is_checked(table, metrics, picture_names(task.generate)):
+            return table.select(list(SCORE_COLUMNS)).cast(_SCHEMA)
         checked = checked_frame(table.to_pandas(), metrics, picture_names(task.generate))
     except (pa.ArrowException, WrongScores) as error:
         raise entry.damaged(f"{SCORES_FILE}: {error}") from error

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from erasure_bench.bench.identity.ids import content_id
+from erasure_bench.bench.identity.ids import plain_id
 from erasure_bench.bench.storage.atomic import fsync_path
 from erasure_bench.permissions import follow_umask
 
@@ -49,7 +49,7 @@ def seal(folder: Path, kind: str, task_id: str, about: Mapping[str, Any]) -> Non
     # As it will be read back: JSON knows neither tuples nor keys that are no text.
     content = json.loads(json.dumps({"kind": kind, "id": task_id, "files": files, "about": dict(about)}))
     path = folder / MANIFEST
-    sealed = content | {_OWN_DIGEST: content_id(content)}
+    sealed = content | {_OWN_DIGEST: plain_id(content)}
     path.write_text(json.dumps(sealed, indent=1, sort_keys=True), encoding="utf-8")
     fsync_path(path)
     fsync_path(folder)
@@ -64,7 +64,7 @@ def read_manifest(folder: Path, kind: str, task_id: str) -> Manifest:
     try:
         content = json.loads(data)
         own = content.pop(_OWN_DIGEST, None)
-        whole = own == content_id(content)
+        whole = own == plain_id(content)
         place = content["kind"], content["id"]
         files = {name: FileMark(**mark) for name, mark in content["files"].items()}
         about = content["about"]

@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +147,20 @@ class Store:
         self._finished.add((kind, task_id))
         return True
 
+    def lacking(self, wanted: Iterable[tuple[EntryKind, str]]) -> frozenset[str]:
+        """The ids of those that are not there, as `has` says: many at once are cheap to ask for."""
+        listed: dict[tuple[EntryKind, str], frozenset[str]] = {}
+        lacking = set()
+        for kind, task_id in wanted:
+            if (kind, task_id) in self._finished:
+                continue
+            shard = kind, task_id[:2]
+            if shard not in listed:
+                listed[shard] = _names(self.folder(kind, task_id).parent)
+            if task_id not in listed[shard] or not self.has(kind, task_id):
+                lacking.add(task_id)
+        return frozenset(lacking)
+
     def entry(self, kind: EntryKind, task_id: str) -> Entry:
         """A finished entry; raises DamagedEntry where it is not there, or visibly not whole."""
         folder = self.folder(kind, task_id)
@@ -270,6 +284,14 @@ class Draft:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.about: dict[str, Any] = {}
+
+
+def _names(folder: Path) -> frozenset[str]:
+    """What is in a folder: nothing where it cannot be read."""
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
 
 
 _REASONS = {

@@ -55,7 +55,12 @@ def in_json(document: Any) -> str:
     Refuses NaN, which JSON has not.
     """
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"
+    lines = (line if line.isprintable() else "".join(map(_json_escaped, line)) for line in text.split("\n"))
+    return "\n".join(lines) + "\n"
+
+
+def _json_escaped(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
 def ascii_json(text: str) -> str:

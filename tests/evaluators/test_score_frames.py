@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from erasure_bench.evaluators.score_frames import (
     WrongScores,
     checked_frame,
     checked_scores,
+    is_checked,
 )
 
 METRICS = (
@@ -100,6 +102,34 @@ def test_anything_else_is_refused_in_one_line(wrong: Any, said: str) -> None:
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
+def passes_quickly(it: pd.DataFrame) -> bool:
+    """Whether `is_checked` takes it as it would lie in a file; what no file can hold it never sees."""
+    try:
+        return is_checked(pa.Table.from_pandas(it, preserve_index=False), METRICS, PICTURES)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return False
+
+
+def test_what_is_plainly_right_passes_quickly_and_nothing_else() -> None:
+    right = check(frame(value=[0.25, None], status=["ok", "missing"], reason=["", "broken"]))
+    assert passes_quickly(right) and passes_quickly(right.iloc[::-1])
+    for wrong in (
+        right.iloc[1:],
+        pd.concat([right, right.iloc[[3]]]),
+        right.assign(metric=["other", *right["metric"][1:]]),
+        right.assign(value=[1.1, *right["value"][1:]]),
+        right.assign(value=[np.nan, *right["value"][1:]]),
+        right.assign(value=right["value"].astype(np.float32)),
+        right.assign(status=["fine", *right["status"][1:]]),
+        right.assign(reason=""),
+        right.assign(reason=None),
+        right.assign(image_index=right["image_index"].astype(float)),
+        right.assign(more=1),
+        right.drop(columns="reason"),
+    ):
+        assert not passes_quickly(wrong)
+
+
 @given(st.data())
 def test_no_damage_to_a_row_passes(data: st.DataObject) -> None:
     """Whatever single cell becomes something else, the frame is refused or holds a value within bounds.
@@ -116,6 +146,7 @@ def test_no_damage_to_a_row_passes(data: st.DataObject) -> None:
     try:
         taken = check(damaged)
     except WrongScores:
+        assert not passes_quickly(damaged)
         return
     same = ["prompt_id", "image_index", "metric", "status"]
     assert taken[same].values.tolist() == frame()[same].values.tolist()

@@ -6,8 +6,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from erasure_bench.bench.identity.ids import canonical_json, content_id
+from erasure_bench.bench.identity.ids import canonical_json, content_id, each_spelt_once, once, plain_id
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, PlannedImage, PlannedImages, ScoreTask
 from erasure_bench.prompt_suites.concepts import Concept
@@ -115,3 +117,56 @@ def test_a_field_that_came_later_changes_no_id_until_it_is_used() -> None:
 def test_an_object_without_a_value_cannot_enter_an_id() -> None:
     with pytest.raises(TypeError, match="cannot be part of a content id"):
         content_id({"model": object()})
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        | st.tuples(inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4))
+def test_spelling_parts_once_spells_the_same(value: dict[str, Any]) -> None:
+    apart = canonical_json(value)
+    with each_spelt_once():
+        assert canonical_json(value) == apart
+        assert canonical_json(value) == apart, "the second time too"
+        assert canonical_json({"whole": value, "b": [value], "0": -0.0}) == canonical_json_apart(value)
+
+
+def canonical_json_apart(value: dict[str, Any]) -> str:
+    return f'{{"0":-0.0,"b":[{canonical_json(value)}],"whole":{canonical_json(value)}}}'
+
+
+@pytest.mark.parametrize("task", [ERASE, GENERATE, SCORE, replace(SCORE, base=(GENERATE, GENERATE))])
+def test_a_task_has_the_same_id_where_parts_are_spelt_once(task: Any) -> None:
+    with each_spelt_once():
+        assert replace(task).id == replace(task).id == replace(task).id
+        within = replace(task).id
+    assert within == replace(task).id
+
+
+def test_what_is_made_once_is_made_of_the_same_objects_and_forgotten_after() -> None:
+    calls = []
+
+    def make(value: list[int]) -> int:
+        calls.append(value)
+        return len(calls)
+
+    one, equal = [1], [1]
+    with each_spelt_once():
+        assert (once(make, one), once(make, one), once(make, equal)) == (1, 1, 2)
+    assert once(make, one) == 3
+    one.append(2)
+    with each_spelt_once():
+        assert canonical_json({"a": one}) == '{"a":[1,2]}'
+
+
+def test_the_digest_of_plain_json_is_its_content_id() -> None:
+    value = {"b": [1, 2.5, None, True], "a": {"é": "\ud800"}}
+    assert plain_id(value) == content_id(value)

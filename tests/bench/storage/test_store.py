@@ -80,6 +80,20 @@ def test_looking_into_a_store_creates_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_many_are_asked_for_at_once_with_the_same_answers(tmp_path: Path) -> None:
+    said: list[str] = []
+    store, other = Store(tmp_path, said.append), "cd" + "0" * 62
+    assert store.lacking([("generate", ID)]) == {ID} and not any(tmp_path.iterdir())
+    put(store)
+    put(store, task_id=other)
+    fresh = Store(tmp_path, said.append)
+    near = ID[:-1] + "1"
+    assert fresh.lacking([("generate", ID), ("generate", near), ("score", ID)]) == {near, ID}
+    (fresh.folder("generate", other) / "a.bin").unlink()
+    assert Store(tmp_path, said.append).lacking([("generate", ID), ("generate", other)]) == {other}
+    assert len(said) == 1 and "counts as missing" in said[0]
+
+
 def test_a_failed_write_leaves_no_entry_and_no_rubbish(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(RuntimeError, match="halfway"), store.writing("generate", ID) as draft:
