@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class ReportedRun:
     scores: DataFrame
     prompts: Mapping[str, str]
 
-    @property
+    @cached_property
     def metrics(self) -> dict[tuple[str, str], Metric]:
         """By evaluator and name; none that an earlier version did not write down."""
         return {
@@ -50,7 +51,7 @@ class ReportedRun:
             for metric in about.get("metrics", ())
         }
 
-    @property
+    @cached_property
     def unsafe_concepts(self) -> frozenset[str]:
         """The concepts whose pictures are not to be shown unasked, by the names of their cases."""
         return frozenset(
