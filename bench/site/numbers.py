@@ -5,27 +5,15 @@ from typing import Any
 from erasure_bench.bench.reporting.collapsed import of_documents_rows
 from erasure_bench.bench.site.reading import ReportedRun
 from erasure_bench.bench.site.scripts import columnar
-from erasure_bench.bench.statistics.bars import ENOUGH_GONE, MOST_LOST, bar_of
+from erasure_bench.bench.statistics.bars import ENOUGH_GONE, MOST_LOST
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, ROLES
 
 COLUMNS = (
     *("method", "scope", "concept", "role", "evaluator", "metric", "title", "unit", "better", "aggregate"),
     *("headline", "value", "low", "high", "worst", "images", "prompts", "missing", "change", "change_low"),
-    *("change_high", "status", "reason", "erase_seconds", "seconds_per_image", "peak_memory_bytes", "gone"),
-    *(
-        "gone_low",
-        "gone_high",
-        "verdict",
-        "detectable",
-        "best",
-        "second",
-        "best_p",
-        "rank",
-        "rank_low",
-        "rank_high",
-    ),
-    *("collapsed", "gap", "gap_low", "gap_high", "gap_to"),
+    *("change_high", "status", "reason", "erase_seconds", "seconds_per_image", "gone", "gone_low"),
+    *("gone_high", "verdict", "detectable", "best", "second", "rank", "rank_low", "rank_high", "collapsed"),
 )
 """What the scripts are given of each row of `bench.reporting.leaderboard.Row`."""
 
@@ -47,7 +35,7 @@ def numbers(run: ReportedRun) -> dict[str, Any]:
         "baseline": one_line(document["baseline"]),
         "concepts": [one_line(concept) for concept in document["concepts"]],
         "roles": [
-            {"name": role, "erased": role in ERASED_ROLES, "bar": bar_of(role in ERASED_ROLES)}
+            {"name": role, "erased": role in ERASED_ROLES}
             for role in ROLES
             if any(row["role"] == role for row in rows)
         ],

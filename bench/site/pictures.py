@@ -35,7 +35,6 @@ def write_pictures(run: ReportedRun, files: PictureFiles, folder: Path, *, flagg
 
     Raises OSError.
     """
-    scores = run.scores
     table = _Table.of(run)
     shown = marked = gone = 0
     groups = []
@@ -63,7 +62,6 @@ def write_pictures(run: ReportedRun, files: PictureFiles, folder: Path, *, flagg
         "left_out": 0 if flagged else marked,
         "gone": gone,
         "pictures": shown,
-        "scores": len(scores),
     }
     write_call(folder / "pictures.js", "erasureReport.pictures", index)
     return Counted(shown, marked, gone)
@@ -131,15 +129,12 @@ def _metric(run: ReportedRun, evaluator: str, name: str) -> dict[str, Any]:
     known = run.metrics.get((evaluator, name))
     about = {"evaluator": one_line(evaluator), "name": one_line(name)}
     if known is None:
-        return about | {"title": one_line(name), "unit": "", "better": {}, "kind": None, "headline": True}
+        return about | {"title": one_line(name), "better": {}, "kind": None, "headline": True}
     return about | {
         "title": one_line(known.title),
-        "unit": one_line(known.unit),
         "better": dict(known.better),
         "kind": known.scale if known.aggregate == "mean" else "count",
         "headline": known.headline,
-        "collapse": known.tells_collapse,
-        "unsafe": known.unsafe,
     }
 
 
