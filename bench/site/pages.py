@@ -19,7 +19,7 @@ POLICY = (
 )
 """The pages' content security policy: nothing inline is run or obeyed, and nothing comes from elsewhere."""
 STATIC = files("erasure_bench.bench.site") / "static"
-SCRIPTS = ("core.js", "table.js", "plots.js", "viewer.js", "pictures.js", "page.js")
+SCRIPTS = ("core.js", "table.js", "plots.js", "viewer.js", "pictures.js")
 VERDICT_MARKS = {"met": "✓", "missed": "✗", "undecided": "?"}
 
 
