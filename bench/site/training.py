@@ -21,32 +21,17 @@ def training(run: ReportedRun) -> dict[str, Any]:
     """Costs of every cell; the curves of those whose edit the run's store still has."""
     store = run.record["store"]
     curves: list[dict[str, Any]] = []
-    known: dict[str, list[float | int | None]] = {}
+    costs: list[dict[str, Any]] = []
+    seen: set[str | None] = {None}
     for cell in run.record["cells"]:
-        edit = cell.get("edit")
-        if store is None or edit is None:
-            continue
-        if edit not in known:
-            losses = _losses(Path(store), edit)
-            known[edit] = losses
-            if losses:
-                curves.append(
-                    {
-                        "method": one_line(cell["method"]),
-                        "concept": one_line(cell["concept"]),
-                        "seed": cell["seed"],
-                        **_thinned(losses),
-                    }
-                )
-    costs = [
-        {
-            "method": one_line(cell["method"]),
-            "concept": one_line(cell["concept"]),
-            "seed": cell["seed"],
-            **{name: rounded(value) for name, value in cost_of(cell)._asdict().items()},
+        about: dict[str, Any] = {name: one_line(cell[name]) for name in ("method", "concept")} | {
+            "seed": cell["seed"]
         }
-        for cell in run.record["cells"]
-    ]
+        costs.append(about | {name: rounded(value) for name, value in cost_of(cell)._asdict().items()})
+        edit = cell.get("edit")
+        if store is not None and edit not in seen and (losses := _losses(Path(store), edit)):
+            curves.append(about | _thinned(losses))
+        seen.add(edit)
     return {"curves": curves, "costs": costs}
 
 
