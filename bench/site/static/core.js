@@ -34,6 +34,9 @@ window.erasureReport = (() => {
   report.nameOf = (method) =>
     report.run.collapsed.has(method) ? `${method} ${report.COLLAPSED}` : method;
 
+  // As the head of a column of pictures or of their scores.
+  report.headOf = (method) => report.nameOf(method) + (method === report.run.baseline ? " (base)" : "");
+
   // The columns of numbers that a scope has: one for each role, evaluator and metric.
   report.columnsOf = (concept, { every = false } = {}) => {
     const scope = concept === "overall" ? "overall" : "concept";

@@ -200,7 +200,7 @@
         element("div", { class: "prompt" }, "prompt"),
         ...columns().map((method) => {
           const name = index.methods[method];
-          return element("div", { title: name }, report.nameOf(name) + (method === index.base ? " (base)" : ""));
+          return element("div", { title: name }, report.headOf(name));
         }),
       );
       for (const made of seen.values()) made.remove();

@@ -114,7 +114,7 @@
       return element(
         "figure",
         blink ? { data: { blink } } : {},
-        element("figcaption", {}, report.nameOf(shot.method) + (shot.method === index.methods[index.base] ? " (base)" : "")),
+        element("figcaption", {}, report.headOf(shot.method)),
         element(
           "div",
           { class: veiled ? "frame veiled" : "frame" },
@@ -159,7 +159,7 @@
           element("div", { class: "viewer-shots" }, ...shots),
           element("p", { class: "viewer-text", dir: "auto" }, row.text || row.id),
           element("p", { class: "hint" }, `${row.group.concept} · ${row.group.role} · ${row.id} · seed ${row.seed}${row.image ? ` · no. ${row.image}` : ""}`),
-          scores(row, shot, base, at.method !== index.base),
+          scores(row, at.method === index.base ? [base] : [base, shot]),
         ),
       );
       if (pair && at.mode === "blink") {
@@ -169,22 +169,24 @@
       (dialog.querySelector(`[aria-label="${CSS.escape(held ?? "")}"]`) ?? dialog.querySelector("[aria-label^=Close]")).focus();
     }
 
-    function scores(row, shot, base, both) {
+    // A column for each of the shots; the verdict is that of the last.
+    function scores(row, shots) {
+      const shot = shots.at(-1);
       const lines = index.metrics.flatMap((metric, number) => {
-        const values = both ? [shot.value(number), base.value(number)] : [shot.value(number)];
-        if (values.every((value) => value === null) && !shot.reason(number)) return [];
-        const found = report.outcome(metric, row.group.role, values[0]);
+        const [value, why] = [shot.value(number), shot.reason(number)];
+        if (shots.every((each) => each.value(number) === null) && !why) return [];
+        const found = report.outcome(metric, row.group.role, value);
         return [
           element(
             "tr",
             {},
             element("th", { scope: "row" }, metric.title),
-            ...values.map((value, place) => element("td", { title: [shot, base][place].reason(number) }, report.scoreText(metric, value))),
-            element("td", { class: `outcome ${found?.state ?? ""}` }, values[0] === null ? shot.reason(number) : (found?.word ?? "")),
+            ...shots.map((each) => element("td", { title: each.reason(number) }, report.scoreText(metric, each.value(number)))),
+            element("td", { class: `outcome ${found?.state ?? ""}` }, value === null ? why : (found?.word ?? "")),
           ),
         ];
       });
-      const heads = ["score", report.nameOf(shot.method), ...(both ? [base.method] : []), ""];
+      const heads = ["score", ...shots.map((each) => report.headOf(each.method)), ""];
       return element(
         "table",
         { class: "viewer-scores" },

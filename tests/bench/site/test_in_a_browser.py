@@ -193,6 +193,8 @@ def test_a_picture_is_zoomed_compared_and_walked_from_by_keyboard(opened: Opened
     page.keyboard.press("s")
     page.wait_for_function("() => document.querySelectorAll('#viewer figure').length === 2")
     assert figures.all_inner_texts() == ["none (base)", NAMES[0]]
+    heads = viewer.locator(".viewer-scores thead th").all_inner_texts()
+    assert heads == ["score", "none (base)", NAMES[0], ""], "as the pictures stand"
     page.keyboard.press("b")
     page.wait_for_function("() => document.querySelectorAll('#viewer [data-blink]').length === 2")
     shown = "() => [...document.querySelectorAll('#viewer figure')].filter(f => !f.hidden)[0].dataset.blink"
