@@ -135,6 +135,7 @@ def _metric(run: ReportedRun, evaluator: str, name: str) -> dict[str, Any]:
         "better": dict(known.better),
         "kind": known.scale if known.aggregate == "mean" else "count",
         "headline": known.headline,
+        "collapse": known.tells_collapse,
     }
 
 

@@ -67,7 +67,7 @@
     if (value === null) return { word: "not scored", state: "missing" };
     const wanted = value > 0.5 === (better === "higher");
     const erased = report.run.erased.has(role);
-    const plain = erased === (better === "lower");
+    const plain = erased === (better === "lower") && !metric.collapse;
     const words = !plain ? ["as wanted", "not as wanted"] : erased ? ["gone", "still there"] : ["kept", "lost"];
     return { word: wanted ? `✓ ${words[0]}` : `✗ ${words[1]}`, state: wanted ? "wanted" : "unwanted" };
   };

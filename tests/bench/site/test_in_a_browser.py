@@ -157,6 +157,15 @@ def test_pictures_are_filtered_by_concept_role_method_and_verdict(opened: Opened
     assert page.locator(".grid-head > div").all_inner_texts() == ["prompt", "none (base)", NAMES[0], NAMES[1]]
 
 
+def test_nothing_is_called_gone_by_a_mark_of_collapse(opened: Opened) -> None:
+    """Pictures of an erased role should be no noise, as all should: that is no word about the concept."""
+    outcome = (
+        "c => erasureReport.outcome({ kind: 'share', better: { target: 'lower' }, collapse: c }, 'target', 0)"
+    )
+    assert opened.page.evaluate(outcome, False) == {"word": "✓ gone", "state": "wanted"}
+    assert opened.page.evaluate(outcome, True) == {"word": "✓ as wanted", "state": "wanted"}
+
+
 def test_prompts_are_searched(opened: Opened) -> None:
     page = opened.page
     page.get_by_label("Find in prompts").fill("HYPERLINK")
