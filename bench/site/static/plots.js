@@ -5,6 +5,7 @@
   const { element } = report;
   const d3 = window.d3;
   const ROW = 24;
+  const [NARROWEST, WIDEST] = [560, 940];
 
   const titleOf = (column) => `${column.role}: ${column.title}`;
 
@@ -19,6 +20,9 @@
       .attr("role", "img")
       .attr("aria-label", label);
   }
+
+  // As wide as there is room, but never so narrow that it cannot be read: then it is moved sideways.
+  const widthFor = (place) => Math.min(Math.max(place.clientWidth, NARROWEST), WIDEST);
 
   function caption(place, text) {
     place.append(element("figcaption", {}, text));
@@ -102,7 +106,7 @@
       const [h, v] = [one && x.of(one), other && y.of(other)];
       return h && v ? [{ name, h, v, base: name === run.baseline, collapsed: run.collapsed.has(name) }] : [];
     });
-    const width = 940;
+    const width = widthFor(place);
     const height = 520;
     const box = { left: 64, right: width - 150, top: 16, bottom: height - 48 };
     const svg = canvas(place, width, height, `${x.label} against ${y.label}, for each method with 95% intervals`);
@@ -267,7 +271,7 @@
     const texts = rows.map((row) => report.nameOf(row.method));
     const left = Math.min(260, Math.max(...texts.map((text) => widthOf(text)))) + 16;
     const decimals = report.decimalsFor(rows.map((row) => row[names[0]]));
-    const width = 940;
+    const width = widthFor(place);
     const right = width - 190;
     const height = rows.length * ROW + 64;
     const svg = canvas(place, width, height, `${titleOf(column)}, ${what}, of each method with its 95% interval`);
