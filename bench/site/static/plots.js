@@ -184,13 +184,13 @@
       .sort((one, other) => sx * (one.h[0] - other.h[0]));
   }
 
-  // Names beside their points, pushed apart where they would lie on each other.
+  // Names above their points' whiskers, pushed apart where they would lie on each other.
   function placed(points, scaleX, scaleY, box) {
     const labels = points
       .map((p) => {
         const text = report.nameOf(p.name);
         const at = scaleX(p.h[0]);
-        return { text, at, x: at + 8, y: scaleY(p.v[0]) + 4, from: scaleY(p.v[0]), width: widthOf(text) };
+        return { text, at, x: at + 6, y: scaleY(p.v[0]) - 6, from: scaleY(p.v[0]), width: widthOf(text) };
       })
       .sort((one, other) => one.y - other.y);
     const done = [];
@@ -217,9 +217,8 @@
     const grid = svg.append("g");
     for (const tick of scaleX.ticks(8)) line(grid, scaleX(tick), scaleX(tick), box.top, box.bottom, "grid-line");
     for (const tick of scaleY.ticks(7)) line(grid, box.left, box.right, scaleY(tick), scaleY(tick), "grid-line");
-    const text = (value) => String(value).replace("-", "\u2212");
-    svg.append("g").attr("transform", `translate(0,${box.bottom})`).call(d3.axisBottom(scaleX).ticks(8).tickFormat(text));
-    svg.append("g").attr("transform", `translate(${box.left},0)`).call(d3.axisLeft(scaleY).ticks(7).tickFormat(text));
+    svg.append("g").attr("transform", `translate(0,${box.bottom})`).call(d3.axisBottom(scaleX).ticks(8));
+    svg.append("g").attr("transform", `translate(${box.left},0)`).call(d3.axisLeft(scaleY).ticks(7));
     svg.append("text").attr("x", (box.left + box.right) / 2).attr("y", box.bottom + 38).attr("text-anchor", "middle").text(labelX);
     svg
       .append("text")
@@ -295,8 +294,7 @@
       const bounds = from === null || to === null ? "" : ` [${report.number(from, decimals, signed)}, ${report.number(to, decimals, signed)}]`;
       svg.append("text").attr("class", "faint").attr("x", right + 12).attr("y", y + 4).text(report.number(value, decimals, signed) + bounds);
     });
-    const text = (value) => String(value).replace("-", "\u2212");
-    svg.append("g").attr("transform", `translate(0,${height - 48})`).call(d3.axisBottom(scale).ticks(8).tickFormat(text));
+    svg.append("g").attr("transform", `translate(0,${height - 48})`).call(d3.axisBottom(scale).ticks(8));
     svg
       .append("text")
       .attr("x", (left + right) / 2)
@@ -424,11 +422,10 @@
       .attr("role", "img")
       .attr("aria-label", `The training loss of ${method}, ${curves.length} curves`);
     const values = curves.flatMap((curve) => curve.losses).filter((value) => value !== null);
-    const x = d3.scaleLinear([1, d3.max(curves, (curve) => curve.steps)], [left, width - 8]);
+    const x = d3.scaleLinear([1, d3.max(curves, (curve) => curve.steps)], [left, width - 14]);
     const y = d3.scaleLinear(d3.extent(values), [height - bottom, 8]).nice();
-    const text = d3.format("~g");
     svg.append("g").attr("transform", `translate(0,${height - bottom})`).call(d3.axisBottom(x).ticks(4, "d"));
-    svg.append("g").attr("transform", `translate(${left},0)`).call(d3.axisLeft(y).ticks(4).tickFormat((v) => text(v).replace("-", "\u2212")));
+    svg.append("g").attr("transform", `translate(${left},0)`).call(d3.axisLeft(y).ticks(4).tickFormat(d3.format("~g")));
     for (const curve of curves) {
       const points = curve.losses.map((loss, place) => [place * curve.every + (curve.every + 1) / 2, loss]);
       const drawn = d3.line().defined((point) => point[1] !== null).x((point) => x(Math.min(point[0], curve.steps))).y((point) => y(point[1]));
