@@ -289,6 +289,10 @@ def test_runs_lead_to_each_other(browser: Any, finished: Path, tmp_path: Path) -
     found = Opened(browser.new_page())
     found.page.goto((tmp_path / "out" / "index.html").as_uri())
     assert found.page.locator("td.verdict").count() > 0
+    found.page.set_viewport_size(NARROW)
+    wider = "() => { const t = document.querySelector('.scroll'); return t.scrollWidth > t.clientWidth; }"
+    assert found.page.evaluate(wider), "the table is moved sideways"
+    assert found.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "and the page is not"
     found.page.locator(".cards a").nth(1).click()
     found.page.locator(".grid-row img").first.wait_for()
     found.page.get_by_role("link", name="All runs").click()
