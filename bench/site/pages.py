@@ -86,7 +86,15 @@ def run_page(page: RunPage, pages: Sequence[RunPage], version: str) -> str:
 
 
 def overview_page(pages: Sequence[RunPage], version: str) -> str:
-    """The HTML that leads to several runs: which bars each method meets in each of them."""
+    """The HTML that leads to several runs: which bars each method meets in each of them.
+
+    A run is called as its suite, runs of one suite also by their folders.
+    """
+    suites = [str(page.run.document["suite"]) for page in pages]
+    names = [
+        suite if suites.count(suite) == 1 else f"{suite}: {page.run.name}"
+        for suite, page in zip(suites, pages, strict=True)
+    ]
     methods = list(dict.fromkeys(method for page in pages for method in page.run.document["methods"]))
     verdicts = [_verdicts(page.run, methods) for page in pages]
     return (
@@ -96,6 +104,7 @@ def overview_page(pages: Sequence[RunPage], version: str) -> str:
             policy=POLICY,
             version=version,
             pages=pages,
+            names=names,
             methods=methods,
             verdicts=verdicts,
             judged=any(verdicts),

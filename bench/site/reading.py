@@ -42,6 +42,11 @@ class ReportedRun:
     scores: DataFrame
     prompts: Mapping[str, str]
 
+    @property
+    def name(self) -> str:
+        """What the run's folder is called."""
+        return self.folder.resolve().name
+
     @cached_property
     def metrics(self) -> dict[tuple[str, str], Metric]:
         """By evaluator and name; none that an earlier version did not write down."""

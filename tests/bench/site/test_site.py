@@ -225,6 +225,16 @@ def test_several_runs_have_a_page_each_and_one_that_leads_to_them(finished: Path
         assert (tmp_path / "out" / page).is_file()
 
 
+def test_runs_of_one_suite_are_told_apart_by_their_folders(finished: Path, tmp_path: Path) -> None:
+    for name in ("old", "new <b>"):
+        shutil.copytree(finished, tmp_path / name)
+    write_site([read_reported(tmp_path / name) for name in ("old", "new <b>")], tmp_path / "out")
+    overview = (tmp_path / "out" / "index.html").read_text()
+    for name in ("tiny: old", "tiny: new &lt;b&gt;"):
+        assert overview.count(name) == 2, "in the menu and above the verdicts"
+    assert "old</dd>" in (tmp_path / "out" / "tiny.html").read_text()
+
+
 def test_an_earlier_report_is_replaced_and_nothing_else(finished: Path, site: Path, tmp_path: Path) -> None:
     out = shutil.copytree(site, tmp_path / "report")
     (out / "stale.html").write_text("old")
