@@ -21,7 +21,7 @@ from erasure_bench.evaluators.classifier_transformers import CONFIG_FILE, Transf
 from erasure_bench.evaluators.hub_snapshot import hub_snapshot
 from erasure_bench.evaluators.labelled_classifier import ClassifierSource
 from erasure_bench.evaluators.local_weights import copy_in_models
-from erasure_bench.evaluators.shipped import shipped_folder
+from erasure_bench.evaluators.shipped import shipped_classifier
 from erasure_bench.user_paths import user_path
 
 SEVERAL = ".json"
@@ -42,11 +42,11 @@ class Beside:
 def classifier_source(model: str, beside: Beside) -> ClassifierSource:
     """Where the classifier that `model` names comes from; loads nothing. Raises BenchError.
 
-    In turn: a built-in generator that ships an oracle; a folder, of this project (`oracle.json`) or of
-    transformers (`config.json`); a TorchScript or ONNX file; a JSON file that names a classifier for each
-    head; ORG/NAME@COMMIT of the hub; NAME/WEIGHTS of torchvision.
+    In turn: a built-in generator that ships an oracle; a data set; a folder, of this project (`oracle.json`)
+    or of transformers (`config.json`); a TorchScript or ONNX file; a JSON file that names a classifier for
+    each head; ORG/NAME@COMMIT of the hub; NAME/WEIGHTS of torchvision.
     """
-    if shipped := shipped_folder(model, "oracle"):
+    if shipped := shipped_classifier(model):
         return FolderClassifier(shipped, model)
     path = _place(model)
     if path.is_dir():
@@ -71,8 +71,8 @@ def classifier_source(model: str, beside: Beside) -> ClassifierSource:
         raise BenchError(
             f"unknown classifier {model!r} (--evaluator-option model=): name a folder with "
             f"{DESCRIPTION_FILE} or {CONFIG_FILE}, a file ({', '.join(SUFFIXES)}, or {SEVERAL} for several), "
-            f"NAME/WEIGHTS of torchvision such as resnet50/IMAGENET1K_V2, ORG/NAME@COMMIT of the hub, or a "
-            f"built-in generator that ships an oracle"
+            f"NAME/WEIGHTS of torchvision such as resnet50/IMAGENET1K_V2, ORG/NAME@COMMIT of the hub, a "
+            f"built-in generator that ships an oracle, or a data set"
         )
     if beside.weights and beside.weights.startswith(_WEB):
         return TorchvisionClassifier(name, tag, mirror=beside.weights)

@@ -29,7 +29,7 @@ from erasure_bench.evaluators.sets import (
     Vectors,
     statistic,
 )
-from erasure_bench.evaluators.shipped import shipped_folder
+from erasure_bench.evaluators.shipped import shipped_classifier
 from erasure_bench.models.mmd import Kernels, cubic, squared_mmd, without_each
 from erasure_bench.user_paths import user_path
 
@@ -46,9 +46,9 @@ class Fidelity(SetEvaluator):
     """How far a set of pictures is from a reference set, in a network's features; see `docs/set-measures.md`.
 
     `network` is torch-fidelity's `inception-v3-compat`, with `weights` for a local copy, or the name of a
-    built-in generator that ships a classifier, or a folder with a classifier (`classifier_folder`): its
-    numbers carry its name and are not Inception's. `reference` is `base`, `other-seeds` or a folder.
-    `neighbours` is k of precision and recall.
+    built-in generator that ships a classifier, or of a data set, or a folder with a classifier
+    (`classifier_folder`): its numbers carry its name and are not Inception's. `reference` is what
+    `evaluators.sets` says. `neighbours` is k of precision and recall.
     """
 
     network: str = NAME
@@ -91,11 +91,11 @@ class Fidelity(SetEvaluator):
         """What gives the features."""
         if self._is_inception:
             return InceptionFeatures(self.weights, self.device)
-        folder = shipped_folder(self.network, "oracle") or user_path(self.network)
+        folder = shipped_classifier(self.network) or user_path(self.network)
         if not folder.is_dir():
             raise BenchError(
-                f"fidelity network {self.network!r}: no such folder; valid: {NAME}, the name of a built-in "
-                "generator, a folder with a classifier (--evaluator-option fidelity.network=)"
+                f"fidelity network {self.network!r}: no such folder; valid: {NAME}, a built-in generator, a "
+                "data set, a folder with a classifier (--evaluator-option fidelity.network=)"
             )
         return FolderFeatures(folder, self.network, self.device)
 
@@ -268,7 +268,11 @@ CARD = EvaluatorCard(
     "over subsets of min(1000, n1, n2), or beside pictures of the same prompts and noises over all pairs but "
     "those of one noise (Gretton's U-statistic); precision and recall with k = 3",
     build=Fidelity,
-    presets={"official": {}, "microworld": {"network": "microworld"}},
+    presets={
+        "official": {},
+        "microworld": {"network": "microworld"},
+        "retrained": {"reference": "row:retrain"},
+    },
     notes="FID of few pictures is biased upwards: compare equal n only, and prefer KID, or cmmd. Concept "
     "Ablation prints KID ×10³, resized by clean-fid: not the same digits. Pictures of the reference's own "
     "prompts and noises lie nearer than independent ones: KID leaves these pairs out, and is 0 where no "

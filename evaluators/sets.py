@@ -26,6 +26,9 @@ Codes = NDArray[np.int64]
 BASE, OTHER_SEEDS = "base", "other-seeds"
 """What a reference may be besides a folder: the base model's pictures of the same prompts and noises, or its
 pictures of the same prompts with the run's other seeds."""
+ROW, DATA = "row:", "data:"
+"""Two more begin so: `row:NAME`, the pictures of another row of the run, of the same prompts and noises; and
+`data:NAME`, a data set's training pictures of the classes that the role's prompts ask for."""
 NO_PROMPT = -1
 """The prompt of a picture that comes from a folder."""
 OTHER_NOISE = -1
@@ -89,7 +92,8 @@ class SetEvaluator:
     `statistics(pictures, reference)`, which gives each metric's value for a set of pictures beside the
     reference, or a `Failure` with the reason, as where pictures are too few. The reference is None for the
     base model's own row where its pictures are the reference: then what is no comparison is given alone.
-    The setting `reference` chooses it: `base` where there is none, `other-seeds`, or a folder.
+    The setting `reference` chooses it: `base` where there is none, `other-seeds`, `row:NAME`, `data:NAME`, or
+    a folder.
 
     With a method `without_each(pictures, reference, prompts)` of its own, giving for each metric an array
     [prompts] of the statistic without each of these prompts, it saves computing all of it so often. A method
@@ -113,8 +117,13 @@ def is_set_evaluator(evaluator: Any) -> bool:
 
 
 def reference_of(evaluator: Any) -> str:
-    """`BASE`, `OTHER_SEEDS` or a folder."""
+    """`BASE`, `OTHER_SEEDS`, `ROW` or `DATA` with a name, or a folder."""
     return str(getattr(evaluator, "reference", BASE))
+
+
+def is_of_files(reference: str) -> bool:
+    """Whether its pictures are files, and none that the run draws."""
+    return reference not in (BASE, OTHER_SEEDS) and not reference.startswith(ROW)
 
 
 def statistic(

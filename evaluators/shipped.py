@@ -1,7 +1,9 @@
-"""Evaluator weights that ship with a built-in generator."""
+"""Evaluator weights that ship with a built-in generator, or belong to a data set."""
 
 from importlib import util
 from pathlib import Path
+
+from erasure_bench.models.classifiers.places import classifier_folder
 
 MODELS = "erasure_bench.models"
 
@@ -17,3 +19,11 @@ def shipped_folder(name: str, part: str) -> Path | None:
     places = found.submodule_search_locations if found else None
     weights = Path(next(iter(places or (MODELS,)))) / name / "weights"
     return weights / part if name.isidentifier() and weights.is_dir() else None
+
+
+def shipped_classifier(name: str) -> Path | None:
+    """The folder of a built-in generator's oracle, or of a data set's classifier; None for another name.
+
+    Raises NotHere for a data set whose classifier is still to be trained.
+    """
+    return shipped_folder(name, "oracle") or classifier_folder(name)

@@ -33,6 +33,12 @@ SUITES: dict[str, str] = {
     "artists": "erasure_bench.prompt_suites.suite_file:upstream/artists.yaml",
     "unlearndiffatk": "erasure_bench.prompt_suites.suite_file:upstream/unlearndiffatk.yaml",
     "unlearncanvas": "erasure_bench.prompt_suites.suite_file:upstream/unlearncanvas.yaml",
+    "digits-vae": "erasure_bench.prompt_suites.classes:DIGITS_VAE",
+    "digits-ddpm": "erasure_bench.prompt_suites.classes:DIGITS_DDPM",
+    "mnist": "erasure_bench.prompt_suites.classes:MNIST",
+    "fashion-mnist": "erasure_bench.prompt_suites.classes:FASHION_MNIST",
+    "cifar10": "erasure_bench.prompt_suites.classes:CIFAR10_DDPM",
+    "stl10": "erasure_bench.prompt_suites.classes:STL10_DDPM",
 }
 
 FILE_FLAG = "--suite NAME or PATH.yaml"

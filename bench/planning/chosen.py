@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from erasure_bench.bench.identity.code import code_of, code_of_part
 from erasure_bench.bench.identity.ids import content_id, plain
 from erasure_bench.bench.planning.config import OFFICIAL, Options
-from erasure_bench.bench.planning.folders import folder_pictures
+from erasure_bench.bench.planning.folders import data_pictures, folder_pictures
 from erasure_bench.bench.planning.tasks import FolderPictures
 from erasure_bench.bench.storage.memory import once
 from erasure_bench.bench.words.showing import one_line
@@ -24,7 +24,7 @@ from erasure_bench.evaluators.base import ComparesWith, EvaluatorCard, Metric, c
 from erasure_bench.evaluators.instances import Instance, instance
 from erasure_bench.evaluators.metrics import checked_metrics
 from erasure_bench.evaluators.registry import EVALUATORS, build_evaluator, evaluator_card
-from erasure_bench.evaluators.sets import BASE, OTHER_SEEDS, is_set_evaluator, reference_of
+from erasure_bench.evaluators.sets import DATA, is_of_files, is_set_evaluator, reference_of
 from erasure_bench.foreign.errors import in_one_line
 from erasure_bench.foreign.files import absolute, file_of, in_file
 from erasure_bench.foreign.meaning import PACKAGE
@@ -88,13 +88,15 @@ class OfSets:
     """How an evaluator of sets takes features, and what it compares them with.
 
     `protocol` and `code` are its extractor's, `reference` as `evaluators.sets` has it, `folder` the pictures
-    of a user's folder, part by part.
+    of a user's folder or of a data set, part by part; `labels` say which class a part is of, none for a
+    user's folder.
     """
 
     protocol: Mapping[str, Any]
     code: str
     reference: str
     folder: tuple[FolderPictures, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def said(self) -> str:
@@ -102,7 +104,8 @@ class OfSets:
         if not self.folder:
             return self.reference
         count, digest = sum(map(len, self.folder)), content_id([part.id for part in self.folder])
-        return f"{count} pictures of a folder, {digest[:12]}"
+        where = self.reference if self.labels else "a folder"
+        return f"{count} pictures of {where}, {digest[:12]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,9 +233,16 @@ def _name_in_tables(
 
 
 def choose_evaluator(
-    name: str, preset: str | None, options: Options, settings: Mapping[str, object]
+    name: str,
+    preset: str | None,
+    options: Options,
+    settings: Mapping[str, object],
+    data_dir: Path | None = None,
 ) -> ChosenEvaluator:
-    """The evaluator with its metrics and protocol; loads no weights. Raises BenchError."""
+    """The evaluator with its metrics and protocol; loads no weights. Raises BenchError.
+
+    `data_dir` is the user's folder of data sets, whose pictures it may compare with.
+    """
     evaluator = build_evaluator(name, preset, options, settings)
     what = f"evaluator {evaluator_name(name)!r}"
     module = type(evaluator).__module__
@@ -241,7 +251,7 @@ def choose_evaluator(
         if not module.startswith(f"{PACKAGE}."):
             protocol |= _settings_beside(protocol, evaluator)
         metrics, compared = checked_metrics(evaluator, what), compares_with(evaluator)
-        of_sets = _of_sets(evaluator, evaluator_name(name)) if is_set_evaluator(evaluator) else None
+        of_sets = _of_sets(evaluator, evaluator_name(name), data_dir) if is_set_evaluator(evaluator) else None
         if of_sets is not None:
             protocol |= {"reference": of_sets.said, "features": of_sets.protocol}
     of = instance(name)
@@ -261,15 +271,21 @@ def choose_evaluator(
     )
 
 
-def _of_sets(evaluator: Any, name: str) -> OfSets:
-    """Raises BenchError where the reference is no folder of pictures."""
+def _of_sets(evaluator: Any, name: str, data_dir: Path | None) -> OfSets:
+    """Raises BenchError where the reference is no folder of pictures and no data set."""
     reference = reference_of(evaluator)
-    own = reference not in (BASE, OTHER_SEEDS)
+    parts: tuple[FolderPictures, ...] = ()
+    labels: tuple[str, ...] = ()
+    if reference.startswith(DATA):
+        parts, labels = data_pictures(reference.removeprefix(DATA), data_dir)
+    elif is_of_files(reference):
+        parts = folder_pictures(reference, f"--evaluator-option {name}.reference")
     return OfSets(
         protocol=plain(evaluator.extractor.protocol()),
         code=code_digest(type(evaluator.extractor).__module__),
         reference=reference,
-        folder=folder_pictures(reference, f"--evaluator-option {name}.reference") if own else (),
+        folder=parts,
+        labels=labels,
     )
 
 

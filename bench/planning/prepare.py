@@ -26,6 +26,7 @@ from erasure_bench.bench.planning.sizes import model_sizes
 from erasure_bench.errors import BenchError, NotHere, UnknownName
 from erasure_bench.evaluators.instances import check_label, instance
 from erasure_bench.evaluators.registry import evaluator_card
+from erasure_bench.evaluators.sets import ROW
 from erasure_bench.methods.registry import METHODS
 from erasure_bench.models.zoo import ModelSource, resolve_model
 from erasure_bench.prompt_suites.registry import load_suite
@@ -68,7 +69,7 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
         notes.append(f"added the baseline {names[0]!r}: every other row is compared with it")
     concepts = {slug(case.concept.name) for case in pick_cases(suite, config.concepts)}
     methods = _methods(config, names, source, concepts, store)
-    evaluators, skipped = _evaluators(config, suite, source)
+    evaluators, skipped = _evaluators(config, suite, source, {method.name for method in methods})
     notes += skipped
     general = _general_prompts(config, source, methods)
     plan = make_plan(config, suite, source, model_sizes(source.path), methods, evaluators, general)
@@ -134,7 +135,7 @@ def _general_prompts(config: RunConfig, source: ModelSource, methods: list[Chose
 
 
 def _evaluators(
-    config: RunConfig, suite: Suite, source: ModelSource
+    config: RunConfig, suite: Suite, source: ModelSource, rows: Collection[str]
 ) -> tuple[list[ChosenEvaluator], list[str]]:
     chosen: list[ChosenEvaluator] = []
     skipped = []
@@ -150,7 +151,8 @@ def _evaluators(
         options = {**config.evaluator_options.get("", {}), **own}
         settings = suite.evaluator_options.get(instance(name).name, {})
         try:
-            evaluator = choose_evaluator(name, source.preset, options, settings)
+            evaluator = choose_evaluator(name, source.preset, options, settings, config.data_dir)
+            _check_row(evaluator, rows)
         except NotHere as error:
             if config.evaluators or options:
                 raise
@@ -164,6 +166,16 @@ def _evaluators(
     if not chosen:
         raise BenchError(f"nothing to measure with: {'; '.join(skipped)} (--evaluators)")
     return chosen, skipped
+
+
+def _check_row(evaluator: ChosenEvaluator, rows: Collection[str]) -> None:
+    """Raises NotHere where it compares with a row that the run has not."""
+    reference = evaluator.of_sets.reference if evaluator.of_sets else ""
+    if reference.startswith(ROW) and reference.removeprefix(ROW) not in rows:
+        raise NotHere(
+            f"it compares with the row {reference.removeprefix(ROW)!r}, which is not in this run (--methods, "
+            f"--reference); its rows: {', '.join(sorted(rows))}"
+        )
 
 
 def _no_stray_options(config: RunConfig, suite: Suite) -> None:

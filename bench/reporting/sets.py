@@ -28,6 +28,7 @@ from erasure_bench.evaluators.sets import (
     NO_PROMPT,
     OTHER_NOISE,
     OTHER_SEEDS,
+    ROW,
     FeatureSet,
     Vectors,
     checked_statistics,
@@ -98,7 +99,7 @@ def _of_evaluator(
     plan: Plan, chosen: ChosenEvaluator, of_sets: OfSets, features: Features, sizes: _Sizes
 ) -> Iterator[DataFrame]:
     evaluator = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
-    baseline = plan.methods[0].name
+    row = of_sets.reference.removeprefix(ROW) if of_sets.reference.startswith(ROW) else plan.methods[0].name
     cells: dict[tuple[str, str], list[Cell]] = {}
     for cell in plan.cells:
         cells.setdefault((cell.method.name, cell.case.name), []).append(cell)
@@ -110,13 +111,15 @@ def _of_evaluator(
                 drawn = _drawn(group, chosen.name, role, features)
                 if not drawn:
                     continue
-                reference: Sequence[_Drawn] | Failure | None = files
-                if not of_sets.folder and method == baseline and of_sets.reference == BASE:
+                reference: Sequence[_Drawn] | Failure | None
+                if of_sets.folder:
+                    reference = _of_classes(files, _labels(group, role)) if of_sets.labels else files
+                elif method == row and of_sets.reference != OTHER_SEEDS:
                     reference = None
-                elif not of_sets.folder:
+                else:
                     key = concept, role, *(cell.seed for cell in group)
                     if key not in of_base:
-                        base = cells[baseline, concept]
+                        base = cells.get((row, concept), [])
                         of_base[key] = _of_base(base, group, chosen, role, features)
                     reference = of_base[key]
                 rows = _rows(evaluator, chosen, drawn, reference, sizes)
@@ -184,7 +187,7 @@ def _drawn(
 def _of_base(
     base: Sequence[Cell], group: Sequence[Cell], chosen: ChosenEvaluator, role: Role, features: Features
 ) -> list[_Drawn] | Failure:
-    """The base model's pictures that the group's are held against."""
+    """The pictures of the base model, or of the row in its place, that the group's are held against."""
     seeds = {cell.seed for cell in group}
     if chosen.of_sets is not None and chosen.of_sets.reference == OTHER_SEEDS:
         others = [cell for cell in base if cell.seed not in seeds]
@@ -201,22 +204,39 @@ def _of_base(
 def _of_files(
     of_sets: OfSets, chosen: ChosenEvaluator, plan: Plan, features: Features
 ) -> list[_Drawn] | Failure:
-    """The pictures of the folder, if there is one."""
+    """The pictures of the folder, if there is one; the label of a data set's stands in the prompt's place."""
     wanted = {part.id for part in of_sets.folder}
     tasks = {
         task.pictures.id: task.id
         for task in plan.cells[0].features
         if task.evaluator == chosen.name and task.pictures.id in wanted
     }
+    labels = of_sets.labels or ("",) * len(of_sets.folder)
     found = [
-        _Drawn(0, "", place, "", "", *row)
-        for part in of_sets.folder
+        _Drawn(0, label, place, "", "", *row)
+        for part, label in zip(of_sets.folder, labels, strict=True)
         if tasks[part.id] in features
         for place, row in enumerate(zip(*features[tasks[part.id]], strict=True))
     ]
     return (
         found if len(found) == sum(map(len, of_sets.folder)) else Failure("the folder's features are missing")
     )
+
+
+def _labels(cells: Sequence[Cell], role: Role) -> frozenset[str | None]:
+    """What the role's prompts ask for, by a classifier's labels."""
+    drawn = (task.images for cell in cells for task in cell.generate if task.images.role == role)
+    return frozenset(image.prompt.label for images in drawn for image in images.images)
+
+
+def _of_classes(
+    files: Sequence[_Drawn] | Failure, labels: frozenset[str | None]
+) -> Sequence[_Drawn] | Failure:
+    """A data set's pictures of these classes alone."""
+    if isinstance(files, Failure):
+        return files
+    of_them = [picture for picture in files if picture.prompt_id in labels]
+    return of_them or Failure("the data set has no picture of a class that the prompts ask for")
 
 
 def _rows(
@@ -288,6 +308,8 @@ def _notes(chosen: ChosenEvaluator, of_sets: OfSets, sizes: _Sizes) -> list[Note
         return []
     count = f"{sizes.least}" if sizes.least == sizes.most else f"{sizes.least} to {sizes.most}"
     beside = _REFERENCES.get(of_sets.reference, of_sets.said)
+    if of_sets.reference.startswith(ROW):
+        beside = f"{of_sets.reference.removeprefix(ROW)}'s of the same prompts and noises"
     notes = [Note(f"{chosen.name}: sets of {count} pictures of one edited model, beside {beside}.")]
     evaluator = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
     said = getattr(evaluator, "caution", None)

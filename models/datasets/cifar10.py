@@ -11,9 +11,9 @@ import numpy as np
 from erasure_bench.errors import BenchError
 from erasure_bench.models.datasets.base import DatasetCard, Labelled, LabelledParts, PublishedFile
 from erasure_bench.models.datasets.files import content, find_files, not_here, origin
+from erasure_bench.prompt_suites.class_names import CIFAR10
 
 SIDE = 32
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXELS = 3 * SIDE * SIDE
 BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST = "test_batch"
@@ -64,9 +64,9 @@ def read_python_batch(path: Path) -> Labelled:
 def _labelled(pixels: Any, labels: Any, path: Path) -> Labelled:
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), PIXELS):
         raise BenchError(f"{path}: pixels of shape {list(pixels.shape)} for {len(labels)} labels")
-    if not 0 <= labels.min() <= labels.max() < len(CLASSES):
+    if not 0 <= labels.min() <= labels.max() < len(CIFAR10):
         raise BenchError(
-            f"{path}: labels from {labels.min()} to {labels.max()}, should be 0 to {len(CLASSES) - 1}"
+            f"{path}: labels from {labels.min()} to {labels.max()}, should be 0 to {len(CIFAR10) - 1}"
         )
     return Labelled(pixels.reshape(-1, 3, SIDE, SIDE).copy(), labels.astype(np.int64))
 
@@ -85,7 +85,7 @@ class _Batch(pickle.Unpickler):
 CARD = DatasetCard(
     name="cifar10",
     title="CIFAR-10, 32 × 32",
-    classes=CLASSES,
+    classes=CIFAR10,
     channels=3,
     side=SIDE,
     licence="none stated by its authors; not part of this project",

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from erasure_bench.models.datasets.base import DatasetCard, Labelled, LabelledParts, every_fifth_held_out
+from erasure_bench.prompt_suites.class_names import DIGITS
 
 BRIGHTEST = 16
 """The data's own white."""
@@ -24,7 +25,7 @@ def load(data_dir: Path | None = None) -> LabelledParts:
 CARD = DatasetCard(
     name="digits",
     title="Handwritten digits, 8 × 8",
-    classes=tuple("0123456789"),
+    classes=DIGITS,
     channels=1,
     side=8,
     licence="CC BY 4.0 (UCI Machine Learning Repository); in scikit-learn, BSD-3-Clause",

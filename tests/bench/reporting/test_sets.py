@@ -247,6 +247,51 @@ def test_a_folder_is_the_reference_whatever_its_files_are_called(
         shift(evaluator_file, reference=str(folder))
 
 
+def test_another_row_is_the_reference_and_has_no_distance_itself(world: World, tmp_path: Path) -> None:
+    plan = world.plan(reference="row:dim")
+    rows = world.rows(plan)
+    own, other = (rows[name, "red ball", "retention", "shift"] for name in ("dim", "none"))
+    assert own.value is None and "its own pictures are the reference" in own.reason
+    dim, none = (
+        np.mean([*means(plan, tmp_path / "store", name, "red ball", "retention").values()])
+        for name in ("dim", "none")
+    )
+    assert other.value == pytest.approx(abs(dim - none), abs=1e-6)
+    assert any("beside dim's of the same prompts and noises" in note for note in world.notes)
+
+
+def test_a_row_that_the_run_has_not_is_a_reason(world: World) -> None:
+    row = world.rows(world.plan(reference="row:retrain"))["dim", "red ball", "retention", "shift"]
+    assert row.value is None and "no picture of the reference" in row.reason
+
+
+def test_a_data_sets_pictures_are_those_of_the_classes_that_the_role_asks_for(
+    world: World, fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from erasure_bench.models.datasets.registry import load_dataset
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    suite = fake.tiny_suite()
+    labels = {"target": "3", "anchor": "no digit"}
+    prompts = {
+        concept: tuple(replace(prompt, label=labels.get(prompt.role, "7")) for prompt in own)
+        for concept, own in suite.prompts.items()
+    }
+    plan = world.plan(suite=replace(suite, prompts=prompts), reference="data:digits")
+    rows = world.rows(plan)
+    train = load_dataset("digits").train
+    for role, label in (("target", 3), ("retention", 7)):
+        real = train.of([label]).pixels.mean() / 255
+        found = means(plan, tmp_path / "store", "none", "red ball", role)
+        expected = abs(np.mean([*found.values()]) - real)
+        assert rows["none", "red ball", role, "shift"].value == pytest.approx(expected, abs=1e-4)
+    assert any("1442 pictures of data:digits" in note for note in world.notes)
+    with pytest.raises(BenchError, match="unknown data set 'digit'.*digits"):
+        shift(world.file, reference="data:digit")
+
+
 def test_features_are_taken_once_and_a_second_evaluator_with_the_extractor_takes_none(world: World) -> None:
     worker = world.worker()
     plan = world.plan()

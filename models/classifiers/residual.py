@@ -1,0 +1,69 @@
+"""A ResNet as classifier of colour photographs: Selective Amnesia's for CIFAR-10 and STL-10.
+
+Heng and Soh, Selective Amnesia, NeurIPS 2023, official code: ImageNet's ResNet-34 with a last layer of ten,
+pictures of 224 × 224, mean and deviation 0.5.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from erasure_bench.models.classifiers.folder import CARD_FILE, HEAD, WEIGHTS_FILE
+
+
+class ResidualClassifier(nn.Module):
+    """torchvision's `network` ("resnet34") on pictures made `resolution` pixels wide; a temperature divides.
+
+    `start` names torchvision's weights that it begins with ("IMAGENET1K_V1"), None for random ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        labels: tuple[str, ...],
+        network: str = "resnet34",
+        resolution: int = 224,
+        start: str | None = None,
+    ) -> None:
+        from torchvision import models
+
+        super().__init__()
+        self.architecture: dict[str, Any] = {
+            "heads": {HEAD: list(labels)},
+            "network": network,
+            "resolution": resolution,
+        }
+        self.heads = {HEAD: tuple(labels)}
+        self.resolution = resolution
+        self.temperature = 1.0
+        self.trunk = models.get_model(network, weights=start)
+        self.classify = nn.Linear(self.trunk.fc.in_features, len(labels))
+        self.trunk.fc = nn.Identity()
+
+    def features(self, images: Tensor) -> Tensor:
+        """The last pooling layer, [n, width], for RGB images [n, 3, height, width] in [0, 1]."""
+        size = (self.resolution, self.resolution)
+        larger = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+        return cast(Tensor, self.trunk(larger * 2 - 1))
+
+    def logits(self, images: Tensor) -> Tensor:
+        """[n, classes], divided by the temperature."""
+        return cast(Tensor, self.classify(self.features(images))) / self.temperature
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """The same by the name of the only head, as evaluators ask for them."""
+        return {HEAD: self.logits(images)}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "ResidualClassifier":
+        """From the card and the weights in a folder; in eval mode, fp32, without gradients."""
+        card = json.loads((Path(folder) / CARD_FILE).read_text(encoding="utf-8"))
+        sizes = dict(card["architecture"])
+        network = cls(labels=tuple(sizes.pop("heads")[HEAD]), **sizes)
+        network.load_state_dict(load_file(Path(folder) / WEIGHTS_FILE))
+        network.temperature = float(card["temperature"])
+        return network.eval().requires_grad_(False)
