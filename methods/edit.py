@@ -18,6 +18,7 @@ from torch import Tensor
 
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.foreign.targets import load_target
+from erasure_bench.methods.machinery.attachments import Attachment, SavedAttachment, build, describe
 from erasure_bench.methods.machinery.cost import Cost
 from erasure_bench.methods.machinery.guidances import guidances
 from erasure_bench.models.diffusion_model import DiffusionModel
@@ -28,6 +29,8 @@ from erasure_bench.stand_ins import refuse_stand_in
 
 EDIT_FILE = "edit.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
+ATTACHMENTS_FILE: Final = "attachments.safetensors"
+TensorsFile = Literal["weights.safetensors", "attachments.safetensors"]
 PACKAGES = ("erasure-bench", "torch", "diffusers", "transformers", "safetensors")
 
 
@@ -36,8 +39,9 @@ class Edit:
     """What one method made for some concepts from one base model.
 
     `settings` are the method's, as JSON values. `tensors` are the full new values, on the CPU, of
-    the weights that changed, by the names of `DiffusionModel.named_tensors`. `guidance` is None
-    where sampling stays as it was. `losses` is the training's loss at every step.
+    the weights that changed, by the names of `DiffusionModel.named_tensors`: of the UNet or of the text
+    encoder. `attachments` stay in the network beside its weights. `guidance` is None where sampling stays
+    as it was. `losses` is the training's loss at every step.
     """
 
     method: str
@@ -45,30 +49,31 @@ class Edit:
     concepts: tuple[str, ...]
     base_digest: str
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    attachments: tuple[Attachment, ...] = ()
     guidance: Guidance | None = None
     cost: Cost = Cost()
     losses: tuple[float, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def all_tensors(self) -> dict[str, Tensor]:
+        """Those of the weights and those of the attachments, which are named "NUMBER.NAME"."""
+        return {**self.tensors, **_tensors_of(self.attachments)}
+
     def save(self, folder: Path | str) -> None:
-        """Writes `weights.safetensors`, if any weight changed, and then `edit.json` into `folder`."""
+        """Writes the tensors, where there are any, and then `edit.json` into `folder`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        weights = None
-        if self.tensors:
-            save_file(
-                {name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / WEIGHTS_FILE
-            )
-            weights = _Weights(
-                file=WEIGHTS_FILE, sha256=_sha256(folder / WEIGHTS_FILE), tensors=len(self.tensors)
-            )
+        described = [describe(attachment).saved for attachment in self.attachments]
         content = _EditFile(
             format="erasure-bench edit 1",
             method=self.method,
             settings=dict(self.settings),
             concepts=self.concepts,
             base_digest=self.base_digest,
-            weights=weights,
+            weights=_write_tensors(folder, WEIGHTS_FILE, self.tensors),
+            attachments=described,
+            attached=_write_tensors(folder, ATTACHMENTS_FILE, _tensors_of(self.attachments)),
             guidance=None if self.guidance is None else _describe(self.guidance),
             cost=self.cost,
             losses=self.losses,
@@ -92,7 +97,8 @@ class Edit:
             settings=content.settings,
             concepts=content.concepts,
             base_digest=content.base_digest,
-            tensors={} if content.weights is None else _read_weights(folder, content.weights),
+            tensors={} if content.weights is None else _read_tensors(folder, content.weights),
+            attachments=_read_attachments(folder, content),
             guidance=None if content.guidance is None else _build(content.guidance, path),
             cost=content.cost,
             losses=content.losses,
@@ -102,7 +108,7 @@ class Edit:
 
 @contextmanager
 def applied(model: DiffusionModel, edit: Edit) -> Iterator[Guidance]:
-    """The model with the edit's weights in it, and the guidance to sample with; restored on leaving.
+    """The model with the edit in it, and the guidance to sample with; restored on leaving.
 
     Raises BenchError where the edit was made from other weights than the model's.
     """
@@ -116,6 +122,8 @@ def applied(model: DiffusionModel, edit: Edit) -> Iterator[Guidance]:
             stack.enter_context(swapped(model, edit.tensors))
         except ValueError as error:
             raise BenchError(f"the edit of {', '.join(edit.concepts)} does not fit: {error}") from error
+        for attachment in edit.attachments:
+            stack.enter_context(attachment.attached(model))
         yield edit.guidance or ClassifierFree()
 
 
@@ -126,6 +134,7 @@ def new_edit(
     concepts: Sequence[Concept],
     *,
     tensors: Mapping[str, Tensor] | None = None,
+    attachments: Sequence[Attachment] = (),
     guidance: Guidance | None = None,
     cost: Cost | None = None,
     losses: Sequence[float] = (),
@@ -138,6 +147,7 @@ def new_edit(
         concepts=tuple(concept.name for concept in concepts),
         base_digest=model.digest,
         tensors=tensors or {},
+        attachments=tuple(attachments),
         guidance=guidance,
         cost=cost or Cost(),
         losses=tuple(losses),
@@ -163,10 +173,10 @@ def check_edit(edit: object, model: DiffusionModel, concepts: Sequence[Concept])
         raise BenchError("the edit's base_digest is not the model's digest")
 
 
-class _Weights(BaseModel):
+class _Tensors(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    file: Literal["weights.safetensors"]
+    file: TensorsFile
     sha256: str
     tensors: NonNegativeInt
 
@@ -188,7 +198,9 @@ class _EditFile(BaseModel):
     settings: dict[str, Any]
     concepts: tuple[str, ...]
     base_digest: str
-    weights: _Weights | None
+    weights: _Tensors | None
+    attachments: list[SavedAttachment] = []
+    attached: _Tensors | None = None
     guidance: _Guidance | None
     cost: Cost
     losses: tuple[float, ...]
@@ -219,7 +231,34 @@ def _build(saved: _Guidance, path: Path) -> Guidance:
     return cast(Guidance, guidance)
 
 
-def _read_weights(folder: Path, weights: _Weights) -> dict[str, Tensor]:
+def _tensors_of(attachments: Sequence[Attachment]) -> dict[str, Tensor]:
+    return {
+        f"{number}.{name}": tensor
+        for number, attachment in enumerate(attachments)
+        for name, tensor in attachment.tensors.items()
+    }
+
+
+def _write_tensors(folder: Path, file: TensorsFile, tensors: Mapping[str, Tensor]) -> _Tensors | None:
+    if not tensors:
+        return None
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / file)
+    return _Tensors(file=file, sha256=_sha256(folder / file), tensors=len(tensors))
+
+
+def _read_attachments(folder: Path, content: _EditFile) -> tuple[Attachment, ...]:
+    tensors = {} if content.attached is None else _read_tensors(folder, content.attached)
+    built = []
+    for number, saved in enumerate(content.attachments):
+        own = {name: tensors[f"{number}.{name}"] for name in saved.tensors if f"{number}.{name}" in tensors}
+        try:
+            built.append(build(saved, own))
+        except BenchError as error:
+            raise BenchError(f"{folder / EDIT_FILE}: {error}") from error
+    return tuple(built)
+
+
+def _read_tensors(folder: Path, weights: _Tensors) -> dict[str, Tensor]:
     path = folder / weights.file
     if path.is_file():
         refuse_stand_in(path)

@@ -2,35 +2,27 @@
 
 Gandikota, Orgad, Belinkov, Materzyńska, Bau: Unified Concept Editing in Diffusion Models, WACV 2024.
 What the cross-attention's keys and values make of the concept's tokens c becomes what they made of a
-guide text's tokens c_guide, while retained texts keep theirs. For every `attn2.to_k` and `attn2.to_v`,
-
-    min_W  Σ_e α ‖W c − v*‖² + Σ_p β ‖W c − W₀ c‖² + λ ‖W − W₀‖²         v* = W₀ c_guide
-
-has the closed form
-
-    W = (λ W₀ + Σ_e α v* cᵀ + Σ_p β W₀ c cᵀ) (λ I + Σ_e α c cᵀ + Σ_p β c cᵀ)⁻¹
-
-Every term has W₀ on its left, so that W = W₀ (I + D) with one D for all of the matrices:
-
-    D = Σ_e α (c_guide − c) cᵀ (λ I + Σ_e α c cᵀ + Σ_p β c cᵀ)⁻¹
+guide text's tokens c_guide, while retained texts keep theirs: the closed form of `machinery.closed_form`
+for every `attn2.to_k` and `attn2.to_v`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import torch
 from pydantic import NonNegativeFloat, PositiveFloat
-from torch import Tensor
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
+from erasure_bench.methods.machinery.closed_form import (
+    Erased,
+    changed_matrices,
+    embedded_tokens,
+    weight_change,
+)
 from erasure_bench.methods.machinery.cost import Meter
-from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
-
-ENCODED_AT_ONCE = 64
 
 EXPANDED_STYLE = ("painting by {}", "art by {}", "artwork by {}", "picture by {}", "style of {}")
 EXPANDED = ("image of {}", "photo of {}", "portrait of {}", "picture of {}", "painting of {}")
@@ -90,10 +82,10 @@ class UCE:
             change = weight_change(
                 tokens, self.erase_scale, self._retain_scale(len(retained)), self.keep_scale
             )
-            tensors = _changed(model, change)
+            tensors = changed_matrices(model, lambda weight: weight + weight @ change)
         return new_edit("uce", self, model, concepts, tensors=tensors, cost=meter.cost(steps=0))
 
-    def erased(self, concepts: Sequence[Concept]) -> tuple["Erased", ...]:
+    def erased(self, concepts: Sequence[Concept]) -> tuple[Erased, ...]:
         """What is erased and what takes its place."""
         return tuple(
             Erased(text.format(phrase), text.format(self._guide(concept)))
@@ -130,88 +122,6 @@ class UCE:
         if self.retain_scale is None:
             return max(0.1, 1 / max(retained, 1))
         return self.retain_scale
-
-
-class Erased(NamedTuple):
-    """A phrase and the text that takes its place."""
-
-    phrase: str
-    guide: str
-
-
-class EmbeddedTokens(NamedTuple):
-    """Text embeddings, one a row, float64 on the CPU: row i of `guides` takes the place of that of `erased`.
-
-    `erased` and `guides` are [n, width], `retained` is [m, width].
-    """
-
-    erased: Tensor
-    guides: Tensor
-    retained: Tensor
-
-
-def embedded_tokens(
-    model: DiffusionModel,
-    erased: Sequence[Erased],
-    retained: Sequence[str],
-    tokens: Literal["last", "last-to-end"],
-) -> EmbeddedTokens:
-    """The embeddings of the tokens that the edit is about, as `UCE` says."""
-    embeddings = _encode(model, [*(text for pair in erased for text in pair), *retained])
-    last = {text: last_token(model.tokenizer, text) for text in embeddings}
-    concepts, guides = [], []
-    for phrase, guide in erased:
-        first, other = last[phrase], last[guide]
-        length = 1 if tokens == "last" else len(embeddings[phrase]) - max(first, other)
-        concepts.append(embeddings[phrase][first : first + length])
-        guides.append(embeddings[guide][other : other + length])
-    nothing = torch.zeros_like(concepts[0][:0])
-    kept = [
-        embeddings[text][last[text] : last[text] + 1] if tokens == "last" else embeddings[text]
-        for text in retained
-    ]
-    return EmbeddedTokens(torch.cat(concepts), torch.cat(guides), torch.cat([nothing, *kept]))
-
-
-def last_token(tokenizer: Any, text: str) -> int:
-    """The position of a text's last token before the end token; 0, the start token's, if it has none."""
-    encoded = tokenizer(text, truncation=True, max_length=tokenizer.model_max_length)
-    return len(encoded.input_ids) - 2
-
-
-def weight_change(
-    tokens: EmbeddedTokens, erase_scale: float, retain_scale: float, keep_scale: float
-) -> Tensor:
-    """D [width, width] of W = W₀ (I + D): zero where nothing is erased."""
-    erased, guides, retained = tokens
-    identity = torch.eye(erased.shape[1], dtype=erased.dtype)
-    weighed = keep_scale * identity + erase_scale * erased.T @ erased + retain_scale * retained.T @ retained
-    return torch.linalg.solve(weighed, erase_scale * erased.T @ (guides - erased)).T
-
-
-def _encode(model: DiffusionModel, texts: Sequence[str]) -> Mapping[str, Tensor]:
-    """Each text's embeddings [tokens, width]."""
-    distinct = list(dict.fromkeys(texts))
-    with torch.no_grad():
-        embeddings = [
-            model.encode_prompts(distinct[start : start + ENCODED_AT_ONCE]).cpu().double()
-            for start in range(0, len(distinct), ENCODED_AT_ONCE)
-        ]
-    return dict(zip(distinct, torch.cat(embeddings), strict=True))
-
-
-def _changed(model: DiffusionModel, change: Tensor) -> dict[str, Tensor]:
-    """The keys' and values' new weights, on the CPU, where they differ from the model's."""
-    changed = {}
-    for name, parameter in select(model.parts, "xattn-strict").items():
-        if not name.endswith(".weight"):
-            continue  # a bias is in W c and in v* alike
-        original = parameter.detach().cpu()
-        wide = original.double()
-        new = (wide + wide @ change).to(original.dtype)
-        if not torch.equal(new, original):
-            changed[name] = new
-    return changed
 
 
 OLD: dict[str, Any] = {

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure_bench.errors import BenchError
+from erasure_bench.models.asking import Layout, called_with, laid_out
 from erasure_bench.models.digest import weights_digest
 from erasure_bench.models.fitness import check_parts, check_pipeline, check_tokenizer, text_config
 from erasure_bench.models.headers import check_weights
@@ -214,7 +215,8 @@ class DiffusionModel:
         embeddings = self._embeddings(prompts, len(latents))
         steps = torch.as_tensor(timesteps, device=self.device).expand(len(latents))
         noisy = latents.to(self.dtype)
-        return wide(self.unet(noisy, steps, encoder_hidden_states=embeddings, return_dict=False)[0])
+        with called_with(embeddings, texts_of(prompts, len(latents))):
+            return wide(self.unet(noisy, steps, encoder_hidden_states=embeddings, return_dict=False)[0])
 
     def predict_noise(self, latents: Tensor, timesteps: Tensor | int, prompts: Prompts) -> Tensor:
         """ε_θ(x_t, c, t) of shape [n, channels, height, width], fp32; v-predictions are converted.
@@ -235,7 +237,10 @@ class DiffusionModel:
         unconditional = self.encode_prompts([""]).expand(count, -1, -1)
         embeddings = torch.cat([unconditional, self._embeddings(prompt, count)])
         steps = torch.as_tensor(timesteps, device=self.device).expand(count).repeat(2)
-        return NoisePair(*self.predict_noise(latents.repeat(2, 1, 1, 1), steps, embeddings).chunk(2))
+        texts = texts_of(prompt, count)
+        both = None if texts is None else ("",) * count + texts
+        with laid_out(Layout(("unconditional", "conditional"), both)):
+            return NoisePair(*self.predict_noise(latents.repeat(2, 1, 1, 1), steps, embeddings).chunk(2))
 
     def network_output(self, noise: Tensor, latents: Tensor, timesteps: Tensor | int) -> Tensor:
         """What the UNet would have said to mean `noise`: ε itself or v, as a scheduler wants it.
@@ -306,6 +311,14 @@ class DiffusionModel:
         """√ᾱ_t and √(1−ᾱ_t), each [n, 1, 1, 1], in the dtype of `like`."""
         alphas = self.alphas_cumprod.to(like.dtype)[timesteps][:, None, None, None]
         return alphas.sqrt(), (1 - alphas).sqrt()
+
+
+def texts_of(prompts: Prompts, count: int) -> tuple[str, ...] | None:
+    """One text for each of `count` rows; None where the prompts are embeddings."""
+    if isinstance(prompts, Tensor):
+        return None
+    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    return texts * count if len(texts) == 1 else texts
 
 
 def wide(tensor: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from erasure_bench.errors import BenchError
+from erasure_bench.models.asking import Layout, Role, laid_out
 from erasure_bench.models.batches import BatchSize, is_out_of_memory
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree, Guidance, StepNoise
@@ -260,12 +261,21 @@ def _one_batch(
 
 @torch.inference_mode()
 def _embeddings(texts: PromptCache, prompts: Sequence[str], guidance: Guidance) -> Tensor:
-    """Of the unconditional text, the prompts and each of the guidance's texts, all as many as the prompts."""
+    """Of every row's text."""
+    return texts.embeddings(_rows(prompts, guidance))
+
+
+def _rows(prompts: Sequence[str], guidance: Guidance) -> tuple[str, ...]:
+    """The unconditional text, the prompts and each of the guidance's texts, all as many as the prompts."""
     count = len(prompts)
-    unconditional_texts = [guidance.unconditional_text] * count
-    return texts.embeddings(
-        [*unconditional_texts, *prompts, *(text for text in guidance.texts for _ in range(count))]
-    )
+    further = (text for text in guidance.texts for _ in range(count))
+    return (*[guidance.unconditional_text] * count, *prompts, *further)
+
+
+def _layout(prompts: Sequence[str], guidance: Guidance) -> Layout:
+    extra: Role = "extra"
+    roles = ("unconditional", "conditional", *(extra for _ in guidance.texts))
+    return Layout(roles, _rows(prompts, guidance))
 
 
 @torch.inference_mode()
@@ -293,6 +303,7 @@ def _denoise(
     latents = noise.to(model.device, precision) * schedule.init_noise_sigma
     scale = torch.tensor(scales, device=model.device, dtype=precision)[:, None, None, None]
     embeddings = _embeddings(texts, prompts, guidance)
+    layout = _layout(prompts, guidance)
     state: Any = None
     for index, timestep in enumerate(timesteps[:stop]):
         scaled = schedule.scale_model_input(latents, timestep)
@@ -300,7 +311,8 @@ def _denoise(
         # From pure noise every prediction of ε is x_t itself: guidance then acts on what the network says.
         pure_noise = model.is_pure_noise(timestep)
         predict = model.predict_output if pure_noise else model.predict_noise
-        predictions = predict(repeated, timestep, embeddings)
+        with laid_out(replace(layout, index=index, steps=len(timesteps))):
+            predictions = predict(repeated, timestep, embeddings)
         unconditional, conditional, *extra = predictions.split(count)
         guided = guidance.combine(
             StepNoise(unconditional, conditional, tuple(extra), scale, index, len(timesteps)), state

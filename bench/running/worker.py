@@ -386,7 +386,8 @@ class Worker:
             edit: Edit = Edit.load(self.store.entry(task.kind, task.id).checked())
             self._guidance = self._edit_stack.enter_context(applied(self.model(task.base), edit))
             self._in_use = task.id
-            if not type(self._guidance).__module__.startswith(f"{PACKAGE}."):
+            acting = (self._guidance, *edit.attachments)
+            if not all(type(one).__module__.startswith(f"{PACKAGE}.") for one in acting):
                 self._with_edit = _state_of(self.model(task.base))
         return self._guidance
 

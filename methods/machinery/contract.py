@@ -13,6 +13,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.foreign.checks import Broken, Check, NotAsked, tried
 from erasure_bench.methods.base import Method
 from erasure_bench.methods.edit import Edit, check_edit
+from erasure_bench.methods.machinery.attachments import same
 from erasure_bench.methods.machinery.interruption import Interrupting, Interruption
 from erasure_bench.methods.machinery.rehearsal import Rehearsal
 from erasure_bench.methods.machinery.traces import some
@@ -61,8 +62,9 @@ def _seed_matters(at: Rehearsal) -> None:
     first, other = at.first.edit, at.other_seed.edit
     if not first.losses:
         raise NotAsked("it trains nothing")
-    if first.tensors.keys() == other.tensors.keys() and all(
-        torch.equal(tensor, other.tensors[name]) for name, tensor in first.tensors.items()
+    others = other.all_tensors
+    if first.all_tensors.keys() == others.keys() and all(
+        torch.equal(tensor, others[name]) for name, tensor in first.all_tensors.items()
     ):
         raise Broken("seeds 0 and 1 train the same weights: is context.seed used?")
 
@@ -85,11 +87,12 @@ def _goes_on_after_an_interruption(at: Rehearsal) -> None:
 
 def _is_finite(at: Rehearsal) -> None:
     edit = at.first.edit
-    if infinite := [name for name, tensor in edit.tensors.items() if not tensor.isfinite().all()]:
+    tensors = edit.all_tensors
+    if infinite := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise Broken(f"not finite: {some(infinite)}")
     if not all(math.isfinite(loss) for loss in edit.losses):
         raise Broken("not finite: its losses")
-    if elsewhere := [name for name, tensor in edit.tensors.items() if tensor.device.type != "cpu"]:
+    if elsewhere := [name for name, tensor in tensors.items() if tensor.device.type != "cpu"]:
         raise Broken(f"not on the CPU: {some(elsewhere)}")
 
 
@@ -98,8 +101,8 @@ def _reports_cost(at: Rehearsal) -> None:
     cost = edit.cost
     if cost.steps != len(edit.losses):
         raise Broken(f"{cost.steps} steps in its cost, but {len(edit.losses)} losses")
-    if edit.tensors and not (cost.seconds > 0 and cost.peak_memory_bytes > 0):
-        raise Broken("it changed weights, but its cost has no seconds or no memory (FineTune.cost, Meter)")
+    if edit.all_tensors and not (cost.seconds > 0 and cost.peak_memory_bytes > 0):
+        raise Broken("it learned something, but its cost has no seconds or no memory (FineTune.cost, Meter)")
 
 
 def _reports_progress(at: Rehearsal) -> None:
@@ -173,13 +176,16 @@ CHECKS: dict[str, Callable[[Rehearsal], None]] = {
 }
 """Every promise by name, in the order in which they are tried."""
 
-_EDIT_FIELDS = tuple(field.name for field in dataclasses.fields(Edit) if field.name != "tensors")
+_HOLD_TENSORS = ("tensors", "attachments")
+_EDIT_FIELDS = tuple(field.name for field in dataclasses.fields(Edit) if field.name not in _HOLD_TENSORS)
 _DETERMINED_FIELDS = ("losses", "guidance", "settings")
 
 
 def _differences(edit: Edit, other: Edit, fields: Sequence[str] = _DETERMINED_FIELDS) -> str:
-    """What differs between two edits: their tensors, and these fields; empty where nothing does."""
+    """What differs between two edits: tensors, attachments and these fields; empty where nothing does."""
     found = [name for name in fields if getattr(edit, name) != getattr(other, name)]
+    if not same(edit.attachments, other.attachments):
+        found.append("attachments")
     if edit.tensors.keys() != other.tensors.keys():
         found.append("names of tensors")
     found += [

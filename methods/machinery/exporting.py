@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.edit import Edit
-from erasure_bench.models.checkpoints.exporting import ExportFormat, export_weights
+from erasure_bench.models.checkpoints.exporting import ExportFormat, base_tensors, export_weights
 from erasure_bench.models.digest import weights_digest
 
 
@@ -17,7 +19,8 @@ def export_edit(
 
     `base` is the pipeline folder of the model that the edit was made from. `origin` (JSON values) says
     where the edit comes from, beside what it says of itself. Raises BenchError for an
-    edit of the sampling, which no weights can hold, for another base, and as `export_weights` does.
+    edit of the sampling or with an attachment, which no weights can hold, for another base, and as
+    `export_weights` does.
     """
     whose = f"the edit of {', '.join(edit.concepts)} by {edit.method}"
     if edit.guidance is not None:
@@ -35,4 +38,16 @@ def export_edit(
         "base_digest": edit.base_digest,
         "versions": dict(edit.versions),
     }
-    return export_weights(base, edit.tensors, out, format=format, about=about)
+    return export_weights(base, _weights(edit, base, whose), out, format=format, about=about)
+
+
+def _weights(edit: Edit, base: Path, whose: str) -> Mapping[str, Tensor]:
+    """The edit's weights with its attachments in them."""
+    changed = dict(edit.tensors)
+    own = base_tensors(base) if edit.attachments else {}
+    for attachment in edit.attachments:
+        try:
+            changed |= attachment.as_weights(own | changed)
+        except BenchError as error:
+            raise BenchError(f"{whose} cannot be exported as weights: {error}") from error
+    return changed

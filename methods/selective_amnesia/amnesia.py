@@ -24,6 +24,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.base_images import Drawing, pictures_needed
+from erasure_bench.methods.machinery.general_prompts import silent_on
 from erasure_bench.methods.machinery.parameters import UNetGroup
 from erasure_bench.methods.machinery.training import (
     FORWARD_AND_BACKWARD,
@@ -34,7 +35,7 @@ from erasure_bench.methods.machinery.training import (
 from erasure_bench.methods.selective_amnesia.elbo_lessons import Examples
 from erasure_bench.methods.selective_amnesia.fisher import check_terms
 from erasure_bench.methods.selective_amnesia.forgetting import forget
-from erasure_bench.methods.selective_amnesia.general_set import GeneralSet, pictures, silent_on
+from erasure_bench.methods.selective_amnesia.general_set import GeneralSet, pictures
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.generative import DiffusionGenerative, GenerativeModel
 from erasure_bench.models.seeds import image_seed

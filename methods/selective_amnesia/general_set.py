@@ -18,7 +18,6 @@ from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD
 from erasure_bench.methods.selective_amnesia.fisher import Fisher, exact_fisher, fast_fisher
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.generative import DiffusionGenerative
-from erasure_bench.prompt_suites.concepts import Concept
 
 VERSION = "1"
 """Names what this makes: another one is due where that changes (`bench.identity`)."""
@@ -102,19 +101,3 @@ class GeneralSet:
             "drawing": asdict(self.drawing),
             "terms": terms,
         }
-
-
-def silent_on(concepts: Sequence[Concept], prompts: Sequence[str]) -> list[int]:
-    """Places of the prompts with no target phrase of a concept in them, nor a phrase that evokes it.
-
-    A phrase is found wherever its letters stand, small or capital: `car` in `carpet` as well. It
-    costs some prompts too many rather than replaying the concept once.
-    """
-    phrases = {
-        phrase.lower() for concept in concepts for phrase in (*concept.targets, *concept.evoked_by) if phrase
-    }
-    return [
-        place
-        for place, prompt in enumerate(prompts)
-        if not any(phrase in prompt.lower() for phrase in phrases)
-    ]

@@ -66,7 +66,7 @@ def export_weights(
     if out.exists():
         raise BenchError(f"{out} exists already; name another place (--out)")
     parts = {part: _base_part(base, part) for part in PARTS}
-    own = {f"{part}.{name}": tensor for part, held in parts.items() for name, tensor in held.items()}
+    own = _named(parts)
     tensors = fitted("the edit", Contents("edit", dict(tensors)), own)
     note = {"format": "pt", "erasure_bench": json.dumps(dict(about or {}))}
     with _appearing(out) as temporary:
@@ -77,6 +77,17 @@ def export_weights(
             kept = tensors if format == "delta" else _with_the_rest(tensors, parts)
             save_file({_published(name): tensor for name, tensor in _ready(kept).items()}, temporary, note)
     return out
+
+
+def base_tensors(base: Path) -> dict[str, Tensor]:
+    """The tensors of a pipeline folder by the names of `DiffusionModel.named_tensors`, buffers included."""
+    if missing := missing_files(base):
+        raise BenchError(incomplete(base, missing))
+    return _named({part: _base_part(base, part) for part in PARTS})
+
+
+def _named(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{part}.{name}": tensor for part, held in parts.items() for name, tensor in held.items()}
 
 
 def _base_part(base: Path, part: str) -> dict[str, Tensor]:

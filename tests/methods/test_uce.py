@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import applied
+from erasure_bench.methods.machinery.closed_form import EmbeddedTokens, Erased, last_token, weight_change
 from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.methods.registry import build_method
-from erasure_bench.methods.uce import UCE, EmbeddedTokens, Erased, last_token, weight_change
+from erasure_bench.methods.uce import UCE
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
 

@@ -16,8 +16,11 @@ from erasure_bench.bench.identity.ids import content_id, plain
 from erasure_bench.bench.identity.table import Numbers
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, NoCache
+from erasure_bench.methods.edit import applied
+from erasure_bench.methods.machinery.attachments import describe
 from erasure_bench.methods.registry import method_card
 from erasure_bench.models.guidance import Guidance, StepNoise
+from erasure_bench.models.sampling import sample_latents
 
 DTYPES = {"float32": CONCEPTS, "bfloat16": CONCEPTS[:1]}
 """In which dtypes a model edits which concepts here; float16 on a processor is no path that anyone takes."""
@@ -67,6 +70,23 @@ def _measured(build: type, text: str) -> Numbers:
                 numbers[f"{what} weights"] = taken[:1] if model.dtype == torch.bfloat16 else taken
             if edit.losses:
                 numbers[f"{what} losses"] = sketch({"losses": torch.tensor(edit.losses)})
+            if edit.attachments:
+                numbers[f"{what} attachments"] = json.dumps(
+                    [
+                        describe(attachment).saved.model_dump(exclude={"tensors"})
+                        for attachment in edit.attachments
+                    ]
+                )
+                with applied(model, edit):
+                    latents = sample_latents(
+                        model,
+                        [concept.target, "a red boat"],
+                        (1, 2),
+                        scheduler="ddim",
+                        steps=4,
+                        guidance_scale=7.5,
+                    )
+                numbers[f"{what} attached"] = sketch({"latents": latents})
             if edit.guidance is not None:
                 numbers[f"{what} texts"] = json.dumps(
                     [edit.guidance.unconditional_text, *edit.guidance.texts]

@@ -12,12 +12,12 @@ from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.edit import applied
 from erasure_bench.methods.machinery.base_images import Drawing, as_floats, base_images
+from erasure_bench.methods.machinery.general_prompts import silent_on
 from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.methods.registry import build_method
 from erasure_bench.methods.selective_amnesia.amnesia import SelectiveAmnesia
 from erasure_bench.methods.selective_amnesia.elbo_lessons import Examples, lessons, losses
 from erasure_bench.methods.selective_amnesia.ewc import penalties
-from erasure_bench.methods.selective_amnesia.general_set import silent_on
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.generative import DiffusionGenerative
 from erasure_bench.prompt_suites.concepts import Concept
