@@ -1,6 +1,6 @@
-"""The command line: `bench run`, `status`, `score`, `table`, `report`, `view`, `merge`, `compare`, `gate`,
-`export`, `card`, `pack`, `unpack`, `submit`, `list`, `show`, `prompts`, `suite`, `fetch`, `check`, `doctor`,
-`store`, `weights`.
+"""The command line: `bench run`, `work`, `status`, `score`, `table`, `report`, `view`, `merge`, `compare`,
+`gate`, `export`, `card`, `pack`, `unpack`, `submit`, `list`, `show`, `prompts`, `suite`, `fetch`, `check`,
+`doctor`, `store`, `weights`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 2 a strict gate
 is undecided, 3 wrong usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). Nothing heavy is imported
@@ -31,6 +31,7 @@ FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
 TableFormat = Literal["rich", "summary", "md", "csv", "json", "latex", "html"]
 CompareFormat = Literal["rich", "md", "json"]
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
+ExecutorName = Literal["local", "ray", "slurm"]
 ListKind = Literal["methods", "evaluators", "suites", "models", "transformations"]
 _STOPPED = "stopped; what is finished is kept: the same command goes on from here"
 PATH_VARIABLES = ("BENCH_STORE", "BENCH_DATA", "BENCH_MODELS")
@@ -222,6 +223,34 @@ def run(
     ] = None,
     transform: Transform = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 and so on.")] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="So many processes share the work (docs/many-machines.md); else one, or one for each of "
+            "--devices.",
+        ),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="Comma list such as cuda:0,cuda:1, or all: the workers share them."
+        ),
+    ] = None,
+    executor: Annotated[
+        ExecutorName,
+        typer.Option(metavar="NAME", help="Where the workers run: local, ray or slurm."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="The Ray cluster: auto, or its address; else one of its own here."
+        ),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of sbatch, such as partition=gpu. Repeatable."),
+    ] = None,
     dtype: Annotated[str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Pictures drawn at once; changes no result.")
@@ -299,6 +328,11 @@ def run(
         "out": out,
         "store": store,
         "track": tuple(dict.fromkeys(track or ())),
+        "workers": workers,
+        "devices": names(devices, "--devices"),
+        "executor": executor,
+        "ray_address": ray_address,
+        "slurm": options(slurm or [], "--slurm"),
         "offline": offline,
         "dry_run": dry_run,
         "as_json": as_json,
@@ -312,14 +346,40 @@ def run(
         write_run_yaml(save_config, asked.values)
     from erasure_bench.bench.cli.commands.run import dry_run as plan_only
     from erasure_bench.bench.cli.commands.run import full_run
+    from erasure_bench.bench.running.executors import Hands
 
     where, in_json = asked.values["store"], asked.values["as_json"]
+    hands = Hands(**{key: asked.values[key] for key in Hands.__dataclass_fields__})
     try:
         if asked.values["dry_run"]:
             return plan_only(checked, where, as_json=in_json)
-        return full_run(checked, asked.values["out"], where, asked.values["track"], as_json=in_json)
+        return full_run(checked, asked.values["out"], where, asked.values["track"], hands, as_json=in_json)
     except BenchError as error:
         raise asked.told(error) from error
+
+
+@app.command(no_args_is_help=True)
+def work(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a run that was begun with --workers.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What it is called in bench status; else its machine's."),
+    ] = None,
+    index: Annotated[int, typer.Option(metavar="I", help="Where among the edits it begins.", min=0)] = 0,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="As in bench run.")] = None,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", metavar="", help="End when the process that started it ends.")
+    ] = False,
+) -> int:
+    """Be one more worker of a run, here or on another machine that sees its folder and its store.
+
+    bench run starts its workers itself: this is for joining by hand (docs/many-machines.md).
+    """
+    from erasure_bench.bench.cli.commands.work import work as do_work
+
+    return do_work(run, name, index, device, with_parent=with_parent)
 
 
 @app.command(no_args_is_help=True)

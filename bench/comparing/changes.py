@@ -21,7 +21,7 @@ from erasure_bench.bench.reporting.leaderboard import Row, rows_of
 from erasure_bench.bench.reporting.rivals import key_of, keys_of
 from erasure_bench.bench.reporting.tabled import OVERALL, Measured, Tabled, tabled
 from erasure_bench.bench.reporting.verdicts import judged
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.statistics.bars import MOST_LOST
 from erasure_bench.bench.statistics.best import holm
 from erasure_bench.bench.statistics.cells import Cells, Codes, Groups, sums

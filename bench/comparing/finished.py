@@ -13,7 +13,7 @@ from erasure_bench.bench.reporting.metric_record import recorded_metric
 from erasure_bench.bench.reporting.record import failure_of, read_record
 from erasure_bench.bench.reporting.results import SCORES, read_document
 from erasure_bench.bench.reporting.run_file import bound
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Metric
 

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
@@ -57,11 +57,18 @@ class RunYaml(RunConfig):
     out: Folder = None
     store: Folder = None
     track: tuple[str, ...] = ()
+    workers: int | None = Field(default=None, ge=1)
+    devices: tuple[str, ...] = ()
+    executor: Literal["local", "ray", "slurm"] = "local"
+    ray_address: str | None = None
+    slurm: dict[str, str] = Field(default_factory=dict)
     offline: bool = False
     dry_run: bool = False
     as_json: bool = Field(default=False, alias="json")
 
-    @field_validator("methods", "concepts", "evaluators", "references", "transform", "track", mode="before")
+    @field_validator(
+        "methods", "concepts", "evaluators", "references", "transform", "track", "devices", mode="before"
+    )
     @classmethod
     def _listed(cls, value: object) -> object:
         if isinstance(value, str):
@@ -77,7 +84,7 @@ class RunYaml(RunConfig):
             return seeds(value)
         return tuple(value) if isinstance(value, list) else value
 
-    @field_validator("suite_options", mode="before")
+    @field_validator("suite_options", "slurm", mode="before")
     @classmethod
     def _as_text(cls, value: object) -> object:
         return {key: _text(one) for key, one in value.items()} if isinstance(value, dict) else value
@@ -133,7 +140,7 @@ class Asked(NamedTuple):
             for name, options in (said[key] if key in given else {}).items():
                 by_name[name] = {**by_name.get(name, {}), **options}
             values[key] = by_name or said[key]
-        for key in ("suite_options", "edits"):
+        for key in ("suite_options", "edits", "slurm"):
             values[key] = {**self.values.get(key, {}), **said[key]}
         places = {key: place for key, place in self.places.items() if key not in given}
         return Asked(values, places)

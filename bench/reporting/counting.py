@@ -11,7 +11,7 @@ from pandas import DataFrame
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.evidence import CellKey
 from erasure_bench.bench.reporting.scores import RUN_SCHEMA, protocol_key
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.score_frames import MISSING, OK, ROUNDING
 

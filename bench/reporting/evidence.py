@@ -12,7 +12,7 @@ from pandas import DataFrame
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.features import stored_features
 from erasure_bench.bench.reporting.scores import CellCost, collect_costs, collect_scores
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.running.kept_features import KeptFeatures
 from erasure_bench.bench.storage.store import Store
 

@@ -21,7 +21,8 @@ from erasure_bench.bench.reporting.record import cost_of, failure_of, key_of, re
 from erasure_bench.bench.reporting.results import SHEET
 from erasure_bench.bench.reporting.run_file import bound
 from erasure_bench.bench.reporting.scores import protocol_key
-from erasure_bench.bench.running.executor import Failure, Outcome, without_pictures
+from erasure_bench.bench.running.executor import Outcome, without_pictures
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.storage.atomic import write_atomically
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError

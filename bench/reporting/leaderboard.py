@@ -17,7 +17,7 @@ from pandas import DataFrame
 from erasure_bench.bench.reporting.aspects import aspect_of
 from erasure_bench.bench.reporting.scores import CellCost
 from erasure_bench.bench.reporting.tabled import OVERALL, Counts, Measured, Stratum, Tabled, Whole, tabled
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.statistics.bars import Verdict
 from erasure_bench.bench.statistics.cells import Codes, Values
 from erasure_bench.bench.statistics.intervals import Ends

@@ -20,7 +20,8 @@ from erasure_bench.bench.reporting.footnotes import Note
 from erasure_bench.bench.reporting.merging import drawn_before
 from erasure_bench.bench.reporting.rating_file import PICTURE, PLACE, Rating, RatingFile
 from erasure_bench.bench.reporting.scores import RUN_COLUMNS, protocol_key
-from erasure_bench.bench.running.executor import DRAWING, Failure
+from erasure_bench.bench.running.executor import DRAWING
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.registry import evaluator_names
 from erasure_bench.evaluators.score_frames import MISSING, OK

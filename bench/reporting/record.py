@@ -11,7 +11,7 @@ from erasure_bench.bench.planning.plan import Cell, Plan
 from erasure_bench.bench.reporting.evidence import CellKey, Evidence
 from erasure_bench.bench.reporting.run_file import RESULTS, RUN, Json, opened, sealed
 from erasure_bench.bench.reporting.scores import CellCost
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.running.versions import git_revision, hardware
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.storage.store import Store

@@ -1,6 +1,7 @@
 """How far a run is: running, interrupted or finished. Reads its folder and its store, and changes neither."""
 
 import json
+import platform
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,14 +12,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from erasure_bench.bench.reporting.record import key_of, read_record
 from erasure_bench.bench.reporting.run_file import RUN, first_fault
-from erasure_bench.bench.running.journal import FOLDER, FORMAT, NOW, PLAN, is_held
+from erasure_bench.bench.running.job import WORKERS
+from erasure_bench.bench.running.journal import FOLDER, FORMAT, LEFT, NOW, PLAN, is_held
 from erasure_bench.bench.storage.damage import silent
 from erasure_bench.bench.storage.store import EntryKind, Store
 from erasure_bench.errors import BenchError
 
 State = Literal["running", "interrupted", "finished"]
 CellState = Literal["done", "failed", "open"]
+WorkerState = Literal["at work", "waiting", "left", "lost"]
 Model = TypeVar("Model", bound=BaseModel)
+SILENT_SECONDS = 300.0
+"""So long a worker on another machine, which cannot be asked, may be silent and be at work."""
+_WITHOUT_A_WORD = "its process ended without a word (killed, or the machine went down)"
 MARK = f"{FOLDER}/{PLAN}"
 """What a run's folder holds until its results are written."""
 
@@ -60,10 +66,26 @@ class Doing(BaseModel):
     unit: str | None
 
 
+class WorkerStatus(NamedTuple):
+    """One of a run's workers. `why` says why it is lost; `waiting` is for what others are at."""
+
+    name: str
+    state: WorkerState
+    process: int
+    machine: str
+    device: str | None
+    active: float
+    doing: Doing | None
+    tasks_done: int
+    images_per_second: float | None
+    why: str | None
+
+
 class RunStatus(NamedTuple):
     """Times are seconds since 1970, UTC; `left_seconds` is what is known of, `left_unknown` who is not in it.
 
-    `why` says why a run stopped before its end, `process` and `machine` where it runs or ran.
+    `why` says why a run stopped before its end, `process` and `machine` where it runs or ran. `workers` is
+    empty where that process does all of it.
     """
 
     state: State
@@ -81,6 +103,7 @@ class RunStatus(NamedTuple):
     images_per_second: float | None
     methods: tuple[MethodStatus, ...]
     failures: tuple[Why, ...]
+    workers: tuple[WorkerStatus, ...] = ()
 
 
 class _Cell(BaseModel):
@@ -100,10 +123,16 @@ class _Plan(BaseModel):
     cells: list[_Cell]
 
 
+class _Tasks(BaseModel):
+    done: int
+
+
 class _Now(BaseModel):
     format: Literal["erasure-bench status 1"]
     process: int
     machine: str
+    device: str | None = None
+    tasks: _Tasks
     started: float
     active: float
     stopped: str | None
@@ -130,7 +159,7 @@ def status_of(folder: Path, store: Path | None = None) -> RunStatus:
 
 
 def _unfinished(folder: Path, root: Path | None) -> RunStatus:
-    held = is_held(folder)
+    held = is_held(folder / FOLDER)
     plan, now = _read(folder / FOLDER / PLAN, _Plan), _read(folder / FOLDER / NOW, _Now)
     store = Store(root or plan.store, silent)
     failed = {(why.method, why.concept, why.seed) for why in now.failures}
@@ -145,22 +174,22 @@ def _unfinished(folder: Path, root: Path | None) -> RunStatus:
             if (cell.method, task) not in counted:  # cells of a row share pictures
                 counted.add((cell.method, task))
                 counts.update({"tasks": 1, "tasks_done": has, "images": images, "images_done": images * has})
+    workers = tuple(_workers(folder))
+    paces = [each.images_per_second for each in workers if each.doing and each.images_per_second]
     return RunStatus(
         state="running" if held else "interrupted",
         folder=str(folder),
         suite=plan.suite,
         model=plan.model,
         started=now.started,
-        active=now.active,
-        why=None
-        if held
-        else now.stopped or "its process ended without a word (killed, or the machine went down)",
+        active=max(now.active, *(each.active for each in workers)) if workers else now.active,
+        why=None if held else now.stopped or _WITHOUT_A_WORD,
         process=now.process,
         machine=now.machine,
         doing=now.doing if held else None,
         left_seconds=now.left_seconds,
         left_unknown=now.left_unknown,
-        images_per_second=now.images_per_second,
+        images_per_second=round(sum(paces), 3) or None if workers else now.images_per_second,
         methods=tuple(
             MethodStatus(
                 name,
@@ -173,7 +202,37 @@ def _unfinished(folder: Path, root: Path | None) -> RunStatus:
             for name, counts in rows.items()
         ),
         failures=tuple(now.failures),
+        workers=workers,
     )
+
+
+def _workers(folder: Path) -> Iterable[WorkerStatus]:
+    """Those that have said anything of themselves yet, by their numbers."""
+    places = (folder / FOLDER / WORKERS).glob(f"*/{NOW}")
+    for file in sorted(places, key=lambda file: (len(file.parent.name), file.parent.name)):
+        try:
+            now = _read(file, _Now)
+        except FileNotFoundError:
+            continue
+        here = now.machine == platform.node()
+        lives = is_held(file.parent) if here else time.time() - now.active < SILENT_SECONDS
+        state: WorkerState = "lost"
+        if now.stopped is None and lives:
+            state = "waiting" if now.doing is None else "at work"
+        elif now.stopped == LEFT:
+            state = "left"
+        yield WorkerStatus(
+            name=file.parent.name,
+            state=state,
+            process=now.process,
+            machine=now.machine,
+            device=now.device,
+            active=now.active,
+            doing=now.doing if state == "at work" else None,
+            tasks_done=now.tasks.done,
+            images_per_second=now.images_per_second,
+            why=(now.stopped or _WITHOUT_A_WORD) if state == "lost" else None,
+        )
 
 
 def _read(path: Path, model: type[Model]) -> Model:

@@ -1,11 +1,13 @@
-"""The local executor: does a plan's unfinished tasks in this process, one after the other."""
+"""Does a plan's unfinished tasks in this process, one after the other.
+
+Any number of processes may do so at once, on one machine or many: they share the tasks by claims in the
+store (`storage.claims`), and what fails by a board.
+"""
 
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_args
 
 from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
 from erasure_bench.bench.planning.tasks import (
@@ -17,41 +19,17 @@ from erasure_bench.bench.planning.tasks import (
     Task,
     TaskKind,
     needed_by,
-    pictures_of,
 )
-from erasure_bench.bench.running.reasons import reason_of
+from erasure_bench.bench.running.agenda import Agenda, Turn
+from erasure_bench.bench.running.board import Alone, Board
+from erasure_bench.bench.running.failures import Broken, Failure, Ledger, broken_by, each_once
+from erasure_bench.bench.running.reasons import ran_out_of_memory
 from erasure_bench.bench.running.worker import Watcher, Worker
 from erasure_bench.bench.storage.checkpoints import remove_finished
+from erasure_bench.bench.storage.claims import Claims
 from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreError
-from erasure_bench.foreign.time_limit import time_limit
+from erasure_bench.foreign.time_limit import end_this_process, time_limit
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.suite import Role
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Why a cell, or a part of it, has no result.
-
-    `role` and `evaluator` narrow it down; None means all of them. `losses` is the curve of a
-    training that stopped.
-    """
-
-    method: str
-    concept: str
-    seed: int
-    stage: TaskKind
-    reason: str
-    role: Role | None = None
-    evaluator: str | None = None
-    trace: str = field(default="", compare=False)
-    losses: tuple[float, ...] = field(default=(), compare=False)
-
-
-class _Broken(NamedTuple):
-    stage: TaskKind
-    reason: str
-    trace: str
-    losses: tuple[float, ...]
 
 
 class Outcome(NamedTuple):
@@ -60,12 +38,15 @@ class Outcome(NamedTuple):
     failures: tuple[Failure, ...]
     done: Mapping[TaskKind, int]
     seconds: float
-    broken: Mapping[str, _Broken]
+    broken: Mapping[str, Broken]
 
 
 NOTHING = Outcome((), {}, 0.0, {})
+KINDS: frozenset[TaskKind] = frozenset(get_args(TaskKind))
 DRAWING: frozenset[TaskKind] = frozenset({"erase", "generate"})
 """The tasks that make pictures; all others only look at them."""
+WAIT_SECONDS = (0.05, 2.0)
+"""Between two looks whether others have done what the rest waits for: at first, and at most."""
 RESTARTS = 10
 """How often a task may find what it needs damaged; the store gives up long before, someone's code may not."""
 
@@ -76,6 +57,8 @@ class Reporter(Watcher, Protocol):
     def begin(self, todo: tuple[Task, ...]) -> None: ...
 
     def working_on(self, cell: Cell, task: Task) -> None: ...
+
+    def waiting(self) -> None: ...
 
     def finished(self, task: Task, *, well: bool) -> None: ...
 
@@ -109,12 +92,12 @@ def without_pictures(plan: Plan, store: Store, failures: Iterable[Failure]) -> O
 
     Of its `failures` those stay that explain why the store lacks pictures.
     """
-    broken: dict[str, _Broken] = {}
+    broken: dict[str, Broken] = {}
     stays: dict[Failure, None] = {}
     for failure in failures:
         if failure.stage not in DRAWING:
             continue
-        why = _Broken(failure.stage, failure.reason, failure.trace, failure.losses)
+        why = Broken(failure.stage, failure.reason, failure.trace, failure.losses)
         for cell in plan.cells:
             if (cell.method.name, cell.case.name, cell.seed) != (
                 failure.method,
@@ -137,27 +120,26 @@ def execute(
     earlier: Outcome = NOTHING,
     *,
     draw: bool = True,
+    board: Board | None = None,
+    start: float = 0.0,
 ) -> Outcome:
-    """Does what the store lacks, cell by cell.
+    """Does what the store lacks and nobody else is doing, until all of it is there.
 
     A task that fails, or takes longer than the config's `task_timeout`, is recorded with its reason for
     every cell that needs it, and the rest goes on; what failed in an `earlier` pass of the same run, which
     the outcome includes, is not tried again. What turns out to be damaged when a task needs it is made anew.
     Without `draw` no edit and no picture is made: scores that need one which is not there fail.
+    `board` is where the other workers of this run tell what failed, `start` where among the edits to begin
+    (`agenda.Agenda`).
     Raises StoreError where nothing can be finished any more (full disk), BenchError where an evaluator
     cannot be loaded, and passes KeyboardInterrupt on; what was finished stays finished.
     """
     started = time.perf_counter()
-    broken = dict(earlier.broken)
+    kinds = KINDS if draw else KINDS - DRAWING
+    ledger = Ledger(plan, store, earlier.broken)
     todo = tuple(
-        task
-        for task in unfinished(plan.cells, store)
-        if (draw or task.kind not in DRAWING) and _cause(task, broken) is None
+        task for task in unfinished(plan.cells, store) if task.kind in kinds and ledger.cause(task) is None
     )
-    done: Counter[TaskKind] = Counter(earlier.done)
-    skipped: set[str] = set()
-    restarts: Counter[str] = Counter()
-    failures: dict[Failure, None] = dict.fromkeys(earlier.failures)
     store.clean()
     remove_finished(store)
     if not todo:
@@ -166,96 +148,131 @@ def execute(
     try:
         measuring = (task for task in todo if isinstance(task, ScoreTask | FeatureTask))
         worker.prepare(list(dict.fromkeys(task.evaluator for task in measuring)))
-        for cell in plan.cells:
-            left = list(cell.tasks)
-            while left:
-                task = left.pop(0)
-                if store.has(task.kind, task.id) or (task.kind in DRAWING and not draw):
-                    continue
-                if _cause(task, broken) is None:
-                    reporter.working_on(cell, task)
-                    well = False
-                    try:
-                        with time_limit(plan.config.task_timeout, f"{cell.title}: {DOING[task.kind]}"):
-                            _do(task, cell, worker, reporter)
-                        done[task.kind] += 1
-                        well = True
-                    except StoreError:
-                        raise
-                    except Exception as error:
-                        restarts[task.id] += 1
-                        if isinstance(error, DamagedEntry) and draw and restarts[task.id] <= RESTARTS:
-                            # What the task needs is no longer there: of another cell's, it may be the base's.
-                            left = [*needed_by(task), *cell.tasks]
-                            continue
-                        cause = task if draw else _lost(task, store)
-                        broken[cause.id] = _broken(cause, error)
-                        if isinstance(task, EraseTask | GenerateTask):
-                            worker.forget_model()
-                    reporter.finished(task, well=well)
-                elif task.id not in broken and task.id not in skipped:
-                    skipped.add(task.id)
-                    reporter.skipped(task)
-                why = _cause(task, broken)
-                if why is not None and (failure := _failure(cell, task, why)) not in failures:
-                    failures[failure] = None
-                    reporter.failed(failure)
+        with Claims(store) as claims:
+            agenda = Agenda(todo, claims, store, start=start, ordered=draw)
+            done = _Execution(
+                plan, worker, store, reporter, ledger, agenda, claims, board or Alone(), draw
+            ).do()
+            if not agenda:
+                claims.remove_dead({task.id for task in plan.tasks})
     finally:
         worker.close()
         reporter.end()
+    failures = each_once((*earlier.failures, *ledger.failures(kinds)))
     seconds = earlier.seconds + time.perf_counter() - started
-    return Outcome(tuple(failures), dict(done), seconds, broken)
+    return Outcome(failures, dict(Counter(earlier.done) + done), seconds, ledger.broken)
 
 
-def _do(task: Task, cell: Cell, worker: Worker | Work, reporter: Reporter) -> None:
-    if isinstance(task, EraseTask):
-        worker.erase(task, cell.concept, reporter)
-    elif isinstance(task, GenerateTask):
-        worker.generate(task, reporter)
-    elif isinstance(task, ScoreTask):
-        worker.score(task)
-    else:
-        worker.features(task)
+class _Execution:
+    """One worker's way through its agenda."""
 
+    def __init__(
+        self,
+        plan: Plan,
+        worker: Worker | Work,
+        store: Store,
+        reporter: Reporter,
+        ledger: Ledger,
+        agenda: Agenda,
+        claims: Claims,
+        board: Board,
+        draw: bool,
+    ) -> None:
+        self.worker, self.store, self.reporter = worker, store, reporter
+        self.ledger, self.agenda, self.claims, self.board = ledger, agenda, claims, board
+        self.limit, self.draw = plan.config.task_timeout, draw
+        self.cells: dict[str, Cell] = {}
+        for cell in plan.cells:
+            for task in cell.tasks:
+                self.cells.setdefault(task.id, cell)
+        self.restarts: Counter[str] = Counter()
+        self.told: set[Failure] = set()
 
-def _lost(task: Task, store: Store) -> Task:
-    """The pictures that the task needs and the store no longer has; the task itself where it has all."""
-    needed = (each for each in needed_by(task) if isinstance(each, GenerateTask))
-    return next((each for each in needed if not store.has(each.kind, each.id)), task)
+    def do(self) -> Counter[TaskKind]:
+        """How many tasks were done, by kind."""
+        done: Counter[TaskKind] = Counter()
+        before: str | None = None
+        wait = WAIT_SECONDS[0]
+        while not self.board.closed():
+            for task_id, why in self.board.news().items():
+                self._break(task_id, why)
+            turn = self.agenda.take()
+            if before is not None and (turn is None or turn.task.id != before):
+                self.claims.release(before)  # only now: so long the edit was seen to be somebody's
+            before = None
+            if turn is not None:
+                before, wait = turn.task.id, WAIT_SECONDS[0]
+                done[turn.task.kind] += self._turn(turn)
+            elif not self.agenda:
+                break
+            else:
+                self.reporter.waiting()
+                time.sleep(wait)
+                wait = min(2 * wait, WAIT_SECONDS[1])
+        return done
 
+    def _turn(self, turn: Turn) -> bool:
+        """Does the task, or finds why it cannot be done; whether it is done."""
+        task, cell = turn.task, self.cells[turn.task.id]
+        if turn.after is not None and (why := self.board.died(task, turn.after)) is not None:
+            self._break(task.id, why)
+            return False
+        self.reporter.working_on(cell, task)
+        try:
+            self._do(task, cell)
+        except StoreError:
+            raise
+        except Exception as error:
+            self._failed(task, error)
+            return False
+        self.agenda.drop(task)
+        self.reporter.finished(task, well=True)
+        return True
 
-def _broken(task: Task, error: Exception) -> _Broken:
-    losses = tuple(getattr(error, "losses", ()))
-    return _Broken(task.kind, reason_of(error, task), traceback.format_exc(), losses)
+    def _do(self, task: Task, cell: Cell) -> None:
+        def hangs(line: str) -> None:
+            self.board.hangs(task, Broken(task.kind, f"took longer than {self.limit:g} s and hung"))
+            end_this_process(line)
 
+        with time_limit(self.limit, f"{cell.title}: {DOING[task.kind]}", end_process=hangs):
+            if isinstance(task, EraseTask):
+                self.worker.erase(task, cell.concept, self.reporter)
+            elif isinstance(task, GenerateTask):
+                self.worker.generate(task, self.reporter)
+            elif isinstance(task, ScoreTask):
+                self.worker.score(task)
+            else:
+                self.worker.features(task)
 
-def _cause(task: Task, broken: Mapping[str, _Broken]) -> _Broken | None:
-    """What already failed of the task itself or of what it needs."""
-    chain: list[Task] = [task]
-    if (pictures := pictures_of(task)) is not None:
-        chain += [pictures, pictures.erase]
-    found = next((broken[each.id] for each in chain if each.id in broken), None)
-    return _of_base(task, broken) if found is None else found
+    def _failed(self, task: Task, error: Exception) -> None:
+        self.restarts[task.id] += 1
+        if isinstance(error, DamagedEntry) and self.draw and self.restarts[task.id] <= RESTARTS:
+            # What the task needs is no longer there: of another edit's, it may be the base's.
+            self.agenda.put_back(needed_by(task))
+            return
+        cause = task if self.draw else self._lost(task)
+        why = broken_by(cause, error)
+        if isinstance(task, EraseTask | GenerateTask):
+            self.worker.forget_model()
+        if not self.board.failed(cause, why, may_do_elsewhere=ran_out_of_memory(error)):
+            self.reporter.note(f"{why.reason}: left to another worker")
+            self.agenda.pass_over(task)
+            return
+        self.agenda.drop(task)
+        self.reporter.finished(task, well=False)
+        self._break(cause.id, why)
 
+    def _break(self, task_id: str, why: Broken) -> None:
+        """Nothing that needs the broken task is done any more."""
+        for task, failure in self.ledger.add(task_id, why):
+            if task in self.agenda:
+                self.agenda.drop(task)
+                self.reporter.skipped(task)
+            if failure not in self.told and (self.draw or task.kind not in DRAWING):
+                self.told.add(failure)
+                self.reporter.failed(failure)
 
-def _of_base(task: Task, broken: Mapping[str, _Broken]) -> _Broken | None:
-    """What failed of the base model's pictures that scores compare with: these scores' failure alone."""
-    found = next((broken[each.id] for each in needed_by(task) if each.id in broken), None)
-    return found and found._replace(stage="score", reason=f"the base model's pictures: {found.reason}")
-
-
-def _failure(cell: Cell, task: Task, why: _Broken) -> Failure:
-    """The failure of what the broken task was to give: a cell, a role, or a role's scores by an evaluator."""
-    pictures = pictures_of(task)
-    measuring = task if isinstance(task, ScoreTask | FeatureTask) and why.stage == task.kind else None
-    return Failure(
-        method=cell.method.name,
-        concept=cell.case.name,
-        seed=cell.seed,
-        stage=why.stage,
-        reason=why.reason,
-        role=pictures.images.role if pictures and why.stage != "erase" else None,
-        evaluator=measuring.evaluator if measuring else None,
-        trace=why.trace,
-        losses=why.losses,
-    )
+    def _lost(self, task: Task) -> Task:
+        """The pictures that the task needs and the store no longer has; the task itself where it has all."""
+        needed = (each for each in needed_by(task) if isinstance(each, GenerateTask))
+        return next((each for each in needed if not self.store.has(each.kind, each.id)), task)

@@ -3,6 +3,7 @@
     <run>/.running/plan.json   its cells with their tasks, once
     <run>/.running/now.json    what it is doing, replaced at most every second
     <run>/.running/lock        held by the living process, free when it is dead
+    <run>/.running/workers/…   now.json and lock of each worker, where it has several
 
 The folder is there from a run's start until its results are written: where it stays, the run was interrupted.
 What is finished is in the store, and only there. A journal that cannot be written stops no run.
@@ -22,23 +23,24 @@ from typing import Any
 from erasure_bench.bench.planning.plan import Cell, Plan
 from erasure_bench.bench.planning.tasks import DOING, GenerateTask, Task, pictures_of
 from erasure_bench.bench.running.estimating import Left
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import one_line
 
 FOLDER, PLAN, NOW, LOCK = ".running", "plan.json", "now.json", "lock"
 FORMAT = "erasure-bench status 1"
+LEFT = "nothing was left to do"
+"""Why a worker stopped that did not fail."""
 EVERY_SECONDS = 1.0
 Json = dict[str, Any]
 
 
 class Journal(Quiet):
-    """Writes what it is told into a run's folder; `left` says what is left, where somebody knows."""
+    """Writes what it is told into `place`; `left` says what is left, where somebody knows."""
 
-    def __init__(self, folder: Path, plan: Plan, store: Store) -> None:
-        self._folder = folder / FOLDER
-        self._plan, self._store = plan, store
+    def __init__(self, place: Path, device: str | None = None) -> None:
+        self._folder, self._device = place, device
         self._handle: int | None = None
         self.left: Callable[[], Left] = lambda: Left({}, ())
         self._doing: Json | None = None
@@ -48,7 +50,12 @@ class Journal(Quiet):
         self._started = self._since = time.time()
         self._written = 0.0
 
-    def open(self) -> None:
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has the folder."""
+        return self._handle is not None
+
+    def open(self, plan: Json | None = None) -> None:
         """Takes the folder, unless another living process has it: then this one writes nothing."""
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -59,11 +66,12 @@ class Journal(Quiet):
                 os.close(handle)
                 return
             self._handle = handle
-            self._put(PLAN, _of_plan(self._plan, self._store))
+            if plan is not None:
+                self._put(PLAN, plan)
             self._write()
 
     def close(self, why: str | None) -> None:
-        """Lets go of the folder: removes it, or leaves in it `why` the run is not finished."""
+        """Lets go of the folder: removes it, or leaves in it `why` the work has stopped."""
         if self._handle is None:
             return
         with suppress(OSError):
@@ -110,6 +118,9 @@ class Journal(Quiet):
         self._doing = None
         self._tell()
 
+    def waiting(self) -> None:
+        self._tell()
+
     def skipped(self, task: Task) -> None:
         self._done += 1
         self._tell()
@@ -140,6 +151,7 @@ class Journal(Quiet):
             "format": FORMAT,
             "process": os.getpid(),
             "machine": platform.node(),
+            "device": self._device,
             "started": self._started,
             "active": self._written,
             "stopped": stopped,
@@ -161,13 +173,25 @@ class Journal(Quiet):
 
 @contextmanager
 def journal_of(folder: Path, plan: Plan, store: Store) -> Iterator[Journal]:
-    """A journal that is open for the block; it goes where the block ends well."""
-    journal = Journal(folder, plan, store)
-    journal.open()
+    """A run's journal that is open for the block; it goes where the block ends well."""
+    with _opened(Journal(folder / FOLDER), _of_plan(plan, store), None) as journal:
+        yield journal
+
+
+@contextmanager
+def workers_journal(place: Path, device: str) -> Iterator[Journal]:
+    """One worker's, which stays: `bench status` tells of it until the run is over."""
+    with _opened(Journal(place, device), None, LEFT) as journal:
+        yield journal
+
+
+@contextmanager
+def _opened(journal: Journal, plan: Json | None, well: str | None) -> Iterator[Journal]:
+    journal.open(plan)
     why: str | None = "it ended before its results were written"
     try:
         yield journal
-        why = None
+        why = well
     except KeyboardInterrupt:
         why = "it was interrupted"
         raise
@@ -178,10 +202,10 @@ def journal_of(folder: Path, plan: Plan, store: Store) -> Iterator[Journal]:
         journal.close(why)
 
 
-def is_held(folder: Path) -> bool:
-    """Whether a living process writes the journal in a run's folder."""
+def is_held(place: Path) -> bool:
+    """Whether a living process of this machine writes the journal there."""
     try:
-        handle = os.open(folder / FOLDER / LOCK, os.O_RDWR)
+        handle = os.open(place / LOCK, os.O_RDWR)
     except OSError:
         return False
     try:

@@ -1,6 +1,8 @@
 """Live progress on stderr: what is being done, how fast, how much time is left."""
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -12,12 +14,15 @@ from erasure_bench.bench.planning.plan import Cell
 from erasure_bench.bench.planning.tasks import DOING, GenerateTask, Task, pictures_of
 from erasure_bench.bench.running.bars import Bars
 from erasure_bench.bench.running.estimating import Estimator, Left
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.running.needs import STEPS
+from erasure_bench.bench.running.paces import Paces
 from erasure_bench.bench.words.showing import one_line
 
 LINE_EVERY_SECONDS = 10.0
 SHOW_EVERY_SECONDS = 1.0
+KEEP_EVERY_SECONDS = 30.0
+"""How often others may learn from the store how fast work goes here."""
 
 
 class Quiet:
@@ -26,6 +31,8 @@ class Quiet:
     def begin(self, todo: tuple[Task, ...]) -> None: ...
 
     def working_on(self, cell: Cell, task: Task) -> None: ...
+
+    def waiting(self) -> None: ...
 
     def preparing(self, made: int, total: int, unit: str) -> None: ...
 
@@ -63,6 +70,7 @@ class LiveProgress(Quiet):
         self._estimate = estimate
         self._estimator = Estimator()
         self._title, self._doing = "", ""
+        self._kept = time.monotonic()
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick_on, name="progress", daemon=True)
@@ -114,6 +122,9 @@ class LiveProgress(Quiet):
             self._estimator.finished(well=well)
             self._title, self._doing = "", ""
             self._show_whole()
+            if time.monotonic() - self._kept >= KEEP_EVERY_SECONDS:
+                self._kept = time.monotonic()
+                self._estimator.paces.keep()
 
     def skipped(self, task: Task) -> None:
         with self._lock:
@@ -179,8 +190,49 @@ class LiveProgress(Quiet):
             )
 
     def _left(self, before: str = "") -> str:
-        words = in_words(self._estimator.left())
+        words = in_words(self.left())
         return f"{before}{words} left" if words else ""
+
+
+class CrewProgress(LiveProgress):
+    """The same of several workers: what all of them together have done, and how many do what."""
+
+    def __init__(
+        self, console: Console, estimate: Callable[[tuple[Task, ...]], Estimator], workers: int
+    ) -> None:
+        super().__init__(console, estimate)
+        self._workers = workers
+
+    def working(self, doing: Counter[str]) -> None:
+        """So many workers do this, so many that."""
+        with self._lock:
+            self._title = ", ".join(f"{count} {what}" for what, count in sorted(doing.items()))
+
+    def working_on(self, cell: Cell, task: Task) -> None: ...
+
+    def step(self, step: int, steps: int, loss: float) -> None: ...
+
+    def note(self, line: str) -> None:
+        self._console.print(one_line(line), style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    def finished(self, task: Task, *, well: bool) -> None:
+        with self._lock:
+            self._estimator.skipped(task)  # its time was another process'
+            if time.monotonic() - self._kept >= KEEP_EVERY_SECONDS:
+                self._kept = time.monotonic()
+                self._estimator.paces = Paces(self._estimator.paces.file)
+            self._show_whole()
+
+    def left(self) -> Left:
+        """As long as it takes all workers together."""
+        left = super().left()
+        return left._replace(seconds={kind: each / self._workers for kind, each in left.seconds.items()})
+
+    def _left(self, before: str = "") -> str:
+        words = super()._left(before)
+        if not self._live:
+            return words
+        return ", ".join(part for part in (words, self._title) if part)
 
 
 def in_words(left: Left) -> str:

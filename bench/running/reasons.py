@@ -12,14 +12,15 @@ from erasure_bench.errors import BenchError
 def reason_of(error: BaseException, task: Task | None = None) -> str:
     """One line that says what went wrong while `task` was done."""
     words = one_line(error)[:400]
-    hint = _memory_hint(task) if _ran_out_of_memory(error) else ""
+    hint = _memory_hint(task) if ran_out_of_memory(error) else ""
     if isinstance(error, BenchError):
         return f"{words}{hint}"
     name = type(error).__name__
     return f"{name}: {words}{hint}" if words else f"{name}{hint}"
 
 
-def _ran_out_of_memory(error: BaseException) -> bool:
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether the device's or the machine's memory was full, whatever is said of it."""
     from erasure_bench.models.batches import DoesNotFit, is_out_of_memory
 
     return is_out_of_memory(error) and not isinstance(error, DoesNotFit)  # which says what to try itself

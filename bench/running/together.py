@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from erasure_bench.bench.planning.plan import Cell
 from erasure_bench.bench.planning.tasks import Task
-from erasure_bench.bench.running.executor import Failure, Reporter
+from erasure_bench.bench.running.executor import Reporter
+from erasure_bench.bench.running.failures import Failure
+from erasure_bench.bench.running.progress import Quiet
 
 
 class Together:
@@ -41,6 +43,10 @@ class Together:
         for reporter in self._reporters:
             reporter.note(line)
 
+    def waiting(self) -> None:
+        for reporter in self._reporters:
+            reporter.waiting()
+
     def finished(self, task: Task, *, well: bool) -> None:
         for reporter in self._reporters:
             reporter.finished(task, well=well)
@@ -56,3 +62,25 @@ class Together:
     def end(self) -> None:
         for reporter in self._reporters:
             reporter.end()
+
+
+class OnlyCounts(Quiet):
+    """Tells a reporter what is done and what failed, and not what is at hand: that is several tasks."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def begin(self, todo: tuple[Task, ...]) -> None:
+        self._reporter.begin(todo)
+
+    def finished(self, task: Task, *, well: bool) -> None:
+        self._reporter.finished(task, well=well)
+
+    def skipped(self, task: Task) -> None:
+        self._reporter.skipped(task)
+
+    def failed(self, failure: Failure) -> None:
+        self._reporter.failed(failure)
+
+    def end(self) -> None:
+        self._reporter.end()

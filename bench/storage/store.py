@@ -4,6 +4,7 @@
     <store>/damaged/<kind>-<id>-…                 entries that are no longer what was written
     <store>/progress/…                            what unfinished edits have come to (`storage.checkpoints`)
     <store>/tmp/…                                 what living processes are writing (`storage.session`)
+    <store>/claims/…                              which of them does what (`storage.claims`)
 
 An entry is written into its session's folder, flushed to disk, closed with its manifest and then
 renamed as a whole. Two processes that finish the same entry get the same entry: the first stays.
@@ -198,7 +199,7 @@ class Store:
 
         Raises StoreError in one line where the disk is full or cannot be written.
         """
-        try:
+        with self.disk_told():
             draft = Draft(self.scratch() / f"{kind}-{task_id}-{secrets.token_hex(4)}")
             draft.folder.mkdir()
             try:
@@ -207,6 +208,13 @@ class Store:
                 self._publish(draft.folder, kind, task_id)
             finally:
                 shutil.rmtree(draft.folder, ignore_errors=True)
+        self._finished.add((kind, task_id))
+
+    @contextmanager
+    def disk_told(self) -> Iterator[None]:
+        """Raises StoreError in one line where what is done inside fails for the store's disk."""
+        try:
+            yield
         except StoreError:
             raise
         except Exception as error:
@@ -216,13 +224,17 @@ class Store:
                 f"store {self.root}: {reason}; what was finished is kept: "
                 "make room or name another place (--store), then run the same command again"
             ) from error
-        self._finished.add((kind, task_id))
+
+    @property
+    def session(self) -> Session:
+        """This process' own, begun when it is first asked for; raises OSError."""
+        if self._session is None:
+            self._session = Session.begin(self.root / TMP)
+        return self._session
 
     def scratch(self) -> Path:
         """A folder of this process for what it is writing, on the store's disk; removed when it ends."""
-        if self._session is None:
-            self._session = Session.begin(self.root / TMP)
-        return self._session.folder
+        return self.session.folder
 
     def clean(self) -> int:
         """Removes what dead processes left half-written; returns how many sessions that were."""

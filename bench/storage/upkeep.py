@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from erasure_bench.bench.storage.claims import FOLDER as CLAIMS
+from erasure_bench.bench.storage.claims import dead_claims
 from erasure_bench.bench.storage.damage import silent
 from erasure_bench.bench.storage.manifest import Flaw, check_entry, check_sizes, read_manifest
 from erasure_bench.bench.storage.memory import is_whole
@@ -115,6 +117,8 @@ def prune(root: Path, kept: Kept | None, *, dry_run: bool) -> list[Size]:
         pids = ", ".join(lock.name.partition("-")[0] for lock in living)
         raise BenchError(f"store {root} is in use (process {pids}): wait for the run before --keep")
     gone = [_of(TMP, [lock.with_suffix("") for lock in dead])]
+    claims = dead_claims(root)
+    gone.append(_of(CLAIMS, claims))
     put_away = _children(root / DAMAGED)
     gone.append(_of(DAMAGED, put_away))
     left: list[Path] = []
@@ -130,7 +134,7 @@ def prune(root: Path, kept: Kept | None, *, dry_run: bool) -> list[Size]:
     if not dry_run:
         for lock in dead:
             remove_if_dead(lock)
-        for path in left:
+        for path in (*claims, *left):
             path.unlink(missing_ok=True)
         for place in (place for of_kind in entries.values() for place in of_kind):
             _put_away(root, place)

@@ -56,7 +56,7 @@ def time_limit(
     over = f"took longer than {seconds:g} s (--task-timeout)"
     watch = threading.Timer(
         seconds + grace,
-        end_process or _end_process,
+        end_process or end_this_process,
         [f"{what} {over} and hangs where nothing can stop it: the run ends here; what is finished is kept"],
     )
     watch.daemon = True
@@ -100,7 +100,8 @@ def _set_expired(expired: bool) -> None:
     _expired = expired
 
 
-def _end_process(line: str) -> None:
+def end_this_process(line: str) -> None:
+    """At once, with one line and exit code 1: nothing that hangs can hinder it."""
     shown_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar may have hidden it
     print(f"{shown_cursor}bench: {line}", file=sys.stderr, flush=True)
     os._exit(1)

@@ -4,15 +4,21 @@ Run as a script it is a whole run that can be killed: `fake_run.py STORE OUT SEC
 Every call of the worker is logged as `begin ID` and, when the entry is in the store, `end ID`.
 """
 
+import multiprocessing
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from pandas import DataFrame
+from pytest import MonkeyPatch
 
+from erasure_bench.bench.cli.signals import end_as_by_ctrl_c
 from erasure_bench.bench.planning.chosen import BASELINE, ChosenEvaluator, ChosenMethod
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Plan, make_plan
@@ -20,10 +26,17 @@ from erasure_bench.bench.planning.sizes import ModelSizes
 from erasure_bench.bench.planning.tasks import EraseTask, FeatureTask, GenerateTask, ScoreTask, Task
 from erasure_bench.bench.reporting.completing import Completed, complete
 from erasure_bench.bench.reporting.results import write_results
-from erasure_bench.bench.running.executor import Outcome
+from erasure_bench.bench.running.board import SharedBoard
+from erasure_bench.bench.running.crew import Crew
+from erasure_bench.bench.running.events import Events
+from erasure_bench.bench.running.executor import Outcome, execute
+from erasure_bench.bench.running.job import Job, place_of, read_job, write_job
+from erasure_bench.bench.running.journal import journal_of, workers_journal
 from erasure_bench.bench.running.kept_features import take_features
+from erasure_bench.bench.running.launching import LOG, Ended, Handle, Launcher, Start, ended_with
 from erasure_bench.bench.running.pictures import read_pictures, write_png
 from erasure_bench.bench.running.progress import Quiet
+from erasure_bench.bench.running.together import OnlyCounts, Together
 from erasure_bench.bench.running.worker import SCORES_FILE
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.evaluators.base import Metric, ScoreSheet, by_role
@@ -31,6 +44,7 @@ from erasure_bench.evaluators.registry import build_evaluator
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt, Protocol, Suite
 
+FORK = multiprocessing.get_context("fork")
 METRICS = (
     Metric("brightness", "brightness", "share", (0.0, 1.0), by_role("lower", "higher")),
     Metric("spots", "bright spots", "spots", (0.0, 64.0), by_role("lower"), aggregate="sum"),
@@ -212,6 +226,99 @@ def run(plan: Plan, folder: Path, out: Path, worker: FakeWorker | None = None) -
     return outcome, results.evidence.scores
 
 
-if __name__ == "__main__":
+def run_with_crew(
+    plan: Plan,
+    folder: Path,
+    workers: int,
+    launcher: Launcher | None = None,
+    watch: Any = None,
+    **variables: str,
+) -> tuple[Outcome, Crew]:
+    """A run in `folder` by so many processes of this script, whose environment has the variables."""
+    out, path = folder / "out", folder / "store"
+    with Store(path) as store, journal_of(out, plan, store) as journal, MonkeyPatch.context() as patch:
+        for name, value in {"BENCH_FAKE_LOG": str(folder / "log"), **variables}.items():
+            patch.setenv(name, value)
+        job = write_job(out, Job.of(plan, path, workers))
+        starts = [
+            Start(job, number, workers, None, (str(Path(__file__)), "work")) for number in range(workers)
+        ]
+        reporter = Together((OnlyCounts(journal), *([watch] if watch else [])))
+        crew = Crew(plan, store, starts, launcher or Forks(), reporter)
+        outcome = crew.do()
+        job.unlink()
+        outcome, results = complete(plan, FakeWorker(store), store, Quiet, earlier=outcome)
+        write_results(out, plan, results, {}, store)
+    return outcome, crew
+
+
+class Forks:
+    """Starts workers as forks of this process, which has everything imported: they begin at once."""
+
+    def start(self, worker: Start) -> Handle:
+        worker.place.mkdir(parents=True, exist_ok=True)
+        process = FORK.Process(target=_forked, args=(worker.words[worker.words.index("work") + 1 :], worker))
+        process.start()
+        return _Fork(process, worker)
+
+    def close(self) -> None: ...
+
+
+class _Fork:
+    def __init__(self, process: ForkProcess, worker: Start) -> None:
+        self.process, self.worker = process, worker
+
+    def ended(self) -> Ended | None:
+        code = self.process.exitcode
+        return None if code is None else ended_with(code, self.worker.place / LOG)
+
+    def stop(self) -> None:
+        self.process.terminate()
+
+    def wait(self) -> None:
+        self.process.join()
+
+
+def _forked(words: list[str], worker: Start) -> None:
+    handle = os.open(worker.place / LOG, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    os.dup2(handle, 2)
+    sys.stderr = os.fdopen(2, "w", closefd=False)  # not pytest's
+    work(words)
+
+
+def work(words: list[str]) -> None:
+    """`bench work` with the fake worker; $BENCH_FAKE_FAULT is what happens to the worker w0."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_as_by_ctrl_c()
+    job_file, name, number = Path(words[0]), words[2], int(words[4])
+    job, place = read_job(job_file), place_of(job_file, name)
+    fault = os.environ.get("BENCH_FAKE_FAULT", "")
+    plan = tiny_plan(job.config)
+    assert plan.id == job.plan
+    with Store(job.store) as store, workers_journal(place, "cpu") as journal:
+        worker = FakeWorker(store, seconds=float(os.environ.get("BENCH_FAKE_SECONDS", "0.02")))
+        worker.log = Path(os.environ["BENCH_FAKE_LOG"])
+
+        def break_on(task: Task) -> bool:
+            mine = name == "w0" and task.kind == "generate"
+            if fault == "memory" and mine:
+                raise MemoryError("CUDA out of memory")
+            poison = fault == "poison" and task.kind == "erase" and task.method == "dim"
+            if poison or (fault == "die" and mine and not (place / "died").exists()):
+                (place / "died").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            if fault == "hang" and task.kind == "erase" and task.method == "dim":
+                time.sleep(60)
+            return fault == "broken" and task.kind == "erase" and task.method == "dim"
+
+        worker.break_on = break_on
+        board = SharedBoard(job_file.parent, job.workers, job_file)
+        start = number / job.workers
+        execute(plan, worker, store, Together((journal, Events(place))), board=board, start=start)
+
+
+if __name__ == "__main__" and sys.argv[1] == "work":
+    work(sys.argv[2:])
+elif __name__ == "__main__":
     where, to, seconds, log = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
     run(tiny_plan(), where, to, FakeWorker(Store(where), seconds=seconds, log=log))

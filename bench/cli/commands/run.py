@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from erasure_bench.bench.cli.output import (
     FAILED,
@@ -18,6 +18,9 @@ from erasure_bench.bench.cli.paths import check_apart, check_store, run_folder, 
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.words.grid import Column, grids
 
+if TYPE_CHECKING:
+    from erasure_bench.bench.running.executors import Hands
+
 _DRY_RUN: tuple[tuple[str, str, Literal["left", "right"]], ...] = (
     ("concept", "concept", "left"),
     ("seed", "seed", "right"),
@@ -28,14 +31,19 @@ _DRY_RUN: tuple[tuple[str, str, Literal["left", "right"]], ...] = (
 
 
 def full_run(
-    config: RunConfig, out: Path | None, store_asked: Path | None, track: Sequence[str], *, as_json: bool
+    config: RunConfig,
+    out: Path | None,
+    store_asked: Path | None,
+    track: Sequence[str],
+    hands: "Hands",
+    *,
+    as_json: bool,
 ) -> int:
     """Does the plan's unfinished tasks, writes the run's folder and prints the leaderboard.
 
-    `track` names the trackers that are told of it.
+    `track` names the trackers that are told of it, `hands` says who does the tasks.
     """
-    from erasure_bench.bench.cli.workers import worker_of
-    from erasure_bench.bench.planning.devices import check_devices
+    from erasure_bench.bench.cli.workers import by_workers, worker_of
     from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.planning.tasks import Task
     from erasure_bench.bench.reporting.board import Board
@@ -44,7 +52,7 @@ def full_run(
     from erasure_bench.bench.reporting.results import write_results
     from erasure_bench.bench.reporting.tables import print_summary
     from erasure_bench.bench.running.estimating import Estimator, estimator_of
-    from erasure_bench.bench.running.executor import Reporter
+    from erasure_bench.bench.running.executor import NOTHING, Reporter
     from erasure_bench.bench.running.journal import journal_of
     from erasure_bench.bench.running.progress import LiveProgress
     from erasure_bench.bench.running.together import Together
@@ -55,7 +63,10 @@ def full_run(
 
     said = stderr_console()
     check_trackers(track)
-    check_devices(config)
+    hands.check(config)
+    places = hands.places(config)
+    if len(places) == 1 and hands.executor == "local":
+        config = config.model_copy(update={"device": places[0]})
     root = store_folder(store_asked)
     check_store(root)
     prepared = prepare(config, root)
@@ -92,7 +103,10 @@ def full_run(
             journal.left = live.left
             return Together((live, journal, told))
 
-        outcome, results = complete(plan, worker, store, reporter, skipped)
+        done = NOTHING
+        if len(places) > 1 or hands.executor != "local":
+            done = by_workers(plan, store, folder, hands, places, (journal, told), estimate)
+        outcome, results = complete(plan, worker, store, reporter, skipped, earlier=done)
         made = {"execution": {"seconds": round(outcome.seconds, 3), "tasks_done": dict(outcome.done)}}
         try:
             write_results(folder, plan, results, made, store)

@@ -1,6 +1,7 @@
 """`bench status`: how far a run is, from its folder and its store alone."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from erasure_bench.bench.cli.output import FAILED, print_json, stdout_console, words
 from erasure_bench.bench.reporting.run_file import RUN
-from erasure_bench.bench.reporting.status import MARK, RunStatus, status_of
+from erasure_bench.bench.reporting.status import MARK, Doing, RunStatus, status_of
 from erasure_bench.bench.running.progress import clock
 from erasure_bench.bench.sharing.finding import find_run
 from erasure_bench.errors import BenchError
@@ -26,7 +27,7 @@ def print_status(run: str, store: Path | None, *, as_json: bool) -> int:
         print_json(_document(status))
     else:
         console = stdout_console()
-        for line in _head(status):
+        for line in (*_head(status), *_workers(status)):
             console.print(words(line), soft_wrap=True)
         console.print(_table(status))
         for line in _failures(status):
@@ -47,6 +48,10 @@ def _document(status: RunStatus) -> dict[str, Any]:
         "doing": status.doing.model_dump() if status.doing else None,
         "methods": [row._asdict() for row in status.methods],
         "failures": [why._asdict() for why in status.failures],
+        "workers": [
+            {**worker._asdict(), "doing": worker.doing.model_dump() if worker.doing else None}
+            for worker in status.workers
+        ],
     }
 
 
@@ -61,13 +66,7 @@ def _head(status: RunStatus) -> Iterator[str]:
         case "running":
             yield f"process {status.process} on {status.machine}; last activity {ago}{began}"
             if status.doing is not None:
-                role = f" {status.doing.role}" if status.doing.role else ""
-                part = (
-                    f", {status.doing.done}/{status.doing.total} {status.doing.unit}"
-                    if status.doing.unit
-                    else ""
-                )
-                yield f"now: {status.doing.cell} · {status.doing.doing}{role}{part}"
+                yield f"now: {_now(status.doing)}"
         case "interrupted":
             yield f"last activity {ago}{began}: {status.why}"
             yield "The same bench run again goes on from here."
@@ -76,6 +75,23 @@ def _head(status: RunStatus) -> Iterator[str]:
     pace = f"{status.images_per_second:.2g} images/s" if status.images_per_second else ""
     if pace or status.state != "finished":
         yield "; ".join(part for part in (f"pace: {pace}" if pace else "", _left(status)) if part)
+
+
+def _now(doing: Doing) -> str:
+    role = f" {doing.role}" if doing.role else ""
+    part = f", {doing.done}/{doing.total} {doing.unit}" if doing.unit else ""
+    return f"{doing.cell} · {doing.doing}{role}{part}"
+
+
+def _workers(status: RunStatus) -> Iterator[str]:
+    """One line each, and after so many a count of the others."""
+    for worker in status.workers[:_SHOWN]:
+        where = " ".join(part for part in (worker.machine, worker.device) if part)
+        what = _now(worker.doing) if worker.doing else worker.why or worker.state
+        yield f"worker {worker.name} ({where}, {worker.tasks_done} tasks done): {what}"
+    if others := Counter(worker.state for worker in status.workers[_SHOWN:]):
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(others.items()))
+        yield f"and {others.total()} more workers: {counts} (--json)"
 
 
 def _left(status: RunStatus) -> str:

@@ -18,7 +18,7 @@ from erasure_bench.bench.reporting.leaderboard import (
 )
 from erasure_bench.bench.reporting.scores import RUN_COLUMNS, CellCost
 from erasure_bench.bench.reporting.tabled import OVERALL, Measured
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.evaluators.base import Metric, by_role
 
 SHARE = Metric("share", "share", "share", (0.0, 1.0), by_role("lower", "higher"))

@@ -15,7 +15,7 @@ from erasure_bench.bench.reporting.rated import joined, pictures_of
 from erasure_bench.bench.reporting.rating_file import parse_metric, read_ratings
 from erasure_bench.bench.reporting.rating_form import write_form
 from erasure_bench.bench.reporting.results import gather
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
 

@@ -13,7 +13,7 @@ from erasure_bench.bench.reporting.scores import RUN_COLUMNS
 from erasure_bench.bench.reporting.tabled import Measured, Tabled, tabled
 from erasure_bench.bench.reporting.verdict_notes import verdict_notes
 from erasure_bench.bench.reporting.verdicts import judged, retests
-from erasure_bench.bench.running.executor import Failure
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.evaluators.base import Metric, by_role
 
 BASE = "base"

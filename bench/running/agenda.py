@@ -1,0 +1,147 @@
+"""What of a plan is still to do, in the order in which one of any number of workers takes it.
+
+Tasks that share an edit stand together, and whoever has begun with them goes on with them: the edit is in
+its model. Else a worker takes the tasks of an edit that nobody works at; where there is none, it helps with
+others' from their end. So nobody waits while anything can be done.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from erasure_bench.bench.planning.tasks import EraseTask, Task, needed_by, pictures_of
+from erasure_bench.bench.storage.claims import Claims
+from erasure_bench.bench.storage.store import Store
+
+DEAD_EVERY_SECONDS = 10.0
+"""How often a busy worker asks whether others live; one that has nothing else to do asks more often."""
+IDLE_DEAD_EVERY_SECONDS = 1.0
+EACH_ASKED_SECONDS = 0.01
+"""Times the number of claims, so that a thousand workers do not ask each other all the time."""
+PASSED_OVER_SECONDS = 60.0
+"""So long a task that failed here is left to other workers, where there are any."""
+
+
+class Turn(NamedTuple):
+    """A task that is ours to do. `after` names the dead process that had it before, if one had."""
+
+    task: Task
+    after: str | None
+
+
+class Agenda:
+    """The tasks of `todo` that are not done yet, as far as this worker knows.
+
+    `start`, from 0 to 1, is where among the edits it begins, so that workers that begin together do not all
+    begin with the same. Without `ordered`, a task need not wait for what it needs: that is there, or is lost.
+    """
+
+    def __init__(
+        self, todo: Sequence[Task], claims: Claims, store: Store, *, start: float = 0.0, ordered: bool = True
+    ) -> None:
+        self._claims, self._store, self._ordered = claims, store, ordered
+        self._by_edit: dict[str, dict[str, Task]] = {}
+        self._edit_of: dict[str, str] = {}
+        for task in todo:
+            self._put(task)
+        self._order = list(self._by_edit)
+        self._at = int(start * len(self._order))
+        self._asked = 0.0
+        self._passed_over: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._edit_of)
+
+    def __contains__(self, task: Task) -> bool:
+        return task.id in self._edit_of
+
+    def take(self) -> Turn | None:
+        """The next task, claimed; None where all that is left is others' or waits for theirs."""
+        self._claims.look()
+        self._look_for_dead(DEAD_EVERY_SECONDS)
+        if (turn := self._take()) is None and self._look_for_dead(IDLE_DEAD_EVERY_SECONDS):
+            turn = self._take()
+        return turn
+
+    def drop(self, task: Task) -> None:
+        """The task is done, or will never be."""
+        edit = self._edit_of.pop(task.id, None)
+        if edit is not None:
+            del self._by_edit[edit][task.id]
+            if not self._by_edit[edit]:
+                del self._by_edit[edit]
+
+    def put_back(self, tasks: Iterable[Task]) -> None:
+        """What the store no longer has of these is to do again."""
+        for task in tasks:
+            if task in self or self._store.has(task.kind, task.id):
+                continue
+            if (edit := self._put(task)) not in self._order:
+                self._order.append(edit)
+
+    def pass_over(self, task: Task) -> None:
+        """Leaves the task to others for a while."""
+        self._passed_over[task.id] = time.monotonic() + PASSED_OVER_SECONDS
+
+    def _put(self, task: Task) -> str:
+        edit = edit_of(task)
+        self._by_edit.setdefault(edit, {})[task.id] = task
+        self._edit_of[task.id] = edit
+        return edit
+
+    def _take(self) -> Turn | None:
+        done: list[Task] = []
+        found = None
+        for at, task in self._candidates():
+            if self._store.has(task.kind, task.id):
+                done.append(task)
+                continue
+            if not self._may_take(task) or (claim := self._claims.take(task.id)) is None:
+                continue
+            if self._store.has(task.kind, task.id):  # somebody has just done it
+                self._claims.release(task.id)
+                done.append(task)
+                continue
+            self._at, found = at, Turn(task, claim.after)
+            break
+        for task in done:
+            self.drop(task)
+        return found
+
+    def _candidates(self) -> Iterator[tuple[int, Task]]:
+        """Of the edit at hand, of edits that nobody works at, of all others; each with its edit's place."""
+        if len(self._order) > 2 * len(self._by_edit) + 10:
+            ahead = next((edit for edit in self._order[self._at :] if edit in self._by_edit), None)
+            self._order = [edit for edit in self._order if edit in self._by_edit]
+            self._at = self._order.index(ahead) if ahead is not None else 0
+        places = [*range(self._at, len(self._order)), *range(self._at)]
+        busy = {self._edit_of.get(key) for key in self._claims.others if not self._claims.is_free(key)}
+        for at in places:
+            edit = self._order[at]
+            if at == self._at or edit not in busy:
+                yield from ((at, task) for task in self._by_edit.get(edit, {}).values())
+        for at in places:
+            edit = self._order[at]
+            if at != self._at and edit in busy:
+                yield from ((at, task) for task in reversed(self._by_edit.get(edit, {}).values()))
+
+    def _may_take(self, task: Task) -> bool:
+        if not self._claims.is_free(task.id) or self._passed_over.get(task.id, 0.0) > time.monotonic():
+            return False
+        return not self._ordered or all(self._store.has(each.kind, each.id) for each in needed_by(task))
+
+    def _look_for_dead(self, every: float) -> bool:
+        every = max(every, EACH_ASKED_SECONDS * len(self._claims.others))
+        if time.monotonic() - self._asked < every:
+            return False
+        self._claims.look_for_dead()
+        self._asked = time.monotonic()
+        return True
+
+
+def edit_of(task: Task) -> str:
+    """What stands for the edit that must be in the model, or for the task where it needs none."""
+    drawn = pictures_of(task)
+    if drawn is not None:
+        return drawn.erase.id
+    return task.id if isinstance(task, EraseTask) else f"apart {task.id}"

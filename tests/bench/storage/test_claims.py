@@ -1,0 +1,135 @@
+"""A task has one living holder at a time, on one machine and across many."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from erasure_bench.bench.storage import claims as module
+from erasure_bench.bench.storage import session
+from erasure_bench.bench.storage.claims import LEASE_SECONDS, Claims
+from erasure_bench.bench.storage.store import Store, StoreError
+from erasure_bench.bench.storage.upkeep import prune
+
+HOLD = """
+import os, sys
+from pathlib import Path
+from erasure_bench.bench.storage.claims import Claims
+from erasure_bench.bench.storage.store import Store
+claims = Claims(Store(Path(sys.argv[1]))).__enter__()
+claims.look(), claims.look_for_dead()
+print(claims.take("task"), flush=True)
+sys.stdin.read(1)
+os.kill(os.getpid(), 9)
+"""
+
+
+def holder(store: Path) -> subprocess.Popen[str]:
+    """Another process that claims `task` and dies without a word when told to."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stdout.readline().startswith("Claim")
+    return process
+
+
+def die(process: subprocess.Popen[str]) -> None:
+    process.communicate("x")
+
+
+def taken(claims: Claims, key: str = "task") -> bool:
+    claims.look()
+    claims.look_for_dead()
+    return claims.take(key) is not None
+
+
+def test_a_living_process_keeps_its_task_and_a_dead_one_loses_it_to_one_other(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    with Store(tmp_path) as store, Store(tmp_path) as other, Claims(store) as ours, Claims(other) as theirs:
+        assert not taken(ours) and not ours.is_free("task") and "task" in ours.others
+        die(process)
+        for each in (ours, theirs):
+            each.look()
+            each.look_for_dead()
+            assert each.is_free("task")
+        claim = theirs.take("task")
+        assert claim is not None and claim.after is not None and claim.after.startswith(f"{process.pid}-")
+        assert ours.take("task") is None, "both saw it dead: only one has it"
+        assert not taken(ours)
+        theirs.release("task")
+        assert list((tmp_path / module.FOLDER).iterdir()) == []
+        assert taken(ours)
+
+
+def test_what_is_claimed_again_and_again_goes_through_as_many_hands(tmp_path: Path) -> None:
+    for _ in range(3):
+        die(holder(tmp_path))
+    assert [path.name for path in sorted((tmp_path / module.FOLDER).iterdir())] == [
+        "task.0",
+        "task.1",
+        "task.2",
+    ]
+
+
+def test_another_machines_process_lives_while_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = holder(tmp_path)
+    (lock,) = (tmp_path / "tmp").glob("*.lock")
+    monkeypatch.setattr(session, "this_machine", lambda: "another machine")
+    with Store(tmp_path) as store, Claims(store) as claims:
+        die(process)
+        assert not taken(claims), "its kernel is another: only time tells"
+        now = store.session.beat()
+        os.utime(lock, (now, now - LEASE_SECONDS - 1))
+        assert store.clean() == 0 and lock.exists(), "its drafts stay much longer than its claims"
+        assert taken(claims)
+
+
+def test_a_session_of_another_machine_is_rubbish_after_a_day(tmp_path: Path) -> None:
+    die(holder(tmp_path))
+    (lock,) = (tmp_path / "tmp").glob("*.lock")
+    lock.write_text("another machine")
+    with Store(tmp_path) as store:
+        assert store.clean() == 0
+        os.utime(lock, (0, 0))
+        assert store.clean() == 1 and not lock.exists()
+
+
+def test_prune_removes_the_claims_of_the_dead_alone(tmp_path: Path) -> None:
+    with Store(tmp_path) as store, Claims(store) as claims:
+        assert taken(claims, "ours")
+        die(holder(tmp_path))
+        (gone,) = (size for size in prune(tmp_path, None, dry_run=False) if size.part == module.FOLDER)
+        assert gone.entries == 1
+        assert [path.name for path in (tmp_path / module.FOLDER).iterdir()] == ["ours.0"]
+
+
+def test_a_disk_without_links_lets_everyone_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*words: object) -> None:
+        raise PermissionError(1, "Operation not permitted", "elsewhere")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    with Store(tmp_path) as store, Claims(store) as claims:
+        assert taken(claims)
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: str, target: Path) -> None:
+        raise OSError(28, "No space left on device", str(target))
+
+    with Store(tmp_path) as store, Claims(store) as claims:
+        monkeypatch.setattr(os, "symlink", full)
+        with pytest.raises(StoreError, match="the disk is full"):
+            taken(claims)
+
+
+def test_files_that_are_no_claims_do_no_harm(tmp_path: Path) -> None:
+    with Store(tmp_path) as store, Claims(store) as claims:
+        (tmp_path / module.FOLDER / "notes.txt").write_text("?")
+        (tmp_path / module.FOLDER / "task.7").write_text("?")
+        claims.look()
+        claims.look_for_dead()
+        assert claims.others == {"task"}
