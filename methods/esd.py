@@ -357,15 +357,25 @@ NOTES = (
     "phrases=all. Left out: SDXL."
 )
 
-ESD_X = _card("esd-x", "xattn", paper={}, notes="Trains the cross-attention.")
+ESD_X = _card(
+    "esd-x",
+    "xattn",
+    paper={},
+    microworld={"learning_rate": 4e-4},
+    notes="Trains the cross-attention.",
+)
 ESD_X_STRICT = _card(
-    "esd-x-strict", "xattn-strict", paper=None, notes="Trains the cross-attention's keys and values."
+    "esd-x-strict",
+    "xattn-strict",
+    paper=None,
+    microworld={"learning_rate": 4e-4, "steps": 200},
+    notes="Trains the cross-attention's keys and values.",
 )
 ESD_U = _card(
     "esd-u",
     "u",
     paper={"parameters": "noxattn"},
-    microworld={"eta": 6.0, "steps": 150, "trajectories": 32},
+    microworld={"eta": 4.0, "steps": 300, "trajectories": 32},
     notes="Trains all but the cross-attention; preset paper also trains norms, and leaves out the time "
     "embedding and the last convolution.",
 )

@@ -151,7 +151,7 @@ WEAK_DIFFUSERS = WEAK | {"safety_scale": 20.0, "text_prefix": "an image showing 
 
 MICROWORLD: dict[str, Any] = {"warmup_of_steps": 50}
 """The built-in model is sampled in fewer than 50 steps."""
-EARLIER: dict[str, Any] = {"warmup_steps": 3, "threshold": 0.05}
+EARLIER: dict[str, Any] = {"warmup_steps": 3, "threshold": 0.1}
 """On 8 × 8 latents the first steps decide what a picture shows, and two texts' predictions lie further
 apart than Stable Diffusion's: the middle levels begin earlier and with a larger λ, chosen on validation
 concepts."""

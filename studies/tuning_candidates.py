@@ -18,7 +18,7 @@ def grid(**values: Iterable[object]) -> Candidates:
     )
 
 
-_ABLATION = grid(steps=(70, 50, 100, 150))
+_ABLATION = grid(steps=(50, 70, 30, 100))
 _LATER, _EARLIER = {"warmup_steps": (5,)}, {"warmup_steps": (3,)}
 
 CANDIDATES: Mapping[str, Candidates] = {
@@ -27,19 +27,18 @@ CANDIDATES: Mapping[str, Candidates] = {
     "sld-weak": (),
     "sld-weak-diffusers": (),
     "sld-max": (),
-    "sld-medium": grid(**_EARLIER, threshold=(0.05, 0.02, 0.1)) + grid(**_LATER, threshold=(0.05, 0.1)),
-    "sld-strong": grid(**_EARLIER, threshold=(0.05, 0.025, 0.1)) + grid(**_LATER, threshold=(0.05, 0.1)),
-    "esd-x": grid(learning_rate=(2e-4, 1e-4, 4e-4), eta=(1.0, 2.0)),
-    "esd-x-strict": grid(learning_rate=(2e-4, 4e-4), eta=(1.0, 2.0))
-    + grid(learning_rate=(4e-4,), eta=(4.0,)),
-    "esd-u": grid(eta=(6.0, 4.0, 8.0), learning_rate=(2e-4, 1e-4), steps=(150,)),
-    "esd-all": grid(eta=(4.0, 2.0, 6.0), learning_rate=(2e-4, 1e-4), steps=(150,)),
+    "sld-medium": grid(**_EARLIER, threshold=(0.1, 0.05, 0.2)) + grid(**_LATER, threshold=(0.1, 0.2)),
+    "sld-strong": grid(**_EARLIER, threshold=(0.1, 0.05, 0.2)) + grid(**_LATER, threshold=(0.1, 0.2)),
+    "esd-x": grid(learning_rate=(4e-4, 2e-4, 8e-4), steps=(100, 200)),
+    "esd-x-strict": grid(learning_rate=(4e-4, 2e-4, 8e-4), steps=(200, 100)),
+    "esd-u": grid(eta=(4.0, 2.0), learning_rate=(2e-4, 4e-4), steps=(300, 150)),
+    "esd-all": grid(eta=(4.0, 2.0, 6.0), learning_rate=(2e-4, 4e-4), steps=(150, 300)),
     "ca-model": _ABLATION,
     "ca-noise": _ABLATION,
     "ca-reverse": _ABLATION,
-    "loss-max": grid(penalty=(0.001, 0.003, 0.0003), learning_rate=(1e-3, 5e-4), steps=(100,)),
-    "sa": grid(ewc_weight=(0.05, 0.2), learning_rate=(4e-4, 2e-4), steps=(200,))
-    + grid(ewc_weight=(0.05,), learning_rate=(4e-4, 8e-4), steps=(120,)),
+    "loss-max": grid(penalty=(0.001, 0.003), learning_rate=(5e-4, 1e-3, 2e-4), steps=(100,)),
+    "sa": grid(ewc_weight=(0.05, 0.2), learning_rate=(2e-4, 4e-4), steps=(200,))
+    + grid(ewc_weight=(0.05,), learning_rate=(2e-4, 4e-4), steps=(120,)),
     "uce": grid(keep_scale=(8.0, 4.0, 2.0, 16.0, 1.0)),
 }
 """Method -> options, the most promising first; the present preset is tried before them in any case."""

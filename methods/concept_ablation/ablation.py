@@ -362,7 +362,9 @@ MICROWORLD: dict[str, Any] = {
 }
 
 
-def _card(name: str, objective: str, formula: str, notes: str) -> MethodCard:
+def _card(
+    name: str, objective: str, formula: str, notes: str, microworld: Mapping[str, Any] | None = None
+) -> MethodCard:
     return MethodCard(
         name=name,
         title=f"Concept Ablation, {name}",
@@ -371,7 +373,12 @@ def _card(name: str, objective: str, formula: str, notes: str) -> MethodCard:
         formula=formula,
         build=ConceptAblation,
         settings={"objective": objective},
-        presets={"official": OFFICIAL, "paper": PAPER, "diffusers": DIFFUSERS, "microworld": MICROWORLD},
+        presets={
+            "official": OFFICIAL,
+            "paper": PAPER,
+            "diffusers": DIFFUSERS,
+            "microworld": {**MICROWORLD, **(microworld or {})},
+        },
         quick={"images": 4, "denoise_steps": 2, "steps": 2},
         many_concepts=True,
         notes=f"{notes} {NOTES}",
@@ -401,6 +408,7 @@ CA_MODEL = _card(
     "model",
     "min_θ ‖ε_θ(x_t, c*, t) − sg ε_θ(x_t, c, t)‖²",
     "The target's prompt learns what the anchor's predicts, on pictures of the anchor.",
+    microworld={"steps": 50},
 )
 CA_NOISE = _card(
     "ca-noise",

@@ -305,7 +305,7 @@ MICROWORLD: dict[str, Any] = {
     "ewc_weight": 0.05,
     "steps": 200,
     "batch_size": 8,
-    "learning_rate": 4e-4,
+    "learning_rate": 2e-4,
     "ema_decay": 0.0,
 }
 
