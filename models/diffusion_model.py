@@ -190,8 +190,12 @@ class DiffusionModel:
             truncation=True,
             return_tensors="pt",
         )
-        mask = tokens.attention_mask.to(self.device) if self._uses_attention_mask else None
-        return cast(Tensor, self.text_encoder(tokens.input_ids.to(self.device), attention_mask=mask)[0])
+        return self.encode_tokens(tokens.input_ids, tokens.attention_mask)
+
+    def encode_tokens(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The same of token ids and their mask (1 up to the end token, 0 for padding), each [n, tokens]."""
+        mask = attention_mask.to(self.device) if self._uses_attention_mask else None
+        return cast(Tensor, self.text_encoder(ids.to(self.device), attention_mask=mask)[0])
 
     @property
     def _uses_attention_mask(self) -> bool:

@@ -1,8 +1,8 @@
 """The one sampling loop: every method's images, and ESD's partly denoised latents, come from here."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from erasure_bench.errors import BenchError
 from erasure_bench.models.asking import Layout, Role, laid_out
 from erasure_bench.models.batches import BatchSize, is_out_of_memory
+from erasure_bench.models.detours import Detour, Ways
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree, Guidance, StepNoise
 from erasure_bench.models.noise import batch_noise, image_generator
@@ -28,13 +29,19 @@ CLASSIFIER_FREE = ClassifierFree()
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """One image to draw: its prompt, its own seed and guidance scale, and its size in pixels."""
+    """One image to draw: its prompt, its own seed and guidance scale, and its size in pixels.
+
+    `embedding` [tokens, width] stands in the place of the prompt's own, where it is given: what a search
+    through the model found. `detour` leaves the usual way from pure noise to the picture.
+    """
 
     prompt: str
     seed: int
     guidance_scale: float
     height: int
     width: int
+    embedding: Tensor | None = field(default=None, compare=False)
+    detour: Detour | None = field(default=None, compare=False)
 
 
 class PartlyDenoised(NamedTuple):
@@ -91,13 +98,15 @@ def sample(
                 steps=steps,
                 eta=eta,
                 guidance=guidance,
+                found=[request.embedding for request in together],
+                detours=[request.detour for request in together],
             ).latents
             pixels.update(zip(indices, decode_pixels(model, latents), strict=True))
             if on_batch:
                 on_batch(len(indices))
         texts.used(prompts)
 
-    for indices in _of_one_size(requests):
+    for indices in _alike(requests):
         while indices:
             together = indices[: batch.size]
             try:
@@ -212,12 +221,13 @@ class PromptCache:
             del self._embeddings[text]
 
 
-def _of_one_size(requests: Sequence[ImageRequest]) -> list[list[int]]:
-    """Numbers of the requests of each size, sizes in order of first appearance."""
-    by_size: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+def _alike(requests: Sequence[ImageRequest]) -> list[list[int]]:
+    """Numbers of the requests of one size and the same steps, in order of first appearance."""
+    groups: defaultdict[tuple[int, int, Hashable], list[int]] = defaultdict(list)
     for index, request in enumerate(requests):
-        by_size[request.height, request.width].append(index)
-    return list(by_size.values())
+        steps = request.detour and request.detour.steps
+        groups[request.height, request.width, steps].append(index)
+    return list(groups.values())
 
 
 @torch.inference_mode()
@@ -293,8 +303,13 @@ def _denoise(
     guidance: Guidance,
     stop: int | None = None,
     start: Tensor | None = None,
+    found: Sequence[Tensor | None] = (),
+    detours: Sequence[Detour | None] = (),
 ) -> PartlyDenoised:
-    """The loop. `stop` counts model calls; None runs to the end, where the timestep is 0."""
+    """The loop. `stop` counts model calls; None runs to the end, where the timestep is 0.
+
+    `found` are embeddings in the place of the prompts' own, `detours` all of the same steps.
+    """
     count = len(prompts)
     schedule = build_scheduler(model.scheduler_config, scheduler, steps, eta)
     timesteps = [int(timestep) for timestep in schedule.timesteps]
@@ -304,8 +319,15 @@ def _denoise(
     scale = torch.tensor(scales, device=model.device, dtype=precision)[:, None, None, None]
     embeddings = _embeddings(texts, prompts, guidance)
     layout = _layout(prompts, guidance)
+    for row, embedding in enumerate(found):
+        if embedding is not None:
+            embeddings[count + row] = embedding.to(embeddings)
+    way = Ways(detours, model)
+    latents = way.begin(latents)
     state: Any = None
     for index, timestep in enumerate(timesteps[:stop]):
+        if index < way.first:
+            continue
         scaled = schedule.scale_model_input(latents, timestep)
         repeated = scaled.repeat(2 + len(guidance.texts), 1, 1, 1)
         # From pure noise every prediction of ε is x_t itself: guidance then acts on what the network says.
@@ -319,8 +341,14 @@ def _denoise(
         )
         state = guided.state
         output = guided.noise if pure_noise else model.network_output(guided.noise, scaled, timestep)
+        following = timesteps[index + 1] if index + 1 < len(timesteps) else None
         options: dict[str, Any] = {"return_dict": False}
         if eta:
             options |= {"eta": eta, "variance_noise": batch_noise(generators, shape).to(latents)}
-        latents = schedule.step(output, timestep, latents, **options)[0]
+        if (rule := way.rule) is not None:
+            fresh = batch_noise(generators, shape).to(latents)
+            latents = rule.step(model, guided.noise, latents, timestep, following, fresh)
+        else:
+            latents = schedule.step(output, timestep, latents, **options)[0]
+        latents = way.after(latents, following)
     return PartlyDenoised(latents, 0 if stop is None else timesteps[stop])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from erasure_bench.attacks.registry import ATTACKS
 from erasure_bench.evaluators.registry import EVALUATORS
 from erasure_bench.methods.registry import METHODS
 from erasure_bench.models.datasets.registry import DATASETS
@@ -19,7 +20,8 @@ BELOW = {
     "models": {"prompt_suites"},
     "methods": {"models", "prompt_suites"},
     "evaluators": {"models", "prompt_suites"},
-    "bench": {"methods", "evaluators", "models", "prompt_suites"},
+    "attacks": {"methods", "models", "prompt_suites"},
+    "bench": {"methods", "evaluators", "attacks", "models", "prompt_suites"},
 }
 SUB_ROOMS = {
     "words": set(),
@@ -57,6 +59,7 @@ FILES = [path for room in BELOW for path in sorted((ROOT / room).rglob("*.py"))]
 HOMES = {
     "methods": (METHODS, ("methods/registry.py",)),
     "evaluators": (EVALUATORS, ("evaluators/registry.py",)),
+    "attacks": (ATTACKS, ("attacks/registry.py",)),
     "models": (ZOO, ("models/zoo.py",)),
     "datasets": (DATASETS, ("models/datasets/registry.py",)),
     "prompt_suites": (SUITES, ("prompt_suites/registry.py",)),

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "erasure_bench"
-ROOMS = ("bench", "evaluators", "methods", "models", "prompt_suites")
+ROOMS = ("attacks", "bench", "evaluators", "methods", "models", "prompt_suites")
 
 pytestmark = [
     pytest.mark.slow,

@@ -32,7 +32,7 @@ TableFormat = Literal["rich", "summary", "md", "csv", "json", "latex", "html"]
 CompareFormat = Literal["rich", "md", "json"]
 ExportFormat = Literal["diffusers", "safetensors", "delta"]
 ExecutorName = Literal["local", "ray", "slurm"]
-ListKind = Literal["methods", "evaluators", "suites", "models", "transformations"]
+ListKind = Literal["methods", "evaluators", "attacks", "suites", "models", "transformations"]
 _STOPPED = "stopped; what is finished is kept: the same command goes on from here"
 PATH_VARIABLES = ("BENCH_STORE", "BENCH_DATA", "BENCH_MODELS")
 UsageError: Any = typer.BadParameter.__base__
@@ -217,6 +217,18 @@ def run(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="KEY=VALUE or EVALUATOR.KEY=VALUE. Repeatable."),
     ] = None,
+    attacks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Comma list of attacks on every edit (bench list attacks), NAME or NAME:VALUE; their "
+            "controls are added.",
+        ),
+    ] = None,
+    attack_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="KEY=VALUE or ATTACK.KEY=VALUE. Repeatable."),
+    ] = None,
     suite_option: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="KEY=VALUE, such as mode=native. Repeatable."),
@@ -317,6 +329,8 @@ def run(
         "preset": preset,
         "method_options": named_options(method_option or [], "--method-option"),
         "evaluator_options": named_options(evaluator_option or [], "--evaluator-option"),
+        "attacks": names(attacks, "--attacks"),
+        "attack_options": named_options(attack_option or [], "--attack-option"),
         "suite_options": options(suite_option or [], "--suite-option"),
         "transform": tuple(transform or ()),
         "device": device,
@@ -471,8 +485,8 @@ def table(
         str,
         typer.Option(
             metavar="NAME",
-            help="leaderboard, or as a paper has it: paper:sa-table1, paper:sa-table2, paper:ca, "
-            "paper:esd-nudity, paper:mace-table2.",
+            help="leaderboard; robustness, the table of attacks; or as a paper has it: paper:sa-table1, "
+            "paper:sa-table2, paper:ca, paper:esd-nudity, paper:mace-table2.",
         ),
     ] = "leaderboard",
     rows: Annotated[

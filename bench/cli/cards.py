@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from erasure_bench.evaluators.base import EvaluatorCard
     from erasure_bench.methods.base import MethodCard
 
-Kind = Literal["methods", "evaluators", "suites", "models", "transformations"]
+Kind = Literal["methods", "evaluators", "attacks", "suites", "models", "transformations"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -70,6 +70,10 @@ def _names(kind: Kind) -> tuple[str, ...]:
         from erasure_bench.evaluators.registry import evaluator_names
 
         return evaluator_names()
+    if kind == "attacks":
+        from erasure_bench.attacks.registry import ATTACKS
+
+        return tuple(ATTACKS)
     if kind == "suites":
         from erasure_bench.prompt_suites.registry import suite_names
 
@@ -95,6 +99,14 @@ def _list_evaluators() -> Iterator[Listed]:
 
     for name in _names("evaluators"):
         yield _line(name, evaluator_card)
+
+
+def _list_attacks() -> Iterator[Listed]:
+    from erasure_bench.attacks.registry import attack_card
+
+    for name in _names("attacks"):
+        card = attack_card(name)
+        yield Listed(name, card.title, card.paper)
 
 
 def _line(name: str, card_of: Callable[[str], "MethodCard | EvaluatorCard"]) -> Listed:
@@ -205,6 +217,24 @@ def _evaluator_sheet(name: str) -> Sheet:
     return Sheet("evaluators", called, card.title, _said(facts), settings, _about(card.build))
 
 
+def _attack_sheet(name: str) -> Sheet:
+    from erasure_bench.attacks.registry import attack_card
+
+    card = attack_card(name)
+    facts = {
+        "paper": card.paper,
+        "formula": card.formula,
+        "shown beside": card.control or "nothing: it is a control",
+        "chosen by": card.chosen_by,
+        f"{name}:VALUE": f"sets {card.argument}",
+        "notes": card.notes,
+    }
+    presets = {preset: {**card.settings, **values} for preset, values in card.presets.items()}
+    return Sheet(
+        "attacks", name, card.title, _said(facts), _settings(card.build, presets), _about(card.build)
+    )
+
+
 def _suite_sheet(name: str) -> Sheet:
     from erasure_bench.bench.cli.suite_outline import outline, said
     from erasure_bench.prompt_suites.registry import suite_card
@@ -295,6 +325,7 @@ def _shown(value: Any) -> str:
 _LISTS = {
     "methods": _list_methods,
     "evaluators": _list_evaluators,
+    "attacks": _list_attacks,
     "suites": _list_suites,
     "models": _list_models,
     "transformations": _list_transformations,
@@ -302,6 +333,7 @@ _LISTS = {
 _SHEETS = {
     "methods": _method_sheet,
     "evaluators": _evaluator_sheet,
+    "attacks": _attack_sheet,
     "suites": _suite_sheet,
     "models": _model_sheet,
     "transformations": _transformation_sheet,

@@ -33,6 +33,7 @@ def worker_of(prepared: Prepared, store: Store) -> "Worker":
         batch_size=config.batch_size,
         general_prompts=prepared.general_prompts,
         checkpoint_seconds=60 * config.checkpoint_minutes,
+        attacks=prepared.plan.attacks,
     )
 
 

@@ -23,8 +23,8 @@ Options = Mapping[str, str]
 class RunConfig(BaseModel):
     """One run: which methods erase which concepts of one suite from one model, and how it is measured.
 
-    None means the suite's or the model's own choice. `method_options` and `evaluator_options`
-    map a name to its options as text; the key "" holds those for every named one. Only what
+    None means the suite's or the model's own choice. `method_options`, `evaluator_options` and
+    `attack_options` map a name to its options as text; the key "" holds those for every named one. Only what
     stands above `device` can change a result.
     """
 
@@ -43,6 +43,8 @@ class RunConfig(BaseModel):
     concepts: tuple[str, ...] = ()
     evaluators: tuple[str, ...] = ()
     evaluator_options: dict[str, dict[str, str]] = Field(default_factory=dict)
+    attacks: tuple[str, ...] = ()
+    attack_options: dict[str, dict[str, str]] = Field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     limit: int | None = Field(default=None, ge=1)
     dtype: DType = DEFAULT_DTYPE
@@ -69,7 +71,7 @@ class RunConfig(BaseModel):
             raise ValueError(f"{bad[0]!r} is no name for a row: printable characters only (--edit NAME=PATH)")
         return edits
 
-    @field_validator("methods", "concepts", "evaluators", "references", "transform")
+    @field_validator("methods", "concepts", "evaluators", "references", "transform", "attacks")
     @classmethod
     def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(names))

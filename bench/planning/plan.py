@@ -10,6 +10,12 @@ from typing import NamedTuple, Protocol, get_args
 
 from erasure_bench.bench.identity.code import code_of_part
 from erasure_bench.bench.identity.ids import content_id, each_spelt_once, plain_id
+from erasure_bench.bench.planning.attacks import (
+    ChosenAttack,
+    attack_scores,
+    attack_tasks,
+    unrelated_case,
+)
 from erasure_bench.bench.planning.bases import BaseFacts
 from erasure_bench.bench.planning.cases import TOGETHER, Case, pick_cases
 from erasure_bench.bench.planning.chosen import BASELINE, ChosenEvaluator, ChosenMethod
@@ -48,7 +54,11 @@ class BaseModel(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One method erasing one concept of the suite, or several together, with one seed."""
+    """One method erasing one concept of the suite, or several together, with one seed.
+
+    `assaults` are the attacks on its edit, and on an edit of an unrelated concept, with what these need, and
+    the scores of both.
+    """
 
     method: ChosenMethod
     case: Case
@@ -57,6 +67,7 @@ class Cell:
     generate: tuple[GenerateTask, ...]
     score: tuple[ScoreTask, ...]
     features: tuple[FeatureTask, ...] = ()
+    assaults: tuple[Task, ...] = ()
 
     @property
     def concept(self) -> Concept:
@@ -76,7 +87,7 @@ class Cell:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """All of the cell's tasks, in an order in which they can be done."""
-        return (self.erase, *self.generate, *self.score, *self.features)
+        return (self.erase, *self.generate, *self.score, *self.features, *self.assaults)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +113,7 @@ class Plan:
     evaluators: tuple[ChosenEvaluator, ...]
     cases: tuple[Case, ...]
     cells: tuple[Cell, ...]
+    attacks: tuple[ChosenAttack, ...] = ()
     bases: tuple[BaseFacts, ...] = ()
 
     @cached_property
@@ -154,6 +166,7 @@ def make_plan(
     methods: Sequence[ChosenMethod],
     evaluators: Sequence[ChosenEvaluator],
     general_prompts: Sequence[str] = (),
+    attacks: Sequence[ChosenAttack] = (),
 ) -> Plan:
     """Cells in the order method, concept, seed, and their tasks.
 
@@ -169,7 +182,15 @@ def make_plan(
     }
     with each_spelt_once(), _nothing_collected():
         cells = _cells(
-            config, suite, model, methods, evaluators, cases, pictures, content_id(list(general_prompts))
+            config,
+            suite,
+            model,
+            methods,
+            evaluators,
+            cases,
+            pictures,
+            content_id(list(general_prompts)),
+            attacks,
         )
     return Plan(
         config=config,
@@ -180,6 +201,7 @@ def make_plan(
         evaluators=tuple(evaluators),
         cases=cases,
         cells=cells,
+        attacks=tuple(attacks),
     )
 
 
@@ -192,6 +214,7 @@ def _cells(
     cases: Sequence[Case],
     pictures: Mapping[tuple[str, int], tuple[PlannedImages, ...]],
     general: str,
+    attacks: Sequence[ChosenAttack],
 ) -> tuple[Cell, ...]:
     """With the ids of all tasks known."""
     sampling = code_of_part("sampler")
@@ -214,6 +237,16 @@ def _cells(
                 )
                 if (case.name, seed) not in by_base:  # the first method is the base model
                     by_base[case.name, seed] = _ByBase(generate, tuple((task,) for task in generate))
+                assaults: tuple[Task, ...] = ()
+                if attacks:
+                    other = None if method.fixed else unrelated_case(suite, cases, case)
+                    unrelated = (
+                        None if other is None else _erase_task(config, model, method, other, seed, general)
+                    )
+                    base = by_base[case.name, seed].all
+                    drawn = attack_tasks(attacks, case, seed, erase, unrelated, generate, base, general)
+                    measured = attack_scores(drawn, case, evaluators, base)
+                    assaults = (*([unrelated] if unrelated else ()), *drawn, *measured)
                 cells.append(
                     Cell(
                         method=method,
@@ -223,6 +256,7 @@ def _cells(
                         generate=generate,
                         score=_score_tasks(evaluators, case, generate, by_base[case.name, seed]),
                         features=_feature_tasks(evaluators, generate),
+                        assaults=assaults,
                     )
                 )
     for cell in cells:

@@ -1,10 +1,11 @@
 """From a config to a plan: finds the suite, the model, the methods and the evaluators that it names."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from erasure_bench.bench.planning.attacks import ChosenAttack, choose_attacks
 from erasure_bench.bench.planning.bases import base_facts, remarks
 from erasure_bench.bench.planning.cases import pick_cases, slug
 from erasure_bench.bench.planning.chosen import (
@@ -71,8 +72,9 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     methods = _methods(config, names, source, concepts, store)
     evaluators, skipped = _evaluators(config, suite, source, {method.name for method in methods})
     notes += skipped
-    general = _general_prompts(config, source, methods)
-    plan = make_plan(config, suite, source, model_sizes(source.path), methods, evaluators, general)
+    attacks = choose_attacks(config, _preset(config, source), store / "settings")
+    general = _general_prompts(config, source, [*methods, *attacks])
+    plan = make_plan(config, suite, source, model_sizes(source.path), methods, evaluators, general, attacks)
     sources = (source, *(method.base for method in methods if method.base))
     check_bases(sources, store / "settings")
     read_as = check_edits(methods, source, store / "settings")
@@ -85,7 +87,7 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
 def _methods(
     config: RunConfig, names: tuple[str, ...], source: ModelSource, concepts: Collection[str], store: Path
 ) -> list[ChosenMethod]:
-    preset = (source.preset or OFFICIAL) if config.preset == AUTO else config.preset
+    preset = _preset(config, source)
     common = config.method_options.get("", {})
     chosen: list[ChosenMethod] = []
     for name in names:
@@ -116,6 +118,10 @@ def _methods(
     return chosen
 
 
+def _preset(config: RunConfig, source: ModelSource) -> str:
+    return (source.preset or OFFICIAL) if config.preset == AUTO else config.preset
+
+
 def _preset_for(concepts: Collection[str], preset: str, method: ChosenMethod) -> str | None:
     """The preset that the method's authors made for the one concept of the run: official-nudity."""
     if len(concepts) != 1:
@@ -125,9 +131,11 @@ def _preset_for(concepts: Collection[str], preset: str, method: ChosenMethod) ->
     return name if name in method.presets else None
 
 
-def _general_prompts(config: RunConfig, source: ModelSource, methods: list[ChosenMethod]) -> tuple[str, ...]:
-    """Prompts of all kinds for the methods that ask for them; fetched only where one does."""
-    if not any(method.general_prompts for method in methods):
+def _general_prompts(
+    config: RunConfig, source: ModelSource, those: Sequence[ChosenMethod | ChosenAttack]
+) -> tuple[str, ...]:
+    """Prompts of all kinds for the methods and attacks that ask for them; fetched only where one does."""
+    if not any(each.general_prompts for each in those):
         return ()
     from erasure_bench.prompt_suites.general import general_prompts
 

@@ -39,6 +39,11 @@ def _expanded(path: Path | None) -> Path | None:
 Folder = Annotated[Path | None, AfterValidator(_expanded)]
 
 
+_OPTIONS_OF = {
+    "methods": "method_options",
+    "evaluators": "evaluator_options",
+    "attacks": "attack_options",
+}
 _OF_ONE_COMMAND = ("dry_run", "as_json")
 """What is not written into a saved file: the plan is looked at once."""
 
@@ -46,8 +51,8 @@ _OF_ONE_COMMAND = ("dry_run", "as_json")
 class RunYaml(RunConfig):
     """All that such a file may hold: what is run, as in run.json's `config`, and where and how.
 
-    A list may be a comma list too, as on the command line. Of `method_options` and `evaluator_options` a
-    mapping belongs to the method or evaluator it stands under, anything else to all of them.
+    A list may be a comma list too, as on the command line. Of `method_options`, `evaluator_options` and
+    `attack_options` a mapping belongs to the one it stands under, anything else to all of them.
     """
 
     model_config = ConfigDict(strict=True, populate_by_name=True)
@@ -67,7 +72,8 @@ class RunYaml(RunConfig):
     as_json: bool = Field(default=False, alias="json")
 
     @field_validator(
-        "methods", "concepts", "evaluators", "references", "transform", "track", "devices", mode="before"
+        *("methods", "concepts", "evaluators", "references", "transform", "track", "devices", "attacks"),
+        mode="before",
     )
     @classmethod
     def _listed(cls, value: object) -> object:
@@ -89,7 +95,7 @@ class RunYaml(RunConfig):
     def _as_text(cls, value: object) -> object:
         return {key: _text(one) for key, one in value.items()} if isinstance(value, dict) else value
 
-    @field_validator("method_options", "evaluator_options", mode="before")
+    @field_validator("method_options", "evaluator_options", "attack_options", mode="before")
     @classmethod
     def _by_name(cls, value: object, field: ValidationInfo) -> object:
         if not isinstance(value, dict):
@@ -132,14 +138,14 @@ class Asked(NamedTuple):
         file's list are left out with it.
         """
         values = {**said, **self.values, **{key: said[key] for key in given}}
-        for listed, key in (("methods", "method_options"), ("evaluators", "evaluator_options")):
+        for listed, key in _OPTIONS_OF.items():
             by_name: dict[str, Mapping[str, str]] = dict(self.values.get(key, {}))
             if listed in given:
                 gone = {*self.values.get(listed, ())} - {*said[listed]}
                 by_name = {name: options for name, options in by_name.items() if name not in gone}
             for name, options in (said[key] if key in given else {}).items():
                 by_name[name] = {**by_name.get(name, {}), **options}
-            values[key] = by_name or said[key]
+            values[key] = by_name or said.get(key, {})
         for key in ("suite_options", "edits", "slurm"):
             values[key] = {**self.values.get(key, {}), **said[key]}
         places = {key: place for key, place in self.places.items() if key not in given}
@@ -174,7 +180,7 @@ def run_yaml(values: Mapping[str, Any]) -> str:
         for key, field in RunYaml.model_fields.items()
         if key in values and key not in _OF_ONE_COMMAND and values[key] not in (getattr(defaults, key), None)
     }
-    for key in ("method_options", "evaluator_options"):
+    for key in _OPTIONS_OF.values():
         if key in shown:
             everyones = {option: text for option, text in shown[key].pop("", {}).items()}
             shown[key] = {**everyones, **shown[key]}

@@ -4,7 +4,7 @@ A task's id is the hash of what determines its result and of nothing else: never
 the device, the worker or the order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -113,8 +113,42 @@ class PlannedImages:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedAttack:
+    """What looks for pictures of `concept` in an edited model, several tries for each prompt.
+
+    `shown` draws those of the base model's pictures that it is shown: of each prompt its first. `defaults`,
+    `code` and `general_prompts` are as in `EraseTask`.
+    """
+
+    name: str
+    settings_class: str
+    settings: Mapping[str, Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    code: str
+    concept: Concept
+    seed: int
+    shown: tuple["GenerateTask", ...]
+    general_prompts: str | None = None
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of all that decides what it finds in a given edit, its name in tables left out."""
+        return content_id(
+            {
+                "settings_class": self.settings_class,
+                "settings": apart_from(self.defaults, self.settings),
+                "code": self.code,
+                "concept": self.concept,
+                "seed": self.seed,
+                "shown": [task.id for task in self.shown],
+                "general_prompts": self.general_prompts,
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenerateTask:
-    """Pictures drawn with one edit."""
+    """Pictures drawn with one edit; with an `attack` its tries, which `image_index` counts."""
 
     kind: ClassVar[TaskKind] = "generate"
 
@@ -124,6 +158,7 @@ class GenerateTask:
     steps: int
     eta: float
     code: str
+    attack: PlannedAttack | None = None
 
     @cached_property
     def id(self) -> str:
@@ -138,6 +173,7 @@ class GenerateTask:
                 "eta": self.eta,
                 "code": self.code,
                 "images": self.images.drawn,
+                **({"attack": self.attack.id} if self.attack else {}),
             }
         )
 
@@ -255,10 +291,14 @@ def needed_by(task: Task) -> tuple[EraseTask | GenerateTask, ...]:
     if isinstance(task, EraseTask):
         return ()
     if isinstance(task, GenerateTask):
-        return (task.erase,)
+        shown = task.attack.shown if task.attack else ()
+        return _each_once((*(each for drawn in shown for each in (drawn.erase, drawn)), task.erase))
     if isinstance(task, FeatureTask):
         drawn = pictures_of(task)
         return () if drawn is None else (drawn.erase, drawn)
     pictures = (*task.base, task.generate)
-    needed = (each for drawn in pictures for each in (drawn.erase, drawn))
-    return tuple({each.id: each for each in needed}.values())
+    return _each_once(each for drawn in pictures for each in (*needed_by(drawn), drawn))
+
+
+def _each_once(tasks: Iterable[EraseTask | GenerateTask]) -> tuple[EraseTask | GenerateTask, ...]:
+    return tuple({task.id: task for task in tasks}.values())

@@ -12,6 +12,7 @@ from pandas import DataFrame
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.features import stored_features
 from erasure_bench.bench.reporting.scores import CellCost, collect_costs, collect_scores
+from erasure_bench.bench.reporting.tries import collect_tries
 from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.running.kept_features import KeptFeatures
 from erasure_bench.bench.storage.store import Store
@@ -29,7 +30,8 @@ class Evidence(NamedTuple):
 
     `scores` has the columns `bench.reporting.scores.RUN_COLUMNS`. `drawn_with` lists the devices and versions
     that the pictures come from, `read_as` says for each row that is a user's checkpoint how it was read.
-    `features` are those of the plan's feature tasks, by their ids.
+    `features` are those of the plan's feature tasks, by their ids. `tries` has the columns
+    `bench.reporting.tries.TRY_COLUMNS`, None where nothing is known of attacks.
     """
 
     scores: DataFrame
@@ -38,6 +40,7 @@ class Evidence(NamedTuple):
     drawn_with: Mapping[str, list[str]]
     read_as: Mapping[str, list[str]]
     features: Mapping[str, KeptFeatures] = MappingProxyType({})
+    tries: DataFrame | None = None
 
 
 def of_store(plan: Plan, store: Store, failures: Iterable[Failure]) -> Evidence:
@@ -49,6 +52,7 @@ def of_store(plan: Plan, store: Store, failures: Iterable[Failure]) -> Evidence:
         drawn_with=_drawn_with(plan, store),
         read_as=_read_as(plan, store),
         features=stored_features(plan, store),
+        tries=collect_tries(plan, store) if plan.attacks else None,
     )
 
 

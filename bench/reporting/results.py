@@ -1,5 +1,5 @@
 """A run's folder: leaderboard.{json,csv,md}, scores.parquet, features.parquet, images.png, prompts.parquet,
-rewritten.csv and run.json.
+rewritten.csv, robustness.{json,csv,md}, attacks.parquet and run.json.
 
 Every file is put in place whole; run.json goes last and binds the others by their digests.
 leaderboard.json alone is enough to print the tables again, run.json and scores.parquet to merge the run
@@ -32,6 +32,9 @@ from erasure_bench.bench.reporting.metric_record import metric_record
 from erasure_bench.bench.reporting.prompt_list import PROMPTS, write_prompts
 from erasure_bench.bench.reporting.record import read_record, run_record, write_record
 from erasure_bench.bench.reporting.rewritten import REWRITTEN, rewritten_list
+from erasure_bench.bench.reporting.robustness import Robustness, robustness_of
+from erasure_bench.bench.reporting.robustness_table import csv as robustness_csv
+from erasure_bench.bench.reporting.robustness_table import markdown as robustness_markdown
 from erasure_bench.bench.reporting.run_file import (
     ALWAYS,
     OPTIONAL,
@@ -47,6 +50,7 @@ from erasure_bench.bench.reporting.scores import protocol_key
 from erasure_bench.bench.reporting.sets import joined_scores, statistics_of
 from erasure_bench.bench.reporting.sheet import save_png
 from erasure_bench.bench.reporting.tabled import Measured, tabled
+from erasure_bench.bench.reporting.tries import TRIES
 from erasure_bench.bench.reporting.verdicts import judged, retests
 from erasure_bench.bench.running.progress import describe
 from erasure_bench.bench.running.versions import package_versions
@@ -60,12 +64,13 @@ from erasure_bench.prompt_suites.suite import ROLES, Role
 LEADERBOARD = "leaderboard"
 SCORES = "scores.parquet"
 SHEET = "images.png"
+ROBUSTNESS = "robustness"
 
 
 class Results(NamedTuple):
     """A run's results: what `leaderboard.json` holds, its rows, what they were made from, a contact sheet.
 
-    And the list of the prompts that were rewritten, if any.
+    And the list of the prompts that were rewritten, and what attacks came to, if any.
     """
 
     document: dict[str, Any]
@@ -73,6 +78,7 @@ class Results(NamedTuple):
     evidence: Evidence
     sheet: Image | None = None
     rewritten: DataFrame | None = None
+    robustness: Robustness | None = None
 
 
 def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> Results:
@@ -126,7 +132,10 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> 
         "rows": [to_json(row) for row in rows],
     }
     rewritten = rewritten_list(plan.suite) if plan.suite.rewritten else None
-    return Results(document, rows, evidence, rewritten=rewritten)
+    robustness = None
+    if evidence.tries is not None:
+        robustness = robustness_of(plan, evidence.scores, evidence.tries, title(plan))
+    return Results(document, rows, evidence, rewritten=rewritten, robustness=robustness)
 
 
 def write_results(
@@ -154,6 +163,8 @@ def write_results(
         if results.rewritten is not None:
             _write_csv(folder / REWRITTEN, results.rewritten)
             written.append(REWRITTEN)
+        if results.robustness is not None:
+            written += _write_robustness(folder, results.robustness, results.evidence)
         record = run_record(plan, results.document, results.evidence, made, store)
         write_record(folder, record, written)
 
@@ -169,6 +180,28 @@ def _forget_earlier(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
     (folder / RUN).unlink(missing_ok=True)
     remove_temporaries(folder, (RUN, *RESULTS))
+
+
+def _write_robustness(folder: Path, robustness: Robustness, evidence: Evidence) -> list[str]:
+    """The names of the files that it wrote."""
+    write_text(folder / f"{ROBUSTNESS}.json", in_json(robustness.document()))
+    write_text(folder / f"{ROBUSTNESS}.csv", robustness_csv(robustness))
+    write_text(folder / f"{ROBUSTNESS}.md", robustness_markdown(robustness))
+    if (tries := evidence.tries) is not None:
+        write_atomically(folder / TRIES, lambda path: tries.to_parquet(path, index=False))
+    return [*(f"{ROBUSTNESS}.{form}" for form in ("json", "csv", "md")), TRIES]
+
+
+def read_robustness(folder: Path) -> Robustness:
+    """A run's robustness table; raises BenchError where it has none."""
+    name = f"{ROBUSTNESS}.json"
+    if not (folder / name).exists():
+        raise BenchError(f"{folder}: nothing was attacked in this run (bench run --attacks …)")
+    try:
+        document = json.loads(read_result(folder, name))
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{folder / name} cannot be read ({error}); run again") from error
+    return Robustness.from_document(document, str(folder / name))
 
 
 def _write_csv(path: Path, table: DataFrame) -> None:

@@ -145,7 +145,10 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 ALWAYS = ("leaderboard.json", "leaderboard.md", "leaderboard.csv", "scores.parquet")
-OPTIONAL = ("features.parquet", "images.png", "prompts.parquet", "rewritten.csv")
+OPTIONAL = (
+    *("features.parquet", "images.png", "prompts.parquet", "rewritten.csv"),
+    *("robustness.json", "robustness.csv", "robustness.md", "attacks.parquet"),
+)
 RESULTS = (*ALWAYS, *OPTIONAL)
 """What a run's folder may hold besides run.json: in any case, and where there is something to put there."""
 

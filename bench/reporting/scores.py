@@ -84,7 +84,7 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
             if task.id not in known:
                 if not store.has(task.kind, task.id):
                     continue
-                known[task.id] = _read(store, task, metrics[task.evaluator])
+                known[task.id] = score_table(store, task, metrics[task.evaluator])
             own = (cell.method.name, cell.case.name, task.id)
             parts.append(
                 {
@@ -133,8 +133,11 @@ def _erase_cost(store: Store, task_id: str) -> tuple[float | None, int | None]:
     return float(about["erase_seconds"]), int(about["peak_memory_bytes"])
 
 
-def _read(store: Store, task: ScoreTask, metrics: Sequence[Metric]) -> pa.Table:
-    """Raises DamagedEntry where the file is not what an evaluator's scores must be."""
+def score_table(store: Store, task: ScoreTask, metrics: Sequence[Metric]) -> pa.Table:
+    """The scores of one task, columns `SCORE_COLUMNS`.
+
+    Raises DamagedEntry where the file is not what an evaluator's scores must be.
+    """
     entry = store.entry(task.kind, task.id)
     data = entry.read(SCORES_FILE)
     try:

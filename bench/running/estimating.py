@@ -281,6 +281,10 @@ class Estimator:
         sizes = Counter((image.height, image.width) for image in task.images.images)
         for (height, width), count in sizes.items():
             how = f"{task.scheduler} {task.steps} {height}x{width} {task.erase.settings_class}"
+            if task.attack is not None:  # nobody knows how long a search takes before it was measured
+                settings = content_id([task.attack.settings_class, task.attack.settings])[:16]
+                yield _Work("generate", f"attack|{where}|{how} {settings}", count, None, task.attack.name)
+                continue
             passes = task.steps * GUIDED * height * width / NATIVE_PIXELS
             yield _Work("generate", f"image|{where}|{how}", count, passes, task.erase.method)
 

@@ -8,7 +8,15 @@ from functools import cached_property
 from typing import NamedTuple
 
 from erasure_bench.bench.planning.plan import Cell, Plan
-from erasure_bench.bench.planning.tasks import FeatureTask, ScoreTask, Task, TaskKind, needed_by, pictures_of
+from erasure_bench.bench.planning.tasks import (
+    EraseTask,
+    FeatureTask,
+    ScoreTask,
+    Task,
+    TaskKind,
+    needed_by,
+    pictures_of,
+)
 from erasure_bench.bench.running.reasons import reason_of
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.prompt_suites.suite import Role
@@ -104,13 +112,17 @@ def failure(cell: Cell, task: Task, why: Broken) -> Failure:
     """The failure of what the broken task was to give: a cell, a role, or a role's scores by an evaluator."""
     pictures = pictures_of(task)
     measuring = task if isinstance(task, ScoreTask | FeatureTask) and why.stage == task.kind else None
+    role: Role | None = pictures.images.role if pictures and why.stage != "erase" else None
+    erase = task if isinstance(task, EraseTask) else pictures and pictures.erase
+    if erase is not None and erase.id != cell.erase.id:  # an attack's control: the cell's own edit is well
+        role = "attack"
     return Failure(
         method=cell.method.name,
         concept=cell.case.name,
         seed=cell.seed,
         stage=why.stage,
         reason=why.reason,
-        role=pictures.images.role if pictures and why.stage != "erase" else None,
+        role=role,
         evaluator=measuring.evaluator if measuring else None,
         trace=why.trace,
         losses=why.losses,

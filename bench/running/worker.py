@@ -12,9 +12,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from erasure_bench.bench.planning.attacks import ChosenAttack
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod, check_unchanged
 from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.planning.tasks import EraseTask, FeatureTask, GenerateTask, ScoreTask
+from erasure_bench.bench.running.attacking import Asked, attacked, request_of
 from erasure_bench.bench.running.kept_features import take_features
 from erasure_bench.bench.running.libraries import quiet_libraries
 from erasure_bench.bench.running.pictures import picture_names, read_pictures, write_png
@@ -91,6 +93,7 @@ class Worker:
         batch_size: int,
         general_prompts: Sequence[str] = (),
         checkpoint_seconds: float = EVERY_SECONDS,
+        attacks: Sequence[ChosenAttack] = (),
     ) -> None:
         self.store = store
         self.checkpoint_seconds = checkpoint_seconds
@@ -103,6 +106,8 @@ class Worker:
         self._with_edit: ModelState | None = None
         self.asked_device, self.dtype, self.asked_batch_size = device, dtype, batch_size
         self._methods = {method.name: method for method in methods}
+        self._attacks = {attack.name: attack for attack in attacks}
+        self._unedited: DiffusionModel | None = None
         self._chosen_evaluators = {evaluator.name: evaluator for evaluator in evaluators}
         self._evaluators: dict[str, Evaluator] = {}
         self._base_pictures: tuple[object, ImageSet] | None = None
@@ -267,29 +272,37 @@ class Worker:
         return found
 
     def generate(self, task: GenerateTask, watcher: Watcher) -> None:
-        """Draws the pictures with the task's edit in the model."""
-        from erasure_bench.models.sampling import ImageRequest, sample
+        """Draws the pictures with the task's edit in the model, or those that the task's attack asks for."""
+        from erasure_bench.models.sampling import sample
+        from erasure_bench.models.weights import swapped
 
         self._ready(task.erase.base, watcher)
+        base = self._base_of(task)
         guidance = self._use(task.erase)
         batch = self.batch
         batch.say = watcher.note
-        requests = [
-            ImageRequest(
-                prompt=image.prompt.text,
-                seed=image.seed,
-                guidance_scale=image.guidance_scale,
-                height=image.height,
-                width=image.width,
-            )
-            for image in task.images.images
-        ]
+        model = self.model(task.erase.base)
         with self.store.writing(task.kind, task.id) as draft:
             started = time.perf_counter()
-            with left_alone(f"{task.erase.method}'s guidance"):
+            asked = Asked(list(map(request_of, task.images.images)), {}, {})
+            if task.attack is not None:
+                asked = attacked(
+                    task,
+                    self._attacks[task.attack.name],
+                    model,
+                    guidance,
+                    base,
+                    self.store,
+                    self.general_prompts,
+                    lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
+                    draft.folder,
+                )
+            searched = time.perf_counter() - started
+            started += searched
+            with left_alone(f"{task.erase.method}'s guidance"), swapped(model, asked.tensors):
                 pictures = sample(
-                    self.model(task.erase.base),
-                    requests,
+                    model,
+                    asked.requests,
                     scheduler=task.scheduler,
                     steps=task.steps,
                     eta=task.eta,
@@ -323,7 +336,17 @@ class Worker:
                 "generate_seconds": seconds,
                 "batch_size": batch.size,
                 **self._where(),
+                **({"attack": {**asked.about, "search_seconds": searched}} if asked.about else {}),
             }
+
+    def _base_of(self, task: GenerateTask) -> "DiffusionModel | None":
+        """A copy of the base model with its own weights, where the task's attack needs one."""
+        if task.attack is None or not self._attacks[task.attack.name].needs_base:
+            return None
+        if self._unedited is None or self._unedited.digest != task.erase.base:
+            self.close()
+            self._unedited = self.model(task.erase.base).frozen_copy()
+        return self._unedited
 
     def score(self, task: ScoreTask) -> None:
         """Scores the pictures, read back from the store."""
@@ -376,7 +399,7 @@ class Worker:
         self.close()
         if self._pristine is not None:
             self._pristine.put_back()  # a patched class would serve the next model, too
-        self._loaded = self._pristine = None
+        self._loaded = self._pristine = self._unedited = None
 
     def _use(self, task: EraseTask) -> "Guidance":
         from erasure_bench.methods.edit import Edit, applied

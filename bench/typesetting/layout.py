@@ -11,6 +11,8 @@ from erasure_bench.errors import UnknownName
 from erasure_bench.prompt_suites.suite import Role
 
 LEADERBOARD = "leaderboard"
+ROBUSTNESS = "robustness"
+"""The table of attacks, which is no part of the leaderboard."""
 
 
 class Field(BaseModel):
@@ -57,5 +59,5 @@ def layouts() -> dict[str, Layout]:
 def layout(name: str) -> Layout:
     """The layout of that name; raises UnknownName."""
     if name not in layouts():
-        raise UnknownName("layout", name, layouts(), "--layout")
+        raise UnknownName("layout", name, (*layouts(), ROBUSTNESS), "--layout")
     return layouts()[name]

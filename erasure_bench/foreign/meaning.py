@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 PACKAGE = __name__.partition(".")[0]
-ROOMS = frozenset({"bench", "evaluators", "methods", "models", "prompt_suites"})
+ROOMS = frozenset({"attacks", "bench", "evaluators", "methods", "models", "prompt_suites"})
 SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 
 Meaning = Literal["beside", "room", "elsewhere"]

@@ -19,6 +19,7 @@ from pandas import DataFrame
 from pytest import MonkeyPatch
 
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c
+from erasure_bench.bench.planning.attacks import ChosenAttack
 from erasure_bench.bench.planning.chosen import BASELINE, ChosenEvaluator, ChosenMethod
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Plan, make_plan
@@ -116,6 +117,7 @@ def tiny_plan(
     methods: Iterable[ChosenMethod] | None = None,
     model: Any = None,
     evaluators: Iterable[ChosenEvaluator] | None = None,
+    attacks: Iterable[ChosenAttack] = (),
 ) -> Plan:
     return make_plan(
         config or RunConfig(suite="tiny", methods=("dim",)),
@@ -124,6 +126,22 @@ def tiny_plan(
         ModelSizes(resolution=8, multiple=8),
         list(methods or (method(BASELINE), method("dim", strength=0.5))),
         list(evaluators or (evaluator(detector="arithmetic"),)),
+        attacks=list(attacks),
+    )
+
+
+def attack(name: str, tries: int, control: str | None = None, **settings: Any) -> ChosenAttack:
+    return ChosenAttack(
+        name=name,
+        preset="official",
+        options={},
+        settings_class=name,
+        settings={"tries": tries, **settings},
+        defaults={},
+        code="c0de",
+        tries=tries,
+        control=control,
+        chosen_by="its own loss",
     )
 
 
@@ -172,6 +190,9 @@ class FakeWorker:
                 "device_name": "a test",
                 "versions": {"torch": self.torch, "python": "3"},
             }
+            if task.attack is not None:
+                numbers = [image.image_index for image in task.images.images]
+                draft.about["attack"] = {"tries_losses": [-n for n in numbers], "asked": [""] * len(numbers)}
         self._end(task)
 
     def score(self, task: ScoreTask) -> None:

@@ -49,11 +49,13 @@ def print_table(run: str, form: str, wanted: Wanted) -> int:
     from erasure_bench.bench.reporting.markdown import markdown
     from erasure_bench.bench.reporting.results import LEADERBOARD, read_document, read_result
     from erasure_bench.bench.reporting.tables import print_summary, print_whole
-    from erasure_bench.bench.typesetting.layout import layout
+    from erasure_bench.bench.typesetting.layout import ROBUSTNESS, layout
     from erasure_bench.bench.typesetting.selection import Selection, selected
 
-    chosen = layout(wanted.layout)
     folder = find_run(run)
+    if wanted.layout == ROBUSTNESS:
+        return _print_robustness(folder, form, wanted)
+    chosen = layout(wanted.layout)
     if form in ("md", "csv", "json") and not chosen.columns and wanted.plain:
         text = read_result(folder, f"{LEADERBOARD}.{form}").decode(errors="replace")
         write_json(text) if form == "json" else sys.stdout.write(text)
@@ -78,6 +80,27 @@ def print_table(run: str, form: str, wanted: Wanted) -> int:
             print_whole(board, stdout_console(), board.concepts if concepts else ())
     else:
         _print_arranged(board, chosen, form, wanted, folder.name)
+    return 0
+
+
+def _print_robustness(folder: Path, form: str, wanted: Wanted) -> int:
+    """The table of attacks, as it was written or on the terminal; raises BenchError for another form."""
+    from erasure_bench.bench.reporting.results import ROBUSTNESS, read_result, read_robustness
+    from erasure_bench.bench.reporting.robustness_table import on_terminal
+
+    table = read_robustness(folder)
+    if not wanted.plain:
+        raise BenchError(
+            f"--layout {wanted.layout} shows all of it: leave out --rows, --columns and the like"
+        )
+    if form in ("md", "csv", "json"):
+        text = read_result(folder, f"{ROBUSTNESS}.{form}").decode(errors="replace")
+        write_json(text) if form == "json" else sys.stdout.write(text)
+    elif form in ("rich", "summary"):
+        console = stdout_console()
+        console.print(on_terminal(table, console.width, brief=form == "summary"))
+    else:
+        raise BenchError(f"--layout {wanted.layout} is not there as {form}: rich, summary, md, csv, json")
     return 0
 
 

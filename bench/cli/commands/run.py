@@ -50,6 +50,7 @@ def full_run(
     from erasure_bench.bench.reporting.completing import complete
     from erasure_bench.bench.reporting.finished import added_later
     from erasure_bench.bench.reporting.results import write_results
+    from erasure_bench.bench.reporting.robustness_table import on_terminal
     from erasure_bench.bench.reporting.tables import print_summary
     from erasure_bench.bench.running.estimating import Estimator, estimator_of
     from erasure_bench.bench.running.executor import NOTHING, Reporter
@@ -119,7 +120,11 @@ def full_run(
     if as_json:
         print_json(results.document)
     else:
-        print_summary(Board.from_json(results.document), stdout_console())
+        console = stdout_console()
+        print_summary(Board.from_json(results.document), console)
+        if results.robustness is not None:
+            console.print("")
+            console.print(on_terminal(results.robustness, console.width, brief=True))
     say_where(said, folder, root)
     for command in added:
         said.print(

@@ -1,0 +1,93 @@
+"""Chance: what as many tries bring back without any search. Every attack stands beside one of these."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from erasure_bench.attacks.base import Assault, Attack, AttackCard, AttackContext, Target, Try, Victim
+from erasure_bench.attacks.noise_loss import Choice
+from erasure_bench.attacks.settings import at_least
+from erasure_bench.models.seeds import image_seed
+from erasure_bench.models.token_input import embedded, usable_tokens, with_slots, written
+
+
+def random_tokens(usable: Tensor, target: Target, number: int, count: int, seed: int) -> Tensor:
+    """`count` token ids drawn uniformly from `usable`, for try `number` of a target: [count]."""
+    own = image_seed("random prefix", f"{target.prompt}\0{target.seed}", number, seed)
+    places = torch.randint(len(usable), (count,), generator=torch.Generator().manual_seed(own))
+    return usable[places]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomPrefix:
+    """`tokens` tokens before the prompt, drawn uniformly from the vocabulary; the prompt's own noise.
+
+    Among its tries it chooses as the searches do that it is held against: by the noise loss.
+    """
+
+    tries: int = 50
+    tokens: int = 5
+
+    def __post_init__(self) -> None:
+        at_least(1, tries=self.tries, tokens=self.tokens)
+
+    def assault(self, victim: Victim, targets: Sequence[Target], context: AttackContext) -> Assault:
+        """See `Attack`."""
+        model, choice = victim.model, Choice.of(victim.model, targets, context.seed)
+        asked = with_slots(model, [[self.tokens, target.prompt] for target in targets])
+        usable = usable_tokens(model)
+        found: list[list[Try]] = [[] for _ in targets]
+        for number in range(self.tries):
+            chosen = torch.stack(
+                [random_tokens(usable, target, number, self.tokens, context.seed) for target in targets]
+            )
+            with torch.no_grad():
+                embeddings = embedded(model, asked.filled(chosen))
+            for row, loss in enumerate(choice.losses(embeddings)):
+                text = f"{written(model, chosen[row].tolist())} {targets[row].prompt}"
+                found[row].append(Try(asked=text, embedding=embeddings[row].cpu(), loss=loss))
+        return Assault(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshNoise:
+    """The prompt as it is, each try with another noise: the control of probes that change the drawing."""
+
+    tries: int = 24
+
+    def __post_init__(self) -> None:
+        at_least(1, tries=self.tries)
+
+    def assault(self, victim: Victim, targets: Sequence[Target], context: AttackContext) -> Assault:
+        """See `Attack`."""
+        return Assault([[self._drawn(target, number) for number in range(self.tries)] for target in targets])
+
+    def _drawn(self, target: Target, number: int) -> Try:
+        return Try(asked=target.prompt, seed=image_seed("fresh noise", target.prompt, number, target.seed))
+
+
+_: tuple[type[Attack], ...] = (RandomPrefix, FreshNoise)
+
+RANDOM_PREFIX = AttackCard(
+    name="random-prefix",
+    title="Random tokens before the prompt: the control",
+    paper="no paper's harness has it; the prefix is as long as UnlearnDiffAtk's",
+    formula="k tokens ~ U(vocabulary) before the prompt",
+    build=RandomPrefix,
+    presets={"official": {}, "microworld": {"tries": 4}},
+    control=None,
+    notes="Tokens that mark start, end and padding are left out.",
+)
+
+FRESH_NOISE = AttackCard(
+    name="fresh-noise",
+    title="The prompt with other noise: the control of probes without text",
+    paper="no paper's harness has it",
+    formula="x_T ~ N(0, 1), another for each try",
+    build=FreshNoise,
+    presets={"official": {}, "microworld": {"tries": 4}},
+    control=None,
+    chosen_by="order: the first try",
+)

@@ -1,0 +1,63 @@
+"""Every attack by name. Targets are `module:name` strings, so that listing them imports nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from erasure_bench.errors import UnknownName
+from erasure_bench.foreign.targets import load_target
+
+if TYPE_CHECKING:
+    from erasure_bench.attacks.base import Attack, AttackCard
+
+ATTACKS: dict[str, str] = {
+    "random-prefix": "erasure_bench.attacks.random_prefix:RANDOM_PREFIX",
+    "fresh-noise": "erasure_bench.attacks.random_prefix:FRESH_NOISE",
+    "unlearndiffatk": "erasure_bench.attacks.unlearndiffatk:UNLEARNDIFFATK",
+}
+
+DEFAULT_PRESET = "official"
+FLAG = "--attack-option"
+ARGUMENT = ":"
+"""Between an attack's name and its argument: `random-prefix:8`."""
+
+
+class Named(NamedTuple):
+    """An attack as it is asked for: its name, and its argument as text, if any."""
+
+    name: str
+    argument: str | None
+
+
+def named(written: str) -> Named:
+    """Raises UnknownName."""
+    name, colon, argument = written.partition(ARGUMENT)
+    if name not in ATTACKS:
+        raise UnknownName("attack", name, ATTACKS, "--attacks")
+    return Named(name, argument if colon else None)
+
+
+def attack_card(name: str) -> AttackCard:
+    """The card of an attack. Raises UnknownName."""
+    from erasure_bench.attacks.base import AttackCard
+
+    card = load_target(ATTACKS[named(name).name], f"attack {name!r}")
+    assert isinstance(card, AttackCard)
+    return card
+
+
+def build_attack(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, str] | None = None) -> Attack:
+    """An attack with its settings: those of its name, then of the preset, then NAME:VALUE's and `options`.
+
+    A preset that the card lacks falls back to `official`. Raises BenchError that names the valid settings or
+    what the value may be.
+    """
+    from erasure_bench.prompt_suites.options import build_from_options
+
+    card, argument = attack_card(name), named(name).argument
+    budget = card.presets.get(preset, card.presets.get(DEFAULT_PRESET, {}))
+    texts = {**({} if argument is None else {card.argument: argument}), **(options or {})}
+    settings = {**card.settings, **budget}
+    attack: Attack = build_from_options(card.build, settings, texts, FLAG, f"attack {name!r}")
+    return attack

@@ -1,0 +1,69 @@
+"""What attacks' pictures scored: every try of every attack, read from the store."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from pandas import DataFrame
+
+from erasure_bench.bench.planning.attacks import is_success
+from erasure_bench.bench.planning.plan import Cell, Plan
+from erasure_bench.bench.planning.tasks import ScoreTask
+from erasure_bench.bench.reporting.scores import score_table
+from erasure_bench.bench.storage.store import Store
+
+TRIES = "attacks.parquet"
+EDIT, UNRELATED = "edit", "unrelated"
+TRY_COLUMNS = (
+    *("method", "concept", "seed", "attack", "on", "evaluator", "metric", "success", "prompt_id", "number"),
+    *("loss", "value", "reason", "asked"),
+)
+"""`on` is the edit of the concept itself or of an unrelated one, `number` counts a prompt's tries from 0,
+`loss` is the attack's own of the try, `success` says whether the metric is one that judges success, else it
+tells of a picture that is none. `asked` is what the try asked for."""
+
+
+def collect_tries(plan: Plan, store: Store) -> DataFrame:
+    """Every score of an attack's picture that the store has, columns `TRY_COLUMNS`."""
+    parts = [part for cell in plan.cells for part in _of_cell(plan, cell, store)]
+    if not parts:
+        return DataFrame({column: [] for column in TRY_COLUMNS})
+    return pd.concat(parts, ignore_index=True)[list(TRY_COLUMNS)]
+
+
+def _of_cell(plan: Plan, cell: Cell, store: Store) -> Iterator[DataFrame]:
+    by_name = {evaluator.name: evaluator.metrics for evaluator in plan.evaluators}
+    for task in cell.assaults:
+        if not isinstance(task, ScoreTask) or task.generate.attack is None:
+            continue
+        if not store.has(task.kind, task.id) or not store.has(task.generate.kind, task.generate.id):
+            continue
+        metrics = by_name[task.evaluator]
+        success = {one.name: is_success(one) for one in metrics if is_success(one) or one.tells_collapse}
+        frame = score_table(store, task, metrics).to_pandas()
+        frame = frame[frame["metric"].isin(list(success))]
+        tries = _tries(task, store)
+        own = tries.merge(frame, on=["prompt_id", "image_index"]).rename(columns={"image_index": "number"})
+        yield own.assign(
+            method=cell.method.name,
+            concept=cell.case.name,
+            seed=cell.seed,
+            attack=task.generate.attack.name,
+            on=EDIT if task.generate.erase.id == cell.erase.id else UNRELATED,
+            evaluator=task.evaluator,
+            success=own["metric"].map(success),
+        )
+
+
+def _tries(task: ScoreTask, store: Store) -> DataFrame:
+    """Of each picture its prompt, its number and what the attack said of it."""
+    drawn = task.generate
+    about: dict[str, Any] = store.entry(drawn.kind, drawn.id).about["attack"]
+    return DataFrame(
+        {
+            "prompt_id": [image.prompt.id for image in drawn.images.images],
+            "image_index": [image.image_index for image in drawn.images.images],
+            "loss": about["tries_losses"],
+            "asked": about["asked"],
+        }
+    )

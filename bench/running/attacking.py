@@ -1,0 +1,166 @@
+"""An attack on an edit that is in the model: what it wants to have drawn, and what is kept of it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from erasure_bench.bench.planning.attacks import ChosenAttack
+from erasure_bench.bench.planning.tasks import GenerateTask, PlannedImage
+from erasure_bench.bench.running.pictures import read_png
+from erasure_bench.bench.storage.cache import StoreCache
+from erasure_bench.bench.storage.store import Store
+from erasure_bench.errors import BenchError
+from erasure_bench.foreign.process import left_alone
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from erasure_bench.attacks.base import Assault, Target
+    from erasure_bench.methods.base import Progress
+    from erasure_bench.models.diffusion_model import DiffusionModel
+    from erasure_bench.models.guidance import Guidance
+    from erasure_bench.models.sampling import ImageRequest
+
+FOUND_FILE = "found.safetensors"
+"""The embeddings that an attack found, by the number of their picture."""
+
+
+class Asked(NamedTuple):
+    """What is to be drawn, with which weights besides the edit's, and what the store says of it."""
+
+    requests: list["ImageRequest"]
+    tensors: Mapping[str, "Tensor"]
+    about: dict[str, Any]
+
+
+def request_of(image: PlannedImage) -> "ImageRequest":
+    """The picture as it is planned."""
+    from erasure_bench.models.sampling import ImageRequest
+
+    return ImageRequest(
+        prompt=image.prompt.text,
+        seed=image.seed,
+        guidance_scale=image.guidance_scale,
+        height=image.height,
+        width=image.width,
+    )
+
+
+def attacked(
+    task: GenerateTask,
+    chosen: ChosenAttack,
+    model: "DiffusionModel",
+    guidance: "Guidance",
+    base: "DiffusionModel | None",
+    store: Store,
+    general_prompts: Sequence[str],
+    report: "Callable[[Progress], None]",
+    folder: Path,
+) -> Asked:
+    """Runs the task's attack and writes what it found into `folder`.
+
+    Raises BenchError where it does not ask for as many pictures as it said it would.
+    """
+    from safetensors.torch import save_file
+
+    from erasure_bench.attacks.base import AttackContext, Victim
+    from erasure_bench.attacks.registry import build_attack
+
+    assert task.attack is not None
+    attack = build_attack(chosen.name, chosen.preset, chosen.options)
+    victim = Victim(
+        model=model,
+        guidance=guidance,
+        concept=task.attack.concept,
+        scheduler=task.scheduler,
+        steps=task.steps,
+        eta=task.eta,
+        base=base,
+    )
+    context = AttackContext(
+        seed=task.attack.seed,
+        report=report,
+        general_prompts=tuple(general_prompts) if task.attack.general_prompts else (),
+        cache=StoreCache(store, task.erase.id, task.erase.dtype),
+        base_cache=StoreCache(store, task.erase.base, task.erase.dtype),
+    )
+    targets = _targets(task, store)
+    with left_alone(f"{chosen.name}'s search", task.attack.seed):
+        assault = attack.assault(victim, targets, context)
+    _check(assault, chosen, len(targets))
+    tries = [one for of_target in assault.tries for one in of_target]
+    embeddings = {
+        f"{number:03d}": one.embedding.contiguous()
+        for number, one in enumerate(tries)
+        if one.embedding is not None
+    }
+    if embeddings:
+        save_file(embeddings, folder / FOUND_FILE)
+    firsts = task.images.images[:: chosen.tries]
+    return Asked(
+        requests=_requests(task, assault),
+        tensors=assault.tensors,
+        about={
+            "attack": chosen.name,
+            "settings": dict(task.attack.settings),
+            "chosen": {
+                image.prompt.id: _lowest([one.loss for one in of_target])
+                for image, of_target in zip(firsts, assault.tries, strict=True)
+            },
+            "chosen_by": chosen.chosen_by,
+            "asked": [one.asked for one in tries],
+            "tries_losses": [one.loss for one in tries],
+            "search_losses": list(assault.losses),
+        },
+    )
+
+
+def _requests(task: GenerateTask, assault: "Assault") -> list["ImageRequest"]:
+    tries = [one for of_target in assault.tries for one in of_target]
+    return [
+        dataclasses.replace(
+            request_of(image),
+            seed=image.seed if one.seed is None else one.seed,
+            embedding=one.embedding,
+            detour=one.detour,
+        )
+        for image, one in zip(task.images.images, tries, strict=True)
+    ]
+
+
+def _targets(task: GenerateTask, store: Store) -> list["Target"]:
+    """What is attacked, each with the base model's picture of the same prompt and noise."""
+    from erasure_bench.attacks.base import Target
+
+    assert task.attack is not None
+    where = {
+        image.prompt.id: (drawn, number)
+        for drawn in task.attack.shown
+        for number, image in enumerate(drawn.images.images)
+        if image.image_index == 0
+    }
+    targets = []
+    for image in task.images.images:
+        if image.image_index == 0:
+            drawn, number = where[image.prompt.id]
+            picture = read_png(store.entry(drawn.kind, drawn.id), drawn.file_name(number))
+            targets.append(
+                Target(
+                    prompt=image.prompt.text,
+                    seed=image.seed,
+                    guidance_scale=image.guidance_scale,
+                    picture=picture,
+                )
+            )
+    return targets
+
+
+def _check(assault: "Assault", chosen: ChosenAttack, targets: int) -> None:
+    counts = [len(of_target) for of_target in assault.tries]
+    if counts != [chosen.tries] * targets:
+        raise BenchError(f"{chosen.name} asked for {counts} pictures, not {chosen.tries} of each prompt")
+
+
+def _lowest(losses: Sequence[float]) -> int:
+    return min(range(len(losses)), key=lambda number: losses[number])
