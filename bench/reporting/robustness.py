@@ -107,12 +107,7 @@ class Robustness:
         try:
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}")
-            rows = tuple(
-                RobustnessRow(
-                    **{name: Rate(**value) if name in RATES else value for name, value in row.items()}
-                )
-                for row in document["rows"]
-            )
+            rows = tuple(_row(row) for row in document["rows"])
             return cls(
                 title=document["title"],
                 methods=tuple(document["methods"]),
@@ -125,6 +120,14 @@ class Robustness:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BenchError(f"{where}: no robustness table of this version ({error}); run again") from error
+
+
+def _row(record: Mapping[str, Any]) -> RobustnessRow:
+    """Raises KeyError or TypeError where it is none."""
+    values: dict[str, Any] = {
+        name: Rate(**value) if name in RATES else value for name, value in record.items()
+    }
+    return RobustnessRow(**values)
 
 
 def robustness_of(plan: Plan, scores: DataFrame, tries: DataFrame, title: str) -> Robustness | None:
@@ -331,12 +334,11 @@ class _Table:
         if both.empty:
             return NOTHING
         values = [both[name].to_numpy(np.float64) for name in (column, f"{column}_other")]
-        parts = []
-        for value in (*values, values[0] - values[1]):
-            cells, groups = self._cells(both, value)
-            parts.append(moments(cells, groups))
-        ends = change_intervals(*parts, "share", BOUNDS)
-        return _rate(parts[2].value, ends.low, ends.high, parts[2].clusters)
+        mine, others, change = (
+            moments(*self._cells(both, value)) for value in (*values, values[0] - values[1])
+        )
+        ends = change_intervals(mine, others, change, "share", BOUNDS)
+        return _rate(change.value, ends.low, ends.high, change.clusters)
 
     def _cells(self, frame: DataFrame, value: Values) -> tuple[Cells, Groups]:
         """One number of all of the frame: its concepts are strata."""
@@ -376,5 +378,5 @@ def _codes(codes: Any) -> Codes:
 
 
 def _rate(value: Values, low: Values, high: Values, prompts: Codes) -> Rate:
-    numbers = [None if np.isnan(one[0]) else float(one[0]) for one in (value, low, high)]
-    return Rate(*numbers, int(prompts[0]))
+    found, least, most = (None if np.isnan(one[0]) else float(one[0]) for one in (value, low, high))
+    return Rate(found, least, most, int(prompts[0]))
