@@ -147,7 +147,7 @@ class Asked(NamedTuple):
                 by_name[name] = {**by_name.get(name, {}), **options}
             values[key] = by_name or said.get(key, {})
         for key in ("suite_options", "edits", "slurm"):
-            values[key] = {**self.values.get(key, {}), **said[key]}
+            values[key] = {**self.values.get(key, {}), **said.get(key, {})}
         places = {key: place for key, place in self.places.items() if key not in given}
         return Asked(values, places)
 
