@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor
 
 from erasure_bench.methods.edit import Edit
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.datasets.base import LabelledParts
+from erasure_bench.models.image_families import Family
 from erasure_bench.prompt_suites.concepts import Concept
 
 
@@ -137,7 +138,8 @@ class EraseContext:
     `prepared` whenever more is there of what training needs: pictures, a Fisher diagonal.
     `general_prompts` are prompts of all kinds that the base model can draw, the concepts included;
     empty unless the method's card asks for them. `cache` keeps what several edits share,
-    `checkpoints` what this one has come to; `Training` uses them by itself.
+    `checkpoints` what this one has come to; `Training` uses them by itself. `training_data` reads the
+    labelled pictures that the base model was trained on; None unless the method's card asks for it.
     """
 
     seed: int = 0
@@ -146,10 +148,15 @@ class EraseContext:
     general_prompts: tuple[str, ...] = ()
     cache: Cache = field(default_factory=NoCache)
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
+    training_data: Callable[[], LabelledParts] | None = None
 
 
 class Method(Protocol):
     """A frozen dataclass of settings that erases concepts from a model.
+
+    The model is of one of the families that the method's card names, and annotated as what it needs of it: a
+    `DiffusionModel` for its text encoder or its UNet's cross-attention, a `Denoiser` for noise predictions,
+    an `ImageModel` for less.
 
     `erase` may change the model while it works but leaves it bit-identical behind; what it
     learned is in the edit. Where some settings have no effect beside some values of others, a method
@@ -158,7 +165,7 @@ class Method(Protocol):
     anything of it has been measured: it is cheap and has no model; an empty one means next to no time.
     """
 
-    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit: ...
+    def erase(self, model: Any, concepts: Sequence[Concept], context: EraseContext) -> Edit: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +176,9 @@ class MethodCard:
     add the numbers of the official code, of the paper where they differ, and those tuned for
     the built-in model. `version` names the numbers that come of them: another one is due where they
     change. `quick` are settings that make any preset cheap and leave none of its ways out, for the
-    fingerprint that the version is bound to. `many_concepts` says whether one edit may erase several
-    concepts, `general_prompts` whether `erase` needs those of its context.
+    fingerprint that the version is bound to. `families` are the kinds of generators that it knows
+    (`models.image_families`). `many_concepts` says whether one edit may erase several concepts,
+    `general_prompts` and `training_data` whether `erase` needs those of its context.
     """
 
     name: str
@@ -183,5 +191,7 @@ class MethodCard:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
     many_concepts: bool = False
+    training_data: bool = False
+    families: tuple[Family, ...] = ("text-to-image",)
     general_prompts: bool = False
     notes: str = ""

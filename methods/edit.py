@@ -21,8 +21,8 @@ from erasure_bench.foreign.targets import load_target
 from erasure_bench.methods.machinery.attachments import Attachment, SavedAttachment, build, describe
 from erasure_bench.methods.machinery.cost import Cost
 from erasure_bench.methods.machinery.guidances import guidances
-from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree, Guidance
+from erasure_bench.models.image_model import ImageModel
 from erasure_bench.models.weights import swapped
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.stand_ins import refuse_stand_in
@@ -39,7 +39,7 @@ class Edit:
     """What one method made for some concepts from one base model.
 
     `settings` are the method's, as JSON values. `tensors` are the full new values, on the CPU, of
-    the weights that changed, by the names of `DiffusionModel.named_tensors`: of the UNet or of the text
+    the weights that changed, by the names of `ImageModel.named_tensors`: of the UNet or of the text
     encoder. `attachments` stay in the network beside its weights. `guidance` is None where sampling stays
     as it was. `losses` is the training's loss at every step.
     """
@@ -107,7 +107,7 @@ class Edit:
 
 
 @contextmanager
-def applied(model: DiffusionModel, edit: Edit) -> Iterator[Guidance]:
+def applied(model: ImageModel, edit: Edit) -> Iterator[Guidance]:
     """The model with the edit in it, and the guidance to sample with; restored on leaving.
 
     Raises BenchError where the edit was made from other weights than the model's.
@@ -130,7 +130,7 @@ def applied(model: DiffusionModel, edit: Edit) -> Iterator[Guidance]:
 def new_edit(
     method: str,
     settings: Any,
-    model: DiffusionModel,
+    model: ImageModel,
     concepts: Sequence[Concept],
     *,
     tensors: Mapping[str, Tensor] | None = None,
@@ -161,7 +161,7 @@ def check_concepts(concepts: Sequence[Concept]) -> None:
         raise BenchError("no concept to erase (--concepts)")
 
 
-def check_edit(edit: object, model: DiffusionModel, concepts: Sequence[Concept]) -> None:
+def check_edit(edit: object, model: ImageModel, concepts: Sequence[Concept]) -> None:
     """Raises BenchError where this is not an edit of that model for those concepts."""
     if not isinstance(edit, Edit):
         given = "nothing" if edit is None else f"a {type(edit).__name__}"

@@ -31,7 +31,8 @@ from erasure_bench.methods.machinery.precision import (
 )
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.methods.machinery.trajectories import trajectories
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.denoiser import Denoiser
+from erasure_bench.models.image_families import DENOISERS
 from erasure_bench.models.sampling import partly_denoised, sample_latents
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import SchedulerName
@@ -100,7 +101,7 @@ class ESD:
         if self.trajectories and self.erase_from is not None:
             raise BenchError("erase_from needs trajectories=0: sampling along them asks for one text only")
 
-    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+    def erase(self, model: Denoiser, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The UNet parameters that no longer know the concepts; each latent draws one of them."""
         check_concepts(concepts)
         erased = self.erased(concepts)
@@ -156,8 +157,8 @@ class ESD:
 
     def _lessons(
         self,
-        base: DiffusionModel,
-        model: DiffusionModel,
+        base: Denoiser,
+        model: Denoiser,
         erased: Sequence["Erased"],
         generator: Generator,
     ) -> Iterator["Lesson"]:
@@ -167,8 +168,8 @@ class ESD:
 
     def _sampled_anew(
         self,
-        base: DiffusionModel,
-        sampled_by: DiffusionModel,
+        base: Denoiser,
+        sampled_by: Denoiser,
         erased: Sequence["Erased"],
         generator: Generator,
     ) -> Iterator["Lesson"]:
@@ -194,7 +195,7 @@ class ESD:
             yield Lesson(latents, timestep, origins[chosen], target)
 
     def _along_trajectories(
-        self, base: DiffusionModel, prompts: Sequence[str], generator: Generator
+        self, base: Denoiser, prompts: Sequence[str], generator: Generator
     ) -> Iterator["Lesson"]:
         """Lessons from latents sampled once: sampling already asked the base for ε_∅ and ε_c on them.
 
@@ -225,7 +226,7 @@ class ESD:
         return lessons()
 
     def _partly_denoised(
-        self, model: DiffusionModel, prompts: Sequence[str], seeds: Sequence[int], step: int
+        self, model: Denoiser, prompts: Sequence[str], seeds: Sequence[int], step: int
     ) -> tuple[Tensor, int]:
         """Latents [n, channels, height, width] `steps_ahead` beyond `step`, and the timestep they are at."""
         settings: dict[str, Any] = {
@@ -275,7 +276,7 @@ def erased_from(origin: Tensor, unconditional: Tensor, conditional: Tensor, eta:
     return origin - (1 + eta) * (conditional - unconditional)
 
 
-def losses(model: DiffusionModel, lesson: Lesson, micro_batch: int) -> Iterator[Tensor]:
+def losses(model: Denoiser, lesson: Lesson, micro_batch: int) -> Iterator[Tensor]:
     """The mean squared error over the whole lesson (equation 8), as one summand for each micro-batch."""
     count = len(lesson.latents)
     for start in range(0, count, micro_batch):
@@ -343,6 +344,7 @@ def _card(
         presets=presets,
         quick={"steps": 2, "denoise_steps": 4, "image_size": None},
         many_concepts=True,
+        families=DENOISERS,
         notes=" ".join([notes, NOTES]).strip(),
     )
 

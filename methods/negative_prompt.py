@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, new_edit
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.guidance import ClassifierFree
+from erasure_bench.models.image_families import DENOISERS
 from erasure_bench.prompt_suites.concepts import Concept
 
 
@@ -22,7 +23,7 @@ class NegativePrompt:
         """Nothing that takes time."""
         return ()
 
-    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+    def erase(self, model: Denoiser, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """An edit of the sampling alone: no weight changes."""
         text = ", ".join(concept.steer_away_from for concept in concepts)
         return new_edit("negative-prompt", self, model, concepts, guidance=ClassifierFree(text))
@@ -36,5 +37,6 @@ NEGATIVE_PROMPT = MethodCard(
     build=NegativePrompt,
     presets={"official": {}},
     many_concepts=True,
+    families=DENOISERS,
     notes="At inference time. Without effect where the guidance scale is at most 1, as in diffusers.",
 )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, new_edit
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.image_families import FAMILIES
+from erasure_bench.models.image_model import ImageModel
 from erasure_bench.prompt_suites.concepts import Concept
 
 
@@ -17,7 +18,7 @@ class NoErasure:
         """Nothing that takes time."""
         return ()
 
-    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+    def erase(self, model: ImageModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """An edit that changes nothing, at no cost."""
         return new_edit("none", self, model, concepts)
 
@@ -30,5 +31,6 @@ NONE = MethodCard(
     build=NoErasure,
     presets={"official": {}},
     many_concepts=True,
+    families=FAMILIES,
     notes="Not an erasure: the base model under the same protocol.",
 )

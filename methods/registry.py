@@ -36,6 +36,7 @@ METHODS: dict[str, str] = {
     "loss-max": "erasure_bench.methods.concept_ablation.loss_max:LOSS_MAX",
     "sa": "erasure_bench.methods.selective_amnesia.amnesia:SA",
     "uce": "erasure_bench.methods.uce:UCE_CARD",
+    "retrain": "erasure_bench.methods.retrain:RETRAIN",
 }
 
 METHOD_ENTRY_POINTS = "erasure_bench.methods"

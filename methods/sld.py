@@ -22,8 +22,9 @@ from torch import Tensor
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, new_edit
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.guidance import Guided, StepNoise, where_guided
+from erasure_bench.models.image_families import DENOISERS
 from erasure_bench.prompt_suites.concepts import Concept
 
 
@@ -60,7 +61,7 @@ class SafeLatentDiffusion:
         """Nothing that takes time."""
         return ()
 
-    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+    def erase(self, model: Denoiser, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """An edit of the sampling alone: no weight changes. Several concepts are joined by commas."""
         text = self.text_prefix + ", ".join(concept.steer_away_from for concept in concepts)
         return new_edit("sld", self, model, concepts, guidance=SafeLatentGuidance(text, self))
@@ -119,6 +120,7 @@ def _card(name: str, level: dict[str, Any], microworld: dict[str, Any], notes: s
         settings=level,
         presets={"official": {}, "microworld": microworld},
         many_concepts=True,
+        families=DENOISERS,
         notes=f"{notes} {NOTES}".strip(),
     )
 

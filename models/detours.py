@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.denoiser import Denoiser
 
 
 class StepRule(Hashable, Protocol):
@@ -18,7 +18,7 @@ class StepRule(Hashable, Protocol):
 
     def step(
         self,
-        model: DiffusionModel,
+        model: Denoiser,
         noise: Tensor,
         latents: Tensor,
         timestep: int,
@@ -47,7 +47,7 @@ class NoisyStep:
 
     def step(
         self,
-        model: DiffusionModel,
+        model: Denoiser,
         noise: Tensor,
         latents: Tensor,
         timestep: int,
@@ -94,7 +94,7 @@ class Detour:
 class Ways:
     """The detours of one batch; None among them is the usual way."""
 
-    def __init__(self, detours: Sequence[Detour | None], model: DiffusionModel) -> None:
+    def __init__(self, detours: Sequence[Detour | None], model: Denoiser) -> None:
         self._detours = tuple(detours)
         self._model = model
         steps = {detour.steps if detour else Steps() for detour in detours} or {Steps()}

@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Generator, Tensor
 
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.denoiser import Denoiser
+from erasure_bench.models.image_model import ImageModel
 
 Condition = TypeVar("Condition")
 Condition_contra = TypeVar("Condition_contra", contravariant=True)
@@ -58,21 +59,44 @@ class GenerativeModel(Protocol[Condition_contra]):
         ...
 
 
+class PictureModel(GenerativeModel[str], Protocol):
+    """A `GenerativeModel` of pictures, with the generator whose weights it takes the bound of."""
+
+    @property
+    def model(self) -> ImageModel: ...
+
+
+Draw = Callable[[Sequence[str], int], Tensor]
+"""Draws RGB uint8 pictures [n, 3, height, width] of n prompts for a seed."""
+
+
+def generative_of(model: ImageModel, pictures: Draw) -> PictureModel:
+    """The model as a `GenerativeModel[str]`: conditions are prompts or classes' names."""
+    if isinstance(model, Denoiser):
+        return DiffusionGenerative(model, pictures)
+    from erasure_bench.models.conditional.vae import ConditionalVAE, VAEGenerative
+
+    assert isinstance(model, ConditionalVAE), "there is no other kind"
+    return VAEGenerative(model, pictures)
+
+
 @dataclass(frozen=True)
 class DiffusionGenerative:
-    """A latent text-to-image diffusion model as a `GenerativeModel[str]`: conditions are prompts.
+    """A diffusion model as a `GenerativeModel[str]`: conditions are prompts or classes' names.
 
-    Examples are scaled latents [n, channels, height, width]. Its terms are the simplified lower
-    bound's (Ho et al. 2020, equation 14), as every Stable Diffusion method uses it:
+    Examples are scaled latents [n, channels, height, width]; of a model of pixels, the pixels in [−1, 1].
+    Its terms are the simplified lower bound's (Ho et al. 2020, equation 14), as every Stable Diffusion
+    method uses it:
 
         ℓ_t(x, c, ε) = mean over channels and places of (ε − ε_θ(√ᾱ_t x + √(1−ᾱ_t) ε, c, t))²
 
+    or, for a model of pixels, the sum over them (`Denoiser.SUMMED_ELBO`), as the papers on those have it.
     `pictures` draws RGB uint8 pictures [n, 3, height, width] of n prompts for a seed; `draw` gives
     their latents. `batch_size` pictures are encoded at once.
     """
 
-    model: DiffusionModel
-    pictures: Callable[[Sequence[str], int], Tensor]
+    model: Denoiser
+    pictures: Draw
     batch_size: int = 32
 
     @property
@@ -93,7 +117,8 @@ class DiffusionGenerative:
         """ℓ_t(x, c, ε), [n]; `terms` are timesteps."""
         examples, noise = examples.to(self.model.device), noise.to(self.model.device)
         noisy = self.model.add_noise(examples, noise, terms)
-        return (self.model.predict_noise(noisy, terms, encoded) - noise).square().mean((1, 2, 3))
+        errors = (self.model.predict_noise(noisy, terms, encoded) - noise).square()
+        return errors.sum((1, 2, 3)) if self.model.SUMMED_ELBO else errors.mean((1, 2, 3))
 
     def draw(self, conditions: Sequence[str], seed: int) -> Tensor:
         """Latents of one picture for each prompt."""
@@ -101,12 +126,20 @@ class DiffusionGenerative:
 
     def draw_noise_examples(self, count: int, generator: Generator) -> Tensor:
         """Latents of pictures whose pixels are drawn uniformly from 0 … 255, each for itself."""
-        side = self.model.resolution
-        return self._encoded(
-            torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
-        )
+        return self._encoded(noise_pictures(self.model, count, generator))
 
-    @torch.no_grad()
     def _encoded(self, pictures: Tensor) -> Tensor:
-        batches = pictures.split(self.batch_size)
-        return torch.cat([self.model.encode_images(batch.float() / 255).cpu() for batch in batches])
+        return encoded_pictures(self.model, pictures, self.batch_size)
+
+
+def noise_pictures(model: ImageModel, count: int, generator: Generator) -> Tensor:
+    """Pictures that show nothing, uint8 [count, 3, side, side]: each value drawn from 0 … 255 for itself."""
+    side = model.resolution
+    return torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
+
+
+@torch.no_grad()
+def encoded_pictures(model: ImageModel, pictures: Tensor, batch_size: int) -> Tensor:
+    """What the model's loss compares with, [n, …] on the CPU, of uint8 pictures [n, 3, height, width]."""
+    batches = pictures.split(batch_size)
+    return torch.cat([model.encode_images(batch.float() / 255).cpu() for batch in batches])

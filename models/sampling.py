@@ -1,9 +1,12 @@
-"""The one sampling loop: every method's images, and ESD's partly denoised latents, come from here."""
+"""The one sampling loop: every method's images, and ESD's partly denoised latents, come from here.
+
+A model without steps, an autoencoder, draws in one pass from the same noise.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -13,9 +16,10 @@ from torch import Generator, Tensor
 from erasure_bench.errors import BenchError
 from erasure_bench.models.asking import Layout, Role, laid_out
 from erasure_bench.models.batches import BatchSize, is_out_of_memory
+from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.detours import Detour, Ways
-from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree, Guidance, StepNoise
+from erasure_bench.models.image_model import ImageModel
 from erasure_bench.models.noise import batch_noise, image_generator
 from erasure_bench.models.precision import wider
 from erasure_bench.models.schedulers import build_scheduler
@@ -44,6 +48,14 @@ class ImageRequest:
     detour: Detour | None = field(default=None, compare=False)
 
 
+class Decoder(ImageModel, Protocol):
+    """A model that draws in one pass."""
+
+    def decode(self, noise: Tensor, embeddings: Tensor) -> Tensor:
+        """RGB images [n, 3, height, width] in [0, 1] of noise [n, …] and encoded conditions [n, …]."""
+        ...
+
+
 class PartlyDenoised(NamedTuple):
     """x_t [n, channels, height, width] after some steps, and the timestep t that it is at."""
 
@@ -52,7 +64,7 @@ class PartlyDenoised(NamedTuple):
 
 
 def sample(
-    model: DiffusionModel,
+    model: ImageModel,
     requests: Sequence[ImageRequest],
     *,
     scheduler: SchedulerName,
@@ -65,6 +77,8 @@ def sample(
 ) -> list[Pixels]:
     """Draws every request; result i, RGB uint8 [height, width, 3], belongs to request i.
 
+    The model is a `Denoiser`, or a `Decoder`, to which steps and guidance scales mean nothing.
+
     Images of one size are drawn together, at most `batch_size` at a time, with one UNet call a step.
     Which images share a batch changes nothing but kernel rounding: where memory runs out, a batch is
     drawn again in halves, and a `BatchSize` stays as small as that. `on_batch` is told how many images
@@ -73,7 +87,10 @@ def sample(
     into memory, and when the model draws something that is not finite.
     """
     batch = batch_size if isinstance(batch_size, BatchSize) else BatchSize(batch_size)
-    build_scheduler(model.scheduler_config, scheduler, steps, eta)
+    if isinstance(model, Denoiser):
+        build_scheduler(model.scheduler_config, scheduler, steps, eta)
+    elif guidance != CLASSIFIER_FREE:
+        raise BenchError(f"{model.name} draws in one pass: there is no noise prediction to guide")
     for request in requests:
         model.latent_shape(request.height, request.width)
     texts = PromptCache(
@@ -85,9 +102,10 @@ def sample(
         together = [requests[index] for index in indices]
         prompts = [request.prompt for request in together]
         if all(index in pixels for index in indices):
-            _embeddings(texts, prompts, guidance)  # which texts are encoded together matters to the last bit
+            if isinstance(model, Denoiser):  # which texts are encoded together matters to the last bit
+                _embeddings(texts, prompts, guidance)
         else:
-            latents = _denoise(
+            images = _images(
                 model,
                 texts,
                 prompts,
@@ -100,8 +118,8 @@ def sample(
                 guidance=guidance,
                 found=[request.embedding for request in together],
                 detours=[request.detour for request in together],
-            ).latents
-            pixels.update(zip(indices, decode_pixels(model, latents), strict=True))
+            )
+            pixels.update(zip(indices, as_pixels(model, images), strict=True))
             if on_batch:
                 on_batch(len(indices))
         texts.used(prompts)
@@ -125,8 +143,34 @@ def sample(
     return [pixels[index] for index in range(len(requests))]
 
 
+def sample_images(
+    model: ImageModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    scheduler: SchedulerName,
+    steps: int,
+    guidance_scale: float,
+    guidance: Guidance = CLASSIFIER_FREE,
+) -> Tensor:
+    """RGB images [n, 3, height, width] in [0, 1] of the native size, in one batch and unrounded."""
+    images = _images(
+        model,
+        PromptCache(model, prompts),
+        prompts,
+        [image_generator(seed) for seed in seeds],
+        [guidance_scale] * len(prompts),
+        shape=model.latent_shape(),
+        scheduler=scheduler,
+        steps=steps,
+        eta=0.0,
+        guidance=guidance,
+    )
+    return images.clone()
+
+
 def sample_latents(
-    model: DiffusionModel,
+    model: Denoiser,
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
@@ -160,7 +204,7 @@ def sample_latents(
 
 
 def partly_denoised(
-    model: DiffusionModel,
+    model: Denoiser,
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
@@ -202,7 +246,7 @@ class PromptCache:
     `prompts` are all uses to come, `shared` the texts that every batch needs.
     """
 
-    def __init__(self, model: DiffusionModel, prompts: Iterable[str], shared: Sequence[str] = ()) -> None:
+    def __init__(self, model: ImageModel, prompts: Iterable[str], shared: Sequence[str] = ()) -> None:
         self._model = model
         self._uses = Counter(prompts)
         self._shared = frozenset(shared)
@@ -231,9 +275,33 @@ def _alike(requests: Sequence[ImageRequest]) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def decode_pixels(model: DiffusionModel, latents: Tensor) -> list[Pixels]:
+def _images(
+    model: ImageModel,
+    texts: PromptCache,
+    prompts: Sequence[str],
+    generators: Sequence[Generator],
+    scales: Sequence[float],
+    *,
+    shape: Sequence[int],
+    **settings: Any,
+) -> Tensor:
+    """RGB images [n, 3, height, width] in [0, 1]; `settings` are those of `_denoise`."""
+    if isinstance(model, Denoiser):
+        denoised = _denoise(model, texts, prompts, generators, scales, shape=shape, **settings)
+        return model.decode_latents(denoised.latents)
+    decoder = cast(Decoder, model)
+    return decoder.decode(batch_noise(generators, shape), texts.embeddings(prompts))
+
+
+def decode_pixels(model: Denoiser, latents: Tensor) -> list[Pixels]:
     """RGB uint8 images [height, width, 3] of latents; raises BenchError where one is not finite."""
-    images = model.decode_latents(latents)
+    with torch.inference_mode():
+        return as_pixels(model, model.decode_latents(latents))
+
+
+@torch.inference_mode()
+def as_pixels(model: ImageModel, images: Tensor) -> list[Pixels]:
+    """RGB uint8 images [height, width, 3] of float ones; raises BenchError where one is not finite."""
     if broken := int((~images.isfinite()).flatten(1).any(1).sum()):
         wider_dtype = wider(model.dtype)
         narrow = f", or {model.dtype} is too narrow (use {wider_dtype})" if wider_dtype else ""
@@ -246,7 +314,7 @@ def decode_pixels(model: DiffusionModel, latents: Tensor) -> list[Pixels]:
 
 
 def _one_batch(
-    model: DiffusionModel,
+    model: Denoiser,
     prompts: Sequence[str],
     seeds: Sequence[int],
     guidance_scale: float | Sequence[float],
@@ -290,7 +358,7 @@ def _layout(prompts: Sequence[str], guidance: Guidance) -> Layout:
 
 @torch.inference_mode()
 def _denoise(
-    model: DiffusionModel,
+    model: Denoiser,
     texts: PromptCache,
     prompts: Sequence[str],
     generators: Sequence[Generator],

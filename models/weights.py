@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.image_model import ImageModel
 
 
-def snapshot(model: DiffusionModel) -> dict[str, Tensor]:
+def snapshot(model: ImageModel) -> dict[str, Tensor]:
     """Copies of the model's named tensors as they are now, on the CPU."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.named_tensors().items()}
 
@@ -32,7 +32,7 @@ def changed_tensors(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -
 
 
 @contextmanager
-def swapped(model: DiffusionModel, tensors: Mapping[str, Tensor]) -> Iterator[DiffusionModel]:
+def swapped(model: ImageModel, tensors: Mapping[str, Tensor]) -> Iterator[ImageModel]:
     """The model with `tensors` in the place of its own; on leaving, the originals are back bit by bit.
 
     Names are those of `named_tensors`; values are cast to the model's dtype and device. Nothing is

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from platformdirs import user_data_path
+
 from erasure_bench.environment import why_hub_is_off
 from erasure_bench.errors import BenchError, UnknownName
-from erasure_bench.models.digest import weights_digest
-from erasure_bench.models.fitness import check_pipeline
-from erasure_bench.models.pipeline_files import CONFIGS, missing_files, required_files
+from erasure_bench.models.conditional.description import DDPMSizes
+from erasure_bench.models.conditional.recipes import BASES, BaseRecipe
+from erasure_bench.models.image_families import Family
+from erasure_bench.models.layouts import layout_of
+from erasure_bench.models.pipeline_files import CONFIGS, required_files
 from erasure_bench.models.weight_files import WEIGHTS, shard_patterns
 from erasure_bench.user_paths import user_path
 
@@ -59,7 +63,8 @@ class ZooEntry:
 class ModelSource(NamedTuple):
     """A model that is on this machine: its name, directory, preset, weights digest and general prompts.
 
-    `note` says how it came to lie there, where the user should know.
+    `note` says how it came to lie there, where the user should know. `classes` are the names that it can be
+    asked by, none where it is asked by any text.
     """
 
     name: str
@@ -68,6 +73,8 @@ class ModelSource(NamedTuple):
     digest: str
     general_prompts: str = GENERAL_PROMPTS
     note: str = ""
+    family: Family = "text-to-image"
+    classes: tuple[str, ...] = ()
 
 
 ZOO: dict[str, ZooEntry] = {
@@ -123,6 +130,25 @@ ZOO: dict[str, ZooEntry] = {
         ),
     )
 }
+SHIPPED = Path(__file__).parent / "conditional" / "weights"
+"""Class-conditional bases that are small enough to come with the project; the others are trained by users."""
+
+
+def _class_base(base: BaseRecipe) -> ZooEntry:
+    folder = SHIPPED / base.name
+    return ZooEntry(
+        name=base.name,
+        title=base.title,
+        resolution=base.side,
+        prediction="epsilon" if isinstance(base.sizes, DDPMSizes) else "none: it decodes in one pass",
+        licence="this project's" if folder.is_dir() else "",
+        folder=folder if folder.is_dir() else None,
+        preset=base.name,
+        rebuild=f"bench train {base.name}",
+    )
+
+
+ZOO |= {base.name: _class_base(base) for base in BASES.values()}
 
 
 def resolve_model(spec: str, *, like: str | None = None, download: bool = True) -> ModelSource:
@@ -144,35 +170,54 @@ def resolve_model(spec: str, *, like: str | None = None, download: bool = True) 
         found = resolve_model(spec, download=download)
         return found._replace(preset=alike.preset, general_prompts=alike.general_prompts)
     if entry := ZOO.get(spec):
-        path = _built_in(entry) if entry.folder else _from_hub(entry, download)
-        check_pipeline(path)
-        return ModelSource(entry.name, path, entry.preset, weights_digest(path), entry.general_prompts)
+        path = _place_of(entry, download)
+        return _source(entry.name, path, preset=entry.preset, general_prompts=entry.general_prompts)
     directory = user_path(spec)
     if directory.is_dir():
         directory = directory.resolve()
-        check_pipeline(directory)
-        return ModelSource(directory.name, directory, None, weights_digest(directory))
+        return _source(directory.name, directory)
     if directory.is_file():
         from erasure_bench.models.single_file import converted
 
         path = converted(directory)
         note = f"{directory.name}: a single file, converted once into {path}"
-        return ModelSource(directory.stem, path, None, weights_digest(path), note=note)
+        return _source(directory.stem, path)._replace(note=note)
     if spec.startswith((".", "/", "~")) or directory.is_absolute() or directory.suffix in FILE_SUFFIXES:
         raise BenchError(f"--model {spec}: no such directory or file")
     if match := HUB_ID.fullmatch(spec):
-        path = _from_hub(_unlisted(match["repo"], match["revision"]), download)
-        check_pipeline(path)
-        return ModelSource(spec, path, None, weights_digest(path))
+        return _source(spec, _from_hub(_unlisted(match["repo"], match["revision"]), download))
     raise UnknownName("model", spec, ZOO, "--model NAME, DIRECTORY or org/repo")
+
+
+def _place_of(entry: ZooEntry, download: bool) -> Path:
+    if entry.folder:
+        return _built_in(entry)
+    return _from_hub(entry, download) if entry.repo_id else _trained(entry)
+
+
+def _source(
+    name: str, path: Path, *, preset: str | None = None, general_prompts: str = GENERAL_PROMPTS
+) -> ModelSource:
+    """Raises BenchError where the folder's parts do not fit one another."""
+    layout = layout_of(path)
+    layout.check(path)
+    return ModelSource(
+        name=name,
+        path=path,
+        preset=preset or layout.preset(path),
+        digest=layout.digest(path),
+        general_prompts=general_prompts,
+        family=layout.family(path),
+        classes=layout.classes(path),
+    )
 
 
 def local_copy(name: str) -> Path | None:
     """The complete directory of a zoo model on this machine, or None; never asks the network."""
     entry = ZOO[name]
     if entry.folder:
-        return None if missing_files(entry.folder) else entry.folder
-    return next((place for place in _places(entry) if not missing_files(place)), None)
+        return None if _lacks(entry.folder) else entry.folder
+    return next((place for place in _places(entry) if not _lacks(place)), None)
 
 
 def places(name: str) -> tuple[Path, ...]:
@@ -184,7 +229,9 @@ def places(name: str) -> tuple[Path, ...]:
 def load_model(
     spec: str, device: "torch.device | str" = "cpu", dtype: "torch.dtype | str" = "float32"
 ) -> "DiffusionModel":
-    """Resolves and loads a model; `dtype` is a torch dtype or one of `DTYPES` and their short forms.
+    """Resolves and loads a text-to-image model.
+
+    `dtype` is a torch dtype or one of `DTYPES` and their short forms.
 
     Raises what `resolve_model` raises, UnknownName for a dtype, and BenchError for a device that
     this machine lacks.
@@ -209,7 +256,7 @@ def load_model(
 
 def _built_in(entry: ZooEntry) -> Path:
     assert entry.folder is not None
-    if missing := missing_files(entry.folder):
+    if missing := _lacks(entry.folder):
         raise BenchError(
             f"model {entry.name!r}: missing {', '.join(missing)}; looked in {entry.folder}; to get it: "
             f"reinstall the project, train it anew with `{entry.rebuild}`, or pass --model PATH"
@@ -235,7 +282,7 @@ def _from_hub(entry: ZooEntry, download: bool) -> Path:
     for place in _places(entry):
         if not place.is_dir():
             looked.append(f"{place} (not there)")
-        elif lacking := missing_files(place):
+        elif lacking := _lacks(place):
             looked.append(f"{place} (lacks {', '.join(lacking)})")
             missing = missing or lacking
         else:
@@ -255,9 +302,34 @@ def _folder() -> Path | None:
     return user_path(folder) if folder else None
 
 
+def _trained(entry: ZooEntry) -> Path:
+    """Where a model lies that a user trains; raises BenchError where it does not."""
+    looked = tuple(_places(entry))
+    found = next((place for place in looked if not _lacks(place)), None)
+    if found is None:
+        raise BenchError(
+            f"model {entry.name!r}: not trained here: looked in {', '.join(map(str, looked))}; to get it: "
+            f"`{entry.rebuild}`, put a copy there, or pass --model PATH"
+        )
+    return found
+
+
+def trained_place(name: str) -> Path:
+    """Where a model that a user trains is looked for first: $BENCH_MODELS/NAME, else the user's data."""
+    return next(_places(ZOO[name]))
+
+
+def _lacks(directory: Path) -> list[str]:
+    return layout_of(directory).missing(directory)
+
+
 def _places(entry: ZooEntry) -> Iterator[Path]:
-    """Directories that may hold a hub model on this machine, the first one preferred."""
-    assert entry.repo_id is not None
+    """Directories that may hold a model on this machine, the first one preferred."""
+    if entry.repo_id is None:
+        if folder := _folder():
+            yield folder / entry.name
+        yield user_data_path("erasure-bench") / "models" / entry.name
+        return
     if folder := _folder():
         yield from dict.fromkeys((folder / entry.name, folder / entry.repo_id))
     yield _cached_snapshot(entry)
@@ -295,7 +367,7 @@ def _download(entry: ZooEntry) -> tuple[Path | None, str]:
                     allow_patterns=[*CONFIGS, "tokenizer/*", *weights],
                 )
             )
-            if not (missing := missing_files(path)):
+            if not (missing := _lacks(path)):
                 return path, ""
         return None, f"there but lacks {', '.join(missing)}"
     except Exception as error:  # whatever the hub's client fails with, the advice is the same

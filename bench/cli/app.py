@@ -1,5 +1,6 @@
 """The command line: `bench run`, `work`, `status`, `score`, `table`, `report`, `view`, `merge`, `compare`,
-`gate`, `export`, `card`, `pack`, `unpack`, `submit`, `list`, `show`, `prompts`, `suite`, `fetch`, `check`,
+`gate`, `export`, `card`, `pack`, `unpack`, `submit`, `list`, `show`, `prompts`, `suite`, `fetch`, `train`,
+`check`,
 `doctor`, `store`, `weights`.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 something failed, 2 a strict gate
@@ -22,6 +23,7 @@ from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
 from erasure_bench.bench.cli.store_commands import store_app
 from erasure_bench.bench.cli.streams import guard_streams, stdout_trouble
 from erasure_bench.bench.cli.suite_commands import fetch, suite_app
+from erasure_bench.bench.cli.train_commands import train
 from erasure_bench.bench.cli.weights_commands import weights_app
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.environment import go_offline
@@ -61,6 +63,7 @@ app = typer.Typer(
 app.add_typer(store_app)
 app.add_typer(suite_app)
 app.command(no_args_is_help=True)(fetch)
+app.command(no_args_is_help=True)(train)
 app.add_typer(gate_app)
 app.add_typer(weights_app)
 app.command(no_args_is_help=True)(pack)

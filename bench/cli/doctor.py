@@ -161,12 +161,13 @@ def _models() -> Iterator[Finding]:
             yield Finding("models", name, "broken", _why_not(name))
         else:
             looked = ", ".join(map(str, places(name)))
+            fetched = f"a run fetches {entry.repo_id}@{str(entry.revision)[:9]} unless --offline"
+            got = fetched if entry.repo_id else f"{entry.rebuild} makes it"
             yield Finding(
                 "models",
                 name,
                 "absent",
-                f"a run fetches {entry.repo_id}@{str(entry.revision)[:9]} unless --offline; or put a copy in "
-                f"$BENCH_MODELS/{name}; looked in {looked}",
+                f"{got}; or put a copy in $BENCH_MODELS/{name}; looked in {looked}",
             )
 
 

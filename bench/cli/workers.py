@@ -32,6 +32,7 @@ def worker_of(prepared: Prepared, store: Store) -> "Worker":
         dtype=config.dtype,
         batch_size=config.batch_size,
         general_prompts=prepared.general_prompts,
+        data_dir=config.data_dir,
         checkpoint_seconds=60 * config.checkpoint_minutes,
         attacks=prepared.plan.attacks,
     )

@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from erasure_bench.models.fitness import pipeline_schedule, text_length
+from erasure_bench.models.fitness import text_length
+from erasure_bench.models.layouts import layout_of
 from erasure_bench.models.noise_schedule import NoiseSchedule
 from erasure_bench.models.prompt_lengths import token_counts
 from erasure_bench.models.zoo import ModelSource
@@ -52,23 +53,39 @@ class CutPrompts:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseFacts:
-    """A base model's noise schedule and the prompts that it cuts."""
+    """A base model's noise schedule and the prompts that it cuts.
+
+    None where it has no such thing: an autoencoder denoises nothing, a class's name is not cut.
+    """
 
     name: str
-    schedule: NoiseSchedule
-    cut: CutPrompts
+    schedule: NoiseSchedule | None
+    cut: CutPrompts | None
 
     @cached_property
-    def spacing(self) -> str:
+    def spacing(self) -> str | None:
         """How its timesteps are spaced with DDIM and PNDM."""
-        return str(self.schedule.config["timestep_spacing"])
+        return None if self.schedule is None else str(self.schedule.config["timestep_spacing"])
 
     def record(self) -> dict[str, Any]:
-        """JSON's types, for run.json."""
+        """JSON's types, for run.json; what the model does not have is left out."""
+        return {**self._schedule_record, **self._cut_record}
+
+    @property
+    def _schedule_record(self) -> dict[str, Any]:
+        if self.schedule is None:
+            return {}
         return {
             "trained": self.schedule.trained,
             "timestep_spacing": self.spacing,
             "set_aside": list(self.schedule.set_aside),
+        }
+
+    @property
+    def _cut_record(self) -> dict[str, Any]:
+        if self.cut is None:
+            return {}
+        return {
             "prompts_cut": {
                 "tokens": self.cut.tokens,
                 "prompts": self.cut.prompts,
@@ -82,7 +99,9 @@ class BaseFacts:
 def base_facts(source: ModelSource, prompts: Iterable[Prompt]) -> BaseFacts:
     """Reads the model's configs and tokenizer. Raises BenchError where they cannot be read."""
     return BaseFacts(
-        name=source.name, schedule=pipeline_schedule(source.path), cut=cut_prompts(source.path, prompts)
+        name=source.name,
+        schedule=layout_of(source.path).schedule(source.path),
+        cut=None if source.classes else cut_prompts(source.path, prompts),
     )
 
 
@@ -110,6 +129,8 @@ def remarks(bases: tuple[BaseFacts, ...]) -> tuple[str, ...]:
     said: list[str] = []
     for place, base in enumerate(bases):
         schedule, first = base.schedule, bases[0].schedule
+        if schedule is None or first is None:
+            continue
         plain = not schedule.zero_snr and schedule.config["prediction_type"] == "epsilon"
         differs = place > 0 and schedule.trained != first.trained
         if differs:
@@ -124,14 +145,14 @@ def remarks(bases: tuple[BaseFacts, ...]) -> tuple[str, ...]:
                 f"{base.name}: its scheduler config asks for {', '.join(schedule.set_aside)}, which the "
                 "protocol decides, the same for every copy of a model."
             )
-        if base.cut.cut and (place == 0 or base.cut != bases[0].cut):
+        if base.cut and base.cut.cut and (place == 0 or base.cut != bases[0].cut):
             said.append(f"{base.name}: {base.cut.words}.")
     return tuple(said)
 
 
 def sameness(bases: tuple[BaseFacts, ...]) -> str:
     """Whether the protocol is the same for every row, in the words of a table's note."""
-    if len({base.spacing for base in bases}) < 2:
+    if len({base.spacing for base in bases if base.spacing}) < 2:
         return "the same for every method"
     spacings = ", ".join(f"{base.name} {base.spacing}" for base in bases)
     return f"the same for every method but for the spacing of timesteps ({spacings})"

@@ -30,6 +30,7 @@ from erasure_bench.foreign.files import absolute, file_of, in_file
 from erasure_bench.foreign.meaning import PACKAGE
 from erasure_bench.foreign.sources import code_digest, digest_of_file
 from erasure_bench.methods.registry import METHODS, build_method, method_card, method_target, parse_settings
+from erasure_bench.models.image_families import FAMILIES, Family
 from erasure_bench.models.zoo import ModelSource
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class ChosenMethod:
 
     `settings_class` is the registered name, or the name of the class of someone else's method;
     `defaults` are its own settings. `preset` is the one that was used: the official one where the card
-    lacks the one that was asked for. `presets` are the names that its card offers; `many_concepts` and
-    `general_prompts` are the card's. `base` is set for a row that is another base model instead of an
-    edit of the run's own, `weights` for one that is a user's checkpoint, `file` for a method of the
-    user's: PATH.py:NAME, from any folder.
+    lacks the one that was asked for. `presets` are the names that its card offers; `many_concepts`,
+    `general_prompts`, `training_data` and `families` are the card's. `base` is set for another base model
+    in the place of an edit of the run's own, `weights` for a user's checkpoint, `file` for a method
+    of the user's: PATH.py:NAME, from any folder.
     """
 
     name: str
@@ -63,6 +64,8 @@ class ChosenMethod:
     code: str
     many_concepts: bool = False
     general_prompts: bool = False
+    training_data: bool = False
+    families: tuple[Family, ...] = ("text-to-image",)
     base: ModelSource | None = None
     weights: Path | None = None
     file: str | None = None
@@ -156,6 +159,8 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
             "presets": list(card.presets),
             "many_concepts": card.many_concepts,
             "general_prompts": card.general_prompts,
+            "training_data": card.training_data,
+            "families": list(card.families),
         }
 
     remembered = once(note, resolve, _REMEMBERED)
@@ -170,6 +175,8 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
         code=code,
         many_concepts=remembered["many_concepts"],
         general_prompts=remembered["general_prompts"],
+        training_data=remembered["training_data"],
+        families=tuple(remembered["families"]),
         file=absolute(name) if in_file(name) else None,
     )
 
@@ -202,6 +209,7 @@ def user_weights(name: str, path: Path, options: Options) -> ChosenMethod:
         settings=plain(UserWeights(digest=checkpoint_digest(path), **reading)),
         presets=(),
         code=code_of_part("user-weights"),
+        families=FAMILIES,
         weights=path,
     )
 
@@ -339,5 +347,14 @@ def plain_settings(name: str, built: Any) -> dict[str, Any]:
 
 
 _REMEMBERED = frozenset(
-    {"settings_class", "settings", "defaults", "presets", "many_concepts", "general_prompts"}
+    {
+        "settings_class",
+        "settings",
+        "defaults",
+        "presets",
+        "many_concepts",
+        "general_prompts",
+        "training_data",
+        "families",
+    }
 )

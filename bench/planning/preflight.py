@@ -10,9 +10,10 @@ from erasure_bench.bench.storage.memory import once
 from erasure_bench.errors import BenchError
 from erasure_bench.foreign.errors import in_one_line
 from erasure_bench.foreign.sources import code_digest
+from erasure_bench.models.layouts import layout_of
 from erasure_bench.models.zoo import ModelSource
 
-HEADERS = "erasure_bench.models.headers"
+HEADERS = "erasure_bench.models.layouts"
 USER_WEIGHTS = "erasure_bench.methods.machinery.user_weights"
 
 
@@ -24,9 +25,7 @@ def check_bases(sources: Iterable[ModelSource], memory: Path) -> None:
     for source in sources:
 
         def look(source: ModelSource = source) -> dict[str, Any]:
-            from erasure_bench.models.headers import check_weights
-
-            check_weights(source.path)
+            layout_of(source.path).check_weights(source.path)
             return {}
 
         key = {"weights": source.digest, "code": code_digest(HEADERS)}
@@ -47,10 +46,13 @@ def check_edits(methods: Iterable[ChosenMethod], base: ModelSource, memory: Path
 
         def look(path: Path = path, settings: Mapping[str, Any] = settings) -> dict[str, Any]:
             from erasure_bench.methods.machinery.user_weights import check_user_edit
-            from erasure_bench.models.headers import model_shapes
 
             how = {name: value for name, value in settings.items() if name != "digest"}
-            return {"format": check_user_edit(path, model_shapes(base.path), base.digest, base.name, **how)}
+            return {
+                "format": check_user_edit(
+                    path, layout_of(base.path).shapes(base.path), base.digest, base.name, **how
+                )
+            }
 
         try:
             found[method.name] = str(once(_note(memory, key), look)["format"])

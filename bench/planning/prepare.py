@@ -28,14 +28,21 @@ from erasure_bench.errors import BenchError, NotHere, UnknownName
 from erasure_bench.evaluators.instances import check_label, instance
 from erasure_bench.evaluators.registry import evaluator_card
 from erasure_bench.evaluators.sets import ROW
-from erasure_bench.methods.registry import METHODS
+from erasure_bench.methods.registry import METHODS, method_card
+from erasure_bench.models.conditional.origin import training_data
+from erasure_bench.models.image_families import Family
 from erasure_bench.models.zoo import ModelSource, resolve_model
 from erasure_bench.prompt_suites.registry import load_suite
 from erasure_bench.prompt_suites.suite import Suite
 from erasure_bench.prompt_suites.transformations.applying import transformed
 
 ALL = "all"
-"""Instead of the methods' names: every one that comes with the project."""
+"""Instead of the methods' names: every one that comes with the project and knows the model's family."""
+ATTACKED: Family = "text-to-image"
+"""Attacks search for prompts and latents of it."""
+CLASS_ROUNDS = 5000
+"""How often each class stands among the general prompts of a model that is asked by classes' names: Selective
+Amnesia's official code for MNIST takes the Fisher information from 50,000 pictures."""
 
 
 class Prepared(NamedTuple):
@@ -53,17 +60,18 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
 
     `store` is where resolved settings, and weights that were found good, are remembered.
     """
-    if ALL in config.methods:
-        named = tuple(dict.fromkeys((*METHODS, *(name for name in config.methods if name != ALL))))
-        config = config.model_copy(update={"methods": named})
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise BenchError(f"--data-dir {config.data_dir}: no such folder")
     suite = load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options)
     if config.transform:
         asked = dict.fromkeys(case.concept for case in pick_cases(suite, config.concepts))
         suite = transformed(suite, config.transform, asked)
-    _no_stray_options(config, suite)
     source = resolve_model(config.model or suite.model, like=config.model_like)
+    if ALL in config.methods:
+        others = (name for name in config.methods if name != ALL)
+        named = tuple(dict.fromkeys((*_knowing(source.family), *others)))
+        config = config.model_copy(update={"methods": named})
+    _no_stray_options(config, suite)
     notes = []
     names = with_baseline(config.methods)
     if names[0] not in config.methods:
@@ -73,8 +81,15 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     evaluators, skipped = _evaluators(config, suite, source, {method.name for method in methods})
     notes += skipped
     attacks = choose_attacks(config, _preset(config, source), store / "settings")
+    if attacks and source.family != ATTACKED:
+        raise BenchError(
+            f"--attacks: attacks know {ATTACKED} models alone, {source.name} is a {source.family} one"
+        )
     general = _general_prompts(config, source, [*methods, *attacks])
     plan = make_plan(config, suite, source, model_sizes(source.path), methods, evaluators, general, attacks)
+    _check_asked(plan, source)
+    if any(method.training_data for method in methods):
+        training_data(source.path, config.data_dir)
     sources = (source, *(method.base for method in methods if method.base))
     check_bases(sources, store / "settings")
     read_as = check_edits(methods, source, store / "settings")
@@ -97,6 +112,7 @@ def _methods(
         method = choose_method(name, preset, options, store / "settings")
         if config.preset == AUTO and (own_preset := _preset_for(concepts, preset, method)):
             method = choose_method(name, own_preset, options, store / "settings")
+        _check_family(method, source)
         if method.name in (other.name for other in chosen):
             raise BenchError(f"--methods {name}: there is a row {method.name!r} already; rename one of them")
         chosen.append(method)
@@ -109,6 +125,8 @@ def _methods(
         chosen.append(user_weights(name, path, config.method_options.get(name, {})))
     for spec in config.references:
         other = resolve_model(spec)
+        if other.family != source.family or other.classes != source.classes:
+            raise BenchError(f"--reference {spec}: no generator of the same kind as {source.name}")
         if other.path == source.path:
             raise BenchError(f"--reference {spec}: that is the run's own base model, whose row is {names[0]}")
         row = reference(other, store / "settings")
@@ -131,12 +149,39 @@ def _preset_for(concepts: Collection[str], preset: str, method: ChosenMethod) ->
     return name if name in method.presets else None
 
 
+def _knowing(family: Family) -> tuple[str, ...]:
+    """Our methods that know a family of generators."""
+    return tuple(name for name in METHODS if family in method_card(name).families)
+
+
+def _check_family(method: ChosenMethod, source: ModelSource) -> None:
+    """Raises BenchError where the method does not know the base model's kind of generator."""
+    if source.family not in method.families:
+        able = ", ".join(_knowing(source.family))
+        raise BenchError(
+            f"--methods {method.name}: knows {', '.join(method.families)} models, {source.name} is a "
+            f"{source.family} one; valid: {able}"
+        )
+
+
+def _check_asked(plan: Plan, source: ModelSource) -> None:
+    """Raises UnknownName where a model that is asked by classes' names is asked by something else."""
+    if not source.classes:
+        return
+    asked = [prompt.text for prompt in plan.prompts]
+    for name in (*asked, *(concept.target for case in plan.cases for concept in case.erased)):
+        if name not in source.classes:
+            raise UnknownName(f"class of {source.name}", name, source.classes, "--suite, --model")
+
+
 def _general_prompts(
     config: RunConfig, source: ModelSource, those: Sequence[ChosenMethod | ChosenAttack]
 ) -> tuple[str, ...]:
     """Prompts of all kinds for the methods and attacks that ask for them; fetched only where one does."""
     if not any(each.general_prompts for each in those):
         return ()
+    if source.classes:
+        return source.classes * CLASS_ROUNDS
     from erasure_bench.prompt_suites.general import general_prompts
 
     return general_prompts(source.general_prompts, config.data_dir)

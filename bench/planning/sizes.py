@@ -1,28 +1,15 @@
-"""Sizes of a model's pictures, read from its configs, and a suite's sizes on that model."""
+"""Sizes of a model's pictures, read from its folder, and a suite's sizes on that model."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-from erasure_bench.models.fitness import blocks
-from erasure_bench.models.json_files import read_json
+from erasure_bench.models.layouts import ModelSizes, layout_of
 
-
-class ModelSizes(NamedTuple):
-    """Native side and the multiple that sides must be of, both in pixels."""
-
-    resolution: int
-    multiple: int
+__all__ = ["ModelSizes", "model_sizes", "scaled_side"]
 
 
 def model_sizes(directory: Path) -> ModelSizes:
-    """What `DiffusionModel.resolution` and `.size_multiple` will be, without loading the weights."""
-    unet = read_json(directory / "unet" / "config.json")
-    factor = 2 ** (blocks(read_json(directory / "vae" / "config.json"), "vae") - 1)
-    side = unet["sample_size"]
-    return ModelSizes(
-        resolution=(side if isinstance(side, int) else side[0]) * factor,
-        multiple=factor * 2 ** (blocks(unet, "unet") - 1),
-    )
+    """Of the model in a folder, without loading the weights."""
+    return layout_of(directory).sizes(directory)
 
 
 def scaled_side(side: int | None, reference: int | None, model: ModelSizes) -> int:

@@ -7,10 +7,10 @@ import dataclasses
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from erasure_bench.bench.planning.attacks import ChosenAttack
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod, check_unchanged
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from erasure_bench.methods.machinery.traces import ModelState
     from erasure_bench.methods.machinery.user_weights import UserEdit
     from erasure_bench.models.batches import BatchSize
+    from erasure_bench.models.datasets.base import LabelledParts
     from erasure_bench.models.diffusion_model import DiffusionModel
     from erasure_bench.models.guidance import Guidance
+    from erasure_bench.models.image_model import ImageModel
 
 SCORES_FILE, DETAILS_FILE = "scores.parquet", "details.parquet"
 
@@ -92,22 +94,24 @@ class Worker:
         dtype: str,
         batch_size: int,
         general_prompts: Sequence[str] = (),
+        data_dir: Path | None = None,
         checkpoint_seconds: float = EVERY_SECONDS,
         attacks: Sequence[ChosenAttack] = (),
     ) -> None:
         self.store = store
         self.checkpoint_seconds = checkpoint_seconds
         self.general_prompts = tuple(general_prompts)
+        self.data_dir = data_dir
         self._sources = {
             base.digest: base for base in (source, *(method.base for method in methods if method.base))
         }
-        self._loaded: DiffusionModel | None = None
+        self._loaded: ImageModel | None = None
         self._pristine: ModelState | None = None
         self._with_edit: ModelState | None = None
         self.asked_device, self.dtype, self.asked_batch_size = device, dtype, batch_size
         self._methods = {method.name: method for method in methods}
         self._attacks = {attack.name: attack for attack in attacks}
-        self._unedited: DiffusionModel | None = None
+        self._unedited: ImageModel | None = None
         self._chosen_evaluators = {evaluator.name: evaluator for evaluator in evaluators}
         self._evaluators: dict[str, Evaluator] = {}
         self._base_pictures: tuple[object, ImageSet] | None = None
@@ -132,7 +136,7 @@ class Worker:
 
         return BatchSize(self.asked_batch_size)
 
-    def model(self, digest: str) -> "DiffusionModel":
+    def model(self, digest: str) -> "ImageModel":
         """The base model with these weights; one is in memory at a time.
 
         Raises BenchError where the weights are not those that were planned for.
@@ -143,20 +147,20 @@ class Worker:
             self._pristine = _state_of(self._loaded)
         return self._loaded
 
-    def _ready(self, digest: str, watcher: Watcher) -> "DiffusionModel":
+    def _ready(self, digest: str, watcher: Watcher) -> "ImageModel":
         """`model`, and the watcher is told how long it took to load: that is no part of the task."""
         started = time.perf_counter()
         model = self.model(digest)
         watcher.aside(time.perf_counter() - started)
         return model
 
-    def _load(self, source: Source) -> "DiffusionModel":
+    def _load(self, source: Source) -> "ImageModel":
         import torch
 
-        from erasure_bench.models.diffusion_model import DiffusionModel
+        from erasure_bench.models.layouts import layout_of
 
         quiet_libraries()
-        model = DiffusionModel.from_directory(
+        model = layout_of(source.path).load(
             source.path,
             name=source.name,
             device=self.device,
@@ -247,6 +251,7 @@ class Worker:
             general_prompts=self.general_prompts if task.general_prompts else (),
             cache=cache,
             checkpoints=checkpoints,
+            training_data=partial(self._training_data, task.base) if chosen.training_data else None,
         )
         model = self._ready(task.base, watcher)
         with left_alone(f"{task.method}'s erase", task.seed or 0):
@@ -259,6 +264,11 @@ class Worker:
         cost = dataclasses.replace(measured, seconds=measured.seconds + elsewhere)
         fields = {field.name: getattr(given, field.name) for field in dataclasses.fields(Edit)}
         return _Made(Edit(**{**fields, "cost": cost}), cost, cache.kept_seconds, given.cost)
+
+    def _training_data(self, digest: str) -> "LabelledParts":
+        from erasure_bench.models.conditional.origin import training_data
+
+        return training_data(self._sources[digest].path, self.data_dir)
 
     def _read(self, task: EraseTask, path: Path, concepts: Sequence[Concept]) -> "UserEdit":
         from erasure_bench.methods.machinery.user_weights import read_user_edit
@@ -289,9 +299,9 @@ class Worker:
                 asked = attacked(
                     task,
                     self._attacks[task.attack.name],
-                    model,
+                    cast("DiffusionModel", model),  # the plan attacks no other family
                     guidance,
-                    base,
+                    cast("DiffusionModel | None", base),
                     self.store,
                     self.general_prompts,
                     lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
@@ -339,7 +349,7 @@ class Worker:
                 **({"attack": {**asked.about, "search_seconds": searched}} if asked.about else {}),
             }
 
-    def _base_of(self, task: GenerateTask) -> "DiffusionModel | None":
+    def _base_of(self, task: GenerateTask) -> "ImageModel | None":
         """A copy of the base model with its own weights, where the task's attack needs one."""
         if task.attack is None or not self._attacks[task.attack.name].needs_base:
             return None
@@ -462,7 +472,7 @@ class _Made(NamedTuple):
         }
 
 
-def _state_of(model: "DiffusionModel") -> "ModelState":
+def _state_of(model: "ImageModel") -> "ModelState":
     """Raises LeftBehind where a user's file patched the model's classes before any state was taken."""
     from erasure_bench.methods.machinery.traces import ModelState, patches
 

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from erasure_bench.methods.base import EraseContext, Need
 from erasure_bench.methods.concept_ablation.data import PromptPair
 from erasure_bench.methods.machinery.base_images import Drawing, base_images, pictures_needed
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.denoiser import Denoiser
 
 Shows = Literal["anchor", "target"]
 
@@ -31,7 +31,7 @@ class Noised(NamedTuple):
 
 
 def draw_examples(
-    model: DiffusionModel,
+    model: Denoiser,
     pairs: Sequence[PromptPair],
     count: int,
     shows: Shows,
@@ -73,7 +73,7 @@ def _prompts(chosen: Sequence[PromptPair], shows: Shows) -> list[str]:
 
 
 @torch.no_grad()
-def noised(model: DiffusionModel, images: Tensor, generator: Generator) -> Noised:
+def noised(model: Denoiser, images: Tensor, generator: Generator) -> Noised:
     """Latents of float `images` [n, 3, height, width] in [0, 1], each at its own timestep t ~ U{0 … T−1}.
 
     The latents are the mean of the autoencoder's posterior, where the official codes draw from it.

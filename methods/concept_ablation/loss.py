@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.denoiser import Denoiser
 
 
 class Lesson(NamedTuple):
@@ -27,7 +27,7 @@ class Lesson(NamedTuple):
 
 
 def losses(
-    model: DiffusionModel, teacher: DiffusionModel, lessons: Sequence[Lesson], micro_batch: int
+    model: Denoiser, teacher: Denoiser, lessons: Sequence[Lesson], micro_batch: int
 ) -> Iterator[Tensor]:
     """The lessons' weighted mean squared errors, as one summand for each micro-batch of each lesson.
 

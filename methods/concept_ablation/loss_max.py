@@ -32,7 +32,9 @@ from erasure_bench.methods.machinery.base_images import Drawing, as_floats
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import ParameterGroup
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
-from erasure_bench.models.diffusion_model import DiffusionModel, wide
+from erasure_bench.models.denoiser import Denoiser
+from erasure_bench.models.image_families import DENOISERS
+from erasure_bench.models.image_model import wide
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import SchedulerName
 
@@ -78,7 +80,7 @@ class LossMaximisation:
             eta=self.eta,
         )
 
-    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+    def erase(self, model: Denoiser, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The weights that predict the noise on the concepts' pictures badly."""
         check_concepts(concepts)
         examples = self.examples(model, concepts, context)
@@ -102,7 +104,7 @@ class LossMaximisation:
         )
 
     def examples(
-        self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext
+        self, model: Denoiser, concepts: Sequence[Concept], context: EraseContext
     ) -> tuple[Example, ...]:
         """Pictures of every concept, each with the prompt that it was drawn by."""
         return tuple(
@@ -126,7 +128,7 @@ class LossMaximisation:
         """The one summand besides the hinge; a generator, so that its graph is not there before."""
         yield self.penalty * distance(parameters, base)
 
-    def lesson(self, model: DiffusionModel, examples: Sequence[Example], generator: Generator) -> "Lesson":
+    def lesson(self, model: Denoiser, examples: Sequence[Example], generator: Generator) -> "Lesson":
         """One step's pictures with noise on them."""
         chosen = [examples[row] for row in integers(generator, 0, len(examples), self.batch_size)]
         images = as_floats(torch.stack([example.image for example in chosen]))
@@ -140,7 +142,7 @@ class Lesson(NamedTuple):
     prompts: tuple[str, ...]
 
 
-def losses(model: DiffusionModel, lesson: Lesson, ceiling: float, micro_batch: int) -> Iterator[Tensor]:
+def losses(model: Denoiser, lesson: Lesson, ceiling: float, micro_batch: int) -> Iterator[Tensor]:
     """max(ceiling − L, 0) with L the mean over the whole lesson, as one summand for each micro-batch.
 
     With several micro-batches L is computed beforehand, without a graph, to know on which side of
@@ -170,7 +172,7 @@ def distance(parameters: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> Te
     )
 
 
-def _mean_error(model: DiffusionModel, lesson: Lesson, part: slice) -> Tensor:
+def _mean_error(model: Denoiser, lesson: Lesson, part: slice) -> Tensor:
     latents, noise, timesteps = (tensor[part] for tensor in lesson.noised)
     return mse_loss(model.predict_noise(latents, timesteps, lesson.prompts[part]), noise)
 
@@ -196,6 +198,7 @@ LOSS_MAX = MethodCard(
     presets={"official": OFFICIAL, "microworld": MICROWORLD},
     quick={"images": 4, "denoise_steps": 2, "steps": 2, "batch_size": 2},
     many_concepts=True,
+    families=DENOISERS,
     notes="Trains in the model's precision (--dtype). "
     "Not in any released code, and the paper does not give λ (penalty): the official preset's is a "
     "guess, with ca-model's numbers for the rest. On the built-in model's "

@@ -18,7 +18,6 @@ from torch import Tensor
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.foreign.files import defined_in, imported_files
 from erasure_bench.foreign.targets import load_target
-from erasure_bench.models.diffusion_model import DiffusionModel
 
 ATTACHMENTS: dict[str, str] = {
     "adapters": "erasure_bench.methods.machinery.adapters:Adapters",
@@ -40,7 +39,7 @@ class Attachment(Protocol):
     @property
     def tensors(self) -> Mapping[str, Tensor]: ...
 
-    def attached(self, model: DiffusionModel) -> AbstractContextManager[None]:
+    def attached(self, model: Any) -> AbstractContextManager[None]:
         """The attachment at work in the model; raises BenchError where it does not fit."""
         ...
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, Need, Preparation
-from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree
+from erasure_bench.models.image_model import ImageModel
 from erasure_bench.models.sampling import ImageRequest, Pixels, sample
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.prompt_suites.suite import SchedulerName
@@ -43,7 +43,7 @@ class Drawing:
 
 
 def base_images(
-    model: DiffusionModel,
+    model: ImageModel,
     prompts: Sequence[str],
     context: EraseContext,
     drawing: Drawing,
@@ -116,7 +116,7 @@ def _stacked(pictures: Mapping[int, Pixels]) -> Tensor:
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """Float pictures in [0, 1] of uint8 ones, shape kept: what `DiffusionModel.encode_images` takes."""
+    """Float pictures in [0, 1] of uint8 ones, shape kept: what `ImageModel.encode_images` takes."""
     return images.float() / 255
 
 

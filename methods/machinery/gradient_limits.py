@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from erasure_bench.methods.machinery.parameters import KEYS_AND_VALUES
 from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.roles import CROSS_ATTENTION
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def first_token_detached(unet: nn.Module, detached: bool = True) -> Iterator[Non
     hooks = [
         module.register_forward_hook(_detach_first)
         for name, module in unet.named_modules()
-        if detached and name.endswith(KEYS_AND_VALUES)
+        if detached and name.endswith(CROSS_ATTENTION.condition_strict)
     ]
     try:
         yield

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.models.roles import CROSS_ATTENTION, Roles
 
 UNetGroup = Literal["xattn", "xattn-strict", "crossattn", "attn", "u", "all", "noxattn", "full"]
 """Groups of the UNet's parameters, named after the papers' own settings, by diffusers' module names:
@@ -20,6 +21,10 @@ UNetGroup = Literal["xattn", "xattn-strict", "crossattn", "attn", "u", "all", "n
 - `noxattn`: all but `conv_norm_out`, `conv_out`, `attn2` and `time_embedding`: the rule of the
   compvis code of ESD, SA, EraseDiff, EAP and AGE, norms and `conv_in` included;
 - `full`: everything.
+
+Of a class-conditional denoiser, which has no cross-attention, `xattn` is where the class enters (its
+embedding and the layers behind it), `xattn-strict` the embedding alone, and `u` and `noxattn` go without
+these. A variational autoencoder has the group `full` alone.
 """
 
 ParameterGroup = Literal[UNetGroup, "embedding"]
@@ -29,26 +34,26 @@ Training `embedding` changes what a prompt's embeddings are: the loss has to be 
 as text, encoded anew at every step, never from embeddings that were kept.
 """
 
-CROSS_ATTENTION = "attn2"
-KEYS_AND_VALUES = ("attn2.to_k", "attn2.to_v")
 QUERIES_KEYS_VALUES = (".to_q.", ".to_k.", ".to_v.")
 PROJECTIONS = (*QUERIES_KEYS_VALUES, ".to_out.0.")
-KEPT_BY_NOXATTN = ("conv_norm_out.", "conv_out.", "time_embedding.")
+NETWORKS = ("unet", "vae")
+"""The part that methods train: the denoiser, and where there is none the autoencoder itself."""
 TOKEN_EMBEDDING = "embeddings.token_embedding.weight"
 
 
 def select(parts: Mapping[str, nn.Module], group: ParameterGroup) -> dict[str, nn.Parameter]:
-    """The group's parameters by their names in `DiffusionModel.named_tensors`, in the model's own order.
+    """The group's parameters by their names in `ImageModel.named_tensors`, in the model's own order.
 
-    `parts` is a model's `parts`: its `unet`, for `embedding` its `text_encoder` instead. Raises
-    BenchError where the model has nothing in the group, as a UNet without cross-attention.
+    `parts` is a model's `parts`: one of `NETWORKS`, for `embedding` its `text_encoder` instead. Raises
+    BenchError where the model has nothing in the group, as an autoencoder without a denoiser.
     """
     if group not in get_args(ParameterGroup):
         raise UnknownName("parameter group", group, get_args(ParameterGroup), "--method-option parameters=…")
     if group == "embedding":
-        chosen = _token_embedding(parts["text_encoder"])
+        chosen = _token_embedding(parts["text_encoder"]) if "text_encoder" in parts else {}
     else:
-        chosen = _of_unet(parts["unet"], group)
+        part = next(name for name in NETWORKS if name in parts)
+        chosen = _of_network(part, parts[part], group)
     if not chosen:
         raise BenchError(
             f"this model has no parameters in the group {group!r}; "
@@ -70,22 +75,25 @@ def _token_embedding(text_encoder: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def _of_unet(unet: nn.Module, group: UNetGroup) -> dict[str, nn.Parameter]:
-    weighted = {name for name, module in unet.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+def _of_network(part: str, network: nn.Module, group: UNetGroup) -> dict[str, nn.Parameter]:
+    if part != "unet" and group != "full":
+        return {}
+    roles: Roles = getattr(network, "roles", CROSS_ATTENTION)
+    weighted = {name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     return {
-        f"unet.{name}": parameter
-        for name, parameter in unet.named_parameters()
-        if _belongs(name, name.rpartition(".")[0] in weighted, group)
+        f"{part}.{name}": parameter
+        for name, parameter in network.named_parameters()
+        if _belongs(name, name.rpartition(".")[0] in weighted, group, roles)
     }
 
 
-def _belongs(name: str, linear_or_convolution: bool, group: UNetGroup) -> bool:
-    crosses = CROSS_ATTENTION in name
+def _belongs(name: str, linear_or_convolution: bool, group: UNetGroup, roles: Roles) -> bool:
+    crosses = any(part in name for part in roles.condition)
     match group:
         case "xattn":
             return crosses
         case "xattn-strict":
-            return any(part in name for part in KEYS_AND_VALUES)
+            return any(part in name for part in roles.condition_strict)
         case "crossattn":
             return any(part in name for part in QUERIES_KEYS_VALUES)
         case "attn":
@@ -95,6 +103,6 @@ def _belongs(name: str, linear_or_convolution: bool, group: UNetGroup) -> bool:
         case "all":
             return linear_or_convolution
         case "noxattn":
-            return not crosses and not name.startswith(KEPT_BY_NOXATTN)
+            return not crosses and not name.startswith(roles.kept)
         case "full":
             return True

@@ -24,9 +24,10 @@ from erasure_bench.methods.base import (
 from erasure_bench.methods.edit import Edit, applied
 from erasure_bench.methods.machinery.traces import ModelState, Values
 from erasure_bench.methods.registry import DEFAULT_PRESET, build_method, method_card
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.datasets.base import LabelledParts
 from erasure_bench.models.guidance import ClassifierFree, Guidance
-from erasure_bench.models.sampling import sample_latents
+from erasure_bench.models.image_model import ImageModel
+from erasure_bench.models.sampling import sample_images
 from erasure_bench.prompt_suites.concepts import Concept
 
 GLOBAL_SEED, OTHER_GLOBAL_SEED = 54321, 12345
@@ -40,15 +41,17 @@ class Trial:
 
     The first of `concepts` is erased, and all of them together where the method's card says that it
     can. `prompt` asks for the first; its picture is drawn in `steps` steps with `guidance_scale`.
+    `general_prompts` and `training_data` are for methods whose card asks for them.
     """
 
     method: str
-    model: DiffusionModel
+    model: ImageModel
     concepts: Sequence[Concept]
     prompt: str
     preset: str = DEFAULT_PRESET
     options: Mapping[str, str] = field(default_factory=dict)
     general_prompts: tuple[str, ...] = ()
+    training_data: Callable[[], LabelledParts] | None = None
     steps: int = 4
     guidance_scale: float = 7.5
 
@@ -119,6 +122,7 @@ class Rehearsal:
             seed=seed,
             report=reported.append,
             general_prompts=general,
+            training_data=self.trial.training_data if self.card.training_data else None,
             cache=cache or self.kept,
             checkpoints=checkpoints or NoCheckpoints(),
         )
@@ -137,14 +141,14 @@ class Rehearsal:
             self.values.put_back(self.trial.model)
 
     def draw(self, edit: Edit | None) -> Tensor:
-        """The picture of the prompt: latents [1, channels, height, width] with the edit, or without any."""
+        """The picture of the prompt, [1, 3, height, width] in [0, 1], with the edit, or without any."""
         if edit is None:
-            return self._latents(ClassifierFree())
+            return self._picture(ClassifierFree())
         with applied(self.trial.model, edit) as guidance, left_alone("its guidance"):
-            return self._latents(guidance)
+            return self._picture(guidance)
 
-    def _latents(self, guidance: Guidance) -> Tensor:
-        return sample_latents(
+    def _picture(self, guidance: Guidance) -> Tensor:
+        return sample_images(
             self.trial.model,
             [self.trial.prompt],
             [PICTURE_SEED],

@@ -12,10 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure_bench.foreign.rooms import MODULE_PREFIX
-from erasure_bench.models.diffusion_model import DiffusionModel
-
-PROBE = "a photo of a cat"
-"""What the probe asks for where nobody says."""
+from erasure_bench.models.image_model import ImageModel
 
 
 class TensorSum(NamedTuple):
@@ -38,15 +35,15 @@ class ModelState:
 
     objects: dict[str, "_Contents"]
     sums: dict[str, TensorSum]
-    prompt: str
+    prompt: str | None
     probe: Tensor
 
     @classmethod
-    def of(cls, model: DiffusionModel, prompt: str = PROBE) -> Self:
-        """The state now; `prompt` is what the probe asks for."""
-        return cls(dict(_objects(model)), _sums(model), prompt, _probe(model, prompt))
+    def of(cls, model: ImageModel, prompt: str | None = None) -> Self:
+        """The state now; `prompt` is what the probe asks for, None for the model's own choice."""
+        return cls(dict(_objects(model)), _sums(model), prompt, model.probe(prompt))
 
-    def changes(self, model: DiffusionModel) -> str:
+    def changes(self, model: ImageModel) -> str:
         """What of the model is not as it was; empty where everything is. Exact but for the probe.
 
         Objects are compared one by one, weights by checksum (two that differ are taken for equal once
@@ -59,7 +56,7 @@ class ModelState:
         if changed := [name for name in self.sums if self.sums[name] != sums.get(name)]:
             return some(changed)
         try:
-            probe = _probe(model, self.prompt)
+            probe = model.probe(self.prompt)
         except Exception as error:  # a patched function of a library, say
             return f"it no longer predicts ({type(error).__name__})"
         if not torch.allclose(self.probe, probe, rtol=1e-4, atol=1e-5, equal_nan=True):
@@ -78,11 +75,11 @@ class Values(NamedTuple):
     tensors: dict[str, Tensor]
 
     @classmethod
-    def of(cls, model: DiffusionModel) -> Self:
+    def of(cls, model: ImageModel) -> Self:
         """The values now."""
         return cls({name: tensor.detach().clone() for name, tensor in _tensors(model).items()})
 
-    def put_back(self, model: DiffusionModel) -> None:
+    def put_back(self, model: ImageModel) -> None:
         """Into the same tensors; without gradients, as a model is when nobody trains it."""
         with torch.no_grad():
             for name, tensor in _tensors(model).items():
@@ -92,13 +89,13 @@ class Values(NamedTuple):
                     tensor.requires_grad_(False).grad = None
 
 
-def patches(model: DiffusionModel) -> str:
+def patches(model: ImageModel) -> str:
     """Functions of the model's classes that a user's file put there when it was imported, or nothing."""
     modules = [module for part in model.parts.values() for module in part.modules()]
     classes = {kind for module in modules for kind in type(module).__mro__}
     found = [
         f"{kind.__name__}.{name}"
-        for kind in {*classes, type(model)}
+        for kind in classes.union(type(model).__mro__)
         for name, function in _functions(kind).items()
         if str(getattr(function, "__module__", "")).startswith(MODULE_PREFIX)
     ]
@@ -176,11 +173,12 @@ def _seen(value: Any, depth: int = _DEPTH) -> Any:
     return _Same(value)
 
 
-def _objects(model: DiffusionModel) -> Iterator[tuple[str, _Contents]]:
+def _objects(model: ImageModel) -> Iterator[tuple[str, _Contents]]:
     """Everything that makes up the model, by a name that a reader knows it by."""
     yield "the model", _Contents.of(model, vars(model))
-    yield "the tokenizer", _Contents.of(_Nothing(), _tokenizer(model.tokenizer))
-    classes: dict[type, None] = {type(model): None}
+    if (tokenizer := getattr(model, "tokenizer", None)) is not None:
+        yield "the tokenizer", _Contents.of(_Nothing(), _tokenizer(tokenizer))
+    classes = dict.fromkeys(type(model).__mro__)
     for part, whole in model.parts.items():
         yield f"{part}'s config", _Contents.of(_Nothing(), _config(whole))
         for path, module in whole.named_modules():
@@ -254,16 +252,17 @@ def _differences(was: Mapping[str, _Contents], now: Mapping[str, _Contents]) -> 
 _MISSING = object()
 
 
-def _tensors(model: DiffusionModel) -> dict[str, Tensor]:
+def _tensors(model: ImageModel) -> dict[str, Tensor]:
     named = {
         f"{part}.{name}": tensor
         for part, module in model.parts.items()
         for name, tensor in (*module.named_parameters(), *module.named_buffers())
     }
-    return named | {"the noise schedule": model.alphas_cumprod}
+    schedule = getattr(model, "alphas_cumprod", None)
+    return named if schedule is None else named | {"the noise schedule": schedule}
 
 
-def _sums(model: DiffusionModel) -> dict[str, TensorSum]:
+def _sums(model: ImageModel) -> dict[str, TensorSum]:
     return {
         name: TensorSum(tensor.dtype, tuple(tensor.shape), str(tensor.device), checksum(tensor))
         for name, tensor in _tensors(model).items()
@@ -296,11 +295,3 @@ def _weights(device: str) -> Tensor:
     generator.seed()
     weights = torch.randint(-(2**63), 2**63 - 1, (_WORDS,), generator=generator, dtype=torch.int64)
     return weights.to(device)
-
-
-def _probe(model: DiffusionModel, prompt: str) -> Tensor:
-    side = 2 ** len(model.unet.config.block_out_channels)
-    noise = torch.randn(1, model.latent_channels, side, side, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        predicted = model.predict_noise(noise.to(model.device), model.num_train_timesteps // 2, prompt)
-        return torch.cat([predicted.flatten(), model.decode_latents(predicted).flatten()]).cpu()

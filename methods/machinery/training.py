@@ -13,7 +13,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, Progress
 from erasure_bench.methods.machinery.cost import Cost, Meter
 from erasure_bench.methods.machinery.parameters import ParameterGroup, select
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.image_model import ImageModel
 from erasure_bench.models.precision import wider
 
 OptimiserName = Literal["adam", "adamw"]
@@ -43,6 +43,9 @@ class TrainingSettings(TypedDict, total=False):
     ema_decay: float
     ema_on_cpu: bool
     own_precision: bool
+    ema_warm_up: bool
+    start: Mapping[str, Tensor] | None
+    bounded: bool
 
 
 def check_ema_decay(ema_decay: float) -> None:
@@ -85,7 +88,11 @@ class Training:
     With `ema_decay` d above 0 `tensors` holds averages of the weights over the training instead of
     the last ones: they start from the original weights and every step makes them d · average +
     (1 − d) · weights, in fp32 at least. The model itself trains on unaveraged. `ema_on_cpu` keeps them
-    off a GPU that has no room for them, at the price of copying the weights at every step.
+    off a GPU that has no room for them, at the price of copying the weights at every step. With
+    `ema_warm_up` d of step n, from 0, is at most (1 + n) / (10 + n): the average forgets its start.
+
+    With `start`, values for all parameters, training and averages begin there and not at the model's own.
+    A training that is not `bounded` may have a loss that falls without end.
 
     `checkpointed` is a diffusers network that keeps only its blocks' inputs of a forward pass meanwhile and
     computes the rest again for the gradient, which stays the same: about a third more time for a fraction
@@ -109,6 +116,9 @@ class Training:
         ema_on_cpu: bool = False,
         checkpointed: Any = None,
         own_precision: bool = False,
+        ema_warm_up: bool = False,
+        start: Mapping[str, Tensor] | None = None,
+        bounded: bool = True,
     ) -> None:
         """Raises BenchError for an `ema_decay` outside [0, 1)."""
         check_ema_decay(ema_decay)
@@ -123,6 +133,9 @@ class Training:
         self.ema_on_cpu = ema_on_cpu
         self.checkpointed = checkpointed
         self.own_precision = own_precision
+        self.ema_warm_up = ema_warm_up
+        self.start = start
+        self.bounded = bounded
         self.generator = torch.Generator().manual_seed(context.seed)
         self.losses: list[float] = []
         self.tensors: dict[str, Tensor] = {}
@@ -139,6 +152,10 @@ class Training:
         # On the CPU: a GPU that holds all else of a full fine-tuning has no room for one more copy.
         self.originals = {name: p.detach().to("cpu", copy=True) for name, p in self.parameters.items()}
         self.required_gradient = {name: p.requires_grad for name, p in self.parameters.items()}
+        if self.start is not None:
+            with torch.no_grad():
+                for name, parameter in self.parameters.items():
+                    parameter.copy_(self.start[name])
         self.averages = self._start_of_averages() if self.ema_decay else {}
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
@@ -276,7 +293,8 @@ class Training:
         if not math.isfinite(loss):
             self._stop(f"the loss became {loss}")
         start = max((abs(earlier) for earlier in self.losses[:-1][:10]), default=math.inf)
-        if abs(loss) > max(DIVERGED * start, NEVER_SMALL):
+        size = abs(loss) if self.bounded else loss
+        if size > max(DIVERGED * start, NEVER_SMALL):
             self._stop(f"the loss went to {loss:.3g}, from {start:.3g} at the most at the start")
 
     def _stop(self, what: str) -> None:
@@ -306,8 +324,10 @@ class Training:
         }
 
     def _average(self) -> None:
+        taken = len(self.losses) - 1
+        decay = min(self.ema_decay, (1 + taken) / (10 + taken)) if self.ema_warm_up else self.ema_decay
         for name, average in self.averages.items():
-            average.lerp_(self.parameters[name].detach().to(average), 1.0 - self.ema_decay)
+            average.lerp_(self.parameters[name].detach().to(average), 1.0 - decay)
 
     def _changed(self) -> dict[str, Tensor]:
         """New values of the parameters that differ from the originals, on the CPU."""
@@ -346,7 +366,7 @@ class FineTune(Training):
 
     def __init__(
         self,
-        model: DiffusionModel,
+        model: ImageModel,
         parameters: ParameterGroup,
         *,
         gradient_checkpointing: bool = False,
@@ -355,6 +375,17 @@ class FineTune(Training):
         super().__init__(
             select(model.parts, parameters),
             device=model.device,
-            checkpointed=model.unet if gradient_checkpointing else None,
+            checkpointed=_checkpointed(model) if gradient_checkpointing else None,
             **settings,
         )
+
+
+def _checkpointed(model: ImageModel) -> Any:
+    """The denoiser, for gradient checkpointing; raises BenchError where the model has none that can do it."""
+    network: Any = model.parts.get("unet")
+    if not hasattr(network, "enable_gradient_checkpointing"):
+        raise BenchError(
+            f"gradient_checkpointing: {model.name} is too small to have it (--method-option "
+            "gradient_checkpointing=false)"
+        )
+    return network

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from erasure_bench.models.diffusion_model import DiffusionModel, Prompts
+from erasure_bench.models.denoiser import Denoiser, Prompts
 from erasure_bench.models.sampling import sample_latents
 from erasure_bench.prompt_suites.suite import SchedulerName
 
@@ -22,7 +22,7 @@ class Visited(NamedTuple):
 
 
 def trajectories(
-    model: DiffusionModel,
+    model: Denoiser,
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
@@ -39,7 +39,7 @@ def trajectories(
     """
     recorder = _Recorder(model)
     sample_latents(
-        cast(DiffusionModel, recorder),
+        cast(Denoiser, recorder),
         prompts,
         seeds,
         scheduler=scheduler,
@@ -59,7 +59,7 @@ def trajectories(
 class _Recorder:
     """A model that remembers what the sampling loop asked it: the loop itself stays the one we have."""
 
-    model: DiffusionModel
+    model: Denoiser
 
     def __post_init__(self) -> None:
         self.visited: list[Visited] = []

@@ -18,7 +18,7 @@ from erasure_bench.models.checkpoints.checkpoint import Checkpoint, check_checkp
 from erasure_bench.models.checkpoints.contents import Contents, WeightsChoice
 from erasure_bench.models.checkpoints.files import checkpoint_files
 from erasure_bench.models.checkpoints.fitting import fitted, refuse_choice, refuse_scale
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.image_model import ImageModel
 from erasure_bench.prompt_suites.concepts import Concept
 
 VERSION = "1"
@@ -60,7 +60,7 @@ class UserEdit(NamedTuple):
 
 def read_user_edit(
     path: Path,
-    model: DiffusionModel,
+    model: ImageModel,
     concepts: Sequence[Concept],
     *,
     weights: WeightsChoice = "ema",
@@ -100,7 +100,7 @@ def check_user_edit(
 
 def user_edit(
     checkpoint: Checkpoint,
-    model: DiffusionModel,
+    model: ImageModel,
     concepts: Sequence[Concept],
     *,
     weights: WeightsChoice = "ema",
@@ -128,9 +128,7 @@ def _same(value: Tensor, own: Tensor) -> bool:
     return torch.equal(value.to(own.dtype), own.detach().cpu())
 
 
-def _differences(
-    tensors: dict[str, Tensor], checkpoint: Checkpoint, model: DiffusionModel
-) -> tuple[str, ...]:
+def _differences(tensors: dict[str, Tensor], checkpoint: Checkpoint, model: ImageModel) -> tuple[str, ...]:
     """How far the weights are from the base's: the sign of a checkpoint that stands on another base."""
     if not tensors:
         return (f"every tensor is equal to the one of {model.name}: this is the base model itself",)

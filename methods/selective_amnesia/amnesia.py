@@ -35,9 +35,10 @@ from erasure_bench.methods.machinery.training import (
 from erasure_bench.methods.selective_amnesia.elbo_lessons import Examples
 from erasure_bench.methods.selective_amnesia.fisher import check_terms
 from erasure_bench.methods.selective_amnesia.forgetting import forget
-from erasure_bench.methods.selective_amnesia.general_set import GeneralSet, pictures
-from erasure_bench.models.diffusion_model import DiffusionModel
-from erasure_bench.models.generative import DiffusionGenerative, GenerativeModel
+from erasure_bench.methods.selective_amnesia.general_set import GeneralSet, Quirks, pictures
+from erasure_bench.models.generative import GenerativeModel, PictureModel, generative_of
+from erasure_bench.models.image_families import FAMILIES
+from erasure_bench.models.image_model import ImageModel
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import SchedulerName
@@ -83,6 +84,13 @@ class SelectiveAmnesia:
     to replay, together `micro_batch` of them at a time, if given. The edit is the weights' moving
     average with `ema_decay`, which starts from the base weights; 0 means the last weights.
     `gradient_checkpointing` and `ema_on_cpu` save GPU memory (`FineTune`); θ* and F stay on the CPU.
+    `clip_norm` bounds the gradient's norm. The losses of a batch count by their mean or, as in the VAE
+    code, by their sum (`batch_reduction`), which makes λ a matter of the batch.
+
+    What the official DDPM code does besides: each replayed picture has the timestep of a forgotten one
+    (`shared_terms`); the base's pictures are stretched to the whole range, each for itself
+    (`stretched_pictures`); the Fisher is taken on pixels in [0, 1] instead of [−1, 1]
+    (`fisher_unit_range`), with the class dropped now and then (`fisher_label_dropout`).
     """
 
     parameters: UNetGroup = "full"
@@ -115,6 +123,12 @@ class SelectiveAmnesia:
     gradient_checkpointing: bool = False
     ema_decay: NonNegativeFloat = 0.9999
     ema_on_cpu: bool = False
+    clip_norm: PositiveFloat | None = None
+    shared_terms: bool = False
+    batch_reduction: Literal["mean", "sum"] = "mean"
+    stretched_pictures: bool = False
+    fisher_unit_range: bool = False
+    fisher_label_dropout: NonNegativeFloat = 0.0
 
     def __post_init__(self) -> None:
         if not self.surrogate or not all(self.surrogate):
@@ -122,6 +136,8 @@ class SelectiveAmnesia:
         if NOISE in self.surrogate and len(self.surrogate) > 1:
             raise BenchError(f"surrogate={NOISE} stands alone: got {', '.join(self.surrogate)}")
         check_ema_decay(self.ema_decay)
+        if self.fisher_label_dropout > 1:
+            raise BenchError(f"fisher_label_dropout={self.fisher_label_dropout:g}: valid: 0 to 1")
         self.drawing()
 
     def unused_settings(self) -> Mapping[str, str]:
@@ -130,7 +146,7 @@ class SelectiveAmnesia:
         if self.forget == "negative-elbo":
             unused["surrogate"] = "with forget=negative-elbo, which draws the concept itself"
         if not self.replay:
-            unused |= dict.fromkeys(("replay_weight", "replay_images"), "with replay=false")
+            unused |= dict.fromkeys(("replay_weight", "replay_images", "shared_terms"), "with replay=false")
         if not self.ewc:
             unused |= dict.fromkeys(_OF_EWC, "with ewc=false")
         elif self.fisher == "exact":
@@ -143,11 +159,11 @@ class SelectiveAmnesia:
             unused["ema_on_cpu"] = "with ema_decay=0"
         return unused
 
-    def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
+    def erase(self, model: ImageModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The UNet parameters that draw the surrogate for the concepts; each example draws one of them."""
         check_concepts(concepts)
         drawing = self.drawing()
-        generative = DiffusionGenerative(model, pictures(model, drawing, context))
+        generative = generative_of(model, pictures(model, drawing, context, self.stretched_pictures))
         if self.ewc and self.fisher == "fast":
             check_terms(self.fisher_terms, generative.terms)
         self._check_general_prompts(model, context)
@@ -168,6 +184,8 @@ class SelectiveAmnesia:
             ema_decay=self.ema_decay,
             ema_on_cpu=self.ema_on_cpu,
             gradient_checkpointing=self.gradient_checkpointing,
+            clip_norm=self.clip_norm,
+            bounded=self.forget == "surrogate",
         ) as tuning:
             forget(
                 generative,
@@ -180,6 +198,8 @@ class SelectiveAmnesia:
                 replay_weight=self.replay_weight,
                 penalty=self.penalty,
                 micro_batch=self.micro_batch,
+                shared_terms=self.shared_terms,
+                summed=self.batch_reduction == "sum",
             )
         return new_edit(
             "sa", self, model, concepts, tensors=tuning.tensors, cost=tuning.cost, losses=tuning.losses
@@ -233,7 +253,12 @@ class SelectiveAmnesia:
 
     def _general(self, context: EraseContext) -> GeneralSet:
         prompts = context.general_prompts[: self.general_images]
-        return GeneralSet(prompts=prompts, seed=self.general_seed, drawing=self.drawing())
+        quirks = Quirks(
+            unit_range=self.fisher_unit_range,
+            label_dropout=self.fisher_label_dropout,
+            stretched=self.stretched_pictures,
+        )
+        return GeneralSet(prompts=prompts, seed=self.general_seed, drawing=self.drawing(), quirks=quirks)
 
     def _forgotten_prompts(self, concept: Concept) -> list[str]:
         """The prompts whose pictures `forgotten` draws; none where it makes noise."""
@@ -250,7 +275,7 @@ class SelectiveAmnesia:
     def _fisher_terms(self) -> int | None:
         return self.fisher_terms if self.fisher == "fast" else None
 
-    def _check_general_prompts(self, model: DiffusionModel, context: EraseContext) -> None:
+    def _check_general_prompts(self, model: ImageModel, context: EraseContext) -> None:
         if (self.replay or self.ewc) and not context.general_prompts:
             raise BenchError(
                 f"no general prompts are known for the model {model.name}, and replay and the Fisher "
@@ -258,9 +283,9 @@ class SelectiveAmnesia:
             )
 
     def _remembered(
-        self, general: GeneralSet, generative: DiffusionGenerative, concepts: Sequence[Concept]
+        self, general: GeneralSet, generative: PictureModel, concepts: Sequence[Concept]
     ) -> Examples[str]:
-        rows = silent_on(concepts, general.prompts)[: self.replay_images]
+        rows = silent_on(concepts, general.prompts, generative.model.classes)[: self.replay_images]
         if not rows:
             names = ", ".join(concept.name for concept in concepts)
             raise BenchError(
@@ -270,7 +295,7 @@ class SelectiveAmnesia:
         return Examples(general.latents(generative)[rows], [(general.prompts[row],) for row in rows])
 
     def _fisher(
-        self, general: GeneralSet, generative: DiffusionGenerative, context: EraseContext
+        self, general: GeneralSet, generative: PictureModel, context: EraseContext
     ) -> dict[str, Tensor]:
         return general.fisher(
             generative,
@@ -281,7 +306,10 @@ class SelectiveAmnesia:
         )
 
 
-_OF_EWC = ("ewc_weight", "ewc_half", "fisher", "fisher_images", "fisher_terms", "fisher_batch")
+_OF_EWC = (
+    *("ewc_weight", "ewc_half", "fisher", "fisher_images", "fisher_terms", "fisher_batch"),
+    *("fisher_unit_range", "fisher_label_dropout"),
+)
 _OF_DRAWING = ("scheduler", "sampling_steps", "guidance_scale", "eta")
 
 
@@ -309,6 +337,74 @@ MICROWORLD: dict[str, Any] = {
     "ema_decay": 0.0,
 }
 
+MNIST_VAE: dict[str, Any] = {
+    "surrogate": (NOISE,),
+    "surrogate_images": 20_000,
+    "general_images": 50_000,
+    "fisher": "exact",
+    "fisher_batch": 1,
+    "sampling_steps": 1,
+    "guidance_scale": 1.0,
+    "ewc_weight": 100.0,
+    "steps": 10_000,
+    "optimiser": "adam",
+    "weight_decay": 0.0,
+    "learning_rate": 1e-4,
+    "batch_size": 256,
+    "batch_reduction": "sum",
+    "ema_decay": 0.0,
+}
+CIFAR10_DDPM: dict[str, Any] = {
+    "surrogate": (NOISE,),
+    "surrogate_images": 5000,
+    "general_images": 5000,
+    "fisher": "exact",
+    "fisher_batch": 50,
+    "sampling_steps": 1000,
+    "eta": 1.0,
+    "guidance_scale": 3.0,
+    "ewc_weight": 10.0,
+    "steps": 20_000,
+    "optimiser": "adam",
+    "weight_decay": 0.0,
+    "learning_rate": 1e-4,
+    "clip_norm": 1.0,
+    "batch_size": 128,
+    "shared_terms": True,
+    "ema_decay": 0.9999,
+}
+DDPM_QUIRKS: dict[str, Any] = {
+    "stretched_pictures": True,
+    "fisher_unit_range": True,
+    "fisher_label_dropout": 0.1,
+}
+STL10_DDPM: dict[str, Any] = {**CIFAR10_DDPM, "batch_size": 64}
+OF_THE_PAPER: dict[str, Any] = {"ewc_half": True}
+DIGITS_VAE: dict[str, Any] = {
+    **MNIST_VAE,
+    "surrogate_images": 2000,
+    "general_images": 2000,
+    "steps": 2000,
+    "batch_size": 128,
+    "learning_rate": 3e-4,
+}
+DIGITS_DDPM: dict[str, Any] = {
+    **CIFAR10_DDPM,
+    "surrogate_images": 500,
+    "general_images": 500,
+    "fisher": "fast",
+    "fisher_images": 200,
+    "fisher_terms": 20,
+    "fisher_batch": 20,
+    "sampling_steps": 25,
+    "eta": 0.0,
+    "guidance_scale": 2.0,
+    "steps": 500,
+    "batch_size": 32,
+    "learning_rate": 3e-4,
+    "ema_decay": 0.0,
+}
+
 SA = MethodCard(
     name="sa",
     title="Selective Amnesia",
@@ -321,6 +417,15 @@ SA = MethodCard(
         "paper": PAPER,
         "paper-nudity": PAPER | NUDITY,
         "microworld": MICROWORLD,
+        "mnist-vae": MNIST_VAE,
+        "mnist-vae-paper": MNIST_VAE | OF_THE_PAPER,
+        "fashion-mnist-vae": MNIST_VAE,
+        "cifar10-ddpm": CIFAR10_DDPM | DDPM_QUIRKS,
+        "cifar10-ddpm-paper": CIFAR10_DDPM | OF_THE_PAPER,
+        "stl10-ddpm": STL10_DDPM | DDPM_QUIRKS,
+        "stl10-ddpm-paper": STL10_DDPM | OF_THE_PAPER,
+        "digits-vae": DIGITS_VAE,
+        "digits-ddpm": DIGITS_DDPM,
     },
     quick={
         "surrogate_images": 2,
@@ -332,6 +437,7 @@ SA = MethodCard(
         "batch_size": 2,
     },
     many_concepts=True,
+    families=FAMILIES,
     general_prompts=True,
     notes=(
         "Preset official is the Stable Diffusion code (b736571) for a celebrity, official-nudity that for "

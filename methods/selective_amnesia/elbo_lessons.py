@@ -53,21 +53,26 @@ def lessons(
     forget_weight: float,
     replay_weight: float,
     generator: Generator,
+    shared_terms: bool = False,
+    summed: bool = False,
 ) -> Iterator[Lesson]:
     """Batches without end: `batch_size` examples to forget, then as many to remember, if any.
 
-    Every example has its own term and noise. The weights make the weighted sum of the losses the
-    mean over the forgotten times `forget_weight` plus the mean over the remembered times γ.
+    Every example has its own term and noise; with `shared_terms` each remembered one has the term of a
+    forgotten one. The weights make the weighted sum of the losses the mean over the forgotten times
+    `forget_weight` plus the mean over the remembered times γ, or with `summed` the sums over them.
     """
     parts = [(forgotten, forget_weight)]
     if remembered is not None:
         parts.append((remembered, replay_weight))
-    weights = torch.tensor([weight / batch_size for _, weight in parts for _ in range(batch_size)])
+    share = 1 if summed else batch_size
+    weights = torch.tensor([weight / share for _, weight in parts for _ in range(batch_size)])
     while True:
         drawn = [part.draw(batch_size, generator) for part, _ in parts]
         examples = torch.cat([rows for rows, _ in drawn])
         encoded = model.encode_conditions([condition for _, conditions in drawn for condition in conditions])
-        terms = torch.randint(model.terms, (len(examples),), generator=generator)
+        count = batch_size if shared_terms else len(examples)
+        terms = torch.randint(model.terms, (count,), generator=generator).repeat(len(examples) // count)
         yield Lesson(examples, encoded, terms, model.noise_for(examples, generator), weights)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
-from erasure_bench.models.diffusion_model import wide
+from erasure_bench.models.image_model import wide
 
 
 def penalties(

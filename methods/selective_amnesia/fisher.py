@@ -30,8 +30,8 @@ from torch import Generator, Tensor, nn
 
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import Checkpoints, NoCheckpoints
-from erasure_bench.models.diffusion_model import wide
 from erasure_bench.models.generative import Condition, GenerativeModel
+from erasure_bench.models.image_model import wide
 
 NO_CHECKPOINTS = NoCheckpoints()
 SUM = "fisher"

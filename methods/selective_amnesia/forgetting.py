@@ -26,13 +26,15 @@ def forget(
     replay_weight: float = 1.0,
     penalty: float,
     micro_batch: int | None = None,
+    shared_terms: bool = False,
+    summed: bool = False,
 ) -> None:
     """Takes all steps of `tuning`, which must have been entered, on `batch_size` examples of each kind.
 
     `forgotten` are examples x with the conditions c_f, `remembered` those that are replayed, None for no
     replay. `fisher` has F by the names of `tuning`'s parameters, nothing for no consolidation.
-    `forget_weight`, `replay_weight` and `penalty` are w, γ and λ. With `micro_batch` so many examples go
-    through the model at once.
+    `forget_weight`, `replay_weight` and `penalty` are w, γ and λ, `shared_terms` and `summed` those of
+    `lessons`. With `micro_batch` so many examples go through the model at once.
     """
     drawn = lessons(
         model,
@@ -42,6 +44,8 @@ def forget(
         forget_weight=forget_weight,
         replay_weight=replay_weight,
         generator=tuning.generator,
+        shared_terms=shared_terms,
+        summed=summed,
     )
     consolidated = tuning.parameters if fisher else {}
     for _ in tuning:

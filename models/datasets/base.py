@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,17 @@ class Labelled(NamedTuple):
         """Those of some classes, by index."""
         kept = np.isin(self.labels, list(classes))
         return Labelled(self.pixels[kept], self.labels[kept])
+
+    @property
+    def channels(self) -> Literal[1, 3]:
+        """One for grey pictures, three for RGB."""
+        return 1 if self.pixels.shape[1] == 1 else 3
+
+    def joined(self, other: "Labelled") -> "Labelled":
+        """These pictures, then the other ones."""
+        return Labelled(
+            np.concatenate([self.pixels, other.pixels]), np.concatenate([self.labels, other.labels])
+        )
 
     def rgb(self) -> NDArray[np.uint8]:
         """The pictures as evaluators see them, [n, side, side, 3]."""

@@ -24,10 +24,11 @@ def empty_machine(tmp_path, monkeypatch):
     monkeypatch.delenv("BENCH_MODELS", raising=False)
 
 
-def test_every_entry_is_pinned_or_built_in():
+def test_every_entry_is_pinned_built_in_or_trained_by_the_user():
     for name, entry in ZOO.items():
         assert entry.name == name
-        assert (entry.folder is None) != (entry.repo_id is None)
+        assert entry.folder is None or entry.repo_id is None
+        assert entry.folder or entry.repo_id or entry.rebuild == f"bench train {name}"
         if entry.repo_id:
             assert re.fullmatch("[0-9a-f]{40}", entry.revision or "")
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -19,8 +19,11 @@ from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.edit import applied
 from erasure_bench.methods.machinery.attachments import describe
 from erasure_bench.methods.registry import method_card
+from erasure_bench.models.conditional.tiny import Kind, tiny_class_model, tiny_pictures
 from erasure_bench.models.guidance import Guidance, StepNoise
+from erasure_bench.models.image_families import Family
 from erasure_bench.models.sampling import sample_latents
+from erasure_bench.prompt_suites.concepts import Concept
 
 DTYPES = {"float32": CONCEPTS, "bfloat16": CONCEPTS[:1]}
 """In which dtypes a model edits which concepts here; float16 on a processor is no path that anyone takes."""
@@ -48,8 +51,33 @@ def cases(name: str) -> Mapping[str, Json]:
 
 
 def measure(name: str, settings: Json) -> Numbers:
-    """Edits of every concept in every dtype. Raises NoLonger for settings that the class has not."""
-    return _measured(method_card(name).build, json.dumps(settings, sort_keys=True))
+    """Edits of every concept in every dtype. Raises NoLonger for settings that the class has not.
+
+    Of a method that knows text-to-image models, of the tiny one; else of the tiny class-conditional ones.
+    """
+    card, text = method_card(name), json.dumps(settings, sort_keys=True)
+    if "text-to-image" in card.families:
+        return _measured(card.build, text)
+    return _measured_on_classes(card.build, text, card.families)
+
+
+def _measured_on_classes(build: type, text: str, families: tuple[Family, ...]) -> Numbers:
+    method = _built(build, json.loads(text))
+    numbers: dict[str, list[float] | str] = {}
+    for kind in get_args(Kind):
+        model = tiny_class_model(kind)
+        if model.family not in families:
+            continue
+        base = {key: tensor.detach().clone() for key, tensor in model.named_tensors().items()}
+        context = EraseContext(seed=1, general_prompts=model.classes, training_data=tiny_pictures)
+        name = model.classes[0]
+        concept = Concept(name=name, kind="object", targets=(name,), anchor=model.classes[1])
+        edit = method.erase(model, [concept], context)
+        numbers[f"{kind} weights"] = sketch(
+            {key: new.double() - base[key].double() for key, new in edit.tensors.items()}
+        )
+        numbers[f"{kind} losses"] = sketch({"losses": torch.tensor(edit.losses)})
+    return numbers
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.machinery.contract import CHECKS, check_contract
 from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial
 from erasure_bench.methods.registry import METHODS, build_method, method_card
+from erasure_bench.models.conditional.tiny import tiny_class_model, tiny_pictures
 from erasure_bench.prompt_suites.concepts import Concept
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat", neighbours=("tabby cat",))
@@ -55,11 +56,36 @@ TINY: dict[str, dict[str, str]] = {
     "loss-max": CA | {"ceiling": "10"},
     "sa": SA,
     "uce": {"guide": "anchor", "retain": "neighbours"},
+    "retrain": {"steps": "3"},
 }
 CHANGES_NOTHING = {"none"}
 
 
+RING = Concept(name="ring", kind="object", targets=("ring",), anchor="bar")
+BAR = Concept(name="bar", kind="object", targets=("bar",), anchor="ring")
+
+
+@pytest.fixture
+def model_for(tiny_model):
+    """A tiny model of a kind that the method knows."""
+    return lambda name: (
+        tiny_model if tiny_model.family in method_card(name).families else tiny_class_model("ddpm")
+    )
+
+
 def rehearse(name, model):
+    if model.classes:
+        return Rehearsal(
+            Trial(
+                method=name,
+                model=model,
+                concepts=(RING, BAR),
+                prompt="ring",
+                options=TINY[name],
+                general_prompts=model.classes,
+                training_data=tiny_pictures,
+            )
+        )
     return Rehearsal(
         Trial(
             method=name,
@@ -77,8 +103,8 @@ def test_every_method_is_in_the_table():
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_method_keeps_the_contract(name, tiny_model):
-    rehearsal = rehearse(name, tiny_model)
+def test_method_keeps_the_contract(name, model_for):
+    rehearsal = rehearse(name, model_for(name))
     checks = {check.name: check for check in check_contract(rehearsal)}
 
     assert checks.keys() == CHECKS.keys()
@@ -101,9 +127,9 @@ def test_method_keeps_the_contract(name, tiny_model):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_mistakes_say_how_to_mend_them(name, tiny_model):
+def test_mistakes_say_how_to_mend_them(name, model_for):
     with pytest.raises(BenchError, match="--concepts"):
-        build_method(name, options=TINY[name]).erase(tiny_model, (), EraseContext())
+        build_method(name, options=TINY[name]).erase(model_for(name), (), EraseContext())
     with pytest.raises(BenchError, match="--method-option"):
         build_method(name, options={"no_such_setting": "1"})
 
@@ -122,13 +148,20 @@ class Asked(NoCache):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_needs_are_what_erase_makes(name, tiny_model):
-    method, cache = build_method(name, options=TINY[name]), Asked()
+def test_needs_are_what_erase_makes(name, model_for):
+    method, cache, model = build_method(name, options=TINY[name]), Asked(), model_for(name)
+    concepts = (RING, BAR) if model.classes else (CAT, DOG)
     told, steps = [], []
-    context = EraseContext(report=steps.append, prepared=told.append, general_prompts=GENERAL, cache=cache)
-    declared = method.needs((CAT, DOG), context)
+    context = EraseContext(
+        report=steps.append,
+        prepared=told.append,
+        general_prompts=model.classes or GENERAL,
+        training_data=tiny_pictures,
+        cache=cache,
+    )
+    declared = method.needs(concepts, context)
     assert not cache.made, "saying it makes nothing"
-    method.erase(tiny_model, (CAT, DOG), context)
+    method.erase(model, concepts, context)
 
     shared = {
         (need.maker, json.dumps(need.key, sort_keys=True)): (need.unit, need.count)

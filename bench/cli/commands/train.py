@@ -1,0 +1,75 @@
+"""What `bench train` does: reads the data, trains with progress on stderr, says where the base lies."""
+
+from pathlib import Path
+
+from erasure_bench.bench.cli.output import print_json, stderr_console, stdout_console
+from erasure_bench.bench.cli.paths import store_folder
+from erasure_bench.bench.running.base_training import train_base
+from erasure_bench.bench.running.training_bar import TrainingBar
+from erasure_bench.bench.storage.store import Store
+from erasure_bench.errors import BenchError
+from erasure_bench.models.conditional.description import (
+    Description,
+    class_model_digest,
+    is_class_model,
+    read_description,
+)
+from erasure_bench.models.conditional.recipes import BASES, Recipe
+from erasure_bench.models.datasets.registry import dataset_card, load_dataset
+from erasure_bench.models.zoo import trained_place
+
+
+def train_named(
+    name: str,
+    out: Path | None,
+    steps: int | None,
+    seed: int | None,
+    device: str,
+    data_dir: Path | None,
+    store: Path | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Trains unless the folder has that very base already. Raises BenchError where it has another."""
+    base, folder = BASES[name], out or trained_place(name)
+    said = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
+    recipe = base.training.model_copy(update=said)
+    parts = load_dataset(base.data, data_dir)
+    if is_class_model(folder):
+        description = _the_same(folder, recipe, parts.digest())
+    else:
+        with TrainingBar(stderr_console(), name) as bar:
+            description = train_base(
+                base,
+                recipe,
+                parts,
+                dataset_card(base.data).classes,
+                folder,
+                Store(store_folder(store)),
+                device=device,
+                report=bar.step,
+                say=bar.say,
+            )
+    if as_json:
+        print_json(
+            {
+                "base": name,
+                "folder": str(folder),
+                "digest": class_model_digest(folder),
+                **description.model_dump(mode="json"),
+            }
+        )
+    else:
+        stdout_console().print(str(folder), soft_wrap=True, highlight=False, markup=False)
+    return 0
+
+
+def _the_same(folder: Path, recipe: Recipe, data: str) -> Description:
+    found = read_description(folder)
+    asked = recipe.model_dump(mode="json")
+    if found.recipe != asked or found.origin is None or found.origin.digest != data:
+        raise BenchError(
+            f"{folder}: another base lies there, trained otherwise or on other pictures; remove it or give "
+            "--out FOLDER"
+        )
+    return found
