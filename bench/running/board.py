@@ -119,8 +119,8 @@ class SharedBoard:
         self._put(task, why)
 
     def closed(self) -> bool:
-        """Whether whoever began the run has ended it."""
-        return not self._mark.exists()
+        """Whether whoever began the run has ended it; a disk that is gone has ended nothing."""
+        return not self._mark.exists() and self._mark.parent.parent.exists()
 
     def _put(self, task: Task, why: Broken) -> None:
         self._known.add(task.id)

@@ -27,7 +27,7 @@ from erasure_bench.bench.running.reasons import ran_out_of_memory
 from erasure_bench.bench.running.worker import Watcher, Worker
 from erasure_bench.bench.storage.checkpoints import remove_finished
 from erasure_bench.bench.storage.claims import Claims
-from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreError
+from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreAway, StoreError
 from erasure_bench.foreign.time_limit import end_this_process, time_limit
 from erasure_bench.prompt_suites.concepts import Concept
 
@@ -47,6 +47,8 @@ DRAWING: frozenset[TaskKind] = frozenset({"erase", "generate"})
 """The tasks that make pictures; all others only look at them."""
 WAIT_SECONDS = (0.05, 2.0)
 """Between two looks whether others have done what the rest waits for: at first, and at most."""
+PATIENCE_SECONDS = 600.0
+"""How long a run waits for a store that is gone."""
 RESTARTS = 10
 """How often a task may find what it needs damaged; the store gives up long before, someone's code may not."""
 
@@ -186,6 +188,7 @@ class _Execution:
             for task in cell.tasks:
                 self.cells.setdefault(task.id, cell)
         self.restarts: Counter[str] = Counter()
+        self.away_since: float | None = None
         self.told: set[Failure] = set()
 
     def do(self) -> Counter[TaskKind]:
@@ -196,7 +199,14 @@ class _Execution:
         while not self.board.closed():
             for task_id, why in self.board.news().items():
                 self._break(task_id, why)
-            turn = self.agenda.take()
+            try:
+                turn = self.agenda.take()
+            except (OSError, StoreAway) as error:
+                self._away(str(getattr(error, "strerror", None) or error))
+                continue
+            if not self.store.is_there():
+                self._away("it is gone")
+                continue
             if before is not None and (turn is None or turn.task.id != before):
                 self.claims.release(before)  # only now: so long the edit was seen to be somebody's
             before = None
@@ -220,14 +230,32 @@ class _Execution:
         self.reporter.working_on(cell, task)
         try:
             self._do(task, cell)
+        except StoreAway as error:
+            self._away(str(error))
+            return False
         except StoreError:
             raise
         except Exception as error:
-            self._failed(task, error)
+            if self.store.is_there():
+                self._failed(task, error)
             return False
+        self.away_since = None
         self.agenda.drop(task)
         self.reporter.finished(task, well=True)
         return True
+
+    def _away(self, why: str) -> None:
+        """Waits a moment for a store that is gone; raises StoreAway where it has been for too long."""
+        now = time.monotonic()
+        if self.away_since is None:
+            self.away_since = now
+            self.reporter.note(f"the store {self.store.root} is away ({why}): waiting for it")
+        elif now - self.away_since > PATIENCE_SECONDS:
+            raise StoreAway(
+                f"store {self.store.root}: away for {PATIENCE_SECONDS / 60:.0f} minutes ({why}); when it is "
+                "back, run the same command again"
+            )
+        time.sleep(WAIT_SECONDS[1])
 
     def _do(self, task: Task, cell: Cell) -> None:
         def hangs(line: str) -> None:

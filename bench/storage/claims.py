@@ -58,6 +58,8 @@ class Claims:
         with self._store.disk_told():
             self._store.session.beat()
             self._folder.mkdir(exist_ok=True)
+        # What is ours and we know nothing of, as the disk went away while it was made, is nobody's.
+        self._dead.add(self._store.session.name)
         self._beating.start()
         return self
 
@@ -110,12 +112,14 @@ class Claims:
             # Over a network our own request may have been carried out twice.
             if self._read(key, number) != ours:
                 return None
+        except FileNotFoundError:
+            return None  # the store is gone: told where it matters
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
         self._ours[key] = number
         self._held.pop(key, None)
-        return Claim(key, None if held is None else held.session)
+        return Claim(key, None if held is None or held.session == ours else held.session)
 
     def release(self, key: str) -> None:
         """Gives a task of ours up, done or not; the claims of those who died over it go too."""

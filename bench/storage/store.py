@@ -56,6 +56,10 @@ class StoreError(BenchError):
     exit_code = 1
 
 
+class StoreAway(StoreError):
+    """The store's disk is gone or does not answer; it may come back (a network's)."""
+
+
 class DamagedEntry(BenchError):
     """A finished task's files are not what was written; they were moved aside, so it can be done anew."""
 
@@ -117,6 +121,7 @@ class Store:
         self.root = Path(root)
         self.say = say
         self._session: Session | None = None
+        self._began_at: tuple[int, int] | None = None
         self._finished: set[tuple[str, str]] = set()
         self._told: set[tuple[str, str]] = set()
         self._mends: Counter[tuple[str, str]] = Counter()
@@ -177,6 +182,8 @@ class Store:
 
         Raises StoreError where it cannot be moved, or where the same entry was damaged `MENDS` times.
         """
+        if not self.is_there():
+            raise StoreAway(f"store {self.root}: it is gone")
         self._finished.discard((kind, task_id))
         self._mends[kind, task_id] += 1
         name = f"{kind} {task_id[:12]}"
@@ -218,9 +225,12 @@ class Store:
         except StoreError:
             raise
         except Exception as error:
-            if (reason := _disk_trouble(error, self.root)) is None:
+            if not self.is_there():
+                raise StoreAway(f"store {self.root}: it is gone; what was finished is in it") from error
+            if (trouble := _disk_trouble(error, self.root)) is None:
                 raise
-            raise StoreError(
+            reason, kind = _REASONS[trouble], StoreAway if trouble in _MAY_COME_BACK else StoreError
+            raise kind(
                 f"store {self.root}: {reason}; what was finished is kept: "
                 "make room or name another place (--store), then run the same command again"
             ) from error
@@ -230,7 +240,12 @@ class Store:
         """This process' own, begun when it is first asked for; raises OSError."""
         if self._session is None:
             self._session = Session.begin(self.root / TMP)
+            self._began_at = _identity(self.root)
         return self._session
+
+    def is_there(self) -> bool:
+        """Whether the folder is the one in which this process' session began, not an empty mount point."""
+        return self._began_at is None or _identity(self.root) == self._began_at
 
     def scratch(self) -> Path:
         """A folder of this process for what it is writing, on the store's disk; removed when it ends."""
@@ -312,19 +327,34 @@ _REASONS = {
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "no permission to write",
     errno.EPERM: "no permission to write",
+    errno.EIO: "the disk cannot be read or written",
+    errno.ESTALE: "the network's disk has changed its mind (stale file handle)",
+    errno.ETIMEDOUT: "the network's disk does not answer",
+    errno.ENOTCONN: "the network's disk is not connected",
+    errno.EHOSTDOWN: "the network's disk is down",
 }
+_MAY_COME_BACK = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
 
 
-def _disk_trouble(error: BaseException | None, root: Path) -> str | None:
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder of which disk it is; None where it cannot be told."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _disk_trouble(error: BaseException | None, root: Path) -> int | None:
     """What is wrong with the store's disk, where that is why something failed.
 
     An error about a file elsewhere, such as a method's own, is no trouble of the store.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in _REASONS:
-            return _REASONS[error.errno] if _lies_in(error.filename, root) else None
+            return error.errno if _lies_in(error.filename, root) else None
         if "No space left on device" in str(error):  # libraries that wrap the system's error in their own
-            return _REASONS[errno.ENOSPC]
+            return errno.ENOSPC
         error = error.__cause__
     return None
 

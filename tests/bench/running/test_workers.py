@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from erasure_bench.bench.running.executors import Hands
 from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.running.launching import Launcher, Processes, Start
 from erasure_bench.bench.running.progress import Quiet
-from erasure_bench.bench.storage.store import Store
+from erasure_bench.bench.storage.store import Store, StoreError
 from erasure_bench.errors import BenchError
 
 TABLES = ("leaderboard.json", "leaderboard.csv", "leaderboard.md", "scores.parquet", "images.png")
@@ -292,3 +293,52 @@ def test_places_are_shared_out() -> None:
     assert len(Hands(workers=3).places(config)) == 3 and "auto" not in Hands(workers=3).places(config)
     assert Hands(devices=("cpu",)).places(config) == ["cpu"]
     assert Hands(workers=2, executor="ray").places(config) == [None, None]
+
+
+def test_a_store_that_is_gone_for_a_while_is_waited_for(
+    fake: ModuleType, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gone in the midst of a task, with an empty folder in its place, as an unmounted disk leaves one."""
+    monkeypatch.setattr("erasure_bench.bench.running.executor.WAIT_SECONDS", (0.01, 0.1))
+    worker = fake.FakeWorker(Store(tmp_path / "store"))
+    worker.log = tmp_path / "log"
+    away = tmp_path / "away"
+
+    def come_back() -> None:
+        time.sleep(0.5)
+        (tmp_path / "store").rmdir()
+        away.rename(tmp_path / "store")
+
+    coming = threading.Thread(target=come_back)
+
+    def go(task: Task) -> bool:
+        if len(worker.calls) == 8:
+            (tmp_path / "store").rename(away)
+            (tmp_path / "store").mkdir()
+            coming.start()
+        return False
+
+    worker.break_on = go
+    outcome, _ = fake.run(fake.tiny_plan(), tmp_path / "store", tmp_path / "out", worker)
+    coming.join()
+    assert outcome.failures == ()
+    check_same(tmp_path, alone)
+    begun, ended = log(tmp_path)
+    assert set(ended.values()) == {1} and sum(begun.values()) == sum(ended.values()) + 1
+
+
+def test_a_store_that_stays_away_ends_the_run_with_one_line(
+    fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("erasure_bench.bench.running.executor.WAIT_SECONDS", (0.01, 0.05))
+    monkeypatch.setattr("erasure_bench.bench.running.executor.PATIENCE_SECONDS", 0.1)
+    worker = fake.FakeWorker(Store(tmp_path / "store"))
+
+    def go(task: Task) -> bool:
+        if len(worker.calls) == 8:
+            (tmp_path / "store").rename(tmp_path / "away")
+        return False
+
+    worker.break_on = go
+    with pytest.raises(StoreError, match="away for .*run the same command again"):
+        execute(fake.tiny_plan(), worker, worker.store, Quiet())
