@@ -69,9 +69,10 @@ class AttackContext(EraseContext):
 class Try:
     """One picture that an attack wants drawn, in the place of the target's own.
 
-    `embedding` [tokens, width] replaces the prompt's, `seed` its noise, `detour` the way to the picture.
-    `asked` is what was asked, for people. `loss` is the attack's own: of its tries the one with the lowest is
-    the chosen one, whatever the pictures show.
+    `asked` is the prompt as text; `embedding` [tokens, width] replaces that text's, `seed` the noise,
+    `detour` the way to the picture. `loss` is the attack's own: of its tries the one with the lowest is the
+    chosen one, whatever the pictures show. With `middle` only so much of each side is kept, at the
+    picture's size.
     """
 
     asked: str
@@ -79,6 +80,7 @@ class Try:
     seed: int | None = None
     detour: Detour | None = None
     loss: float = 0.0
+    middle: float | None = None
 
 
 class Assault(NamedTuple):

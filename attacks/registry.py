@@ -15,6 +15,16 @@ ATTACKS: dict[str, str] = {
     "random-prefix": "erasure_bench.attacks.random_prefix:RANDOM_PREFIX",
     "fresh-noise": "erasure_bench.attacks.random_prefix:FRESH_NOISE",
     "unlearndiffatk": "erasure_bench.attacks.unlearndiffatk:UNLEARNDIFFATK",
+    "concept-inversion": "erasure_bench.attacks.concept_inversion:CONCEPT_INVERSION",
+    "p4d": "erasure_bench.attacks.p4d:P4D_CARD",
+    "ring-a-bell": "erasure_bench.attacks.ring_a_bell:RING_A_BELL",
+    "completion": "erasure_bench.attacks.completion:COMPLETION",
+    "inpainting": "erasure_bench.attacks.inpainting:INPAINTING",
+    "noise": "erasure_bench.attacks.noise_probe:NOISE",
+    "img2img": "erasure_bench.attacks.img2img:IMG2IMG",
+    "ddim-inversion": "erasure_bench.attacks.ddim_inversion:DDIM_INVERSION",
+    "memory-recovery": "erasure_bench.attacks.memory_recovery:MEMORY_RECOVERY",
+    "finetune": "erasure_bench.attacks.finetune:FINETUNE",
 }
 
 DEFAULT_PRESET = "official"

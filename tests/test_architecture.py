@@ -67,8 +67,9 @@ HOMES = {
 }
 """Room, or part of one -> its registered names, and where they may stand besides the thing's own file."""
 
-OPTIONS_WORDS = {"none", "unlearncanvas"}
-"""No value of an option, and what `classifier` is to report: names of a method and a suite as well."""
+OPTIONS_WORDS = {"none", "unlearncanvas", "noise"}
+"""No value of an option, what `classifier` is to report, and what Concept Ablation's target is made of: names
+of a method, a suite and an attack as well."""
 
 
 def name_of(path: Path) -> str:

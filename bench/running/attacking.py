@@ -5,12 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from PIL import Image
+
 from erasure_bench.bench.planning.attacks import ChosenAttack
 from erasure_bench.bench.planning.tasks import GenerateTask, PlannedImage
 from erasure_bench.bench.running.pictures import read_png
 from erasure_bench.bench.storage.cache import StoreCache
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators.base import Pixels
 from erasure_bench.foreign.process import left_alone
 
 if TYPE_CHECKING:
@@ -32,6 +36,25 @@ class Asked(NamedTuple):
     requests: list["ImageRequest"]
     tensors: Mapping[str, "Tensor"]
     about: dict[str, Any]
+    middles: tuple[float | None, ...] = ()
+
+    def shown(self, pictures: Sequence[Pixels]) -> list[Pixels]:
+        """The pictures as they are judged: of some only the middle, at their size."""
+        if not any(self.middles):
+            return list(pictures)
+        return [
+            pixels if share is None else middle_of(pixels, share)
+            for pixels, share in zip(pictures, self.middles, strict=True)
+        ]
+
+
+def middle_of(pixels: Pixels, share: float) -> Pixels:
+    """The middle, `share` of each side of [height, width, 3], enlarged to the whole size (bicubic)."""
+    height, width = pixels.shape[:2]
+    rows, columns = (max(1, round(side * share)) for side in (height, width))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    part = Image.fromarray(pixels[top : top + rows, left : left + columns])
+    return np.asarray(part.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
 def request_of(image: PlannedImage) -> "ImageRequest":
@@ -113,6 +136,7 @@ def attacked(
             "tries_losses": [one.loss for one in tries],
             "search_losses": list(assault.losses),
         },
+        middles=tuple(one.middle for one in tries),
     )
 
 
@@ -121,6 +145,7 @@ def _requests(task: GenerateTask, assault: "Assault") -> list["ImageRequest"]:
     return [
         dataclasses.replace(
             request_of(image),
+            prompt=one.asked,  # what an edit that looks at prompts is told
             seed=image.seed if one.seed is None else one.seed,
             embedding=one.embedding,
             detour=one.detour,

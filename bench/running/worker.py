@@ -323,7 +323,7 @@ class Worker:
             seconds = time.perf_counter() - started
             if self._with_edit is not None:
                 self._prove_same(self._with_edit, task.erase.base, f"{task.erase.method}'s guidance")
-            for index, pixels in enumerate(pictures):
+            for index, pixels in enumerate(asked.shown(pictures)):
                 write_png(draft.folder / task.file_name(index), pixels)
             draft.about = {
                 "erase": task.erase.id,

@@ -15,6 +15,16 @@ QUICK: dict[str, dict[str, str]] = {
     "random-prefix": {"tries": "2"},
     "fresh-noise": {"tries": "2"},
     "unlearndiffatk": {"tries": "2", "steps": "2"},
+    "concept-inversion": {"tries": "2", "steps": "2", "pictures": "2"},
+    "p4d": {"tries": "2", "steps": "2", "tokens": "4"},
+    "ring-a-bell": {"tries": "2", "generations": "2", "population": "6", "tokens": "4"},
+    "completion": {"tries": "2"},
+    "inpainting": {"tries": "2"},
+    "noise": {"tries": "2"},
+    "img2img": {"tries": "2"},
+    "ddim-inversion": {"tries": "2"},
+    "memory-recovery": {"tries": "2", "steps": "2", "pairs": "1", "points": "2"},
+    "finetune": {"tries": "2", "steps": "2", "pictures": "2"},
 }
 """A budget of next to nothing for each."""
 

@@ -1,0 +1,151 @@
+"""Concept inversion, P4D and Ring-A-Bell: each by what its objective says, on the tiny model."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from erasure_bench.attacks.base import AttackContext, Target, Victim
+from erasure_bench.attacks.concept_inversion import ConceptInversion, start_vectors
+from erasure_bench.attacks.noise_loss import generators, latents_of, noise_for
+from erasure_bench.attacks.p4d import P4D, descend, nearest
+from erasure_bench.attacks.ring_a_bell import FRAMES, RingABell, direction, distances_to
+from erasure_bench.attacks.wording import around_the_concept
+from erasure_bench.methods.base import NoCache
+from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.token_input import embedded, token_vectors, usable_tokens, with_slots
+from erasure_bench.prompt_suites.concepts import Concept
+
+BOTH = Concept(name="cat", kind="object", targets=("cat", "grumpy cat"), anchor="dog")
+VictimOf = Callable[[DiffusionModel], Victim]
+
+
+class Memory(NoCache):
+    """Keeps what it is asked for, and counts how often something was made."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+        self.made = 0
+
+    def fetch(self, maker: str, key: Any, make: Callable[[], dict[str, torch.Tensor]]) -> Any:
+        name = f"{maker} {key}"
+        if name not in self.kept:
+            self.kept[name] = make()
+            self.made += 1
+        return self.kept[name]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parts"),
+    [
+        ("a grumpy cat outside", ["a", 2, "outside"]),
+        ("A Cat", ["A", 2]),
+        ("something else", [2, "something else"]),
+        ("cat", [2]),
+    ],
+)
+def test_the_concepts_longest_phrase_makes_room(prompt: str, parts: list[str | int]) -> None:
+    assert around_the_concept(BOTH, prompt, 2) == parts
+
+
+def test_the_learned_word_lowers_the_loss_and_serves_every_prompt(
+    tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
+) -> None:
+    memory = Memory()
+    own = dataclasses.replace(context, cache=memory)
+    attack = ConceptInversion(steps=60, pictures=2, batch_size=4, accumulate=1, learning_rate=0.05)
+    victim = victim_of(tiny_model)
+    found = attack.assault(victim, targets, own)
+    first, last = sum(found.losses[:15]), sum(found.losses[-15:])
+    assert last < first
+    attack.assault(victim, targets[:1], own)
+    assert memory.made == 1, "one word is learned for all prompts"
+    assert [tries[0].asked for tries in found.tries] == ["a <concept>", "the <concept> and a dog"]
+
+
+def test_without_steps_the_word_is_the_anchors_token(
+    tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
+) -> None:
+    victim = dataclasses.replace(victim_of(tiny_model), concept=BOTH)
+    found = ConceptInversion(steps=0, pictures=1).assault(victim, targets[:1], context)
+    assert torch.allclose(
+        found.tries[0][0].embedding,  # type: ignore[arg-type]
+        tiny_model.encode_prompts(["a dog"])[0],
+        atol=1e-5,
+    )
+    assert len(start_vectors(tiny_model, "dog", 3)) == 3
+
+
+def test_p4d_takes_its_gradient_at_the_nearest_tokens(
+    tiny_model: DiffusionModel, targets: Sequence[Target]
+) -> None:
+    """Plain descent on the vectors moves them by the slope of the loss at their tokens: by differences."""
+    for part in tiny_model.parts.values():
+        part.double()
+    tiny_model.dtype = torch.float64
+    model, base = tiny_model, tiny_model.frozen_copy()
+    with torch.no_grad():
+        model.unet.conv_out.weight.mul_(1.5)
+    asked, usable = with_slots(model, [[3]]), usable_tokens(model)
+    table = token_vectors(model)[usable]
+    latents, wanted = latents_of(model, targets[:1]), base.encode_prompts(["a cat"])
+    tokens = torch.tensor([[4, 90, 33]])
+    vectors = (table[tokens] * 1.01).clone()
+    assert torch.equal(nearest(vectors, table), tokens)
+    before = vectors.clone()
+    (own,) = generators("test", targets[:1], 0)
+    descend(model, base, asked, vectors, table, latents, wanted, torch.optim.SGD([vectors], lr=1.0), own)
+    moved = before - vectors
+    (again,) = generators("test", targets[:1], 0)
+    timestep = int(torch.randint(0, model.num_train_timesteps, (1,), generator=again))
+    noisy = model.add_noise(latents, noise_for(latents, [again]), timestep)
+
+    def loss(change: torch.Tensor) -> float:
+        with torch.no_grad():
+            predicted = model.predict_noise(noisy, timestep, embedded(model, asked, table[tokens] + change))
+            return float((predicted - base.predict_noise(noisy, timestep, wanted)).square().mean())
+
+    for slot, place in [(0, 0), (1, 7), (2, 20)]:
+        change = torch.zeros_like(vectors)
+        change[0, slot, place] = 1e-4
+        slope = (loss(change) - loss(-change)) / 2e-4
+        assert float(moved[0, slot, place]) == pytest.approx(slope, rel=1e-3, abs=1e-9)
+    assert float(moved.abs().max()) > 1e-7
+
+
+def test_p4d_k_keeps_the_prompt_and_has_a_token_after_every_third(tiny_model: DiffusionModel) -> None:
+    parts = P4D(every=3)._parts(tiny_model, "cat dog cat dog cat dog")
+    assert parts == ["cat dog cat", 1, "dog cat dog", 1]
+    assert P4D(every=3)._parts(tiny_model, "cat") == ["cat", 1]
+
+
+def test_evolution_never_loses_its_best_and_comes_nearer(
+    tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
+) -> None:
+    attack = RingABell(tries=2, generations=30, population=40, tokens=4)
+    memory = Memory()
+    own = dataclasses.replace(context, base_cache=memory)
+    victim = victim_of(tiny_model)
+    found = attack.assault(victim, targets, own)
+    assert list(found.losses) == sorted(found.losses, reverse=True) and found.losses[-1] < found.losses[0]
+    assert all(tries[0].loss <= tries[1].loss for tries in found.tries)
+    attack.assault(victim_of(tiny_model), targets, own)
+    assert memory.made == 2, "a prompt is found once for all edits"
+
+
+def test_ring_a_bells_goal_is_the_prompt_moved_along_the_concept(tiny_model: DiffusionModel) -> None:
+    with torch.no_grad():
+        found = direction(tiny_model, BOTH)
+        own = [frame.format(target) for frame in FRAMES for target in BOTH.targets]
+        pairs = (
+            tiny_model.encode_prompts(own),
+            tiny_model.encode_prompts([frame.format("dog") for frame in FRAMES for _ in BOTH.targets]),
+        )
+        assert torch.allclose(found[0], (pairs[0] - pairs[1]).mean(0), atol=1e-5)
+        tokens, goal = torch.tensor([[5, 60], [7, 8]]), tiny_model.encode_prompts(["a cat"])
+        asked = with_slots(tiny_model, [[2]])
+        for row, distance in zip(tokens, distances_to(tiny_model, asked, tokens, goal), strict=True):
+            alone = embedded(tiny_model, asked.filled(row[None]))
+            assert float(distance) == pytest.approx(float((alone - goal).square().sum()), rel=1e-5)
