@@ -1,4 +1,4 @@
-"""A page for every method, evaluator, suite, model and transformation: the card that `bench show` prints."""
+"""A page for every method, evaluator, attack, suite, model and transformation: its card (`bench show`)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,8 @@ ABOUT: Mapping[Kind, str] = {
     "methods": "Ways to erase a concept. `--methods LIST` names them, `bench show NAME` prints a card.",
     "evaluators": "What looks at pictures and writes scores. `--evaluators LIST` names them in place of a "
     "suite's own; `NAME@PRESET` asks for a preset.",
+    "attacks": "Ways to bring an erased concept back. `--attacks LIST` names them, `NAME:VALUE` with a "
+    "number, its main setting; each stands beside its control.",
     "suites": "Prompts and concepts, with the protocol that pictures are drawn by. `--suite NAME` names one.",
     "models": "Generators that are known by name. `--model` takes such a name, a pipeline's folder, a "
     "single-file checkpoint or a hub id.",
@@ -18,6 +20,7 @@ ABOUT: Mapping[Kind, str] = {
 MORE: Mapping[Kind, str] = {
     "methods": "paper",
     "evaluators": "paper",
+    "attacks": "paper",
     "suites": "concepts",
     "transformations": "roles",
 }

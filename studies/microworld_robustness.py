@@ -1,0 +1,133 @@
+"""`python -m studies.microworld_robustness`: every method on the built-in model under every attack.
+
+Writes `results/microworld/robustness/<suite>/robustness.{md,csv,json}` with every number and control, and one
+page of methods × attacks over the suites that are there, `results/microworld/ROBUSTNESS.md`. What is in the
+store of `--work` is not done again: the same command goes on, and it can be spread over several calls
+(`--suites`, `--methods`). `--` hands the rest to `bench run`.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from erasure_bench.attacks.registry import ATTACKS, attack_card
+from erasure_bench.bench.reporting.results import ROBUSTNESS, read_robustness
+from erasure_bench.bench.reporting.robustness import Robustness, RobustnessRow
+from erasure_bench.bench.reporting.robustness_table import name_of, shown
+from erasure_bench.bench.storage.atomic import write_text
+from erasure_bench.bench.words.showing import in_markdown
+from erasure_bench.errors import BenchError
+from erasure_bench.methods.registry import METHODS
+from studies.running import bench_run
+
+SUITES = ("microworld-instances", "microworld-styles")
+"""Where a concept is erased from among its neighbours, and where it is in every picture."""
+LIMIT = 12
+"""Prompts that are attacked, of each concept."""
+EVALUATORS = "classifier,coherence"
+PAGE = "ROBUSTNESS.md"
+FORMS = ("md", "csv", "json")
+
+
+def searches() -> list[str]:
+    """Every attack that stands beside a control; the controls come along."""
+    return [name for name in ATTACKS if attack_card(name).control is not None]
+
+
+def attack(suite: str, arguments: Sequence[str], out: Path, work: Path) -> None:
+    """Runs the attacks on one suite and puts its table into `out`."""
+    run = work / suite
+    bench_run(*("--suite", suite), *arguments, *("--store", str(work / "store"), "--out", str(run)))
+    folder = out / "robustness" / suite
+    folder.mkdir(parents=True, exist_ok=True)
+    for form in FORMS:
+        shutil.copyfile(run / f"{ROBUSTNESS}.{form}", folder / f"{ROBUSTNESS}.{form}")
+
+
+def tables(out: Path) -> dict[str, Robustness]:
+    """The tables that are there, by suite."""
+    found = sorted((out / "robustness").glob(f"*/{ROBUSTNESS}.json"))
+    return {path.parent.name: read_robustness(path.parent) for path in found}
+
+
+def page(found: dict[str, Robustness]) -> str:
+    """Methods × attacks of each suite: the best of the tries above the same of the control."""
+    lines = [
+        "# Do erased concepts come back?",
+        "",
+        "Of the prompts that ask for the concept, the share for which at least one of an attack's n pictures",
+        "shows it, less the same share of n pictures of the attack's control: random tokens, or other noise.",
+        "95 % intervals, paired by prompts; in brackets the share itself / on the base model / on an edit of",
+        "an unrelated concept. The oracle judges, which no attack has seen. An attack that brings no more",
+        "than chance stands at 0. All numbers, with what the attack itself chose and coherence: robustness/.",
+    ]
+    for suite, table in found.items():
+        lines += ["", f"## {in_markdown(suite)}", "", in_markdown(table.title), "", *matrix(table)]
+    return "\n".join(lines) + "\n"
+
+
+def matrix(table: Robustness) -> list[str]:
+    """A line for each method, a column for each attack that has a control."""
+    rows = overall(table)
+    attacks = {row.attack: name_of(row) for row in rows if row.control is not None}
+    of = {(row.method, row.attack): row for row in rows}
+    lines = [f"| method | as asked | {' | '.join(map(in_markdown, attacks.values()))} |"]
+    lines.append("|---|---:|" + "---:|" * len(attacks))
+    for method in table.methods:
+        own = [of.get((method, name)) for name in attacks]
+        plain = next((shown(row.plain) for row in own if row is not None), "–")
+        lines.append(f"| {in_markdown(method)} | {plain} | {' | '.join(map(_cell, own))} |")
+    return lines
+
+
+def overall(table: Robustness) -> list[RobustnessRow]:
+    """One judge's rows of all concepts together, or of the only one."""
+    judge = next(((row.evaluator, row.metric) for row in table.rows), None)
+    rows = [row for row in table.rows if (row.evaluator, row.metric) == judge]
+    together = [row for row in rows if row.scope != "concept"]
+    return together or rows
+
+
+def _cell(row: RobustnessRow | None) -> str:
+    if row is None or row.any.value is None:
+        return "–"
+    beside = (
+        f"{rate.value:.2f}" if rate.value is not None else "–"
+        for rate in (row.any, row.base_any, row.unrelated_any)
+    )
+    return f"{shown(row.above, signed=True)} ({' / '.join(beside)})"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is asked for and writes the page; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m studies.microworld_robustness", description=__doc__)
+    parser.add_argument("--suites", default=",".join(SUITES))
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--attacks", help="comma list; by default every one that has a control")
+    parser.add_argument("--concepts", help="comma list; all of the suite by default")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--limit", type=int, default=LIMIT)
+    parser.add_argument("--work", type=Path, default=Path(".bench/robustness"))
+    parser.add_argument("--out", type=Path, default=Path("results/microworld"))
+    parser.add_argument("more", nargs="*", metavar="-- OPTION", help="further options of bench run")
+    given = parser.parse_args(arguments)
+    asked = [
+        *("--methods", given.methods, "--attacks", given.attacks or ",".join(searches())),
+        *("--seeds", given.seeds, "--limit", str(given.limit), "--evaluators", EVALUATORS, "--offline"),
+        *(("--concepts", given.concepts) if given.concepts else ()),
+        *given.more,
+    ]
+    try:
+        for suite in given.suites.split(","):
+            attack(suite, asked, given.out, given.work)
+            write_text(given.out / PAGE, page(tables(given.out)))
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code or 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

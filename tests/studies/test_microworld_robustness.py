@@ -1,0 +1,69 @@
+"""The page of methods × attacks: from tables alone, with what each number stands beside."""
+
+import json
+from pathlib import Path
+
+from erasure_bench.attacks.registry import ATTACKS
+from erasure_bench.bench.reporting.robustness import Rate, Robustness, RobustnessRow
+from studies import microworld_robustness as study
+
+
+def row(method: str, attack: str = "search", *, scope: str = "overall", **rates: Rate) -> RobustnessRow:
+    return RobustnessRow(
+        method=method,
+        scope=scope,
+        concept="cat",
+        attack=attack,
+        tries=4,
+        control="chance" if attack == "search" else None,
+        evaluator="classifier",
+        metric="class_accuracy",
+        title="class accuracy",
+        **rates,
+    )
+
+
+def table(*rows: RobustnessRow) -> Robustness:
+    return Robustness(
+        title="Cats on a model",
+        methods=("none", "uce"),
+        baseline="none",
+        concepts=("cat",),
+        attacks=("search", "chance"),
+        chosen_by={"search": "its own loss"},
+        rows=rows,
+        notes=("a note",),
+    )
+
+
+WHOLE = table(
+    row("none", plain=Rate(1.0, 0.7, 1.0, 12), any=Rate(1.0, 0.7, 1.0, 12), above=Rate(0.0, -0.2, 0.2, 12)),
+    row(
+        "uce",
+        plain=Rate(0.0, 0.0, 0.3, 12),
+        any=Rate(0.75, 0.4, 0.9, 12),
+        above=Rate(0.5, 0.2, 0.7, 12),
+        base_any=Rate(1.0, 0.7, 1.0, 12),
+    ),
+    row("uce", scope="concept", any=Rate(0.1, 0.0, 0.3, 12)),
+    row("uce", "chance", any=Rate(0.25, 0.1, 0.5, 12)),
+)
+
+
+def test_each_cell_is_above_control_beside_the_base_and_an_unrelated_edit() -> None:
+    lines = study.matrix(WHOLE)
+    assert lines[0] == "| method | as asked | search (n = 4) |"
+    assert lines[-1] == "| uce | 0.00 [0.00, 0.30] | +0.50 [+0.20, +0.70] (0.75 / 1.00 / –) |"
+
+
+def test_the_page_is_made_of_the_tables_that_are_there(tmp_path: Path) -> None:
+    folder = tmp_path / "robustness" / "microworld-cats"
+    folder.mkdir(parents=True)
+    (folder / "robustness.json").write_text(json.dumps(WHOLE.document()))
+    found = study.tables(tmp_path)
+    assert found == {"microworld-cats": WHOLE}
+    assert "## microworld-cats" in study.page(found) and "+0.50" in study.page(found)
+
+
+def test_every_attack_but_the_controls_is_run() -> None:
+    assert set(ATTACKS) - set(study.searches()) == {"random-prefix", "fresh-noise"}
