@@ -33,7 +33,7 @@ def train(
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> int:
-    """Train a base model that is asked by classes' names, on labelled pictures.
+    """Train a base model that is asked by classes' names, and the classifier that judges its pictures.
 
     A training that was stopped goes on where it was: the same command again.
     """

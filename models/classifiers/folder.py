@@ -1,4 +1,4 @@
-"""The folder of an evaluation classifier: a card and weights, and where such folders lie."""
+"""Writing the folder of an evaluation classifier: weights and a card."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
-CARD_FILE, WEIGHTS_FILE = "oracle.json", "classifier.safetensors"
-"""The card's name is that which evaluators look for in a folder with a classifier."""
-HEAD = "class"
+from erasure_bench.models.classifiers.names import CARD_FILE, WEIGHTS_FILE
 
 
 def save_classifier(folder: Path, network: nn.Module, about: dict[str, Any]) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from erasure_bench.errors import NotHere
-from erasure_bench.models.classifiers.folder import CARD_FILE
-from erasure_bench.models.classifiers.recipes import RECIPES
+from erasure_bench.models.classifiers.names import CARD_FILE, CLASSIFIERS
 from erasure_bench.user_paths import user_path
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -19,7 +18,7 @@ def classifier_folder(name: str) -> Path | None:
 
     Raises NotHere for one that is still to be trained.
     """
-    if name not in RECIPES:
+    if name not in CLASSIFIERS:
         return None
     looked = tuple(_places(name))
     found = next((place for place in looked if (place / CARD_FILE).is_file()), None)

@@ -1,6 +1,5 @@
 """How the evaluation classifier of each data set is built and trained."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -55,7 +54,7 @@ _CIFAR = Recipe(
     nothing_share=0.1,
     mirror=True,
 )
-RECIPES: Mapping[str, Recipe] = {
+RECIPES: dict[str, Recipe] = {
     "digits": _DIGITS,
     "digits-plain": replace(_DIGITS, nothing_share=0.0),
     "mnist": _MNIST,

@@ -5,6 +5,9 @@ pictures of 224 × 224, mean and deviation 0.5.
 """
 
 import json
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from erasure_bench.models.classifiers.folder import CARD_FILE, HEAD, WEIGHTS_FILE
+from erasure_bench.environment import why_offline
+from erasure_bench.errors import NotHere
+from erasure_bench.models.classifiers.names import CARD_FILE, HEAD, WEIGHTS_FILE
 
 
 class ResidualClassifier(nn.Module):
@@ -40,7 +45,9 @@ class ResidualClassifier(nn.Module):
         self.heads = {HEAD: tuple(labels)}
         self.resolution = resolution
         self.temperature = 1.0
-        self.trunk = models.get_model(network, weights=start)
+        self.trunk = models.get_model(network, weights=None)
+        if start is not None:
+            self.trunk.load_state_dict(_published(network, start))
         self.classify = nn.Linear(self.trunk.fc.in_features, len(labels))
         self.trunk.fc = nn.Identity()
 
@@ -67,3 +74,27 @@ class ResidualClassifier(nn.Module):
         network.load_state_dict(load_file(Path(folder) / WEIGHTS_FILE))
         network.temperature = float(card["temperature"])
         return network.eval().requires_grad_(False)
+
+
+def _published(network: str, weights: str) -> Mapping[str, Any]:
+    """torchvision's weights, from torch's cache or fetched there; raises NotHere where they cannot be had."""
+    from torch import hub
+    from torchvision import models
+
+    address = models.get_model_weights(network)[weights].url
+    folder = Path(hub.get_dir()) / "checkpoints"
+    name = address.rpartition("/")[2]
+    try:
+        if (off := why_offline()) and not (folder / name).is_file():
+            raise FileNotFoundError(off)
+        with redirect_stdout(sys.stderr):
+            found: Mapping[str, Any] = hub.load_state_dict_from_url(
+                address, map_location="cpu", progress=False, check_hash=True, weights_only=True
+            )
+        return found
+    except Exception as error:  # whatever the network ends in, the advice is the same
+        why = " ".join(str(error).split())[:160]
+        raise NotHere(
+            f"weights {name} of {network}/{weights}: not in {folder}, and fetching failed ({why}): put "
+            f"the file of {address} there, or set TORCH_HOME"
+        ) from error

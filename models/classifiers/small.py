@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from erasure_bench.models.classifiers.folder import CARD_FILE, HEAD, WEIGHTS_FILE
+from erasure_bench.models.classifiers.names import CARD_FILE, HEAD, WEIGHTS_FILE
 
 
 class SmallClassifier(nn.Module):

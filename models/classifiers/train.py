@@ -7,8 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from erasure_bench.errors import BenchError, UnknownName
-from erasure_bench.models.classifiers.places import trained_place
+from erasure_bench.errors import BenchError, NotHere, UnknownName
+from erasure_bench.models.classifiers.places import classifier_folder, trained_place
 from erasure_bench.models.classifiers.recipes import RECIPES
 from erasure_bench.user_paths import user_path
 
@@ -37,6 +37,17 @@ def ensure_classifier(
     checkpoints = work or place.with_name(f"{place.name}.training")
     train_classifier(recipe, dataset_card(recipe.dataset), data, place, checkpoints, seed=seed, device=device)
     return place
+
+
+def classifier_ready(name: str, data_dir: Path | None = None, *, device: str = "cpu") -> Path | None:
+    """Where the classifier `name` lies, trained now if it has not been; None for a name that has none.
+
+    Raises what `ensure_classifier` raises.
+    """
+    try:
+        return classifier_folder(name)
+    except NotHere:
+        return ensure_classifier(name, data_dir, device=device)
 
 
 def main(arguments: list[str] | None = None) -> None:

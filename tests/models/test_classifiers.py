@@ -13,12 +13,15 @@ from erasure_bench.evaluators.base import ImageSet, Picture, Pixels
 from erasure_bench.evaluators.classifier import ClassProbability
 from erasure_bench.evaluators.fidelity import Fidelity
 from erasure_bench.evaluators.sets import FeatureSet, features_of
+from erasure_bench.models.classifiers import places
 from erasure_bench.models.classifiers.folder import save_classifier
+from erasure_bench.models.classifiers.names import CLASSIFIERS
 from erasure_bench.models.classifiers.nothing import TRAINED, UNSEEN, mixed
 from erasure_bench.models.classifiers.places import classifier_folder
 from erasure_bench.models.classifiers.recipes import RECIPES
 from erasure_bench.models.classifiers.residual import ResidualClassifier
 from erasure_bench.models.classifiers.small import SmallClassifier
+from erasure_bench.models.classifiers.train import classifier_ready
 from erasure_bench.models.classifiers.training import moved, train_classifier
 from erasure_bench.models.datasets.base import Labelled, LabelledParts
 from erasure_bench.models.datasets.registry import dataset_card, load_dataset
@@ -150,6 +153,28 @@ def test_a_residual_classifier_is_read_back_as_it_was_saved(tmp_path: Path) -> N
     assert ClassProbability(model=str(tmp_path)).protocol()["weights_sha256"]
 
 
+def test_weights_to_begin_with_that_are_not_here_are_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    with pytest.raises(NotHere, match="resnet34-.*offline.*TORCH_HOME"):
+        ResidualClassifier(labels=("a", "b"), start="IMAGENET1K_V1")
+
+
+def test_a_classifier_is_trained_once_where_it_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_MODELS", str(tmp_path))
+    monkeypatch.setitem(RECIPES, "toy", TOY)
+    monkeypatch.setattr(places, "CLASSIFIERS", ("toy",))
+    folder = classifier_ready("toy")
+    assert folder == tmp_path / "classifiers" / "toy"
+    written = (folder / "oracle.json").stat().st_mtime_ns
+    assert classifier_ready("toy") == folder and (folder / "oracle.json").stat().st_mtime_ns == written
+    assert classifier_ready("microworld") is None
+
+
 def test_what_is_still_to_be_trained_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("BENCH_MODELS", str(tmp_path / "models"))
@@ -159,6 +184,10 @@ def test_what_is_still_to_be_trained_says_how(tmp_path: Path, monkeypatch: pytes
     network = SmallClassifier(labels=tuple("abc"), channels=1, side=28)
     save_classifier(tmp_path / "models" / "classifiers" / "fashion-mnist", network, {"image_size": 28})
     assert classifier_folder("fashion-mnist") == tmp_path / "models" / "classifiers" / "fashion-mnist"
+
+
+def test_every_name_has_a_recipe() -> None:
+    assert tuple(RECIPES) == CLASSIFIERS
 
 
 def test_the_papers_sizes_are_the_papers_network() -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 from erasure_bench.bench.cli.output import print_json, stderr_console, stdout_console
 from erasure_bench.bench.cli.paths import store_folder
+from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.running.base_training import train_base
 from erasure_bench.bench.running.training_bar import TrainingBar
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
+from erasure_bench.models.classifiers.train import classifier_ready
 from erasure_bench.models.conditional.description import (
     Description,
     class_model_digest,
@@ -30,7 +32,10 @@ def train_named(
     *,
     as_json: bool,
 ) -> int:
-    """Trains unless the folder has that very base already. Raises BenchError where it has another."""
+    """Trains unless the folder has that very base already, and then the classifier of its data if need be.
+
+    Raises BenchError where the folder has another base, and where the classifier cannot be trained.
+    """
     base, folder = BASES[name], out or trained_place(name)
     said = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     recipe = base.training.model_copy(update=said)
@@ -50,11 +55,13 @@ def train_named(
                 report=bar.step,
                 say=bar.say,
             )
+    classifier = classifier_ready(base.data, data_dir, device=pick_device(device))
     if as_json:
         print_json(
             {
                 "base": name,
                 "folder": str(folder),
+                "classifier": None if classifier is None else str(classifier),
                 "digest": class_model_digest(folder),
                 **description.model_dump(mode="json"),
             }
