@@ -184,7 +184,9 @@ def run(
     concepts: Annotated[
         str | None,
         typer.Option(
-            metavar="LIST", help="Comma list of the suite's concepts, else all; a+b erases both in one edit."
+            metavar="LIST",
+            help="Comma list of the suite's concepts, else all; a+b erases both in one edit, 'a>b' one after "
+            "the other.",
         ),
     ] = None,
     evaluators: Annotated[

@@ -87,7 +87,8 @@ class Cell:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """All of the cell's tasks, in an order in which they can be done."""
-        return (self.erase, *self.generate, *self.score, *self.features, *self.assaults)
+        edits = (*self.erase.earlier, self.erase)
+        return (*edits, *self.generate, *self.score, *self.features, *self.assaults)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,18 +347,25 @@ def _first(prompts: Sequence[Prompt], limit: int | None) -> list[Prompt]:
 def _erase_task(
     config: RunConfig, model: BaseModel, method: ChosenMethod, case: Case, seed: int, general: str
 ) -> EraseTask:
-    return EraseTask(
-        method=method.name,
-        settings_class=method.settings_class,
-        settings=method.settings,
-        defaults=method.defaults,
-        code=method.code,
-        base=(method.base or model).digest,
-        concepts=() if method.fixed else case.erased,
-        seed=None if method.fixed else seed,
-        dtype=config.dtype,
-        general_prompts=general if method.general_prompts else None,
-    )
+    """The last request's, where there are several in turn."""
+    requests = [(concept,) for concept in case.erased] if case.in_turn else [case.erased]
+    after: EraseTask | None = None
+    for concepts in [()] if method.fixed else requests:
+        after = EraseTask(
+            method=method.name,
+            settings_class=method.settings_class,
+            settings=method.settings,
+            defaults=method.defaults,
+            code=method.code,
+            base=(method.base or model).digest,
+            concepts=concepts,
+            seed=None if method.fixed else seed,
+            dtype=config.dtype,
+            general_prompts=general if method.general_prompts else None,
+            after=after,
+        )
+    assert after is not None
+    return after
 
 
 class _ByBase(NamedTuple):
@@ -410,7 +418,7 @@ def _feature_tasks(
 
 
 def _check_together(methods: Sequence[ChosenMethod], cases: Sequence[Case]) -> None:
-    together = next((case.erased for case in cases if len(case.erased) > 1), ())
+    together = next((case.erased for case in cases if len(case.erased) > 1 and not case.in_turn), ())
     unable = [method.name for method in methods if not (method.many_concepts or method.fixed)]
     if together and unable:
         names = TOGETHER.join(concept.name for concept in together)

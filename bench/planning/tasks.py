@@ -49,6 +49,12 @@ class EraseTask:
     seed: int | None
     dtype: str
     general_prompts: str | None = None
+    after: "EraseTask | None" = None
+
+    @property
+    def earlier(self) -> tuple["EraseTask", ...]:
+        """The requests that come before it, the first one first."""
+        return () if self.after is None else (*self.after.earlier, self.after)
 
     @cached_property
     def id(self) -> str:
@@ -65,6 +71,7 @@ class EraseTask:
                 "seed": self.seed,
                 "dtype": self.dtype,
                 "general_prompts": self.general_prompts,
+                **({"after": self.after.id} if self.after else {}),
             }
         )
 
@@ -289,13 +296,14 @@ def pictures_of(task: Task) -> GenerateTask | None:
 def needed_by(task: Task) -> tuple[EraseTask | GenerateTask, ...]:
     """The tasks that must be done before this one, in an order in which they can be done."""
     if isinstance(task, EraseTask):
-        return ()
+        return task.earlier
     if isinstance(task, GenerateTask):
         shown = task.attack.shown if task.attack else ()
-        return _each_once((*(each for drawn in shown for each in (drawn.erase, drawn)), task.erase))
+        own = (*task.erase.earlier, task.erase)
+        return _each_once((*(each for drawn in shown for each in (drawn.erase, drawn)), *own))
     if isinstance(task, FeatureTask):
         drawn = pictures_of(task)
-        return () if drawn is None else (drawn.erase, drawn)
+        return () if drawn is None else (*needed_by(drawn), drawn)
     pictures = (*task.base, task.generate)
     return _each_once(each for drawn in pictures for each in (*needed_by(drawn), drawn))
 

@@ -104,6 +104,7 @@ def cause(task: Task, broken: Mapping[str, Broken]) -> Broken | None:
     chain: list[Task] = [task]
     if (pictures := pictures_of(task)) is not None:
         chain += [pictures, pictures.erase]
+    chain += [each for one in chain if isinstance(one, EraseTask) for each in one.earlier]
     found = next((broken[each.id] for each in chain if each.id in broken), None)
     return _of_base(task, broken) if found is None else found
 
@@ -114,7 +115,8 @@ def failure(cell: Cell, task: Task, why: Broken) -> Failure:
     measuring = task if isinstance(task, ScoreTask | FeatureTask) and why.stage == task.kind else None
     role: Role | None = pictures.images.role if pictures and why.stage != "erase" else None
     erase = task if isinstance(task, EraseTask) else pictures and pictures.erase
-    if erase is not None and erase.id != cell.erase.id:  # an attack's control: the cell's own edit is well
+    own = {each.id for each in (cell.erase, *cell.erase.earlier)}
+    if erase is not None and erase.id not in own:  # an attack's control: the cell's own edit is well
         role = "attack"
     return Failure(
         method=cell.method.name,

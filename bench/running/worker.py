@@ -17,6 +17,7 @@ from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod, c
 from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.planning.tasks import EraseTask, FeatureTask, GenerateTask, ScoreTask
 from erasure_bench.bench.running.attacking import Asked, attacked, request_of
+from erasure_bench.bench.running.in_turn import following, on_top_of
 from erasure_bench.bench.running.kept_features import take_features
 from erasure_bench.bench.running.libraries import quiet_libraries
 from erasure_bench.bench.running.pictures import picture_names, read_pictures, write_png
@@ -239,7 +240,7 @@ class Worker:
         check_unchanged(chosen)
         cache = StoreCache(
             self.store,
-            task.base,
+            task.base if task.after is None else task.after.id,  # whose pictures a method learns from
             task.dtype,
             checkpoint_seconds=self.checkpoint_seconds,
             say=watcher.note,
@@ -254,7 +255,10 @@ class Worker:
             training_data=partial(self._training_data, task.base) if chosen.training_data else None,
         )
         model = self._ready(task.base, watcher)
-        with left_alone(f"{task.method}'s erase", task.seed or 0):
+        with (
+            on_top_of(task, model, self.store) as earlier,
+            left_alone(f"{task.method}'s erase", task.seed or 0),
+        ):
             method = build_method(chosen.registered, chosen.preset, chosen.options)
             with Meter(model.device) as meter:
                 given = method.erase(model, concepts, context)
@@ -263,7 +267,9 @@ class Worker:
         elsewhere = cache.kept_seconds + checkpoints.trained_seconds
         cost = dataclasses.replace(measured, seconds=measured.seconds + elsewhere)
         fields = {field.name: getattr(given, field.name) for field in dataclasses.fields(Edit)}
-        return _Made(Edit(**{**fields, "cost": cost}), cost, cache.kept_seconds, given.cost)
+        made = Edit(**{**fields, "cost": cost})
+        made = made if earlier is None else following(earlier, made)
+        return _Made(made, made.cost, cache.kept_seconds, given.cost)
 
     def _training_data(self, digest: str) -> "LabelledParts":
         from erasure_bench.models.conditional.origin import training_data
