@@ -124,7 +124,7 @@ def _bench(words: list[str], log: Path) -> None:
     sys.exit(run_command(words))
 
 
-def _import_libraries() -> None:
+def import_libraries() -> None:
     for name in ("torch", "diffusers", "transformers", "open_clip", "pandas", "pyarrow.parquet", "PIL.Image"):
         importlib.import_module(name)
     importlib.import_module("erasure_bench.models.diffusion_model")
@@ -142,7 +142,7 @@ def main() -> None:
     shutil.rmtree(given.work, ignore_errors=True)
     given.work.mkdir(parents=True)
     started = time.monotonic()
-    _import_libraries()
+    import_libraries()
     soak = Soak(given.work, given.seed)
     expected = soak.undisturbed()
     while soak.kills < given.kills or soak.kills_of_life:

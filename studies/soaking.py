@@ -20,11 +20,11 @@ METHODS = "negative-prompt,uce,sld-medium,esd-x,ca-model"
 SHORT = ("esd-x.steps=2", "ca-model.steps=2")
 
 
-def run_words(work: Path, name: str) -> list[str]:
+def run_words(work: Path, name: str, methods: str = METHODS, options: Sequence[str] = SHORT) -> list[str]:
     """`bench run …` with the store and the results of this name: one concept, every kind of entry."""
     return [
         *("run", "--suite", "microworld-instances", "--concepts", "grumpy-cat", "--evaluators", "clip"),
-        *("--methods", METHODS, *(word for option in SHORT for word in ("--method-option", option))),
+        *("--methods", methods, *(word for option in options for word in ("--method-option", option))),
         *("--limit", "1", "--store", str(work / name / "store"), "--out", str(work / name / "out"), "--json"),
     ]
 

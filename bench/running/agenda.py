@@ -6,7 +6,7 @@ others' from their end. So nobody waits while anything can be done.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Reversible, Sequence
 from typing import NamedTuple
 
 from erasure_bench.bench.planning.tasks import EraseTask, Task, needed_by, pictures_of
@@ -90,23 +90,31 @@ class Agenda:
         return edit
 
     def _take(self) -> Turn | None:
-        done: list[Task] = []
-        found = None
+        while True:
+            done: list[Task] = []
+            found = self._look(done)
+            for task in done:
+                self.drop(task)
+            if found is not None or not done:
+                return found
+
+    def _look(self, done: list[Task]) -> Turn | None:
+        """Goes through the candidates; asks the disk only for those that could be taken."""
         for at, task in self._candidates():
+            if not self._may_take(task):
+                continue
             if self._store.has(task.kind, task.id):
                 done.append(task)
                 continue
-            if not self._may_take(task) or (claim := self._claims.take(task.id)) is None:
+            if (claim := self._claims.take(task.id)) is None:
                 continue
             if self._store.has(task.kind, task.id):  # somebody has just done it
                 self._claims.release(task.id)
                 done.append(task)
                 continue
-            self._at, found = at, Turn(task, claim.after)
-            break
-        for task in done:
-            self.drop(task)
-        return found
+            self._at = at
+            return Turn(task, claim.after)
+        return None
 
     def _candidates(self) -> Iterator[tuple[int, Task]]:
         """Of the edit at hand, of edits that nobody works at, of all others; each with its edit's place."""
@@ -119,16 +127,24 @@ class Agenda:
         for at in places:
             edit = self._order[at]
             if at == self._at or edit not in busy:
-                yield from ((at, task) for task in self._by_edit.get(edit, {}).values())
+                yield from ((at, task) for task in self._of(edit))
         for at in places:
             edit = self._order[at]
             if at != self._at and edit in busy:
-                yield from ((at, task) for task in reversed(self._by_edit.get(edit, {}).values()))
+                yield from ((at, task) for task in reversed(self._of(edit)))
+
+    def _of(self, edit: str) -> Reversible[Task]:
+        """What may be done with the edit: nothing but the edit itself while it is not made."""
+        tasks = self._by_edit.get(edit, {})
+        return (tasks[edit],) if self._ordered and edit in tasks else tasks.values()
 
     def _may_take(self, task: Task) -> bool:
         if not self._claims.is_free(task.id) or self._passed_over.get(task.id, 0.0) > time.monotonic():
             return False
-        return not self._ordered or all(self._store.has(each.kind, each.id) for each in needed_by(task))
+        if not self._ordered:
+            return True
+        # What is still on the agenda is not done, as far as anybody knows: no need to ask the disk.
+        return all(each not in self and self._store.has(each.kind, each.id) for each in needed_by(task))
 
     def _look_for_dead(self, every: float) -> bool:
         every = max(every, EACH_ASKED_SECONDS * len(self._claims.others))

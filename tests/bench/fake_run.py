@@ -18,6 +18,7 @@ import numpy as np
 from pandas import DataFrame
 from pytest import MonkeyPatch
 
+from erasure_bench.bench.cli.commands.work import end_with_parent
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c
 from erasure_bench.bench.planning.attacks import ChosenAttack
 from erasure_bench.bench.planning.chosen import BASELINE, ChosenEvaluator, ChosenMethod
@@ -311,6 +312,7 @@ def work(words: list[str]) -> None:
     """`bench work` with the fake worker; $BENCH_FAKE_FAULT is what happens to the worker w0."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_as_by_ctrl_c()
+    end_with_parent()
     job_file, name, number = Path(words[0]), words[2], int(words[4])
     job, place = read_job(job_file), place_of(job_file, name)
     fault = os.environ.get("BENCH_FAKE_FAULT", "")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from erasure_bench.bench.storage.store import Store
-from studies import soak_damage, soak_kill
-from studies.soaking import finished, report
+from erasure_bench.errors import BenchError
+from studies import soak_damage, soak_faults, soak_kill
+from studies.soaking import Fingerprint, finished, report
 
 
 def put(root: Path, number: int, seconds: float) -> None:
@@ -66,3 +67,19 @@ def test_a_report_says_by_what_and_on_what_it_was_made(tmp_path: Path) -> None:
     text = (tmp_path / "page.md").read_text()
     assert "Made by `python -m it` on 20" in text and "cores" in text and "torch" in text
     assert text.endswith("- n = 3\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n")
+
+
+@pytest.mark.parametrize(
+    ("ended", "noticed"),
+    [(["a", "b", "a"], "finished twice"), (["a"], "1 of 2 tasks"), (["a", "b"], "run.json")],
+)
+def test_a_fault_that_loses_or_repeats_a_task_or_gives_no_results_is_noticed(
+    tmp_path: Path, ended: list[str], noticed: str
+) -> None:
+    def fault(place: soak_faults.Place, chance: random.Random, tasks: int) -> bool:
+        place.journal.write_text("".join(f"begin {task}\nend {task}\n" for task in ended))
+        return False
+
+    expected = Fingerprint("", "", {}, {})
+    with pytest.raises((AssertionError, BenchError), match=noticed):
+        soak_faults.one(tmp_path, "a fault", fault, random.Random(0), expected, tasks=2)

@@ -29,7 +29,7 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
     from erasure_bench.bench.storage.store import Store
 
     if with_parent:
-        _end_with_parent()
+        end_with_parent()
     path = find_job(asked)
     job = read_job(path)
     os.chdir(job.folder)
@@ -63,7 +63,7 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
     return 0
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ends this process, as SIGTERM does, when the one that started it is no more."""
     parent = os.getppid()
 

@@ -222,6 +222,18 @@ def test_a_ray_cluster_of_two_nodes_gives_the_same(fake: ModuleType, tmp_path: P
     assert set(log(tmp_path)[0].values()) == {1}
 
 
+@pytest.mark.slow
+def test_a_ray_node_that_is_lost_costs_what_its_worker_was_at(
+    fake: ModuleType, tmp_path: Path, alone: Path
+) -> None:
+    nodes = Nodes()
+    with nodes as launcher:
+        watch = Watch(6, lambda: nodes.cluster.remove_node(nodes.second, allow_graceful=False))
+        fake.run_with_crew(fake.tiny_plan(), tmp_path, 2, launcher, watch=watch, BENCH_FAKE_SECONDS="0.5")
+    check_same(tmp_path, alone)
+    assert set(log(tmp_path)[1].values()) == {1}
+
+
 def test_submitits_local_executor_gives_the_same(fake: ModuleType, tmp_path: Path, alone: Path) -> None:
     pytest.importorskip("submitit")
     from erasure_bench.bench.running.on_slurm import SlurmJobs
