@@ -106,7 +106,7 @@ class Estimator:
         at = self._current
         if at is None or not isinstance(at.task, GenerateTask) or not at.done:
             return None
-        return at.done / max(at.last - at.began, 1e-9)
+        return at.done / max(at.last - (at.since or at.began), 1e-9)
 
     @property
     def images_done(self) -> tuple[int, int]:
@@ -158,9 +158,11 @@ class Estimator:
 
     def images(self, count: int) -> None:
         """So many pictures more are drawn."""
-        if self._current is not None:
-            self._current.done += count
-            self._current.last = self.clock()
+        if (at := self._current) is not None:
+            if at.unit == STEPS:  # an attack has searched, and now draws
+                at.unit, at.done, at.first, at.since = "", 0.0, 0.0, at.last
+            at.done += count
+            at.last = self.clock()
 
     def finished(self, *, well: bool = True) -> None:
         """The task at hand ended; only one that ended well says how long its kind takes."""
@@ -232,11 +234,11 @@ class Estimator:
         """Seconds from the last that was told to the task's end, by how it went so far; None before that."""
         if at.done <= at.first:
             return None
+        if at.unit == STEPS:  # the last of an edit's parts, or an attack's search
+            return (at.last - at.since) / (at.done - at.first) * (at.total - at.done)
         if isinstance(at.task, GenerateTask):
             rest = sum(work.size for work in at.works) - at.done
-            return (at.last - at.began) / at.done * rest
-        if at.unit == STEPS:  # the last of an edit's parts
-            return (at.last - at.since) / (at.done - at.first) * (at.total - at.done)
+            return (at.last - (at.since or at.began)) / at.done * rest
         return None
 
     def _seconds_each(self, work: _Work) -> float | None:

@@ -44,6 +44,7 @@ class Journal(Quiet):
         self._handle: int | None = None
         self.left: Callable[[], Left] = lambda: Left({}, ())
         self._doing: Json | None = None
+        self._of_task: int | None = None
         self._failures: list[Json] = []
         self._total = self._done = 0
         self._images, self._drawing_seconds = 0, 0.0
@@ -88,6 +89,7 @@ class Journal(Quiet):
 
     def working_on(self, cell: Cell, task: Task) -> None:
         pictures = pictures_of(task)
+        self._of_task = len(task.images) if isinstance(task, GenerateTask) else None
         self._since = time.time()
         self._doing = {
             "cell": one_line(cell.title),
@@ -95,7 +97,7 @@ class Journal(Quiet):
             "doing": DOING[task.kind],
             "role": pictures.images.role if pictures else None,
             "done": 0,
-            "total": len(task.images) if isinstance(task, GenerateTask) else None,
+            "total": self._of_task,
             "unit": "images" if isinstance(task, GenerateTask) else None,
         }
         self._tell()
@@ -108,7 +110,8 @@ class Journal(Quiet):
 
     def images(self, count: int) -> None:
         if self._doing is not None:
-            self._part(self._doing["done"] + count, self._doing["total"], "images")
+            begun = self._doing["done"] if self._doing["unit"] == "images" else 0  # an attack searched before
+            self._part(begun + count, self._of_task, "images")
 
     def finished(self, task: Task, *, well: bool) -> None:
         self._done += 1

@@ -287,3 +287,19 @@ def test_recent_measurements_count_most() -> None:
         paces.measured("a", 10.0, 1.0)
     found = paces.of("a")
     assert found is not None and math.isclose(found, 10.0, rel_tol=0.1)
+
+
+def test_an_attack_that_has_searched_draws_from_none(fake: ModuleType) -> None:
+    """Steps of a search are no pictures, and a picture's time is none of the search's."""
+    plan = fake.tiny_plan(attacks=[fake.attack("search", 2, "chance")])
+    task = next(task for task in plan.tasks if isinstance(task, GenerateTask) and task.attack)
+    now = [0.0]
+    estimator = Estimator([task], clock=lambda: now[0])
+    estimator.started(task)
+    for step in (50, 100):
+        now[0] += 50.0
+        estimator.part(step, 100, "steps")
+    now[0] += 2.0
+    estimator.images(4)
+    assert estimator.images_done == (4, len(task.images)) and estimator.images_per_second == 2.0
+    assert estimator.left().total == pytest.approx((len(task.images) - 4) / 2)
