@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from erasure_bench.methods.machinery.parameters import CROSS_ATTENTION
+from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.models.diffusion_model import DiffusionModel
 
 
@@ -15,10 +15,11 @@ class LowRank:
     """W + B A for every Linear of the cross-attention: A [rank, in] is small at first, B [out, rank] zero."""
 
     def __init__(self, model: DiffusionModel, rank: int, generator: Generator) -> None:
+        weights = select(model.parts, "xattn")
         self._modules: dict[str, nn.Linear] = {
             name: module
             for name, module in model.unet.named_modules()
-            if isinstance(module, nn.Linear) and CROSS_ATTENTION in name
+            if isinstance(module, nn.Linear) and f"unet.{name}.weight" in weights
         }
         self.parameters: dict[str, nn.Parameter] = {}
         for name, module in self._modules.items():
