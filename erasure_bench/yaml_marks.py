@@ -9,6 +9,11 @@ from erasure_bench.errors import BenchError
 
 MOST_NODES = 100_000
 """Keys and values with every alias written out: a file of a few lines can stand for billions."""
+_LONGEST_INTEGER = 100
+"""Characters: Python refuses to print one of thousands."""
+_INTEGER = "tag:yaml.org,2002:int"
+_NO_KEYS = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary"}
+"""What JSON has no key of."""
 
 Place = tuple[str | int, ...]
 """A way into the document: ("concepts", 0, "kind")."""
@@ -33,18 +38,20 @@ def read_marked(text: str, where: str) -> Marked:
     names a key twice, refers to itself or stands for more than `MOST_NODES` values.
     """
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             raise BenchError(f"{where}: is empty")
         lines: dict[Place, int] = {}
         for count, (place, line) in enumerate(_walk(node, (), where, frozenset())):
             if count > MOST_NODES:
-                raise BenchError(
-                    f"{where}: holds more than {MOST_NODES:,} values with its aliases written out"
-                )
+                raise _TooMany
             lines[place] = line
         return Marked(loader.construct_document(node), lines)
+    except _TooMany as error:
+        raise BenchError(
+            f"{where}: holds more than {MOST_NODES:,} values with its aliases written out"
+        ) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f"{where}:{mark.line + 1}" if mark else where
@@ -53,8 +60,24 @@ def read_marked(text: str, where: str) -> Marked:
         raise BenchError(f"{where}: is no YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise BenchError(f"{where}: is nested too deeply") from error
-    except ValueError as error:  # a date or a number that Python cannot hold
+    except (ValueError, LookupError, AttributeError) as error:  # no date, no number or none of that tag
         raise BenchError(f"{where}: holds a value that cannot be read: {error}; put it in quotes") from error
+
+
+class _TooMany(Exception):
+    """More than `MOST_NODES` values."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Gives up on a document of more than `MOST_NODES` values while it reads, not after it."""
+
+    _count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._count += 1
+        if self._count > MOST_NODES:
+            raise _TooMany
+        return super().compose_node(parent, index)
 
 
 def _walk(node: yaml.Node, place: Place, where: str, above: frozenset[int]) -> Iterator[tuple[Place, int]]:
@@ -62,6 +85,8 @@ def _walk(node: yaml.Node, place: Place, where: str, above: frozenset[int]) -> I
     if id(node) in above:
         raise BenchError(f"{where}:{line}: refers to itself")
     yield place, line
+    if node.tag == _INTEGER and len(node.value) > _LONGEST_INTEGER:
+        raise BenchError(f"{where}:{line}: a number of {len(node.value):,} digits: put it in quotes")
     inside = above | {id(node)}
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
@@ -72,6 +97,8 @@ def _walk(node: yaml.Node, place: Place, where: str, above: frozenset[int]) -> I
             name, at = str(key.value), key.start_mark.line + 1
             if name in seen:
                 raise BenchError(f"{where}:{at}: {name!r} is there twice, first in line {seen[name]}")
+            if key.tag in _NO_KEYS:
+                raise BenchError(f"{where}:{at}: {name!r} is no key: put it in quotes")
             seen[name] = at
             for below, its_line in _walk(value, (*place, name), where, inside):
                 yield below, at if below == (*place, name) else its_line

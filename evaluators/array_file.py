@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators.pickle_bombs import BombError, Budget, refuse_bombs
+from erasure_bench.models.checkpoints.bombs import refuse_packed
 
 Array = NDArray[np.float32]
 FORMATS = ".npy, .safetensors, .p, .pkl, .pickle, .pt, .pth"
@@ -45,10 +47,14 @@ def _read(file: Path, what: str) -> Any:
 
                 return load_file(file)
             case ".p" | ".pkl" | ".pickle":
-                with file.open("rb") as opened:
-                    return _Restricted(opened).load()
+                content = file.read_bytes()
+                refuse_bombs(content)
+                return _Restricted(io.BytesIO(content)).load()
             case ".pt" | ".pth" | ".ckpt":
+                refuse_packed(file)
                 return _load_tensors(file)
+    except BenchError:
+        raise
     except Exception as error:  # each format's own
         raise BenchError(
             f"{what} {file} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -58,14 +64,29 @@ def _read(file: Path, what: str) -> Any:
 
 def _as_array(value: Any, file: Path, what: str) -> Array:
     """Raises BenchError where it is no array of finite numbers."""
-    plain = value.detach().float().cpu().numpy() if hasattr(value, "detach") else value
     try:
+        _check_size(value, Budget(file.stat().st_size))
+        plain = value.detach().float().cpu().numpy() if hasattr(value, "detach") else value
         array = np.asarray(plain, dtype=np.float32)
+    except BombError as error:
+        raise BenchError(f"{what} {file}: {error}") from error
     except (TypeError, ValueError):
         raise BenchError(f"{what} {file}: it holds a {type(value).__name__}, no array of numbers") from None
     if not np.isfinite(array).all():
         raise BenchError(f"{what} {file}: not all of its numbers are finite")
     return array
+
+
+def _check_size(value: Any, budget: Budget) -> None:
+    """Raises BombError where there are more numbers than the file has bytes."""
+    if isinstance(value, list | tuple):
+        budget.take()
+        for each in value:
+            _check_size(each, budget)
+    elif hasattr(value, "numel"):
+        budget.take(value.numel())
+    else:
+        budget.take(getattr(value, "size", 1))
 
 
 class _Restricted(pickle.Unpickler):

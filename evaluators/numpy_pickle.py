@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators.pickle_bombs import Budget, refuse_bombs
 
 Array = NDArray[np.float32]
 
@@ -23,7 +24,8 @@ def read_arrays(content: bytes, source: str) -> Any:
     Raises BenchError, which names `source`, for anything else.
     """
     try:
-        return _opened(_Arrays(io.BytesIO(content)).load())
+        refuse_bombs(content)
+        return _opened(_Arrays(io.BytesIO(content)).load(), Budget(len(content)))
     except BenchError:
         raise
     except Exception as error:  # what a damaged pickle ends in
@@ -82,12 +84,13 @@ class _Arrays(pickle.Unpickler):
         raise ValueError("it refers to something outside of itself")
 
 
-def _opened(value: Any) -> Any:
+def _opened(value: Any, budget: Budget) -> Any:
     """The arrays in place of what stood for them."""
+    budget.take()
     if isinstance(value, dict):
-        return {_opened(key): _opened(each) for key, each in value.items()}
+        return {_opened(key, budget): _opened(each, budget) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(_opened, value))
+        return type(value)(_opened(each, budget) for each in value)
     if isinstance(value, _Array):
         if value.value is None:
             raise ValueError("an array without numbers")

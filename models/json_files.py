@@ -13,7 +13,7 @@ def read_json(path: Path) -> dict[str, Any]:
     refuse_stand_in(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BenchError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise BenchError(f"{path}: expected a JSON object")

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from erasure_bench.errors import BenchError
@@ -13,6 +14,8 @@ from erasure_bench.prompt_suites.schema import COLUMNS
 from erasure_bench.users_text import decoded
 
 PROMPT = "prompt"
+MOST_ROWS = 200_000
+"""Of one file: each takes about a kilobyte of memory."""
 
 
 class Row(NamedTuple):
@@ -34,15 +37,20 @@ def rows_of(name: str, content: bytes, *, own: bool) -> list[Row]:
     if name.endswith(".txt"):
         whole = text.replace("\r\n", "\n").split("\n")
         lines = ((number, line) for number, line in enumerate(whole, 1) if line.strip())
-        rows = [Row({PROMPT: line}, place, f"{name}:{number}") for place, (number, line) in enumerate(lines)]
+        found: Iterator[Row] = (
+            Row({PROMPT: line}, place, f"{name}:{number}") for place, (number, line) in enumerate(lines)
+        )
     elif name.endswith(".json"):
-        rows = list(_json_rows(name, text))
+        found = _json_rows(name, text)
     elif name.endswith(".csv"):
-        rows = list(_csv_rows(name, text, own))
+        found = _csv_rows(name, text, own)
     else:
         raise BenchError(f"{name}: a file of prompts ends in .csv, .txt or .json")
+    rows = list(islice(found, MOST_ROWS + 1))
     if not rows:
         raise BenchError(f"{name}: holds no prompts")
+    if len(rows) > MOST_ROWS:
+        raise BenchError(f"{name}: holds more than {MOST_ROWS:,} prompts")
     if own:
         for row in rows:
             check_cells(row)
@@ -111,10 +119,10 @@ def _json_rows(name: str, text: str) -> Iterator[Row]:
     """`{"cat": ["feline", "kitty"]}`: a row for each item of the lists, its key in the column `key`."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"{name}: is no JSON: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(items, list) for items in found.values()):
         raise BenchError(f"{name}: is no JSON object of lists")
-    pairs = [(key, str(item)) for key, items in found.items() for item in items]
+    pairs = ((key, str(item)) for key, items in found.items() for item in items)
     for number, (key, item) in enumerate(pairs):
         yield Row({"key": key, PROMPT: item}, number, f"{name} ({key})")

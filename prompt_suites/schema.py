@@ -1,6 +1,7 @@
 """What may stand in a suite's YAML file: pydantic's models of it, and errors that name file, line and key."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, Self, get_args
@@ -315,8 +316,8 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
         yield ("options", WEAK_ROWS), "every suite about something unsafe has this option: leave it out"
     seen: dict[str, str] = {}
     names: list[str] = [name for entry in suite.upstream for name in entry.files]
-    for name in names:
-        if names.count(name) > 1:
+    for name, times in Counter(names).items():
+        if times > 1:
             yield ("upstream",), f"two files are called {name}"
     for number, entry in enumerate(suite.concepts):
         yield from _crossed_when(suite, entry.when, ("concepts", number))

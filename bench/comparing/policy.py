@@ -15,6 +15,7 @@ rules:
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -103,8 +104,8 @@ class Policy(BaseModel):
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
-        names = [rule.name for rule in self.rules]
-        if doubled := next((name for name in names if names.count(name) > 1), None):
+        counts = Counter(rule.name for rule in self.rules)
+        if doubled := next((name for name, times in counts.items() if times > 1), None):
             raise ValueError(f"two rules are called {doubled!r}")
         return self
 

@@ -1,6 +1,5 @@
 """What a run is asked to do: the command line's words, checked."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -87,17 +86,26 @@ def parse_config(values: Mapping[str, object]) -> RunConfig:
         raise BenchError(f"{flag}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
-_COMMA_OUTSIDE_PARENTHESES = re.compile(r",(?![^(]*\))")
-
-
 def names(text: str | None, flag: str) -> tuple[str, ...]:
     """The names of a comma list, whose own commas are in parentheses; raises BenchError for an empty one."""
     if text is None:
         return ()
-    found = tuple(name.strip() for name in _COMMA_OUTSIDE_PARENTHESES.split(text) if name.strip())
+    found = tuple(name for part in _parts(text) if (name := part.strip()))
     if not found:
         raise BenchError(f"{flag} is empty: give one or more names, separated by commas")
     return found
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between commas, but those before a closing parenthesis."""
+    closing, cuts = False, []
+    for place in range(len(text) - 1, -1, -1):
+        if text[place] in "()":
+            closing = text[place] == ")"
+        elif text[place] == "," and not closing:
+            cuts.append(place)
+    starts = [0, *(place + 1 for place in reversed(cuts))]
+    return [text[start:end] for start, end in zip(starts, [*reversed(cuts), len(text)], strict=True)]
 
 
 def seeds(text: str) -> tuple[int, ...]:

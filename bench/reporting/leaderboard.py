@@ -22,7 +22,7 @@ from erasure_bench.bench.statistics.bars import Verdict
 from erasure_bench.bench.statistics.cells import Codes, Values
 from erasure_bench.bench.statistics.intervals import Ends
 from erasure_bench.bench.statistics.moments import Moments
-from erasure_bench.evaluators.base import Metric
+from erasure_bench.evaluators.base import Direction, Metric
 from erasure_bench.prompt_suites.suite import ROLES, Role
 
 Scope = Literal["overall", "concept"]
@@ -67,8 +67,8 @@ class Row:
     metric: str
     title: str
     unit: str
-    better: str
-    aggregate: str
+    better: Direction
+    aggregate: Literal["mean", "sum"]
     headline: bool
     value: float | None
     low: float | None

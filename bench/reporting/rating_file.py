@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ NOT_TABLED = "-"
 FORM = "NAME:DIRECTION:MIN:MAX, such as quality:higher:1:5 or shows_it:lower/-:0:1"
 _COMMENT = "#"
 _LONGEST_NAME = 60
+_MOST_COLUMNS = 200
 
 
 class Rating(NamedTuple):
@@ -81,7 +83,7 @@ def read_ratings(
     metrics = [parse_metric(word, "--metric") for word in declared] or head.metrics
     if not metrics:
         raise BenchError(f"{path}: no metric is declared: add a line '# metric: …' or --metric ({FORM})")
-    if doubled := {metric.name for metric in metrics if [m.name for m in metrics].count(metric.name) > 1}:
+    if doubled := [name for name, times in Counter(metric.name for metric in metrics).items() if times > 1]:
         raise BenchError(f"{path}: metric {min(doubled)!r} is declared twice")
     chosen = checked_name(name or head.name or path.stem, "--name" if name else str(path))
     rows = list(_rows(path, text, titles_at))
@@ -189,6 +191,8 @@ def _rows(path: Path, text: str, titles_at: int) -> Iterator[tuple[int, dict[str
 def _titles(path: Path, line: int, cells: Sequence[str]) -> list[str]:
     titles = [cell.strip().lower() for cell in cells]
     where = f"{path}: line {line}"
+    if len(titles) > _MOST_COLUMNS:
+        raise BenchError(f"{where}: {len(titles):,} columns are no ratings: at most {_MOST_COLUMNS}")
     if doubled := next((title for title in titles if titles.count(title) > 1), None):
         raise BenchError(f"{where}: two columns are called {doubled!r}")
     needed = (VALUE,) if PICTURE in titles else (VALUE, "method", "prompt_id")

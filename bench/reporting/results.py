@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 from pandas import DataFrame
 from PIL.Image import Image
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.agreeing import agreement_notes, agreements
 from erasure_bench.bench.reporting.board import Board
 from erasure_bench.bench.reporting.collapsed import collapsed_methods
+from erasure_bench.bench.reporting.document_file import DocumentFile
 from erasure_bench.bench.reporting.evidence import Evidence
 from erasure_bench.bench.reporting.features import FEATURES, write_feature_table
 from erasure_bench.bench.reporting.footnotes import Note, footnotes
@@ -269,7 +270,7 @@ def read_document(folder: Path) -> dict[str, Any]:
     path = folder / f"{LEADERBOARD}.json"
     try:
         document: dict[str, Any] = json.loads(read_result(folder, path.name))
-        _Document.model_validate(document)
+        DocumentFile.model_validate(document)
     except ValidationError as error:
         raise BenchError(
             f"{path}: {first_fault(error)}; made by another version or changed: run the same bench run again"
@@ -277,27 +278,3 @@ def read_document(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BenchError(f"{path} cannot be read ({error}); run the same bench run again") from error
     return document
-
-
-class FrontRecord(BaseModel):
-    """`bench.reporting.front.Front`, as JSON."""
-
-    erasure: dict[str, str]
-    retention: dict[str, str]
-    methods: list[str]
-    beaten: dict[str, list[str]]
-
-
-class _Document(BaseModel):
-    """What tables are made of."""
-
-    title: str
-    methods: list[str]
-    baseline: str
-    concepts: list[str]
-    rows: list[Row]
-    notes: list[str]
-    failures: list[str]
-    cautions: list[str] = []
-    provenance: list[str] = []
-    front: FrontRecord | None = None

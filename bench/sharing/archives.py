@@ -22,6 +22,11 @@ SUFFIX = ".tar.gz"
 CHECKSUMS = "checksums.sha256"
 MOST_BYTES, MOST_FILES = 4 * 2**30, 100_000
 """Of an archive, unpacked: more is no run."""
+MOST_GROWN = 200
+"""How many times larger than packed it may be, beside `_SMALL`: tables of text reach some 30."""
+_SMALL = 64 << 20
+_LONGEST_HEADER = 64 << 10
+"""Bytes of what tar writes of a file beside the file, such as a long name."""
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _RATINGS = re.compile(r"ratings-[^/\\]+\.csv")
 _MODE = 0o644
@@ -70,7 +75,7 @@ def read_archive(path: Path) -> tuple[str, dict[str, bytes]]:
     """
     try:
         return _checked(path, dict(_members(path)))
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+    except (OSError, EOFError, tarfile.TarError, zlib.error, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise BenchError(
             f"{path}: is no packed run, or a damaged one: {why} (bench pack RUN makes one)"
@@ -112,23 +117,45 @@ def check_files(files: dict[str, bytes], where: str) -> None:
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Plain files of plain names; nothing is written for it."""
     total = 0
-    with tarfile.open(path, mode="r:gz") as archive:
+    most = min(MOST_BYTES, MOST_GROWN * path.stat().st_size + _SMALL)
+    with tarfile.open(path, mode="r:gz", tarinfo=_Member) as archive:
         for count, member in enumerate(archive):
             name = PurePosixPath(member.name)
-            if not member.isreg() or name.is_absolute() or ".." in name.parts or len(name.parts) < 2:
+            if (
+                not member.isreg()
+                or member.issparse()
+                or name.is_absolute()
+                or ".." in name.parts
+                or len(name.parts) < 2
+            ):
                 raise BenchError(
                     f"{path}: holds {member.name!r}, which is no plain file of a run: not unpacked"
                 )
             if not _belongs(str(PurePosixPath(*name.parts[1:]))):
                 raise BenchError(f"{path}: holds {member.name!r}, which no run has: not unpacked")
             total += member.size
-            if total > MOST_BYTES or count > MOST_FILES:
+            if total > most or count > MOST_FILES:
                 raise BenchError(
-                    f"{path}: unpacked it is larger than any run ({MOST_BYTES >> 30} GiB): not unpacked"
+                    f"{path}: unpacked it is larger than {most >> 20:,} MiB, which no run of its size is"
                 )
             file = archive.extractfile(member)
             assert file is not None
             yield str(name), file.read()  # a//b is a/b here too: no second root
+
+
+class _Member(tarfile.TarInfo):
+    """A header that leads on: a size below nought would lead back, and a long one be read into memory."""
+
+    def _block(self, count: int) -> int:
+        if count < 0 or (self.type in _HEADERS and count > _LONGEST_HEADER):
+            raise tarfile.HeaderError(f"a header of {count} bytes")
+        return -(-count // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 
 
 def _belongs(name: str) -> bool:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from erasure_bench.errors import BenchError
+from erasure_bench.models.checkpoints.bombs import refuse_packed
 from erasure_bench.stand_ins import refuse_stand_in
 
 Tree = Mapping[str, Any]
@@ -124,6 +125,7 @@ def _shape_of(file: Any, name: str) -> Tensor:
 
 
 def _read_pickle(path: Path, shapes_only: bool) -> Tree:
+    refuse_packed(path)
     try:
         with torch.serialization.safe_globals(list(STAND_INS)):
             value = _load(path, shapes_only)
@@ -135,7 +137,18 @@ def _read_pickle(path: Path, shapes_only: bool) -> Tree:
         raise BenchError(f"{path} is damaged: {type(error).__name__}: {_one_line(error)}") from error
     if not isinstance(value, Mapping):
         raise BenchError(f"{path}: holds a {type(value).__name__}; expected tensors by name")
-    return _tensors(value)
+    tensors = _tensors(value)
+    _refuse_expanded(path, tensors)
+    return tensors
+
+
+def _refuse_expanded(path: Path, tree: Tree) -> None:
+    """Raises BenchError for a tensor of more values than the file has bytes: one value, shown many times."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            _refuse_expanded(path, value)
+        elif value.numel() > path.stat().st_size:
+            raise BenchError(f"{path}: {name} has {value.numel():,} values, the file fewer bytes: refused")
 
 
 def _load(path: Path, shapes_only: bool) -> Any:
