@@ -188,7 +188,7 @@ def _general_prompts(
 
 
 def _evaluators(
-    config: RunConfig, suite: Suite, source: ModelSource, rows: Collection[str]
+    config: RunConfig, suite: Suite, source: ModelSource, rows: Collection[str] = ()
 ) -> tuple[list[ChosenEvaluator], list[str]]:
     chosen: list[ChosenEvaluator] = []
     skipped = []

@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
-from erasure_bench.methods.concept_ablation.data import prompt_pairs
+from erasure_bench.methods.concept_ablation.data import PromptPair, prompt_pairs
 from erasure_bench.methods.concept_ablation.examples import (
     Example,
     Noised,
@@ -111,7 +111,7 @@ class LossMaximisation:
             example
             for concept in concepts
             for example in draw_examples(
-                model, prompt_pairs(concept), self.images, "target", self.drawing(), context
+                model, _pairs(model, concept), self.images, "target", self.drawing(), context
             )
         )
 
@@ -133,6 +133,13 @@ class LossMaximisation:
         chosen = [examples[row] for row in integers(generator, 0, len(examples), self.batch_size)]
         images = as_floats(torch.stack([example.image for example in chosen]))
         return Lesson(noised(model, images, generator), tuple(example.targets[0] for example in chosen))
+
+
+def _pairs(model: Denoiser, concept: Concept) -> tuple[PromptPair, ...]:
+    """The ways to ask for the concept; a model that is asked by classes' names knows no other."""
+    if model.classes:
+        return (PromptPair(concept.anchor, (concept.target,)),)
+    return prompt_pairs(concept)
 
 
 class Lesson(NamedTuple):
@@ -188,6 +195,8 @@ MICROWORLD: dict[str, Any] = {
     "learning_rate": 5e-4,
 }
 
+DIGITS_DDPM: dict[str, Any] = {**MICROWORLD, "guidance_scale": 2.0, "parameters": "xattn", "batch_size": 32}
+
 LOSS_MAX = MethodCard(
     name="loss-max",
     title="Loss maximisation",
@@ -195,7 +204,7 @@ LOSS_MAX = MethodCard(
     "its baseline",
     formula="min_θ max(1 − L(x*, c*), 0) + λ ‖θ − θ*‖₂",
     build=LossMaximisation,
-    presets={"official": OFFICIAL, "microworld": MICROWORLD},
+    presets={"official": OFFICIAL, "microworld": MICROWORLD, "digits-ddpm": DIGITS_DDPM},
     quick={"images": 4, "denoise_steps": 2, "steps": 2, "batch_size": 2},
     many_concepts=True,
     families=DENOISERS,
