@@ -387,7 +387,7 @@ ESD_X_STRICT = _card(
     "xattn-strict",
     paper=None,
     microworld={"learning_rate": 4e-4, "steps": 200},
-    digits={"learning_rate": 2e-3},
+    digits={"learning_rate": 0.03},
     notes="Trains the cross-attention's keys and values.",
 )
 ESD_U = _card(

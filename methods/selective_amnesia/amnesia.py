@@ -452,11 +452,10 @@ SA = MethodCard(
         "Fisher of these presets takes 5 million forward and backward passes, once for a base model; "
         "--method-option fisher=fast takes a twentieth. The cost of an edit is that of its training: "
         "pictures and Fisher, which edits share, are not in it. "
-        "Presets mnist-vae, cifar10-ddpm and stl10-ddpm are the paper's other half in its official code, with "
-        "that code's quirks as settings; those called -paper have none of them, and the ½. Unlike there, "
-        "replayed pictures and those of noise are drawn once and not at every step, in 8 bits; the DDPM's base "
-        "weights are the average alone, for θ* as well, and it trains without dropout. Those of digits are "
-        "ours, as λ is a matter of the network's size: digits-ddpm's was chosen from 1e-4 to 10, where from 10 "
-        "on nothing is forgotten."
+        "Presets mnist-vae, cifar10-ddpm and stl10-ddpm are the paper's other half in its official code, "
+        "with its quirks as settings; those called -paper have none of them, and the ½. Unlike there, "
+        "replayed pictures and those of noise are drawn once and not at every step, in 8 bits; the DDPM's "
+        "base weights are the average alone, for θ* as well, and it trains without dropout. Those of digits "
+        "are ours: what λ means hangs on the network, and with digits-ddpm nothing is forgotten at 10."
     ),
 )
