@@ -19,6 +19,7 @@ from erasure_bench.methods.machinery.contract import check_contract
 from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial
 from erasure_bench.methods.registry import build_method, method_card, method_names
 from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.image_families import Family
 from erasure_bench.models.zoo import ModelSource, resolve_model
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.general import general_prompts
@@ -27,6 +28,7 @@ from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 MOST_ASKED, OTHERS = 12, 20
 """How many pictures of the concept are drawn with the edit, how many others the base model draws."""
+TRIED_ON: Family = "text-to-image"
 SHORT = {"steps": "3"}
 """Settings that make a method quick, for those that have them and where the user says nothing else."""
 
@@ -79,6 +81,11 @@ def examine_method(method: str, model: str | None, options: Mapping[str, Mapping
     suite = validation.load(None, {})
     concept = suite.concepts[0]
     source = resolve_model(model or suite.model)
+    if source.family != TRIED_ON or TRIED_ON not in card.families:
+        raise BenchError(
+            f"bench check tries methods out on {TRIED_ON} models alone: {name} knows "
+            f"{', '.join(card.families)} ones, {source.name} is a {source.family} one (--model)"
+        )
     preset = source.preset or OFFICIAL
     plain_settings(name, build_method(method, preset, chosen))  # mistakes in them, before a model is loaded
     quiet_libraries()

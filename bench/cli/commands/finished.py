@@ -239,6 +239,11 @@ def export_edit_of(
     found = find_edit(find_run(run), method, concept, seed)
     quiet_libraries()
     base = resolve_model(model or found.model)
+    if base.classes:
+        raise BenchError(
+            f"{base.name} is a {base.family} model, which diffusers has no pipeline for: take the edit's own "
+            f"tensors, {found.entry.folder / 'weights.safetensors'}"
+        )
     written = export_edit(Edit.load(found.entry.checked()), base.path, form, out, found.origin)
     stdout_console().print(str(written), soft_wrap=True)
     return 0

@@ -117,3 +117,10 @@ def test_a_run_erases_a_class_and_retrains_without_it(tmp_path: Path, capsys: Ca
     assert [path for path in sorted((tmp_path / "store").rglob("*")) if path.is_file()] == [
         path for path in done if path.is_file()
     ]
+
+
+def test_what_is_for_text_alone_says_so_of_classes(capsys: Captured) -> None:
+    assert run_command(["check", "retrain"]) == 3
+    assert "retrain knows class-ddpm, class-vae ones" in capsys.readouterr().err
+    assert run_command(["check", "sa", "--model", "digits-vae"]) == 3
+    assert "digits-vae is a class-vae one" in capsys.readouterr().err
