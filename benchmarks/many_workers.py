@@ -23,7 +23,6 @@ from benchmarks.recording import MEMORY, record
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.planning.tasks import Task, TaskKind
 from erasure_bench.bench.running.agenda import Agenda
-from erasure_bench.bench.running.executor import WAIT_SECONDS
 from erasure_bench.bench.storage.claims import Claims
 from erasure_bench.bench.storage.store import EntryKind, Store
 
@@ -55,8 +54,6 @@ class _Worker:
         self.claims = stack.enter_context(Claims(self.store))
         self.agenda = Agenda(plan.tasks, self.claims, self.store, start=number / of)
         self.at: Task | None = None
-        self.edits = 0
-        self.last_edit = ""
 
 
 def simulate(plan: Plan, workers: int, seed: int, place: Path | None) -> dict[str, Any]:
@@ -90,7 +87,7 @@ def simulate(plan: Plan, workers: int, seed: int, place: Path | None) -> dict[st
                 heapq.heappush(due, (now + seconds[turn.task.id], number))
             elif worker.agenda:
                 waits += 1
-                heapq.heappush(due, (now + WAIT_SECONDS[1], number))
+                heapq.heappush(due, (now + worker.agenda.patience, number))
         on_a_core = time.process_time() - began
     takes.sort()
     return {

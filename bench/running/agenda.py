@@ -6,6 +6,7 @@ others' from their end. So nobody waits while anything can be done.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Reversible, Sequence
 from typing import NamedTuple
 
@@ -16,10 +17,11 @@ from erasure_bench.bench.storage.store import Store
 DEAD_EVERY_SECONDS = 10.0
 """How often a busy worker asks whether others live; one that has nothing else to do asks more often."""
 IDLE_DEAD_EVERY_SECONDS = 1.0
+IDLE_SECONDS = 2.0
 EACH_ASKED_SECONDS = 0.01
 """Times the number of claims, so that a thousand workers do not ask each other all the time."""
 PASSED_OVER_SECONDS = 60.0
-"""So long a task that failed here is left to other workers, where there are any."""
+"""So long a task that failed here is left to other workers, and twice as long each time: they may be busy."""
 
 
 class Turn(NamedTuple):
@@ -48,6 +50,7 @@ class Agenda:
         self._at = int(start * len(self._order))
         self._asked = 0.0
         self._passed_over: dict[str, float] = {}
+        self._passes: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._edit_of)
@@ -62,6 +65,11 @@ class Agenda:
         if (turn := self._take()) is None and self._look_for_dead(IDLE_DEAD_EVERY_SECONDS):
             turn = self._take()
         return turn
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a worker with nothing to do waits at most before it looks again: more among many."""
+        return max(IDLE_SECONDS, EACH_ASKED_SECONDS * len(self._claims.others))
 
     def drop(self, task: Task) -> None:
         """The task is done, or will never be."""
@@ -81,7 +89,8 @@ class Agenda:
 
     def pass_over(self, task: Task) -> None:
         """Leaves the task to others for a while."""
-        self._passed_over[task.id] = time.monotonic() + PASSED_OVER_SECONDS
+        self._passes[task.id] += 1
+        self._passed_over[task.id] = time.monotonic() + PASSED_OVER_SECONDS * 2 ** (self._passes[task.id] - 1)
 
     def _put(self, task: Task) -> str:
         edit = edit_of(task)

@@ -1,15 +1,15 @@
 """What workers of one run tell each other of tasks that fail: in memory for one alone, else in a folder.
 
     <folder>/broken/<task id>.json          why a task, and all that needs it, has no result in this run
-    <folder>/tried/<task id>.<token>        memory ran out over it, on one worker
+    <folder>/tried/<task id>.<worker>       memory ran out over it on that worker
     <folder>/deaths/<task id>.<session>     a worker ended without a word while it was at it
+    <folder>/over/<worker>                  a worker that is given up
 
 The next run tries all of them again.
 """
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,7 @@ from erasure_bench.bench.running.failures import Broken
 from erasure_bench.bench.storage.atomic import write_text
 
 TRIES = 3
-"""How often memory may run out over a task: one worker's may be full of something else."""
+"""On how many workers memory may run out over a task: one's may be full of something else."""
 DEATHS = 3
 """How many workers may end without a word over a task: one may have been killed for reasons of its own."""
 
@@ -67,14 +67,17 @@ class Alone:
 
 
 class SharedBoard:
-    """In a folder of a run that `workers` processes work at; the run is over when its `mark` is gone."""
+    """In a folder of a run that `workers` processes work at; the run is over when its `mark` is gone.
 
-    def __init__(self, folder: Path, workers: int, mark: Path) -> None:
-        self._broken, self._tried, self._deaths = (folder / name for name in ("broken", "tried", "deaths"))
-        for place in (self._broken, self._tried, self._deaths):
+    `worker` is who asks; it is empty for whoever began the run.
+    """
+
+    def __init__(self, folder: Path, workers: int, mark: Path, worker: str = "") -> None:
+        names = ("broken", "tried", "deaths", "over")
+        self._broken, self._tried, self._deaths, self._over = (folder / name for name in names)
+        for place in (self._broken, self._tried, self._deaths, self._over):
             place.mkdir(parents=True, exist_ok=True)
-        self._tries = min(TRIES, workers)
-        self._mark = mark
+        self._workers, self._mark, self._worker = workers, mark, worker
         self._known: set[str] = set()
 
     def news(self) -> Mapping[str, Broken]:
@@ -93,10 +96,11 @@ class SharedBoard:
         return found
 
     def failed(self, task: Task, why: Broken, *, may_do_elsewhere: bool) -> bool:
-        """Where memory ran out it may be done elsewhere, and is broken only after some tries."""
+        """Where memory ran out it may be done elsewhere, and is broken when it ran out on several workers."""
         if may_do_elsewhere:
-            _touch(self._tried / f"{task.id}.{secrets.token_hex(6)}")
-            if _count(self._tried, task.id) < self._tries:
+            _touch(self._tried / f"{task.id}.{self._worker}")
+            able = self._workers - len(_names(self._over))
+            if _count(self._tried, task.id) < min(TRIES, able):
                 return False
         self._put(task, why)
         return True
@@ -121,6 +125,10 @@ class SharedBoard:
     def closed(self) -> bool:
         """Whether whoever began the run has ended it; a disk that is gone has ended nothing."""
         return not self._mark.exists() and self._mark.parent.parent.exists()
+
+    def give_up(self, worker: str) -> None:
+        """The worker will do no more: nobody waits for what it might have done."""
+        _touch(self._over / worker)
 
     def _put(self, task: Task, why: Broken) -> None:
         self._known.add(task.id)

@@ -178,6 +178,8 @@ class Crew:
                 self._reporter.failed(failure)
 
     def _say_lost(self, member: _Member, ended: Ended) -> None:
+        if member.over:
+            self._board.give_up(member.start.name)
         then = "it is given up" if member.over else "started anew"
         self._reporter.note(f"worker {member.start.name} is lost ({ended.why}): {then}")
 

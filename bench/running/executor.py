@@ -45,8 +45,10 @@ NOTHING = Outcome((), {}, 0.0, {})
 KINDS: frozenset[TaskKind] = frozenset(get_args(TaskKind))
 DRAWING: frozenset[TaskKind] = frozenset({"erase", "generate"})
 """The tasks that make pictures; all others only look at them."""
-WAIT_SECONDS = (0.05, 2.0)
-"""Between two looks whether others have done what the rest waits for: at first, and at most."""
+WAIT_SECONDS = 0.05
+"""Between two looks whether others have done what the rest waits for; twice as long after each in vain."""
+AWAY_SECONDS = 2.0
+"""Between two looks whether a store that is gone is back."""
 PATIENCE_SECONDS = 600.0
 """How long a run waits for a store that is gone."""
 RESTARTS = 10
@@ -195,7 +197,7 @@ class _Execution:
         """How many tasks were done, by kind."""
         done: Counter[TaskKind] = Counter()
         before: str | None = None
-        wait = WAIT_SECONDS[0]
+        wait = WAIT_SECONDS
         while not self.board.closed():
             for task_id, why in self.board.news().items():
                 self._break(task_id, why)
@@ -211,14 +213,14 @@ class _Execution:
                 self.claims.release(before)  # only now: so long the edit was seen to be somebody's
             before = None
             if turn is not None:
-                before, wait = turn.task.id, WAIT_SECONDS[0]
+                before, wait = turn.task.id, WAIT_SECONDS
                 done[turn.task.kind] += self._turn(turn)
             elif not self.agenda:
                 break
             else:
                 self.reporter.waiting()
                 time.sleep(wait)
-                wait = min(2 * wait, WAIT_SECONDS[1])
+                wait = min(2 * wait, self.agenda.patience)
         return done
 
     def _turn(self, turn: Turn) -> bool:
@@ -255,7 +257,7 @@ class _Execution:
                 f"store {self.store.root}: away for {PATIENCE_SECONDS / 60:.0f} minutes ({why}); when it is "
                 "back, run the same command again"
             )
-        time.sleep(WAIT_SECONDS[1])
+        time.sleep(AWAY_SECONDS)
 
     def _do(self, task: Task, cell: Cell) -> None:
         def hangs(line: str) -> None:

@@ -49,7 +49,7 @@ def write_job(run: Path, job: Job) -> Path:
     place = run.resolve() / FOLDER
     for left in place.glob(_NAME):
         left.unlink(missing_ok=True)
-    for name in (WORKERS, "broken", "tried", "deaths"):
+    for name in (WORKERS, "broken", "tried", "deaths", "over"):
         shutil.rmtree(place / name, ignore_errors=True)
     path = place / f"job-{secrets.token_hex(4)}.json"
     write_text(path, job.model_dump_json(indent=1))

@@ -335,7 +335,7 @@ def work(words: list[str]) -> None:
             return fault == "broken" and task.kind == "erase" and task.method == "dim"
 
         worker.break_on = break_on
-        board = SharedBoard(job_file.parent, job.workers, job_file)
+        board = SharedBoard(job_file.parent, job.workers, job_file, name)
         start = number / job.workers
         execute(plan, worker, store, Together((journal, Events(place))), board=board, start=start)
 

@@ -57,7 +57,7 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
             worker_of(prepared, store),
             store,
             Together((live, journal, Events(place))),
-            board=SharedBoard(path.parent, job.workers, path),
+            board=SharedBoard(path.parent, job.workers, path, place.name),
             start=index % job.workers / job.workers,
         )
     return 0

@@ -13,10 +13,11 @@ import pytest
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.tasks import Task
 from erasure_bench.bench.reporting.status import RunStatus, status_of
+from erasure_bench.bench.running.board import SharedBoard
 from erasure_bench.bench.running.crew import NoWorkers
 from erasure_bench.bench.running.executor import Outcome, execute
 from erasure_bench.bench.running.executors import Hands
-from erasure_bench.bench.running.failures import Failure
+from erasure_bench.bench.running.failures import Broken, Failure
 from erasure_bench.bench.running.launching import Launcher, Processes, Start
 from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.storage.store import Store, StoreError
@@ -115,6 +116,26 @@ def test_memory_that_runs_out_on_one_worker_fails_nothing(
     assert outcome.failures == () and any("left to another worker" in note for note in watch.notes)
     check_same(tmp_path, alone)
     assert set(log(tmp_path)[1].values()) == {1}
+
+
+def test_one_worker_without_memory_breaks_nothing_however_often_it_tries(
+    fake: ModuleType, tmp_path: Path
+) -> None:
+    """Else a task was broken that the other worker, slow or busy, would have done."""
+    task, why = fake.tiny_plan().tasks[0], Broken("erase", "out of memory")
+    boards = [SharedBoard(tmp_path, 2, tmp_path / "job", name) for name in ("w0", "w1")]
+    for _ in range(10):
+        assert not boards[0].failed(task, why, may_do_elsewhere=True)
+    assert boards[1].news() == {}
+    boards[0].give_up("w1")
+    assert boards[0].failed(task, why, may_do_elsewhere=True), "nobody else is left"
+    assert boards[1].news() == {task.id: why}
+
+
+def test_memory_that_runs_out_on_every_worker_is_a_failure(fake: ModuleType, tmp_path: Path) -> None:
+    task, why = fake.tiny_plan().tasks[0], Broken("erase", "out of memory")
+    boards = [SharedBoard(tmp_path, 5, tmp_path / "job", f"w{number}") for number in range(5)]
+    assert [board.failed(task, why, may_do_elsewhere=True) for board in boards[:3]] == [False, False, True]
 
 
 def failed_alone(fake: ModuleType, folder: Path) -> Outcome:
@@ -311,7 +332,7 @@ def test_a_store_that_is_gone_for_a_while_is_waited_for(
     fake: ModuleType, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gone in the midst of a task, with an empty folder in its place, as an unmounted disk leaves one."""
-    monkeypatch.setattr("erasure_bench.bench.running.executor.WAIT_SECONDS", (0.01, 0.1))
+    monkeypatch.setattr("erasure_bench.bench.running.executor.AWAY_SECONDS", 0.1)
     worker = fake.FakeWorker(Store(tmp_path / "store"))
     worker.log = tmp_path / "log"
     away = tmp_path / "away"
@@ -342,7 +363,7 @@ def test_a_store_that_is_gone_for_a_while_is_waited_for(
 def test_a_store_that_stays_away_ends_the_run_with_one_line(
     fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("erasure_bench.bench.running.executor.WAIT_SECONDS", (0.01, 0.05))
+    monkeypatch.setattr("erasure_bench.bench.running.executor.AWAY_SECONDS", 0.05)
     monkeypatch.setattr("erasure_bench.bench.running.executor.PATIENCE_SECONDS", 0.1)
     worker = fake.FakeWorker(Store(tmp_path / "store"))
 
