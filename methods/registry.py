@@ -37,6 +37,12 @@ METHODS: dict[str, str] = {
     "sa": "erasure_bench.methods.selective_amnesia.amnesia:SA",
     "uce": "erasure_bench.methods.uce:UCE_CARD",
     "retrain": "erasure_bench.methods.retrain:RETRAIN",
+    "speed": "erasure_bench.methods.speed:SPEED_CARD",
+    "rece": "erasure_bench.methods.rece:RECE_CARD",
+    "adavd": "erasure_bench.methods.adavd:ADAVD_CARD",
+    "safree": "erasure_bench.methods.safree:SAFREE_CARD",
+    "hirm": "erasure_bench.methods.hirm:HIRM_CARD",
+    "spm": "erasure_bench.methods.spm:SPM_CARD",
 }
 
 METHOD_ENTRY_POINTS = "erasure_bench.methods"

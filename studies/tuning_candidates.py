@@ -40,5 +40,14 @@ CANDIDATES: Mapping[str, Candidates] = {
     "sa": grid(ewc_weight=(0.05, 0.2), learning_rate=(2e-4, 4e-4), steps=(200,))
     + grid(ewc_weight=(0.05,), learning_rate=(2e-4, 4e-4), steps=(120,)),
     "uce": grid(keep_scale=(8.0, 4.0, 2.0, 16.0, 1.0)),
+    "speed": grid(
+        tokens=("all",), matrices=("kv", "v"), retain=("neighbours", "both"), keep_scale=(1.0, 0.1)
+    ),
+    "rece": grid(keep_scale=(8.0, 4.0, 16.0), rounds=(1, 2)),
+    "adavd": grid(tokens=("last-to-end", "last"), rows=("both", "conditional"), centre=(0.93, 0.8)),
+    "safree": grid(padding=("true",), self_validating=("false",), sensitivity=(0.01, 0.0))
+    + grid(padding=("true",), self_validating=("true",), of_steps=(50, 10)),
+    "hirm": grid(norm=(100.0, 50.0, 200.0), learning_rate=(1e-3, 5e-4)),
+    "spm": grid(learning_rate=(3e-2, 1e-2), anchoring=(1.0, 10.0), steps=(60, 120)),
 }
 """Method -> options, the most promising first; the present preset is tried before them in any case."""

@@ -12,7 +12,7 @@ from erasure_bench.methods.registry import METHODS, method_card
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("microworld")]
 
 SLD_LEVELS = ("sld-weak", "sld-medium", "sld-strong", "sld-max")
-TOO_WEAK = {"none", "sld-weak", "sld-weak-diffusers"}
+TOO_WEAK = {"none", "sld-weak", "sld-weak-diffusers", "safree"}
 NOT_ALWAYS = {
     "negative-prompt": "a prompt near the concept's words is drawn as without guidance "
     "(tests/methods/test_negative_prompt.py), which this model does well",

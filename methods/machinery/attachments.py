@@ -21,6 +21,8 @@ from erasure_bench.foreign.targets import load_target
 
 ATTACHMENTS: dict[str, str] = {
     "adapters": "erasure_bench.methods.machinery.adapters:Adapters",
+    "token-projection": "erasure_bench.methods.safree:TokenProjection",
+    "value-projection": "erasure_bench.methods.adavd:ValueProjection",
 }
 """Kinds of attachment that a saved edit may hold."""
 

@@ -64,7 +64,8 @@ def select(parts: Mapping[str, nn.Module], group: ParameterGroup) -> dict[str, n
 
 def cross_attentions(unet: nn.Module) -> dict[str, nn.Module]:
     """The UNet's cross-attention modules by their names in it, in its own order."""
-    return {name: module for name, module in unet.named_modules() if name.split(".")[-1] == CROSS_ATTENTION}
+    names = CROSS_ATTENTION.condition
+    return {name: module for name, module in unet.named_modules() if name.rpartition(".")[2] in names}
 
 
 def _token_embedding(text_encoder: nn.Module) -> dict[str, nn.Parameter]:

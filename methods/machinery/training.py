@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, Required, Self, TypedDict, Unpack
 
@@ -39,6 +39,9 @@ class TrainingSettings(TypedDict, total=False):
     context: Required[EraseContext]
     optimiser: OptimiserName
     weight_decay: float | None
+    betas: tuple[float, float]
+    epsilon: float
+    schedule: Callable[[int], float] | None
     clip_norm: float | None
     ema_decay: float
     ema_on_cpu: bool
@@ -83,7 +86,9 @@ class Training:
     asked. A training that breaks this does not pass unseen: its first step from a checkpoint must have
     the loss that it had before, or NotResumable is raised and the edit is made from the start.
 
-    `weight_decay` of None is the optimiser's own default (Adam 0, AdamW 0.01).
+    `weight_decay` of None is the optimiser's own default (Adam 0, AdamW 0.01); `betas` and `epsilon` are
+    those of both. With a `schedule` each step's learning rate is `schedule(step)` times `learning_rate`,
+    steps from 0.
 
     With `ema_decay` d above 0 `tensors` holds averages of the weights over the training instead of
     the last ones: they start from the original weights and every step makes them d · average +
@@ -111,6 +116,9 @@ class Training:
         context: EraseContext,
         optimiser: OptimiserName = "adam",
         weight_decay: float | None = None,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        schedule: Callable[[int], float] | None = None,
         clip_norm: float | None = None,
         ema_decay: float = 0.0,
         ema_on_cpu: bool = False,
@@ -128,6 +136,8 @@ class Training:
         self.context = context
         self.optimiser_name = optimiser
         self.weight_decay = weight_decay
+        self.betas, self.epsilon = betas, epsilon
+        self.schedule = schedule
         self.clip_norm = clip_norm
         self.ema_decay = ema_decay
         self.ema_on_cpu = ema_on_cpu
@@ -271,6 +281,9 @@ class Training:
         self._check(total)
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm)
+        if self.schedule is not None:
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.learning_rate * self.schedule(len(self.losses) - 1)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self._average()
@@ -281,7 +294,13 @@ class Training:
         # In 16 bits the fused kernel rounds once a step where torch's default, which the official codes use,
         # rounds after every operation: the moments then grow otherwise.
         fused = all(torch.finfo(parameter.dtype).bits >= 32 for parameter in parameters)
-        options: dict[str, Any] = {"lr": self.learning_rate, "fused": fused, "foreach": False}
+        options: dict[str, Any] = {
+            "lr": self.learning_rate,
+            "betas": self.betas,
+            "eps": self.epsilon,
+            "fused": fused,
+            "foreach": False,
+        }
         match self.optimiser_name:
             case "adam":
                 return torch.optim.Adam(parameters, weight_decay=self.weight_decay or 0.0, **options)

@@ -10,6 +10,7 @@ import torch
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import Edit
+from erasure_bench.methods.machinery.attachments import same
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import StepNoise
@@ -45,6 +46,20 @@ CASES = {
     "sa's last weights": ("sa", SA | {"ema_decay": "0"}),
     "uce": ("uce", {}),
     "uce with neighbours": ("uce", {"retain": "neighbours"}),
+    "speed": ("speed", {}),
+    "speed that retains nothing": ("speed", {"retain": "none"}),
+    "rece": ("rece", {}),
+    "rece without a round": ("rece", {"rounds": "0"}),
+    "adavd": ("adavd", {}),
+    "adavd without its shift": ("adavd", {"shift": "false"}),
+    "safree": ("safree", {}),
+    "safree in every step": ("safree", {"self_validating": "false"}),
+    "hirm": ("hirm", {"steps": "1"}),
+    "spm": ("spm", {"steps": "1", "denoise_steps": "2", "warmup": "0"}),
+    "spm along trajectories": (
+        "spm",
+        {"steps": "1", "denoise_steps": "2", "warmup": "0", "trajectories": "1"},
+    ),
     "sld": ("sld-medium", {}),
     "sld without momentum": ("sld-weak", {}),
 }
@@ -72,6 +87,18 @@ OTHER_VALUES: dict[str, Any] = {
     "target": "base",
     "trained_tokens": "all",
     "momentum_decay": 0.7,
+    "fisher_unit_range": True,
+    "fisher_label_dropout": 0.5,
+    "shared_terms": True,
+    "prior_filter": False,
+    "copies": 3,
+    "threshold": 0.5,
+    "closeness": 0.5,
+    "steepness": 3.0,
+    "centre": 0.5,
+    "factor": 1.5,
+    "most_steps": 3,
+    "of_steps": 20,
 }
 
 
@@ -104,8 +131,9 @@ def test_what_is_called_unused_changes_nothing(case: str, tiny_model: DiffusionM
         return
     assert all(getattr(method, setting) != value for setting, value in changes.items())
     first, second = erase(method, tiny_model), erase(dataclasses.replace(method, **changes), tiny_model)
-    assert first.tensors.keys() == second.tensors.keys()
-    assert all(torch.equal(tensor, second.tensors[key]) for key, tensor in first.tensors.items())
+    assert first.all_tensors.keys() == second.all_tensors.keys()
+    assert all(torch.equal(tensor, second.all_tensors[key]) for key, tensor in first.all_tensors.items())
+    assert same(first.attachments, second.attachments)
     assert all(torch.equal(one, other) for one, other in zip(guided(first), guided(second), strict=True))
 
 

@@ -57,6 +57,18 @@ TINY: dict[str, dict[str, str]] = {
     "sa": SA,
     "uce": {"guide": "anchor", "retain": "neighbours"},
     "retrain": {"steps": "3"},
+    "speed": {"guide": "anchor", "threshold": "0.5"},
+    "rece": {"guide": "anchor", "retain": "neighbours"},
+    "adavd": {"centre": "0"},
+    "safree": {"centre": "-5"},
+    "hirm": {"steps": "3", "norm": "20", "learning_rate": "1e-3"},
+    "spm": {
+        "steps": "3",
+        "denoise_steps": "3",
+        "warmup": "1",
+        "learning_rate": "1e-2",
+        "anchoring": "1",
+    },
 }
 CHANGES_NOTHING = {"none"}
 

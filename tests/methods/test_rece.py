@@ -1,0 +1,84 @@
+"""RECE: what it finds is what the edited matrices make most like the concept, and is erased in turn."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from erasure_bench.methods import rece
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.machinery.closed_form import matrices
+from erasure_bench.methods.registry import build_method
+from erasure_bench.prompt_suites.concepts import Concept
+
+CAT = Concept(
+    name="cat", kind="instance", targets=("grumpy cat", "cross cat"), anchor="cat", neighbours=("tabby cat",)
+)
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("closeness", [1e-3, 0.1])
+def test_what_is_recalled_is_optimal(closeness):
+    """The gradient of Σ ‖W_l e' − W_l⁰ e‖² + λ ‖e'‖² by autograd is 0 there."""
+    originals = [drawn(height, 6, seed=height) for height in (4, 9, 16)]
+    change, concept = torch.eye(6).double() + 0.3 * drawn(6, 6, seed=1), drawn(5, 6, seed=2)
+    found = rece.recalled(rece.gram(originals), change, concept, closeness).requires_grad_()
+
+    fit = sum(((found @ (weight @ change).T - concept @ weight.T) ** 2).sum() for weight in originals)
+    loss = fit + closeness * (found**2).sum()
+    (gradient,) = torch.autograd.grad(loss, found)
+    assert gradient.abs().max() < 1e-10 * loss.item()
+    if closeness < 0.01:
+        torch.testing.assert_close(found.detach() @ change.T, concept, rtol=0.01, atol=0.01)
+
+
+def erased_to(model, method, found):
+    """How far the edited matrices hold the concept's tokens from the blank's, before and after the edit."""
+    edit = method.erase(model, [CAT], EraseContext())
+    own = matrices(model)
+    guide = model.encode_prompts([rece.NOTHING])[0]
+    before = sum(((found - guide) @ weight.T).norm() for weight in own.values())
+    after = sum(
+        (found @ edit.tensors.get(name, weight).T - guide @ weight.T).norm() for name, weight in own.items()
+    )
+    return float(before), float(after)
+
+
+def test_each_round_erases_what_brought_the_concept_back(tiny_model):
+    """The embedding that recalls the concept from UCE's edit does so no longer after one round."""
+    first = build_method("rece", options={"rounds": "0"})
+    own, concept = matrices(tiny_model), tiny_model.encode_prompts([CAT.target])[0].double()
+    edit = first.erase(tiny_model, [CAT], EraseContext())
+    assert edit.tensors.keys() == own.keys()
+    name, weight = next((name, weight) for name, weight in own.items() if weight.shape[0] >= weight.shape[1])
+    change = torch.linalg.lstsq(weight.double(), edit.tensors[name].double()).solution
+    found = rece.recalled(rece.gram(own.values()), change, concept, 1e-3).float()
+
+    def missed(embeddings):
+        """How far the edited matrices are, for these, from what they made of the concept before."""
+        new = edit.tensors
+        return sum((embeddings @ new[name].T - concept.float() @ own[name].T).norm() for name in own)
+
+    assert missed(found) < 0.5 * missed(concept.float()), "it brings the concept back"
+
+    before, after_first = erased_to(tiny_model, first, found)
+    _, after_round = erased_to(tiny_model, dataclasses.replace(first, rounds=1, closeness=1e-3), found)
+    assert after_round < 0.5 * after_first and after_round < before
+
+
+def test_the_official_rounds_go_by_kind():
+    method = build_method("rece")
+    assert method.schedule([CAT]) == (1, 1e-3)
+    assert method.schedule([dataclasses.replace(CAT, kind="unsafe")]) == (3, 0.1)
+    assert method.schedule([CAT, dataclasses.replace(CAT, kind="implicit")]) == (2, 0.1)
+    assert dataclasses.replace(method, rounds=5).schedule([CAT]) == (5, 1e-3)
+
+
+def test_the_blank_stays_where_nothing_else_does():
+    method = build_method("rece")
+    assert method.retained([CAT]) == (" ",)
+    assert dataclasses.replace(method, retain="neighbours").retained([CAT]) == ("tabby cat",)
+    assert dataclasses.replace(method, retain=("a", "b", "a")).retained([CAT]) == ("a", "b")

@@ -1,0 +1,98 @@
+"""SPM: adapters that begin at nothing, anchors near the concept's length, and a gate in the edit."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from erasure_bench.methods import spm
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.edit import applied
+from erasure_bench.methods.machinery.adapters import PromptGate
+from erasure_bench.methods.machinery.exporting import export_edit
+from erasure_bench.methods.registry import build_method
+from erasure_bench.prompt_suites.concepts import Concept
+
+CAT = Concept(name="cat", kind="instance", targets=("grumpy cat", "cross cat"), anchor="cat")
+DOG = Concept(name="dog", kind="instance", targets=("pirate dog",), anchor="dog")
+FAST = {"steps": "4", "denoise_steps": "3", "warmup": "1", "learning_rate": "1e-2", "anchoring": "1"}
+
+
+def test_adapters_begin_at_nothing(tiny_model):
+    """Up is 0 and down within Kaiming's bound: at first the network is what it was, to the bit."""
+    start = dict(spm.start_of_adapters(tiny_model, 1, seed=0))
+    places = {name.rpartition(".")[0] for name in start}
+    transformers = {
+        name
+        for name, module in tiny_model.unet.named_modules()
+        if "attentions" in name and isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
+    }
+    assert places == transformers
+    for place in places:
+        weight = tiny_model.unet.get_submodule(place).weight
+        bound = math.sqrt(3 / weight[0].numel())
+        assert start[f"{place}.down"].abs().max() <= bound and not start[f"{place}.up"].any()
+    edit = build_method("spm", options={"steps": "0"}).erase(tiny_model, [CAT], EraseContext())
+    latents = torch.ones(1, 4, 8, 8)
+    plain = tiny_model.predict_noise(latents, 500, "a grumpy cat")
+    with applied(tiny_model, edit):
+        assert torch.equal(tiny_model.predict_noise(latents, 500, "a grumpy cat"), plain)
+
+
+def test_the_loss_is_the_papers(tiny_model):
+    """With adapters that do nothing it is (1 + η)² times the distance from ε_∅ to ε_c, whatever λ."""
+    method = build_method("spm", options={"eta": "2"})
+    start = dict(spm.start_of_adapters(tiny_model, 1, seed=0))
+    latents, concept = torch.ones(2, 4, 8, 8), tiny_model.encode_prompts(["grumpy cat"])
+    pair = tiny_model.predict_noise_pair(latents, 300, "grumpy cat")
+    lesson = spm.Lesson(0, latents, 300, *pair)
+    anchors = spm.random_anchors(concept[0], 4, torch.Generator().manual_seed(0))
+    loss = method.loss(tiny_model, lesson, concept, anchors, start, 1.0)
+    wanted = 9 * (pair.conditional - pair.unconditional).square().mean()
+    torch.testing.assert_close(loss, wanted, rtol=1e-4, atol=1e-6)
+
+    moved = {name: tensor + 0.05 for name, tensor in start.items()}
+    at = [
+        float(
+            dataclasses.replace(method, anchoring=weight).loss(
+                tiny_model, lesson, concept, anchors, moved, 1.0
+            )
+        )
+        for weight in (0.0, 1.0, 2.0)
+    ]
+    assert at[0] < at[1] and abs((at[2] - at[1]) - (at[1] - at[0])) < 1e-3 * at[2]
+
+
+def test_anchors_are_about_as_long_as_the_concept():
+    concept = torch.randn(16, 32, generator=torch.Generator().manual_seed(1))
+    anchors = spm.random_anchors(concept, 200, torch.Generator().manual_seed(0))
+    lengths = anchors.flatten(1).norm(dim=1) / concept.norm()
+    assert 0.8 <= lengths.min() < 0.82 and 1.18 < lengths.max() <= 1.2
+    mean = anchors.flatten(1).mean(0) @ concept.flatten() / concept.norm() ** 2
+    assert abs(mean) < 0.01
+
+
+def test_the_learning_rate_warms_up_and_begins_anew():
+    method = build_method("spm")
+    assert [method.factor(step) for step in (0, 250, 500, 3000)] == [0, 0.5, 1, 0]
+    third = 2500 / 3
+    torch.testing.assert_close(method.factor(round(500 + third / 2)), 0.5, atol=2e-3, rtol=0)
+    assert method.factor(int(500 + third)) < 1e-3 < 0.99 < method.factor(int(500 + third) + 1)
+
+
+@pytest.mark.parametrize("drawing", [{}, {"trajectories": "2", "batch_size": "2"}])
+def test_each_concept_has_adapters_and_a_gate_of_its_own(tiny_model, drawing):
+    method = build_method("spm", options=FAST | drawing)
+    edit = method.erase(tiny_model, [CAT, DOG], EraseContext())
+    assert [one.gate for one in edit.attachments] == [
+        PromptGate(("grumpy cat",)),
+        PromptGate(("pirate dog",)),
+    ]
+    assert len(edit.losses) == 8 and not edit.tensors
+    assert all(tensor.any() for name, tensor in edit.attachments[0].tensors.items() if name.endswith(".up"))
+
+
+def test_without_a_gate_it_is_a_lora_that_other_tools_hold(tiny_model, tiny_model_dir, tmp_path):
+    edit = build_method("spm", options=FAST | {"gate": "none"}).erase(tiny_model, [CAT], EraseContext())
+    assert export_edit(edit, tiny_model_dir, "delta", tmp_path / "out.safetensors").is_file()
