@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure_bench.errors import BenchError
+from erasure_bench.models.compiling import network_of
 from erasure_bench.models.denoiser import Denoiser, NoisePair, Prompts, texts_of
 from erasure_bench.models.digest import weights_digest
 from erasure_bench.models.fitness import check_parts, check_pipeline, check_tokenizer, text_config
@@ -200,7 +201,8 @@ class DiffusionModel(Denoiser):
 
     def run_network(self, latents: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
         """What the UNet says of x_t, in its own dtype; `timesteps` [n], `embeddings` [n, tokens, width]."""
-        answer = self.unet(latents, timesteps, encoder_hidden_states=embeddings, return_dict=False)
+        unet = network_of(self.unet)
+        answer = unet(latents, timesteps, encoder_hidden_states=embeddings, return_dict=False)
         return cast(Tensor, answer[0])
 
     def _probe_prompt(self) -> str:

@@ -8,9 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from erasure_bench.errors import BenchError
@@ -18,6 +16,7 @@ from erasure_bench.models.asking import Layout, Role, laid_out
 from erasure_bench.models.batches import BatchSize, is_out_of_memory
 from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.detours import Detour, Ways
+from erasure_bench.models.finishing import Finished, Finishing, Pixels
 from erasure_bench.models.guidance import ClassifierFree, Guidance, StepNoise
 from erasure_bench.models.image_model import ImageModel
 from erasure_bench.models.noise import batch_noise, image_generator
@@ -27,7 +26,6 @@ from erasure_bench.prompt_suites.suite import SchedulerName
 
 VERSION = "1"
 """Names what this makes: another one is due where that changes (`bench.identity`)."""
-Pixels = NDArray[np.uint8]
 CLASSIFIER_FREE = ClassifierFree()
 
 
@@ -56,6 +54,13 @@ class Decoder(ImageModel, Protocol):
         ...
 
 
+class Drawn(NamedTuple):
+    """Pictures on a device: RGB uint8 [n, height, width, 3], and which of them were finite, [n]."""
+
+    pixels: Tensor
+    finite: Tensor
+
+
 class PartlyDenoised(NamedTuple):
     """x_t [n, channels, height, width] after some steps, and the timestep t that it is at."""
 
@@ -74,6 +79,7 @@ def sample(
     batch_size: int | BatchSize = 32,
     on_batch: Callable[[int], None] | None = None,
     into: dict[int, Pixels] | None = None,
+    keep: Callable[[int, Pixels], None] | None = None,
 ) -> list[Pixels]:
     """Draws every request; result i, RGB uint8 [height, width, 3], belongs to request i.
 
@@ -83,8 +89,9 @@ def sample(
     Which images share a batch changes nothing but kernel rounding: where memory runs out, a batch is
     drawn again in halves, and a `BatchSize` stays as small as that. `on_batch` is told how many images
     each batch has finished. `into` collects the images by their requests' numbers; batches that are all
-    in it are not drawn. Raises BenchError for impossible sizes, steps or η, when not even one image fits
-    into memory, and when the model draws something that is not finite.
+    in it are not drawn. `keep` is given each image with its request's number, in another thread, while the
+    next batch is drawn. Raises BenchError for impossible sizes, steps or η, when not even one image fits
+    into memory, and when the model draws something that is not finite; and whatever `keep` raises.
     """
     batch = batch_size if isinstance(batch_size, BatchSize) else BatchSize(batch_size)
     if isinstance(model, Denoiser):
@@ -98,12 +105,19 @@ def sample(
     )
     pixels: dict[int, Pixels] = {} if into is None else into
 
-    def draw(indices: Sequence[int]) -> None:
+    def tell(finished: Finished) -> None:
+        pixels.update(zip(finished.indices, finished.pixels, strict=True))
+        batch.drew(len(finished.indices), finished.seconds)
+        if on_batch:
+            on_batch(len(finished.indices))
+
+    def draw(indices: Sequence[int]) -> Drawn | None:
         together = [requests[index] for index in indices]
         prompts = [request.prompt for request in together]
         if all(index in pixels for index in indices):
             if isinstance(model, Denoiser):  # which texts are encoded together matters to the last bit
                 _embeddings(texts, prompts, guidance)
+            drawn = None
         else:
             images = _images(
                 model,
@@ -119,27 +133,31 @@ def sample(
                 found=[request.embedding for request in together],
                 detours=[request.detour for request in together],
             )
-            pixels.update(zip(indices, as_pixels(model, images), strict=True))
-            if on_batch:
-                on_batch(len(indices))
+            drawn = rounded(images)
         texts.used(prompts)
+        return drawn
 
-    for indices in _alike(requests):
-        while indices:
-            together = indices[: batch.size]
-            try:
-                draw(together)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                fitted = False
-            else:
-                fitted = True
-            # Outside of the handler, as the error's traceback holds on to all that the batch had allocated.
-            if fitted:
-                indices = indices[len(together) :]
-            else:
-                batch.ran_out(len(together))
+    with Finishing[Drawn](lambda drawn: to_pixels(model, drawn), keep, tell) as finishing:
+        for indices in _alike(requests):
+            while indices:
+                together = indices[: batch.size]
+                try:
+                    drawn = draw(together)
+                except Exception as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    fitted = False
+                else:
+                    fitted = True
+                # Outside of the handler, as the error's traceback holds on to all that the batch had
+                # allocated.
+                if fitted:
+                    indices = indices[len(together) :]
+                    if drawn is not None:
+                        finishing.add(together, drawn)
+                else:
+                    finishing.wait()
+                    batch.ran_out(len(together))
     return [pixels[index] for index in range(len(requests))]
 
 
@@ -299,18 +317,30 @@ def decode_pixels(model: Denoiser, latents: Tensor) -> list[Pixels]:
         return as_pixels(model, model.decode_latents(latents))
 
 
-@torch.inference_mode()
 def as_pixels(model: ImageModel, images: Tensor) -> list[Pixels]:
     """RGB uint8 images [height, width, 3] of float ones; raises BenchError where one is not finite."""
-    if broken := int((~images.isfinite()).flatten(1).any(1).sum()):
+    return to_pixels(model, rounded(images))
+
+
+@torch.inference_mode()
+def rounded(images: Tensor) -> Drawn:
+    """Float images [n, 3, height, width] as pixels, on their device; waits for none of them."""
+    levels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return Drawn(levels, images.isfinite().flatten(1).all(1))
+
+
+@torch.inference_mode()
+def to_pixels(model: ImageModel, drawn: Drawn) -> list[Pixels]:
+    """RGB uint8 images [height, width, 3]; raises BenchError where one is not finite."""
+    finite = drawn.finite.cpu()
+    if broken := int((~finite).sum()):
         wider_dtype = wider(model.dtype)
         narrow = f", or {model.dtype} is too narrow (use {wider_dtype})" if wider_dtype else ""
         raise BenchError(
-            f"{broken} of {len(images)} images of {model.name} are not finite: "
+            f"{broken} of {len(finite)} images of {model.name} are not finite: "
             f"the weights that they were drawn with are broken{narrow}"
         )
-    rounded = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return list(rounded)
+    return list(drawn.pixels.cpu().numpy())
 
 
 def _one_batch(

@@ -270,8 +270,21 @@ def run(
     ] = None,
     dtype: Annotated[str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
     batch_size: Annotated[
-        int, typer.Option(metavar="N", help="Pictures drawn at once; changes no result.")
-    ] = 32,
+        str,
+        typer.Option(
+            metavar="N",
+            help="Pictures drawn at once; changes no result but in rounding. auto: as many as this machine "
+            "draws quickest, found out once.",
+        ),
+    ] = "32",
+    compile: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|on|off",
+            help="Draw with a compiled network: the same pictures to rounding, quicker after a minute or "
+            "more; auto: where a run is long enough for that.",
+        ),
+    ] = "auto",
     task_timeout: Annotated[
         float | None,
         typer.Option(
@@ -316,7 +329,7 @@ def run(
     bench table RUN prints all of it. Finished tasks are kept in the store: the same command again goes on
     where it was stopped.
     """
-    from erasure_bench.bench.planning.config import named_options, names, options
+    from erasure_bench.bench.planning.config import named_options, names, options, parse_batch_size
     from erasure_bench.bench.planning.config import seeds as parse_seeds
     from erasure_bench.bench.planning.run_yaml import Asked, read_run_yaml, write_run_yaml
 
@@ -340,7 +353,8 @@ def run(
         "transform": tuple(transform or ()),
         "device": device,
         "dtype": dtype,
-        "batch_size": batch_size,
+        "batch_size": parse_batch_size(batch_size),
+        "compile": compile,
         "task_timeout": task_timeout,
         "checkpoint_minutes": checkpoint_minutes,
         "data_dir": data_dir,

@@ -12,7 +12,7 @@ from erasure_bench.user_paths import user_path
 
 STORE_VARIABLE = "BENCH_STORE"
 DEFAULT_STORE = Path(".bench") / "store"
-_CHANGES_NOTHING = {"device", "batch_size", "data_dir"}
+_CHANGES_NOTHING = {"device", "batch_size", "compile", "data_dir"}
 
 
 def store_folder(asked: Path | None) -> Path:

@@ -23,6 +23,8 @@ TITLES = {
     "progress": "unfinished edits",
     "settings": "remembered settings",
     "paces": "remembered paces",
+    "batch-sizes": "remembered batch sizes",
+    "compiling": "remembered costs of compiling",
     "tmp": "being written",
 }
 

@@ -31,6 +31,8 @@ def worker_of(prepared: Prepared, store: Store) -> "Worker":
         device=config.device,
         dtype=config.dtype,
         batch_size=config.batch_size,
+        compiling=config.compile,
+        pictures=prepared.plan.missing(store).images,
         general_prompts=prepared.general_prompts,
         data_dir=config.data_dir,
         checkpoint_seconds=60 * config.checkpoint_minutes,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.suite import MAX_SEED
@@ -12,8 +12,9 @@ from erasure_bench.prompt_suites.suite import MAX_SEED
 DTYPES = ("float32", "bfloat16", "float16")
 DType = Literal["float32", "bfloat16", "float16"]
 DEFAULT_DTYPE: DType = "float32"
+Compiling = Literal["auto", "on", "off"]
 
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 OFFICIAL = "official"
 
 Options = Mapping[str, str]
@@ -49,7 +50,8 @@ class RunConfig(BaseModel):
     dtype: DType = DEFAULT_DTYPE
 
     device: str = AUTO
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: PositiveInt | Literal["auto"] = 32
+    compile: Compiling = AUTO
     task_timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     checkpoint_minutes: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     data_dir: Path | None = None
@@ -62,6 +64,13 @@ class RunConfig(BaseModel):
         if too_large := [seed for seed in seeds if seed > MAX_SEED]:
             raise ValueError(f"{too_large[0]} is too large: seeds go from 0 to {MAX_SEED}")
         return tuple(dict.fromkeys(seeds))
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: object) -> object:
+        if value != AUTO and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"{value!r} is neither a whole number from 1 nor {AUTO}")
+        return value
 
     @field_validator("edits")
     @classmethod
@@ -114,6 +123,11 @@ def seeds(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise BenchError(f"--seeds {text!r}: not a list of whole numbers such as 0,1,2") from None
+
+
+def parse_batch_size(text: str) -> int | str:
+    """A whole number as such; what is none stays for the config to refuse, but `auto`."""
+    return int(text) if text.isdecimal() else text
 
 
 KEY_VALUE = "KEY=VALUE"

@@ -32,6 +32,7 @@ _EACH_RUNS_OWN = {
     "seeds",
     "device",
     "batch_size",
+    "compile",
     "task_timeout",
     "checkpoint_minutes",
     "data_dir",

@@ -10,13 +10,18 @@ from contextlib import ExitStack
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from erasure_bench.bench.planning.attacks import ChosenAttack
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod, check_unchanged
+from erasure_bench.bench.planning.config import Compiling
 from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.planning.tasks import EraseTask, FeatureTask, GenerateTask, ScoreTask
 from erasure_bench.bench.running.attacking import Asked, attacked, request_of
+from erasure_bench.bench.running.batch_sizes import FOLDER as BATCH_SIZES
+from erasure_bench.bench.running.batch_sizes import BatchSizes
+from erasure_bench.bench.running.compiled import FOLDER as COMPILING
+from erasure_bench.bench.running.compiled import Compiled
 from erasure_bench.bench.running.in_turn import following, on_top_of
 from erasure_bench.bench.running.kept_features import take_features
 from erasure_bench.bench.running.libraries import quiet_libraries
@@ -27,7 +32,7 @@ from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS, StoreCheckpoi
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.base import Evaluator, ImageSet, scored
+from erasure_bench.evaluators.base import Evaluator, ImageSet, Pixels, scored
 from erasure_bench.evaluators.score_frames import checked_scores
 from erasure_bench.foreign.errors import in_one_line
 from erasure_bench.foreign.meaning import PACKAGE
@@ -39,7 +44,6 @@ if TYPE_CHECKING:
     from erasure_bench.methods.machinery.cost import Cost
     from erasure_bench.methods.machinery.traces import ModelState
     from erasure_bench.methods.machinery.user_weights import UserEdit
-    from erasure_bench.models.batches import BatchSize
     from erasure_bench.models.datasets.base import LabelledParts
     from erasure_bench.models.diffusion_model import DiffusionModel
     from erasure_bench.models.guidance import Guidance
@@ -93,12 +97,15 @@ class Worker:
         *,
         device: str,
         dtype: str,
-        batch_size: int,
+        batch_size: int | Literal["auto"],
         general_prompts: Sequence[str] = (),
         data_dir: Path | None = None,
         checkpoint_seconds: float = EVERY_SECONDS,
         attacks: Sequence[ChosenAttack] = (),
+        compiling: Compiling = "off",
+        pictures: int = 0,
     ) -> None:
+        """`pictures` are those that this worker has to draw, as far as one knows: long runs are compiled."""
         self.store = store
         self.checkpoint_seconds = checkpoint_seconds
         self.general_prompts = tuple(general_prompts)
@@ -109,7 +116,9 @@ class Worker:
         self._loaded: ImageModel | None = None
         self._pristine: ModelState | None = None
         self._with_edit: ModelState | None = None
-        self.asked_device, self.dtype, self.asked_batch_size = device, dtype, batch_size
+        self.asked_device, self.dtype = device, dtype
+        self._batch_sizes = BatchSizes(batch_size, store.root / BATCH_SIZES)
+        self._compiled = Compiled(compiling, store.root / COMPILING, pictures)
         self._methods = {method.name: method for method in methods}
         self._attacks = {attack.name: attack for attack in attacks}
         self._unedited: ImageModel | None = None
@@ -129,13 +138,6 @@ class Worker:
     def device(self) -> str:
         """The device that work runs on: the one asked for, or with `auto` a GPU where there is one."""
         return pick_device(self.asked_device)
-
-    @cached_property
-    def batch(self) -> "BatchSize":
-        """How many pictures are drawn at once: as asked, or what has fitted since memory ran out."""
-        from erasure_bench.models.batches import BatchSize
-
-        return BatchSize(self.asked_batch_size)
 
     def model(self, digest: str) -> "ImageModel":
         """The base model with these weights; one is in memory at a time.
@@ -289,15 +291,17 @@ class Worker:
 
     def generate(self, task: GenerateTask, watcher: Watcher) -> None:
         """Draws the pictures with the task's edit in the model, or those that the task's attack asks for."""
+        from erasure_bench.models.compiling import drawn_with
         from erasure_bench.models.sampling import sample
         from erasure_bench.models.weights import swapped
 
         self._ready(task.erase.base, watcher)
         base = self._base_of(task)
         guidance = self._use(task.erase)
-        batch = self.batch
-        batch.say = watcher.note
         model = self.model(task.erase.base)
+        kind = self._kind(task, guidance)
+        batch = self._batch_sizes.of(kind, watcher.note)
+        unet = self._compiled.unet(model, kind, watcher.note)
         with self.store.writing(task.kind, task.id) as draft:
             started = time.perf_counter()
             asked = Asked(list(map(request_of, task.images.images)), {}, {})
@@ -315,7 +319,12 @@ class Worker:
                 )
             searched = time.perf_counter() - started
             started += searched
-            with left_alone(f"{task.erase.method}'s guidance"), swapped(model, asked.tensors):
+            written = None if any(asked.middles) else partial(_write_picture, task, draft.folder)
+            with (
+                left_alone(f"{task.erase.method}'s guidance"),
+                swapped(model, asked.tensors),
+                drawn_with(unet),
+            ):
                 pictures = sample(
                     model,
                     asked.requests,
@@ -325,12 +334,16 @@ class Worker:
                     guidance=guidance,
                     batch_size=batch,
                     on_batch=watcher.images,
+                    keep=written,
                 )
             seconds = time.perf_counter() - started
+            compiling = self._compiled.drew(len(pictures), seconds, kind, watcher.note)
+            watcher.aside(compiling)
             if self._with_edit is not None:
                 self._prove_same(self._with_edit, task.erase.base, f"{task.erase.method}'s guidance")
-            for index, pixels in enumerate(asked.shown(pictures)):
-                write_png(draft.folder / task.file_name(index), pixels)
+            if written is None:
+                for index, pixels in enumerate(asked.shown(pictures)):
+                    _write_picture(task, draft.folder, index, pixels)
             draft.about = {
                 "erase": task.erase.id,
                 "role": task.images.role,
@@ -349,8 +362,9 @@ class Worker:
                 "scheduler": task.scheduler,
                 "steps": task.steps,
                 "eta": task.eta,
-                "generate_seconds": seconds,
+                "generate_seconds": seconds - compiling,
                 "batch_size": batch.size,
+                "compiled": unet is not None and not unet.failed,
                 **self._where(),
                 **({"attack": {**asked.about, "search_seconds": searched}} if asked.about else {}),
             }
@@ -415,6 +429,7 @@ class Worker:
         self.close()
         if self._pristine is not None:
             self._pristine.put_back()  # a patched class would serve the next model, too
+        self._compiled.forget()
         self._loaded = self._pristine = self._unedited = None
 
     def _use(self, task: EraseTask) -> "Guidance":
@@ -450,6 +465,13 @@ class Worker:
                 self._evaluators[name] = prepared(own, self.device, may_move="device" not in chosen.options)
         return self._evaluators[name]
 
+    def _kind(self, task: GenerateTask, guidance: "Guidance") -> tuple[object, ...]:
+        """All that says how quickly pictures are drawn, and how many fit into memory."""
+        pixels = max(image.height * image.width for image in task.images.images)
+        passes = 2 + len(guidance.texts)
+        torch = package_versions()["torch"]
+        return (device_name(self.device), torch, task.erase.base, self.dtype, pixels, passes)
+
     def _where(self) -> dict[str, Any]:
         return {
             "device": self.device,
@@ -476,6 +498,10 @@ class _Made(NamedTuple):
             "peak_memory_bytes": self.cost.peak_memory_bytes,
             "claimed": dataclasses.asdict(self.claimed),
         }
+
+
+def _write_picture(task: GenerateTask, folder: Path, index: int, pixels: Pixels) -> None:
+    write_png(folder / task.file_name(index), pixels)
 
 
 def _state_of(model: "ImageModel") -> "ModelState":

@@ -1,6 +1,7 @@
 """What an erasure may leave behind in the model: changed values, hooks, replaced or patched modules."""
 
 import inspect
+import sys
 import types
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -203,7 +204,16 @@ def _without_ignored(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _functions(kind: type) -> dict[str, Any]:
     kinds = (types.FunctionType, staticmethod, classmethod, property)
-    return {name: value for name, value in vars(kind).items() if isinstance(value, kinds)}
+    return {name: _within(value) for name, value in vars(kind).items() if isinstance(value, kinds)}
+
+
+def _within(function: Any) -> Any:
+    """The function itself, or the one that torch's compiler has put its own around, to mark new modules."""
+    compiler = sys.modules.get("torch._dynamo.mutation_guard")
+    code = getattr(function, "__code__", None)
+    if compiler is None or code is None or code.co_filename != compiler.__file__:
+        return function
+    return next((cell.cell_contents for cell in function.__closure__ or ()), function)
 
 
 def _flags(parameter: nn.Parameter) -> dict[str, Any]:

@@ -390,6 +390,19 @@ def test_a_batch_that_does_not_fit_is_drawn_in_halves(tiny_model, error, monkeyp
     assert memory.tried == [2], "what fits is remembered"
 
 
+def test_each_picture_is_kept_once_as_it_is_given_back(tiny_model):
+    requests = [ImageRequest(f"cat {seed}", seed, 5.0, 64, 64 + 8 * (seed % 2)) for seed in range(5)]
+    kept = {}
+
+    def keep(index, pixels):
+        assert index not in kept
+        kept[index] = pixels
+
+    given = sample(tiny_model, requests, scheduler="ddim", steps=2, batch_size=2, keep=keep)
+    assert sorted(kept) == [*range(5)]
+    assert all((kept[index] == pixels).all() for index, pixels in enumerate(given))
+
+
 def test_an_image_that_does_not_fit_alone_says_what_to_try(tiny_model, monkeypatch):
     Small(tiny_model, 0, MemoryError(), monkeypatch)
     with pytest.raises(DoesNotFit, match=r"single image: try a narrower --dtype"):
