@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from erasure_bench.bench.running.worker import Worker
 
 
-def worker_of(prepared: Prepared, store: Store) -> "Worker":
-    """Does the plan's tasks as its config says: device, precision, batch size, checkpoints."""
+def worker_of(prepared: Prepared, store: Store, workers: int = 1) -> "Worker":
+    """Does the plan's tasks as its config says: device, precision, batch size, checkpoints.
+
+    It is one of so many `workers`, and so has a share of what is left to draw.
+    """
     from erasure_bench.bench.running.worker import Worker
 
     config = prepared.plan.config
@@ -32,7 +35,7 @@ def worker_of(prepared: Prepared, store: Store) -> "Worker":
         dtype=config.dtype,
         batch_size=config.batch_size,
         compiling=config.compile,
-        pictures=prepared.plan.missing(store).images,
+        pictures=prepared.plan.missing(store).images // workers,
         general_prompts=prepared.general_prompts,
         data_dir=config.data_dir,
         checkpoint_seconds=60 * config.checkpoint_minutes,

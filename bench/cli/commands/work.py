@@ -54,7 +54,7 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
         journal.left = live.left
         execute(
             prepared.plan,
-            worker_of(prepared, store),
+            worker_of(prepared, store, job.workers),
             store,
             Together((live, journal, Events(place))),
             board=SharedBoard(path.parent, job.workers, path, place.name),
