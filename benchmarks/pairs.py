@@ -32,9 +32,10 @@ def in_turns(
     *,
     wait: Callable[[], object] = lambda: None,
 ) -> tuple[list[float], list[float]]:
-    """Seconds of each, pair by pair, after one of each that is not counted; the order changes from pair to pair.
+    """Seconds of each, pair by pair, after one of each that is not counted.
 
-    `wait` returns when a device has done all that it was given.
+    Which of them is first changes from pair to pair. `wait` returns when a device has done all that it was
+    given.
     """
     ours(), other(), wait()
     taken: tuple[list[float], list[float]] = ([], [])
@@ -51,5 +52,7 @@ def ratio_of(ours: list[float], other: list[float]) -> Ratio:
     """Of times that were taken in pairs; with one pair the interval is without end."""
     logs = np.log(np.asarray(other) / np.asarray(ours))
     count, mean = len(logs), float(logs.mean())
-    half = float(stats.t.ppf(0.975, count - 1) * logs.std(ddof=1) / math.sqrt(count)) if count > 1 else math.inf
+    half = (
+        float(stats.t.ppf(0.975, count - 1) * logs.std(ddof=1) / math.sqrt(count)) if count > 1 else math.inf
+    )
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half), count)

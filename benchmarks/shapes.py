@@ -68,7 +68,7 @@ class Pass:
 
     def __call__(self, network: Callable[..., Any] | None = None) -> Tensor:
         """What the network says; `network` is asked in the place of the UNet."""
-        output: Tensor = (network or self.unet)(**self.inputs, return_dict=False)[0]
+        output: Tensor = (self.unet if network is None else network)(**self.inputs, return_dict=False)[0]
         return output
 
 
@@ -133,6 +133,7 @@ def model_of(shape: str, device: str, dtype: torch.dtype) -> DiffusionModel:
             sample_size=8 * UNETS[shape]["sample_size"],
         )
         text_encoder = CLIPTextModel(text)
+    vae.register_to_config(_class_name="AutoencoderKL")  # as a saved one has it
     return DiffusionModel(
         name=f"random {shape}",
         digest="0" * 64,
