@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from erasure_bench.bench.cli.cards import KINDS, Kind, Sheet, listed, sheet
+from erasure_bench.bench.cli.cards import KINDS, Kind, Sheet, listed, sheet_of
 from website.markdown import code, formula, link, paragraphs, prose, table
 
 ABOUT: Mapping[Kind, str] = {
@@ -37,7 +37,7 @@ def card_pages() -> dict[str, str]:
     for kind in KINDS:
         found = listed(kind)
         pages[f"{kind}/index.md"] = "\n".join(_index(kind, found))
-        pages |= {f"{kind}/{each.name}.md": "\n".join(_card(sheet(each.name))) for each in found}
+        pages |= {f"{kind}/{each.name}.md": "\n".join(_card(sheet_of(kind, each.name))) for each in found}
     return pages
 
 

@@ -454,15 +454,16 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="A method or evaluator (PATH.py:NAME too), suite (PATH.yaml too), model or transformation."
+            help="A method or evaluator (PATH.py:NAME too), attack, suite (PATH.yaml too), model or "
+            "transformation."
         ),
     ],
     as_json: AsJson = False,
 ) -> int:
     """Show a card: paper, formula, settings and what each preset makes of them."""
-    from erasure_bench.bench.cli.commands.catalogue import show_card
+    from erasure_bench.bench.cli.commands.catalogue import show_cards
 
-    return show_card(name, as_json=as_json)
+    return show_cards(name, as_json=as_json)
 
 
 @app.command(no_args_is_help=True)

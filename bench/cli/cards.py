@@ -42,8 +42,14 @@ def listed(kind: Kind) -> list[Listed]:
     return list(_LISTS[kind]())
 
 
-def sheet(name: str) -> Sheet:
-    """The card of whatever has this name, or lies in a user's file: PATH.py:NAME, PATH.yaml of a suite.
+def sheet_of(kind: Kind, name: str) -> Sheet:
+    """The card of what has this name among those of the kind."""
+    return _SHEETS[kind](name)
+
+
+def sheets(name: str) -> list[Sheet]:
+    """The cards of all that have this name, such as a suite and the model that it is for, or an attack and the
+    suite of its prompts; or of what lies in a user's file: PATH.py:NAME, PATH.yaml of a suite.
 
     Raises UnknownName, or BenchError where a file's or a package's code cannot be loaded.
     """
@@ -52,12 +58,11 @@ def sheet(name: str) -> Sheet:
     from erasure_bench.prompt_suites.registry import in_suite_file
 
     if in_suite_file(name):
-        return _SHEETS["suites"](name)
+        return [sheet_of("suites", name)]
     if in_file(name):
-        return _SHEETS["methods" if kind_in_file(name) is METHOD else "evaluators"](name)
-    for kind in KINDS:
-        if name in _names(kind):
-            return _SHEETS[kind](name)
+        return [sheet_of("methods" if kind_in_file(name) is METHOD else "evaluators", name)]
+    if found := [sheet_of(kind, name) for kind in KINDS if name in _names(kind)]:
+        return found
     raise UnknownName("name", name, {known for kind in KINDS for known in _names(kind)}, "bench show NAME")
 
 

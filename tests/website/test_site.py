@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from erasure_bench.bench.cli.cards import KINDS, Kind, listed, sheet
+from erasure_bench.bench.cli.cards import KINDS, Kind, listed, sheet_of
 from erasure_bench.bench.reporting.published import published
 from website.cards import OF_THIS_MACHINE
 
@@ -139,7 +139,7 @@ def test_what_markdown_obeys_is_shown_as_it_is_written(site: Site) -> None:
     for kind in KINDS:
         for name, _, _ in listed(kind):
             words = site.words(f"{kind}/{name}.html")
-            for fact, text in sheet(name).facts.items():
+            for fact, text in sheet_of(kind, name).facts.items():
                 shown = re.sub(r"docs/([\w-]+)\.md", lambda found: found[1].replace("-", " "), text)
                 plain = " ".join(shown.replace("`", "").split())
                 if fact == "formula":  # x_t is set as x and a subscript

@@ -30,14 +30,23 @@ def list_kind(kind: Any, *, as_json: bool) -> int:
     return 0
 
 
-def show_card(name: str, *, as_json: bool) -> int:
-    """Prints a card."""
-    from erasure_bench.bench.cli.cards import sheet
+def show_cards(name: str, *, as_json: bool) -> int:
+    """Prints the card, or the cards of a name that several kinds have; as JSON then a list of them."""
+    from erasure_bench.bench.cli.cards import sheets
 
-    card = sheet(name)
+    found = sheets(name)
     if as_json:
-        print_json(card._asdict())
+        cards = [card._asdict() for card in found]
+        print_json(cards if len(cards) > 1 else cards[0])
         return 0
+    for place, card in enumerate(found):
+        if place:
+            stdout_console().print()
+        _print(card)
+    return 0
+
+
+def _print(card: "Sheet") -> None:
     console = stdout_console()
     console.print(
         Text.assemble(words(card.name, "bold"), "  ", words(card.title), "  ", (f"({card.kind})", "dim"))
@@ -50,7 +59,6 @@ def show_card(name: str, *, as_json: bool) -> int:
             console.print(table)
             console.print()
         console.print("A preset's empty place keeps the default.", style="dim")
-    return 0
 
 
 def _title(title: str, more: str) -> Text:

@@ -182,16 +182,24 @@ def test_a_dry_run_says_what_methods_make_and_how_long_it_takes(
     assert "none: nothing is to do" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", ["methods", "evaluators", "suites", "models", "transformations"])
+@pytest.mark.parametrize("kind", ["methods", "evaluators", "attacks", "suites", "models", "transformations"])
 def test_everything_listed_has_a_card(kind: str, capsys: Captured) -> None:
     assert run_command(["list", kind, "--json"]) == 0
     names = [item["name"] for item in json.loads(capsys.readouterr().out)]
     assert names
     for name in names:
         assert run_command(["show", name]) == 0
-        assert name in capsys.readouterr().out
+        assert f"({kind})" in " ".join(capsys.readouterr().out.split())
         assert run_command(["show", name, "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["kind"] == kind
+        cards = json.loads(capsys.readouterr().out)
+        kinds = [card["kind"] for card in (cards if isinstance(cards, list) else [cards])]
+        assert kind in kinds and len(set(kinds)) == len(kinds)
+
+
+def test_a_name_of_several_kinds_shows_the_card_of_each(capsys: Captured) -> None:
+    assert run_command(["show", "digits-vae"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "(suites)" in text and "(models)" in text
 
 
 @pytest.mark.parametrize("kind", ["methods", "evaluators"])

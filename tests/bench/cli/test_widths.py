@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from erasure_bench.bench.cli import doctor
 from erasure_bench.bench.cli.app import run_command
-from erasure_bench.bench.cli.cards import KINDS, sheet
+from erasure_bench.bench.cli.cards import KINDS, sheet_of
 from erasure_bench.bench.cli.doctor import Finding
 from erasure_bench.methods.registry import METHODS
 
@@ -28,7 +28,7 @@ def test_a_cards_settings_are_whole_at_any_width(
     width: int, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in METHODS:
-        card = sheet(name)
+        card = sheet_of("methods", name)
         shown = printed(capsys, monkeypatch, width, "show", name).split()
         for setting, values in card.settings.items():
             assert width < 40 or setting in shown
