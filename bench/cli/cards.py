@@ -48,8 +48,8 @@ def sheet_of(kind: Kind, name: str) -> Sheet:
 
 
 def sheets(name: str) -> list[Sheet]:
-    """The cards of all that have this name, such as a suite and the model that it is for, or an attack and the
-    suite of its prompts; or of what lies in a user's file: PATH.py:NAME, PATH.yaml of a suite.
+    """The cards of all that have this name, such as a suite and the model that it is for, or an attack and
+    the suite of its prompts; or of what lies in a user's file: PATH.py:NAME, PATH.yaml of a suite.
 
     Raises UnknownName, or BenchError where a file's or a package's code cannot be loaded.
     """
