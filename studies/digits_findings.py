@@ -150,7 +150,7 @@ def findings(values: Values, against_sa: Differences, sa: str) -> Iterator[Findi
     yield Finding(
         "λ = 1 hurts the fidelity of the kept classes",
         decided([above(low, 0.0)]),
-        f"FID against {sa} {_text(low, 1, signed=True)}",
+        f"FID against {sa} {_text(low, 1, signed=True)}, which has {_text(values.get(sa, FID), 1)}",
     )
     broken = below(against_sa.get("naive", KEPT), -POINTS)
     gone = decided([below(values.get("naive", P), NEAR_CHANCE), above(values.get("naive", H), NEAR_MOST)])
@@ -181,7 +181,7 @@ def page_of(results: Mapping[str, Results], minutes: Mapping[str, float], seeds:
         "",
     ]
     for suite, (values, against_sa) in results.items():
-        lines += [f"## {suite}", "", f"{minutes[suite]:.0f} minutes.", ""]
+        lines += [f"## {suite}", "", f"{minutes[suite]:.0f} minutes of one core's time.", ""]
         lines += [f"| row | {' | '.join(COLUMNS)} |", "|:---|" + "---:|" * len(COLUMNS)]
         for method in values.methods:
             cells = [_text(values.get(method, key), decimals) for key, decimals in COLUMNS.values()]
