@@ -19,18 +19,18 @@ from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
-from erasure_bench.methods.concept_ablation.data import PromptPair, prompt_pairs
-from erasure_bench.methods.concept_ablation.examples import (
+from erasure_bench.methods.edit import Edit, check_concepts, new_edit
+from erasure_bench.methods.machinery.base_images import Drawing, as_floats
+from erasure_bench.methods.machinery.examples import (
     Example,
     Noised,
     draw_examples,
     examples_needed,
     noised,
 )
-from erasure_bench.methods.edit import Edit, check_concepts, new_edit
-from erasure_bench.methods.machinery.base_images import Drawing, as_floats
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import ParameterGroup
+from erasure_bench.methods.machinery.prompt_pairs import PromptPair, prompt_pairs
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.image_families import DENOISERS

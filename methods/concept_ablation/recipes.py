@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from erasure_bench.methods.machinery.parameters import ParameterGroup
+from erasure_bench.methods.machinery.prompt_pairs import RecipeBook
 from erasure_bench.prompt_suites.concepts import ConceptKind
-
-RecipeBook = Literal["compvis", "diffusers", "microworld"]
-"""Whose settings: the official compvis code's, the official diffusers code's, or the built-in model's."""
 
 Regularised = Literal["never", "overlap", "always"]
 """Whether the loss on the anchor is added; `overlap`: where a target phrase has the anchor's words in it."""

@@ -7,8 +7,8 @@ import torch
 from torch import Generator, Tensor
 
 from erasure_bench.methods.base import EraseContext, Need
-from erasure_bench.methods.concept_ablation.data import PromptPair
 from erasure_bench.methods.machinery.base_images import Drawing, base_images, pictures_needed
+from erasure_bench.methods.machinery.prompt_pairs import PromptPair
 from erasure_bench.models.denoiser import Denoiser
 
 Shows = Literal["anchor", "target"]

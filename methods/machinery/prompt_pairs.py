@@ -1,12 +1,15 @@
-"""Pairs of prompts, one for the anchor and the same for the target: what Concept Ablation is taught with."""
+"""Pairs of prompts, one for the anchor and the same for the target: what retargeting methods learn from."""
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from erasure_bench.errors import BenchError
-from erasure_bench.methods.concept_ablation.recipes import RecipeBook
 from erasure_bench.prompt_suites.concepts import Concept
+
+RecipeBook = Literal["compvis", "diffusers", "microworld"]
+"""Whose wordings and settings: Concept Ablation's official compvis code's, its diffusers code's, or our own for
+the built-in model."""
 
 
 class PromptPair(NamedTuple):
