@@ -22,6 +22,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.lots import integers
+from erasure_bench.methods.machinery.on_the_way import away_from
 from erasure_bench.methods.machinery.parameters import UNetGroup
 from erasure_bench.methods.machinery.precision import (
     TrainingPrecision,
@@ -264,11 +265,6 @@ class Lesson(NamedTuple):
     timestep: int
     embeddings: Tensor
     target: Tensor
-
-
-def away_from(unconditional: Tensor, conditional: Tensor, eta: float) -> Tensor:
-    """ε_∅ − η (ε_c − ε_∅): the prediction guided away from the concept (equation 7); all of one shape."""
-    return unconditional - eta * (conditional - unconditional)
 
 
 def erased_from(origin: Tensor, unconditional: Tensor, conditional: Tensor, eta: float) -> Tensor:

@@ -43,6 +43,14 @@ METHODS: dict[str, str] = {
     "safree": "erasure_bench.methods.safree:SAFREE_CARD",
     "hirm": "erasure_bench.methods.hirm:HIRM_CARD",
     "spm": "erasure_bench.methods.spm:SPM_CARD",
+    "salun": "erasure_bench.methods.salun:SALUN",
+    "erasediff": "erasure_bench.methods.erasediff:ERASEDIFF",
+    "advunlearn": "erasure_bench.methods.advunlearn:ADVUNLEARN",
+    "eap": "erasure_bench.methods.adversarial_preservation:EAP",
+    "age": "erasure_bench.methods.adversarial_preservation:AGE",
+    "fmn": "erasure_bench.methods.forget_me_not:FMN",
+    "concept-prune": "erasure_bench.methods.concept_prune:CONCEPT_PRUNE",
+    "stereo": "erasure_bench.methods.stereo:STEREO",
 }
 
 METHOD_ENTRY_POINTS = "erasure_bench.methods"

@@ -49,5 +49,13 @@ CANDIDATES: Mapping[str, Candidates] = {
     + grid(padding=("true",), self_validating=("true",), of_steps=(50, 10)),
     "hirm": grid(norm=(100.0, 50.0, 200.0), learning_rate=(1e-3, 5e-4)),
     "spm": grid(learning_rate=(3e-2, 1e-2), anchoring=(1.0, 10.0), steps=(60, 120)),
+    "salun": grid(learning_rate=(2e-4, 1e-4, 4e-4), remain_weight=(0.5, 1.0)),
+    "erasediff": grid(learning_rate=(2e-4, 1e-4), forget_weight=(1.0, 0.5)),
+    "advunlearn": grid(learning_rate=(2e-4, 1e-4), eta=(1.0, 2.0)),
+    "eap": grid(learning_rate=(2e-4, 1e-4), eta=(1.0, 2.0), preserve_weight=(1.0, 0.5)),
+    "age": grid(learning_rate=(2e-4, 4e-4), preserve_weight=(1.0, 0.5)),
+    "fmn": grid(learning_rate=(2e-4, 1e-3), parameters=("xattn", "full")),
+    "concept-prune": grid(row_share=(0.02, 0.05, 0.01, 0.1), skilled_steps=(10, 20)),
+    "stereo": grid(learning_rate=(2e-4, 1e-4), away=(3.0, 2.0), trained=("all", "phrase")),
 }
 """Method -> options, the most promising first; the present preset is tried before them in any case."""

@@ -25,7 +25,6 @@ from torch import Generator, Tensor
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.concept_ablation.augmentation import augment, mirrored
-from erasure_bench.methods.concept_ablation.loss import Lesson, losses
 from erasure_bench.methods.concept_ablation.recipes import RECIPES, Recipe
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.base_images import Drawing, as_floats
@@ -40,6 +39,7 @@ from erasure_bench.methods.machinery.gradient_limits import first_token_detached
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import ParameterGroup
 from erasure_bench.methods.machinery.prompt_pairs import RecipeBook, overlaps, prompt_pairs
+from erasure_bench.methods.machinery.retargeting import Lesson, losses
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept

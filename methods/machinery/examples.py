@@ -1,7 +1,7 @@
 """Pictures that the base model draws of an anchor or a target, with their prompts, and noise on them."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -73,14 +73,37 @@ def _prompts(chosen: Sequence[PromptPair], shows: Shows) -> list[str]:
 
 
 @torch.no_grad()
-def noised(model: Denoiser, images: Tensor, generator: Generator) -> Noised:
+def noised(model: Denoiser, images: Tensor, generator: Generator, drawn: bool = False) -> Noised:
     """Latents of float `images` [n, 3, height, width] in [0, 1], each at its own timestep t ~ U{0 … T−1}.
 
-    The latents are the mean of the autoencoder's posterior, where the official codes draw from it.
+    The latents are the mean of the autoencoder's posterior, or `drawn` from it, as the official codes do.
     """
-    # One at a time: a GPU on which all weights are trained has no room for a batch in the autoencoder.
-    clean = torch.cat([model.encode_images(image[None]) for image in images])
+    clean = clean_latents(model, images, generator if drawn else None)
     timesteps = torch.randint(0, model.num_train_timesteps, (len(clean),), generator=generator)
     noise = torch.randn(clean.shape, generator=generator).to(clean)
     timesteps = timesteps.to(model.device)
     return Noised(model.add_noise(clean, noise, timesteps), noise, timesteps)
+
+
+@torch.no_grad()
+def clean_latents(model: Denoiser, images: Tensor, generator: Generator | None = None) -> Tensor:
+    """x_0 [n, channels, height, width] of float `images` [n, 3, height, width] in [0, 1].
+
+    The mean of the autoencoder's posterior, or with a `generator` drawn from it, where there is one.
+    """
+    # One at a time: a GPU on which all weights are trained has no room for a batch in the autoencoder.
+    clean = torch.cat([model.encode_images(image[None]) for image in images])
+    if generator is None:
+        return clean
+    deviation = torch.cat([_deviation(model, image[None]) for image in images])
+    return clean + deviation.to(clean) * torch.randn(clean.shape, generator=generator).to(clean)
+
+
+def _deviation(model: Denoiser, image: Tensor) -> Tensor:
+    """The posterior's standard deviation in units of the latents; 0 where there is no posterior."""
+    vae: Any = model.parts.get("vae")
+    encoded = vae and vae.encode((2 * image - 1).to(model.device, model.dtype))
+    if not hasattr(encoded, "latent_dist"):
+        return torch.zeros(1)
+    deviation: Tensor = encoded.latent_dist.std * vae.config.scaling_factor
+    return deviation

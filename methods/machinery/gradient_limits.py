@@ -1,6 +1,6 @@
 """What gets no gradient while a model is trained, although its parameters do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -52,3 +52,18 @@ def only_rows_of(model: DiffusionModel, phrases: Sequence[str], last: bool = Tru
         yield
     finally:
         hook.remove()
+
+
+@contextmanager
+def masked(parameters: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within it, a parameter gets a gradient only where its mask, of its shape, is true."""
+
+    def keeping(mask: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda gradient: gradient * mask
+
+    hooks = [parameter.register_hook(keeping(masks[name])) for name, parameter in parameters.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -39,6 +39,7 @@ PROJECTIONS = (*QUERIES_KEYS_VALUES, ".to_out.0.")
 NETWORKS = ("unet", "vae")
 """The part that methods train: the denoiser, and where there is none the autoencoder itself."""
 TOKEN_EMBEDDING = "embeddings.token_embedding.weight"
+LAYERS = "encoder.layers."
 
 
 def select(parts: Mapping[str, nn.Module], group: ParameterGroup) -> dict[str, nn.Parameter]:
@@ -66,6 +67,24 @@ def cross_attentions(unet: nn.Module) -> dict[str, nn.Module]:
     """The UNet's cross-attention modules by their names in it, in its own order."""
     names = CROSS_ATTENTION.condition
     return {name: module for name, module in unet.named_modules() if name.rpartition(".")[2] in names}
+
+
+def of_text_encoder(text_encoder: nn.Module, layers: int | None = None) -> dict[str, nn.Parameter]:
+    """The text encoder's parameters by their names in `DiffusionModel.named_tensors`.
+
+    All of them, or those of its first `layers` transformer layers alone; BenchError where it has fewer.
+    """
+    named = {
+        name.removeprefix("text_model."): parameter  # transformers 4 has one level more
+        for name, parameter in text_encoder.named_parameters()
+    }
+    if layers is not None:
+        known = {int(name.split(".")[2]) for name in named if name.startswith(LAYERS)}
+        if layers > len(known):
+            raise BenchError(f"layers={layers}: the text encoder has {len(known)} (--method-option layers=…)")
+        first = tuple(f"{LAYERS}{number}." for number in range(layers))
+        named = {name: parameter for name, parameter in named.items() if name.startswith(first)}
+    return {f"text_encoder.{name}": parameter for name, parameter in named.items()}
 
 
 def _token_embedding(text_encoder: nn.Module) -> dict[str, nn.Parameter]:

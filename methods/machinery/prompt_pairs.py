@@ -8,8 +8,8 @@ from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.concepts import Concept
 
 RecipeBook = Literal["compvis", "diffusers", "microworld"]
-"""Whose wordings and settings: Concept Ablation's official compvis code's, its diffusers code's, or our own for
-the built-in model."""
+"""Whose wordings and settings: those of Concept Ablation's compvis or diffusers code, or our own for the
+built-in model."""
 
 
 class PromptPair(NamedTuple):

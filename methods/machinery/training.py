@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Literal, Required, Self, TypedDict, Unpack
+from typing import Any, Literal, Protocol, Required, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,14 @@ def check_ema_decay(ema_decay: float) -> None:
         raise BenchError(f"ema_decay={ema_decay:g}: valid: 0 (no average) to below 1 (--method-option)")
 
 
+class Stateful(Protocol):
+    """Something beside the weights that training changes, as an optimiser of torch's."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
 class TrainingStopped(BenchError):
     """Training that cannot go on; `losses` is the curve up to and including the loss that stopped it."""
 
@@ -82,9 +90,10 @@ class Training:
     After a kill the loop goes on at the step of the last of the context's checkpoints, with the weights,
     the optimiser, the averages, the generator and the losses as they were: the edit is the undisturbed
     one, bit by bit. So whatever else steps depend on must be there before the loop begins, and whatever
-    they change must be among these: no generator of your own, no iterator that draws when it is first
-    asked. A training that breaks this does not pass unseen: its first step from a checkpoint must have
-    the loss that it had before, or NotResumable is raised and the edit is made from the start.
+    they change must be among these, or handed to `carry` before the loop: no generator of your own, no
+    iterator that draws when it is first asked. A training that breaks this does not pass unseen: its first
+    step from a checkpoint must have the loss that it had before, or NotResumable is raised and the edit is
+    made from the start.
 
     `weight_decay` of None is the optimiser's own default (Adam 0, AdamW 0.01); `betas` and `epsilon` are
     those of both. With a `schedule` each step's learning rate is `schedule(step)` times `learning_rate`,
@@ -151,6 +160,11 @@ class Training:
         self.tensors: dict[str, Tensor] = {}
         self.meter = Meter(device)
         self.name = context.checkpoints.numbered("training")
+        self.carried: dict[str, Stateful] = {}
+
+    def carry(self, name: str, it: Stateful) -> None:
+        """Keeps what steps change besides the weights in the checkpoints, from before the loop on."""
+        self.carried[name] = it
 
     @property
     def cost(self) -> Cost:
@@ -217,6 +231,8 @@ class Training:
             for name, average in self.averages.items():
                 average.copy_(state["averages"][name])
         self.optimiser.load_state_dict(state["optimiser"])
+        for name, it in self.carried.items():
+            it.load_state_dict(state["carried"][name])
         self.generator.set_state(state["generator"])
         self.losses[:] = state["losses"]
         self.meter.resume(state["seconds"], state["peak_memory_bytes"])
@@ -233,6 +249,7 @@ class Training:
             "parameters": {name: parameter.detach() for name, parameter in self.parameters.items()},
             "averages": dict(self.averages),
             "optimiser": self.optimiser.state_dict(),
+            "carried": {name: it.state_dict() for name, it in self.carried.items()},
             "seconds": cost.seconds,
             "peak_memory_bytes": cost.peak_memory_bytes,
         }
@@ -249,7 +266,7 @@ class Training:
             "clip_norm": self.clip_norm,
             "ema_decay": self.ema_decay,
             "seed": self.context.seed,
-        }
+        } | ({"carried": sorted(self.carried)} if self.carried else {})
 
     def _check_resumed(self, step: int, expected: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
         narrow = any(parameter.dtype.itemsize < 4 for parameter in self.parameters.values())

@@ -9,7 +9,8 @@ import torch
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import applied
-from erasure_bench.methods.esd import ESD, Lesson, away_from, eta_from_negative_guidance, losses
+from erasure_bench.methods.esd import ESD, Lesson, eta_from_negative_guidance, losses
+from erasure_bench.methods.machinery.on_the_way import away_from
 from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.methods.machinery.training import FineTune
 from erasure_bench.methods.machinery.trajectories import trajectories

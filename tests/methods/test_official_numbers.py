@@ -60,6 +60,33 @@ SA = {
 }
 SLD = ("warmup_steps", "safety_scale", "threshold", "momentum_scale", "momentum_decay")
 
+SALUN = {"parameters": "full", "mask_share": 0.5, "learning_rate": 1e-5, "batch_size": 8, "optimiser": "adam"}
+WAYS = {"denoise_steps": 50, "guidance_scale": 3.0, "scheduler": "ddim", "timestep": "interval"}
+PRESERVING = WAYS | {
+    "parameters": "noxattn",
+    "learning_rate": 1e-5,
+    "steps": 1000,
+    "temperature": 2.0,
+    "top": 2,
+    "hard": True,
+    "vocabulary_size": 3000,
+    "nearest": 1000,
+    "centres": 100,
+    "adversary_rate": 1e-2,
+}
+STEREO = WAYS | {
+    "parameters": "noxattn",
+    "optimiser": "adamw",
+    "rounds": 4,
+    "search_steps": 200,
+    "search_rate": 5e-6,
+    "inversion_steps": 3000,
+    "inversion_rate": 5e-3,
+    "steps": 200,
+    "learning_rate": 2e-5,
+    "parallel": 1.0,
+}
+
 NUMBERS = [
     *[(name, "official", ESD_OFFICIAL) for name in ("esd-x", "esd-x-strict", "esd-u", "esd-all")],
     *[(name, "paper", ESD_PAPER) for name in ("esd-x", "esd-u", "esd-all")],
@@ -80,6 +107,40 @@ NUMBERS = [
     ("sld-strong", "official", dict(zip(SLD, (7, 2000, 0.025, 0.5, 0.7), strict=True))),
     ("sld-max", "official", dict(zip(SLD, (0, 5000, 1.0, 0.5, 0.7), strict=True))),
     ("uce", "official", {"keep_scale": 0.5, "erase_scale": 1.0, "tokens": "last"}),
+    (
+        "salun",
+        "official-nudity",
+        SALUN | {"remain": "anchor", "remain_weight": 0.1, "images": 800, "steps": 100, "mask_guidance": 7.5},
+    ),
+    ("salun", "official", SALUN | {"remain_weight": 0.5, "steps": 500, "mask_guidance": 7.5}),
+    ("salun", "paper", SALUN | {"mask_guidance": 0.0}),
+    (
+        "erasediff",
+        "official",
+        {"parameters": "noxattn", "inner_steps": 2, "forget_weight": 1.0, "batch_size": 16}
+        | {"learning_rate": 1e-5, "multiplier": "fixed"},
+    ),
+    ("erasediff", "paper", {"multiplier": "adaptive", "inner_steps": 2}),
+    (
+        "advunlearn",
+        "official",
+        WAYS
+        | {"learning_rate": 1e-5, "steps": 1000, "warmup_steps": 200, "eta": 1.0, "layers": None}
+        | {"prefix_tokens": 1, "attack_steps": 30, "attack_rate": 1e-3, "counted": "words"}
+        | {"retain_weight": 0.3, "retain_batch": 5, "retain_prompts": 243},
+    ),
+    ("eap", "official", PRESERVING | {"space": "noise", "led_from": "empty", "eta": 1.0}),
+    ("age", "official", PRESERVING | {"space": "image", "led_from": "empty", "eta": 1.0}),
+    ("age", "paper", PRESERVING | {"led_from": "choice", "eta": 0.0}),
+    (
+        "fmn",
+        "official",
+        {"inversion_steps": 500, "inversion_rate": 1e-3, "inversion_tokens": 4, "steps": 35}
+        | {"learning_rate": 2e-6, "optimiser": "adamw"},
+    ),
+    ("concept-prune", "official", {"row_share": 0.01}),
+    ("stereo", "official", STEREO | {"towards": 1.0, "away": 3.0}),
+    ("stereo", "paper", STEREO | {"towards": 1.0, "away": 2.0}),
 ]
 RECIPE = [
     ("compvis", "style", {"learning_rate": 1.6e-5, "batch_size": 8, "steps": 100, "regularised": "never"}),

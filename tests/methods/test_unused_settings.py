@@ -29,6 +29,10 @@ SA = {
     "fisher": "fast",
     "fisher_terms": "2",
 }
+TWO_SETS = {"images": "2", "denoise_steps": "2", "steps": "1", "batch_size": "2"}
+WAYS = {"denoise_steps": "2", "steps": "1"}
+ADVERSARY = WAYS | {"warmup_steps": "0", "attack_steps": "1", "retain_batch": "1"}
+SEARCH = WAYS | {"rounds": "1", "images": "2", "search_steps": "1", "inversion_steps": "1"}
 WITHOUT_EWC = {key: value for key, value in SA.items() if "fisher" not in key} | {"ewc": "false"}
 CASES = {
     "esd": ("esd-u", ESD),
@@ -61,6 +65,24 @@ CASES = {
         {"steps": "1", "denoise_steps": "2", "warmup": "0", "trajectories": "1"},
     ),
     "sld": ("sld-medium", {}),
+    "salun": ("salun", TWO_SETS),
+    "erasediff": ("erasediff", TWO_SETS),
+    "advunlearn": ("advunlearn", ADVERSARY),
+    "advunlearn without an adversary": ("advunlearn", ADVERSARY | {"attack_steps": "0"}),
+    "advunlearn that retains nothing": (
+        "advunlearn",
+        WAYS | {"warmup_steps": "0", "attack_steps": "1", "retain_weight": "0"},
+    ),
+    "advunlearn that retains a list": ("advunlearn", ADVERSARY | {"retain": '["a tree"]'}),
+    "eap": ("eap", WAYS),
+    "eap without an adversary": ("eap", WAYS | {"adversary_steps": "0"}),
+    "eap among given texts": ("eap", WAYS | {"vocabulary": '["a tree", "a dog"]'}),
+    "fmn": ("fmn", {"images": "2", "denoise_steps": "2", "inversion_steps": "1", "steps": "1"}),
+    "fmn of the phrase": ("fmn", {"images": "2", "denoise_steps": "2", "inversion_steps": "0", "steps": "1"}),
+    "concept-prune": ("concept-prune", {"images": "2", "denoise_steps": "2", "skilled_steps": "2"}),
+    "stereo": ("stereo", SEARCH),
+    "stereo without a search": ("stereo", SEARCH | {"search_steps": "0"}),
+    "stereo without anchors": ("stereo", SEARCH | {"towards": "0"}),
     "sld without momentum": ("sld-weak", {}),
 }
 CASES["sa towards noise alone"][1].update({"ewc": "false", "replay": "false", "batch_size": "2"})
@@ -99,6 +121,17 @@ OTHER_VALUES: dict[str, Any] = {
     "factor": 1.5,
     "most_steps": 3,
     "of_steps": 20,
+    "attack_rate": 1.0,
+    "retain": ("a tree",),
+    "retain_prompts": 1,
+    "retain_batch": 3,
+    "adversary_rate": 1.0,
+    "vocabulary_size": 1,
+    "inversion_tokens": 2,
+    "inversion_rate": 0.5,
+    "search_rate": 0.5,
+    "anchors": 1,
+    "parallel": 0.0,
 }
 
 

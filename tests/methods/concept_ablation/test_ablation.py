@@ -9,12 +9,12 @@ from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.concept_ablation.ablation import ConceptAblation
 from erasure_bench.methods.concept_ablation.augmentation import CLOSE, SMALL
-from erasure_bench.methods.concept_ablation.loss import Lesson, losses, masked_errors
 from erasure_bench.methods.concept_ablation.recipes import RECIPES
 from erasure_bench.methods.edit import applied
 from erasure_bench.methods.machinery.gradient_limits import first_token_detached, only_rows_of
 from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.methods.machinery.prompt_pairs import names, overlaps, prompt_pairs, with_target
+from erasure_bench.methods.machinery.retargeting import Lesson, losses, masked_errors
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept

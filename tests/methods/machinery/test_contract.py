@@ -36,6 +36,22 @@ CA = {
     "learning_rate": "1e-3",
     "batch_size": "2",
 }
+TWO_SETS = {
+    "images": "4",
+    "denoise_steps": "2",
+    "steps": "3",
+    "learning_rate": "1e-3",
+    "batch_size": "2",
+}
+WAYS = {
+    "sampled_by": "base",
+    "timestep": "sampler",
+    "denoise_steps": "3",
+    "trajectories": "2",
+    "steps": "3",
+    "learning_rate": "1e-3",
+    "batch_size": "2",
+}
 SLD = {"safety_scale": "50", "threshold": "0.05", "warmup_steps": "1"}
 
 TINY: dict[str, dict[str, str]] = {
@@ -69,8 +85,25 @@ TINY: dict[str, dict[str, str]] = {
         "learning_rate": "1e-2",
         "anchoring": "1",
     },
+    "salun": TWO_SETS,
+    "erasediff": TWO_SETS,
+    "advunlearn": WAYS | {"warmup_steps": "1", "attack_steps": "2", "retain_batch": "2"},
+    "eap": WAYS,
+    "age": WAYS | {"trajectories": "0", "led_from": "choice"},
+    "fmn": {
+        "images": "2",
+        "denoise_steps": "2",
+        "inversion_steps": "2",
+        "steps": "3",
+        "learning_rate": "1e-2",
+    },
+    "concept-prune": {"images": "2", "denoise_steps": "2", "skilled_steps": "1", "row_share": "0.3"},
+    "stereo": WAYS
+    | {"rounds": "2", "images": "2", "search_steps": "2", "inversion_steps": "2", "anchors": "2"},
 }
 CHANGES_NOTHING = {"none"}
+CHOOSES_WHAT_TO_TRAIN = {"salun"}
+"""Their seed decides which weights change at all."""
 
 
 RING = Concept(name="ring", kind="object", targets=("ring",), anchor="bar")
@@ -134,8 +167,9 @@ def test_method_keeps_the_contract(name, model_for):
     assert bool(learned) == (edit.cost.seconds > 0) == (edit.cost.peak_memory_bytes > 0)
     if edit.losses:
         other = rehearsal.other_seed.edit.all_tensors
-        assert other.keys() == learned.keys(), "what is trained does not depend on the seed"
-        assert not any(torch.equal(tensor, other[key]) for key, tensor in learned.items())
+        if name not in CHOOSES_WHAT_TO_TRAIN:
+            assert other.keys() == learned.keys(), "what is trained does not depend on the seed"
+        assert not any(torch.equal(tensor, other[key]) for key, tensor in learned.items() if key in other)
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -9,6 +9,7 @@ import torch
 
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, Progress
+from erasure_bench.methods.machinery.adversary import Adversary
 from erasure_bench.methods.machinery.interruption import Interrupting, Interruption
 from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.methods.machinery.training import FineTune, NotResumable, TrainingStopped
@@ -310,6 +311,28 @@ def test_a_training_that_was_interrupted_ends_in_the_same_bits(tiny_model, after
     assert resumed.tensors.keys() == undisturbed.tensors.keys()
     assert all(torch.equal(resumed.tensors[name], tensor) for name, tensor in undisturbed.tensors.items())
     assert resumed.cost.steps == 9
+
+
+def test_what_is_carried_along_goes_on_as_it_was(tiny_model):
+    """An adversary with its own moments, which the loss depends on."""
+
+    def run(checkpoints=None):
+        context = EraseContext(**({} if checkpoints is None else {"checkpoints": checkpoints}))
+        adversary = Adversary(torch.zeros(2), learning_rate=0.1)
+        with tuned(tiny_model, context=context, **RICH) as tuning:
+            tuning.carry("adversary", adversary)
+            for _ in tuning:
+                tuning.minimise([size(tuning) * (1 + adversary.value.detach().square().sum())])
+                adversary.ascend(lambda value: value.sin().sum() + value[0])
+        return tuning, adversary
+
+    undisturbed, wanted = run()
+    first = Interrupting(4)
+    with pytest.raises(Interruption):
+        run(first)
+    resumed, found = run(first.resumed())
+    assert resumed.losses == undisturbed.losses
+    assert torch.equal(found.value, wanted.value) and wanted.value.abs().min() > 0.1
 
 
 @pytest.mark.parametrize("part", ["parameters", "averages", "optimiser", "generator"])

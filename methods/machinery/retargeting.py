@@ -1,4 +1,4 @@
-"""Concept Ablation's loss: one prompt's predicted noise should be another's, or the true noise."""
+"""Retargeting: one prompt's noise prediction should be another's, or the true noise (Concept Ablation)."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,6 +15,7 @@ class Lesson(NamedTuple):
     `latents` (x_t) and `noise` are [n, channels, height, width], `timesteps` [n]. The prediction for
     `prompts` should be that for `anchors`, or `noise` itself where they are None. It is compared where
     `masks` [n, 1, height, width] is 1, everywhere where None; image i's error weighs `weights` [n].
+    The anchors are asked on `anchor_latents`, where these are given, instead of on `latents`.
     """
 
     latents: Tensor
@@ -24,6 +25,7 @@ class Lesson(NamedTuple):
     anchors: tuple[str, ...] | None
     masks: Tensor | None
     weights: Tensor
+    anchor_latents: Tensor | None = None
 
 
 def losses(
@@ -40,8 +42,9 @@ def losses(
             latents, timesteps = lesson.latents[part], lesson.timesteps[part]
             target = lesson.noise[part]
             if lesson.anchors is not None:
+                shown = latents if lesson.anchor_latents is None else lesson.anchor_latents[part]
                 with torch.no_grad():
-                    target = teacher.predict_noise(latents, timesteps, lesson.anchors[part])
+                    target = teacher.predict_noise(shown, timesteps, lesson.anchors[part])
             predicted = model.predict_noise(latents, timesteps, lesson.prompts[part])
             errors = masked_errors(predicted, target, None if lesson.masks is None else lesson.masks[part])
             yield (lesson.weights[part].to(errors) * errors).sum() / count

@@ -1,0 +1,46 @@
+"""An adversary of the training: numbers that Adam moves against what the weights are trained for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Adversary:
+    """Some numbers and their own optimiser; `Training.carry` keeps both over an interruption.
+
+    `value` is on the device that it was given on, in fp32 at least. No gradient is left in the model.
+    """
+
+    def __init__(self, start: Tensor, *, learning_rate: float, weight_decay: float = 0.0) -> None:
+        wide = torch.promote_types(start.dtype, torch.float32)
+        self.value = start.detach().to(wide, copy=True).requires_grad_(True)
+        self._optimiser = torch.optim.Adam([self.value], lr=learning_rate, weight_decay=weight_decay)
+
+    def descend(self, loss: Callable[[Tensor], Tensor]) -> float:
+        """One step of Adam down the loss of the value; the loss before it."""
+        return self._step(loss, 1.0)
+
+    def ascend(self, loss: Callable[[Tensor], Tensor]) -> float:
+        """One step up."""
+        return self._step(loss, -1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The value and its optimiser's moments."""
+        return {"value": self.value.detach(), "optimiser": self._optimiser.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Puts both back."""
+        with torch.no_grad():
+            self.value.copy_(state_dict["value"])
+        self._optimiser.load_state_dict(state_dict["optimiser"])
+
+    def _step(self, loss: Callable[[Tensor], Tensor], sign: float) -> float:
+        with torch.enable_grad():
+            found = loss(self.value)
+            (gradient,) = torch.autograd.grad(found, self.value)
+        self.value.grad = sign * gradient
+        self._optimiser.step()
+        self.value.grad = None
+        return found.item()
