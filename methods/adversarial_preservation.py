@@ -28,12 +28,19 @@ from erasure_bench.methods.machinery.adversary import Adversary
 from erasure_bench.methods.machinery.general_prompts import silent_on
 from erasure_bench.methods.machinery.on_the_way import OnTheWay, Ways, WayThere
 from erasure_bench.methods.machinery.parameters import UNetGroup
-from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
+from erasure_bench.methods.machinery.training import (
+    FORWARD_AND_BACKWARD,
+    NEVER_SMALL,
+    FineTune,
+    OptimiserName,
+)
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
 
 ENCODED_AT_ONCE = 64
 SHORTEST_WORD = 3
+PURE_NOISE = 1e-4
+"""The least ᾱ that errors on x̂_0 are scaled by: from pure noise there is no x̂_0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +106,7 @@ class AdversarialPreservation(WayThere):
             optimiser=self.optimiser,
             weight_decay=0.0,
             gradient_checkpointing=self.gradient_checkpointing,
+            never_diverged=NEVER_SMALL * max(1.0, self._scale(base, base.num_train_timesteps - 1)),
         ) as tuning:
             generator = tuning.generator
             texts = self.candidates(model, concepts, context)
@@ -190,7 +198,7 @@ class AdversarialPreservation(WayThere):
         """What squared errors of ε are on x̂_0 = (x_t − √(1−ᾱ) ε) / √ᾱ: (1 − ᾱ) / ᾱ times as much."""
         if self.space == "noise":
             return 1.0
-        alpha = float(base.alphas_cumprod[timestep])
+        alpha = max(float(base.alphas_cumprod[timestep]), PURE_NOISE)
         return (1 - alpha) / alpha
 
     def _mixed(self, logits: Tensor, embeddings: Tensor, drawn: Tensor) -> Tensor:

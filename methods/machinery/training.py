@@ -49,6 +49,7 @@ class TrainingSettings(TypedDict, total=False):
     ema_warm_up: bool
     start: Mapping[str, Tensor] | None
     bounded: bool
+    never_diverged: float
 
 
 def check_ema_decay(ema_decay: float) -> None:
@@ -113,6 +114,7 @@ class Training:
     of the memory. A micro-batch at a time (`minimise`) saves memory without that cost.
 
     `own_precision` says that the method, by a setting `precision`, and not the run's --dtype chose the dtype.
+    A loss up to `never_diverged` is none that has diverged: more for one that weighs steps unequally.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class Training:
         ema_warm_up: bool = False,
         start: Mapping[str, Tensor] | None = None,
         bounded: bool = True,
+        never_diverged: float = NEVER_SMALL,
     ) -> None:
         """Raises BenchError for an `ema_decay` outside [0, 1)."""
         check_ema_decay(ema_decay)
@@ -155,6 +158,7 @@ class Training:
         self.ema_warm_up = ema_warm_up
         self.start = start
         self.bounded = bounded
+        self.never_diverged = never_diverged
         self.generator = torch.Generator().manual_seed(context.seed)
         self.losses: list[float] = []
         self.tensors: dict[str, Tensor] = {}
@@ -330,7 +334,7 @@ class Training:
             self._stop(f"the loss became {loss}")
         start = max((abs(earlier) for earlier in self.losses[:-1][:10]), default=math.inf)
         size = abs(loss) if self.bounded else loss
-        if size > max(DIVERGED * start, NEVER_SMALL):
+        if size > max(DIVERGED * start, self.never_diverged):
             self._stop(f"the loss went to {loss:.3g}, from {start:.3g} at the most at the start")
 
     def _stop(self, what: str) -> None:
