@@ -51,6 +51,7 @@ METHODS: dict[str, str] = {
     "fmn": "erasure_bench.methods.forget_me_not:FMN",
     "concept-prune": "erasure_bench.methods.concept_prune:CONCEPT_PRUNE",
     "stereo": "erasure_bench.methods.stereo:STEREO",
+    "receler": "erasure_bench.methods.receler:RECELER",
 }
 
 METHOD_ENTRY_POINTS = "erasure_bench.methods"

@@ -56,6 +56,7 @@ CANDIDATES: Mapping[str, Candidates] = {
     "age": grid(learning_rate=(2e-4, 4e-4), preserve_weight=(1.0, 0.5)),
     "fmn": grid(learning_rate=(2e-4, 1e-3), parameters=("xattn", "full")),
     "concept-prune": grid(row_share=(0.02, 0.05, 0.01, 0.1), skilled_steps=(10, 20)),
+    "receler": grid(learning_rate=(1e-3, 3e-3), steps=(80, 150), mask_weight=(0.1, 0.01)),
     "stereo": grid(learning_rate=(2e-4, 1e-4), away=(3.0, 2.0), trained=("all", "phrase")),
 }
 """Method -> options, the most promising first; the present preset is tried before them in any case."""

@@ -138,6 +138,14 @@ NUMBERS = [
         {"inversion_steps": 500, "inversion_rate": 1e-3, "inversion_tokens": 4, "steps": 35}
         | {"learning_rate": 2e-6, "optimiser": "adamw"},
     ),
+    (
+        "receler",
+        "official",
+        WAYS
+        | {"rank": 128, "steps": 500, "learning_rate": 3e-4, "eta": 1.0, "soft_tokens": 16}
+        | {"attack_steps": 50, "attack_rate": 0.1, "attack_decay": 0.1, "sampled_by": "edited"}
+        | {"mask_side": 16, "mask_threshold": 0.1, "mask_weight": 0.1},
+    ),
     ("concept-prune", "official", {"row_share": 0.01}),
     ("stereo", "official", STEREO | {"towards": 1.0, "away": 3.0}),
     ("stereo", "paper", STEREO | {"towards": 1.0, "away": 2.0}),

@@ -32,6 +32,7 @@ SA = {
 TWO_SETS = {"images": "2", "denoise_steps": "2", "steps": "1", "batch_size": "2"}
 WAYS = {"denoise_steps": "2", "steps": "1"}
 ADVERSARY = WAYS | {"warmup_steps": "0", "attack_steps": "1", "retain_batch": "1"}
+ERASERS = WAYS | {"attack_steps": "1", "mask_side": "8"}
 SEARCH = WAYS | {"rounds": "1", "images": "2", "search_steps": "1", "inversion_steps": "1"}
 WITHOUT_EWC = {key: value for key, value in SA.items() if "fisher" not in key} | {"ewc": "false"}
 CASES = {
@@ -80,6 +81,9 @@ CASES = {
     "fmn": ("fmn", {"images": "2", "denoise_steps": "2", "inversion_steps": "1", "steps": "1"}),
     "fmn of the phrase": ("fmn", {"images": "2", "denoise_steps": "2", "inversion_steps": "0", "steps": "1"}),
     "concept-prune": ("concept-prune", {"images": "2", "denoise_steps": "2", "skilled_steps": "2"}),
+    "receler": ("receler", ERASERS),
+    "receler without an adversary": ("receler", ERASERS | {"attack_steps": "0"}),
+    "receler without a mask": ("receler", WAYS | {"attack_steps": "1", "mask_weight": "0"}),
     "stereo": ("stereo", SEARCH),
     "stereo without a search": ("stereo", SEARCH | {"search_steps": "0"}),
     "stereo without anchors": ("stereo", SEARCH | {"towards": "0"}),
@@ -130,6 +134,9 @@ OTHER_VALUES: dict[str, Any] = {
     "inversion_tokens": 2,
     "inversion_rate": 0.5,
     "search_rate": 0.5,
+    "attack_decay": 0.5,
+    "mask_side": 4,
+    "mask_threshold": 0.5,
     "anchors": 1,
     "parallel": 0.0,
 }

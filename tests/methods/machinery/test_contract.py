@@ -97,6 +97,7 @@ TINY: dict[str, dict[str, str]] = {
         "steps": "3",
         "learning_rate": "1e-2",
     },
+    "receler": WAYS | {"rank": "4", "attack_steps": "2", "mask_side": "8", "learning_rate": "1e-2"},
     "concept-prune": {"images": "2", "denoise_steps": "2", "skilled_steps": "1", "row_share": "0.3"},
     "stereo": WAYS
     | {"rounds": "2", "images": "2", "search_steps": "2", "inversion_steps": "2", "anchors": "2"},
