@@ -13,6 +13,7 @@ Them, ICLR 2025) takes a for the concept's destination as well, ε_0 = ε_a, and
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -122,15 +123,13 @@ class AdversarialPreservation(WayThere):
                 turn = step % len(concepts)
                 seen = ways[turn].draw(self.batch_size, generator)
                 logits, phrase = adversaries[turn], ways[turn].embeddings
-                chosen = self.choose(logits.value.detach(), choices[turn].embeddings, generator)
+                embeddings = choices[turn].embeddings
+                chosen = self.choose(logits.value.detach(), embeddings, generator)
                 tuning.minimise([self.loss(model, base, seen, phrase, chosen)])
                 for _ in range(self.adversary_steps):
-                    drawn = gumbel(len(choices[turn].texts), generator)
-                    logits.ascend(
-                        lambda value, seen=seen, phrase=phrase, drawn=drawn, turn=turn: self.loss(
-                            model, base, seen, phrase, self._mixed(value, choices[turn].embeddings, drawn)
-                        )
-                    )
+                    drawn = gumbel(len(embeddings), generator)
+                    climbed = partial(self.loss_of_logits, model, base, seen, phrase, embeddings, drawn)
+                    logits.ascend(climbed)
         return new_edit(
             "adversarial-preservation",
             self,
@@ -193,6 +192,19 @@ class AdversarialPreservation(WayThere):
         scale = self._scale(base, seen.timestep)
         erasing, preserving = (erased - target).square().mean(), (preserved - kept).square().mean()
         return scale * (erasing + self.preserve_weight * preserving)
+
+    def loss_of_logits(
+        self,
+        model: DiffusionModel,
+        base: DiffusionModel,
+        seen: OnTheWay,
+        phrase: Tensor,
+        embeddings: Tensor,
+        drawn: Tensor,
+        logits: Tensor,
+    ) -> Tensor:
+        """The same for the choice that the logits make of candidates' embeddings by Gumbel noise `drawn`."""
+        return self.loss(model, base, seen, phrase, self._mixed(logits, embeddings, drawn))
 
     def _scale(self, base: DiffusionModel, timestep: int) -> float:
         """What squared errors of ε are on x̂_0 = (x_t − √(1−ᾱ) ε) / √ᾱ: (1 − ᾱ) / ᾱ times as much."""

@@ -12,6 +12,7 @@ whatever word an adversary puts in front of it, while other prompts keep their p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -26,9 +27,10 @@ from erasure_bench.methods.machinery.general_prompts import silent_on
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.on_the_way import OnTheWay, Ways, WayThere, away_from
 from erasure_bench.methods.machinery.parameters import of_text_encoder
-from erasure_bench.methods.machinery.soft_tokens import SoftPrompts, with_prefix
+from erasure_bench.methods.machinery.soft_tokens import encoded, with_prefix
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, OptimiserName, Training
 from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.token_input import Tokens, token_vectors
 from erasure_bench.prompt_suites.concepts import Concept
 
 
@@ -108,7 +110,7 @@ class AdvUnlearn(WayThere):
                 else:
                     prefix = self.attack(model, ways, soft, generator).prefix
                     seen = ways.draw(self.batch_size, generator)
-                    losses.append(self.away(model, seen, soft.encode(model, prefix)))
+                    losses.append(self.away(model, seen, encoded(model, soft, prefix)))
                     if kept is not None:
                         losses.append(self._retaining(model, kept, generator))
                 tuning.minimise([sum(losses[1:], losses[0])])
@@ -155,22 +157,20 @@ class AdvUnlearn(WayThere):
             )
         return tuple(prompts)
 
-    def soft(self, model: DiffusionModel, phrases: Sequence[str]) -> SoftPrompts:
+    def soft(self, model: DiffusionModel, phrases: Sequence[str]) -> Tokens:
         """The phrases with room for the adversary in front of them."""
         kept = [len(phrase.split()) for phrase in phrases] if self.counted == "words" else None
         return with_prefix(model, phrases, self.prefix_tokens, kept)
 
-    def attack(
-        self, model: DiffusionModel, ways: Ways, soft: SoftPrompts, generator: Generator
-    ) -> "Attacked":
+    def attack(self, model: DiffusionModel, ways: Ways, soft: Tokens, generator: Generator) -> "Attacked":
         """The prefix that brings the concept's prediction back the most, and the loss at every step."""
-        table = model.text_encoder.get_input_embeddings().weight.detach()
+        table = token_vectors(model)
         start = table[integers(generator, 0, len(table), self.prefix_tokens)]
         adversary = Adversary(start, learning_rate=self.attack_rate)
         losses = []
         for _ in range(self.attack_steps):
             seen = ways.draw(self.batch_size, generator)
-            losses.append(adversary.descend(lambda value, seen=seen: brought_back(model, seen, soft, value)))
+            losses.append(adversary.descend(partial(brought_back, model, seen, soft)))
         return Attacked(adversary.value.detach(), tuple(losses))
 
     def away(self, model: DiffusionModel, seen: OnTheWay, embeddings: Tensor) -> Tensor:
@@ -203,9 +203,9 @@ class Attacked(NamedTuple):
     losses: tuple[float, ...]
 
 
-def brought_back(model: DiffusionModel, seen: OnTheWay, soft: SoftPrompts, prefix: Tensor) -> Tensor:
+def brought_back(model: DiffusionModel, seen: OnTheWay, soft: Tokens, prefix: Tensor) -> Tensor:
     """‖ε_θ(x_t, p ⊕ c) − ε_c‖²: how far the prefix is from bringing the concept back."""
-    embeddings = soft.encode(model, prefix)[list(seen.prompts)]
+    embeddings = encoded(model, soft, prefix)[list(seen.prompts)]
     return mse_loss(model.predict_noise(seen.latents, seen.timestep, embeddings), seen.conditional)
 
 

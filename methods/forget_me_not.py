@@ -24,11 +24,17 @@ from erasure_bench.methods.machinery.examples import clean_latents, draw_example
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import UNetGroup
 from erasure_bench.methods.machinery.prompt_pairs import prompt_pairs
-from erasure_bench.methods.machinery.soft_tokens import SoftPrompts, with_word, word_embeddings
+from erasure_bench.methods.machinery.soft_tokens import (
+    encoded,
+    slot_mask,
+    with_word,
+    word_embeddings,
+)
 from erasure_bench.methods.machinery.textual_inversion import TEMPLATES, invert
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.seeds import image_seed
+from erasure_bench.models.token_input import Tokens
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import SchedulerName
 
@@ -147,10 +153,10 @@ class ForgetMeNot:
         timesteps = timesteps.to(model.device)
         seen = model.add_noise(clean[rows], noise, timesteps)
         with torch.no_grad():
-            embeddings = found.prompts.encode(model, found.vectors.to(model.device))[said]
+            embeddings = encoded(model, found.prompts, found.vectors.to(model.device))[said]
         with attention_maps(model.unet) as maps:
             model.predict_noise(seen, timesteps, embeddings)
-        return attention_loss(maps, found.prompts.soft[said])
+        return attention_loss(maps, slot_mask(found.prompts)[said])
 
     def _pictures(self, model: DiffusionModel, concept: Concept, context: EraseContext) -> Tensor:
         """Latents of the concept's pictures."""
@@ -163,7 +169,7 @@ class Found(NamedTuple):
     """A concept's tokens [k, width], prompts with room for them, and the losses of finding them."""
 
     vectors: Tensor
-    prompts: SoftPrompts
+    prompts: Tokens
     losses: tuple[float, ...]
 
 

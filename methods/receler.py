@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -36,7 +36,8 @@ from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, Train
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
 
-PLACE, ACTIVATION = "after", "gelu"
+PLACE: Literal["after"] = "after"
+ACTIVATION: Literal["gelu"] = "gelu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Receler(WayThere):
 
     def unused_settings(self) -> Mapping[str, str]:
         """Those of an adversary that takes no step, and of a mask without weight."""
-        unused = {}
+        unused: dict[str, str] = {}
         if not self.attack_steps:
             unused |= dict.fromkeys(("attack_rate", "attack_decay"), "with attack_steps=0")
         if not self.mask_weight:

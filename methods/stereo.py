@@ -34,7 +34,7 @@ from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.on_the_way import OnTheWay, Ways, WayThere, away_from
 from erasure_bench.methods.machinery.parameters import UNetGroup
 from erasure_bench.methods.machinery.prompt_pairs import prompt_pairs
-from erasure_bench.methods.machinery.soft_tokens import with_word, word_embeddings
+from erasure_bench.methods.machinery.soft_tokens import encoded, with_word, word_embeddings
 from erasure_bench.methods.machinery.textual_inversion import invert
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.models.diffusion_model import DiffusionModel
@@ -81,7 +81,7 @@ class Stereo(WayThere):
 
     def unused_settings(self) -> Mapping[str, str]:
         """What a search without steps, and a target without anchors, has no use for."""
-        unused = {}
+        unused: dict[str, str] = {}
         if not self.search_steps:
             unused |= dict.fromkeys(("search_rate", "eta"), "with search_steps=0")
         if not self.towards:
@@ -185,7 +185,7 @@ class Stereo(WayThere):
             losses += [*tuning.losses, *inverted.losses]
             with torch.no_grad():
                 vectors = inverted.vectors.to(base.device)
-                present = with_word(base, [_naming(concept)], 1).encode(base, vectors)
+                present = encoded(base, with_word(base, [_naming(concept)], 1), vectors)
             words.append(present)
         return Searched(tuple(words), tuple(losses))
 

@@ -15,7 +15,7 @@ from torch.nn.functional import mse_loss
 
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.machinery.lots import integers
-from erasure_bench.methods.machinery.soft_tokens import with_word
+from erasure_bench.methods.machinery.soft_tokens import encoded, with_word
 from erasure_bench.methods.machinery.training import Training
 from erasure_bench.models.diffusion_model import DiffusionModel
 
@@ -67,14 +67,14 @@ def invert(
         optimiser="adamw",
         weight_decay=0.0,
     ) as tuning:
-        generator = tuning.generator
+        generator, ways = tuning.generator, len(soft.ids)
         for _ in tuning:
             rows = integers(generator, 0, len(clean), batch_size)
-            said = integers(generator, 0, len(templates), batch_size)
+            said = integers(generator, 0, ways, batch_size)
             timesteps = torch.randint(0, model.num_train_timesteps, (batch_size,), generator=generator)
             noise = torch.randn(clean[rows].shape, generator=generator).to(clean)
             seen = model.add_noise(clean[rows], noise, timesteps.to(model.device))
-            embeddings = soft.encode(model, vectors)[said]
+            embeddings = encoded(model, soft, vectors)[said]
             tuning.minimise(
                 [mse_loss(model.predict_noise(seen, timesteps.to(model.device), embeddings), noise)]
             )

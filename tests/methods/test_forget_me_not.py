@@ -47,7 +47,7 @@ def test_textual_inversion_finds_its_own_tokens_first(tiny_model):
     method = ForgetMeNot(**TINY | {"inversion_steps": 3}, inversion_rate=0.1, steps=1)
     found = method.find(tiny_model, CAT, torch.randn(2, 4, 8, 8), EraseContext())
     assert found.vectors.shape == (4, 32) and len(found.losses) == 3
-    assert found.prompts.soft.sum(1).eq(4).all()
+    assert found.prompts.slots.shape[1] == 4
     edit = method.erase(tiny_model, [CAT], EraseContext())
     assert len(edit.losses) == 4 == edit.cost.steps
 

@@ -2,21 +2,28 @@
 
 import torch
 
-from erasure_bench.methods.machinery.soft_tokens import with_prefix, with_word, word_embeddings
+from erasure_bench.methods.machinery.soft_tokens import (
+    encoded,
+    slot_mask,
+    with_prefix,
+    with_word,
+    word_embeddings,
+)
 
 
 def test_the_words_own_vectors_give_the_words_own_prompt(tiny_model):
     vectors = word_embeddings(tiny_model, "grumpy cat")
     soft = with_word(tiny_model, ["an old {}", "{}", "{} at sea"], len(vectors))
-    found = soft.encode(tiny_model, vectors)
+    found = encoded(tiny_model, soft, vectors)
     said = tiny_model.encode_prompts(["an old grumpy cat", "grumpy cat", "grumpy cat at sea"])
     torch.testing.assert_close(found, said)
 
 
-def test_the_vectors_stay_whole_where_a_template_is_too_long(tiny_model):
-    soft = with_word(tiny_model, ["a very long way to {} and so on", "{} and so much more than that"], 3)
-    assert soft.soft.sum(1).tolist() == [3, 3] and soft.ids.shape == (2, 16)
-    assert (soft.ids[:, -1] == tiny_model.tokenizer.eos_token_id).all()
+def test_templates_without_room_are_left_out(tiny_model):
+    templates = ["a very long way to {} and so on", "{} at sea", "see {}"]
+    assert len(with_word(tiny_model, templates, 3).ids) == 2
+    alone = with_word(tiny_model, templates, 12)
+    assert slot_mask(alone).sum(1).tolist() == [12] and slot_mask(alone)[0, 1:13].all()
 
 
 def test_a_prefix_takes_its_own_place_alone(tiny_model):
@@ -27,7 +34,7 @@ def test_a_prefix_takes_its_own_place_alone(tiny_model):
     hook = encoder.embeddings.register_forward_hook(lambda module, inputs, output: given.append(output))
     prompts = ["cat", "a dog at sea"]
     try:
-        with_prefix(tiny_model, prompts, 2).encode(tiny_model, torch.full((2, 32), 5.0))
+        encoded(tiny_model, with_prefix(tiny_model, prompts, 2), torch.full((2, 32), 5.0))
     finally:
         hook.remove()
     ids = tiny_model.tokenizer(prompts, padding="max_length", max_length=16, return_tensors="pt").input_ids
@@ -41,7 +48,7 @@ def test_a_prefix_changes_no_token_before_it_and_moves_every_later_one(tiny_mode
     """The text encoder is causal: the start token stays, every token from the prefix on hears of it."""
     soft = with_prefix(tiny_model, ["a dog"], 1)
     generator = torch.Generator().manual_seed(0)
-    one, other = (soft.encode(tiny_model, torch.randn(1, 32, generator=generator)) for _ in range(2))
+    one, other = (encoded(tiny_model, soft, torch.randn(1, 32, generator=generator)) for _ in range(2))
     torch.testing.assert_close(one[:, 0], other[:, 0])
     assert (one[:, 1:] - other[:, 1:]).abs().amax(2).min() > 1e-4
 
@@ -61,10 +68,10 @@ def test_gradients_reach_the_vectors_and_the_text_encoder(tiny_model):
     weight = tiny_model.text_encoder.get_input_embeddings().weight
     vectors = torch.zeros(1, 32, requires_grad=True)
     weight.requires_grad_(True)
-    with_prefix(tiny_model, ["cat"], 1).encode(tiny_model, vectors).square().sum().backward()
+    encoded(tiny_model, with_prefix(tiny_model, ["cat"], 1), vectors).square().sum().backward()
     assert vectors.grad.abs().max() > 0
-    prefix_id = tiny_model.tokenizer.bos_token_id
+    start = tiny_model.tokenizer.bos_token_id
     cat = tiny_model.tokenizer("cat", add_special_tokens=False).input_ids[0]
-    assert weight.grad[cat].abs().max() > 0 and weight.grad[prefix_id].abs().max() > 0
+    assert weight.grad[cat].abs().max() > 0 and weight.grad[start].abs().max() > 0
     weight.requires_grad_(False).grad = None
     assert not tiny_model.text_encoder.get_input_embeddings()._forward_hooks
