@@ -55,7 +55,7 @@ CANDIDATES: Mapping[str, Candidates] = {
     "eap": grid(learning_rate=(2e-4, 1e-4), eta=(1.0, 2.0), preserve_weight=(1.0, 0.5)),
     "age": grid(learning_rate=(2e-4, 4e-4), preserve_weight=(1.0, 0.5)),
     "fmn": grid(learning_rate=(2e-4, 1e-3), parameters=("xattn", "full")),
-    "concept-prune": grid(row_share=(0.02, 0.05, 0.01, 0.1), skilled_steps=(10, 20)),
+    "concept-prune": grid(row_share=(0.1, 0.05, 0.15, 0.2), skilled_steps=(10, 20)),
     "receler": grid(learning_rate=(1e-3, 3e-3), steps=(80, 150), mask_weight=(0.1, 0.01)),
     "stereo": grid(learning_rate=(2e-4, 1e-4), away=(3.0, 2.0), trained=("all", "phrase")),
 }

@@ -16,7 +16,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import Need
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.trajectories import Visited, trajectories
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.sampling import partly_denoised
 from erasure_bench.prompt_suites.suite import SchedulerName
 
@@ -81,8 +81,8 @@ class Ways:
     def __init__(
         self,
         settings: WayThere,
-        base: DiffusionModel,
-        edited: DiffusionModel,
+        base: Denoiser,
+        edited: Denoiser,
         prompts: Sequence[str],
         generator: Generator,
     ) -> None:
