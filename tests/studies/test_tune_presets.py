@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from erasure_bench.methods.registry import METHODS, build_method
+from erasure_bench.methods.registry import METHODS, build_method, method_card
 from studies.tune_presets import (
     Candidate,
     How,
