@@ -35,7 +35,10 @@ def test_card_is_complete(name):
     for preset in card.presets:
         method = build_method(name, preset)
         assert isinstance(method, card.build)
-        written = {key: str(value) for key, value in {**card.settings, **card.presets[preset]}.items()}
+        written = {
+            key: ",".join(value) if isinstance(value, tuple) else str(value)
+            for key, value in {**card.settings, **card.presets[preset]}.items()
+        }
         assert build_method(name, preset, written) == method, "presets hold values that options may take"
 
 
