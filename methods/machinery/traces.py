@@ -159,7 +159,7 @@ class _Same:
 _CONTAINERS = (dict, list, OrderedDict)
 _PLAIN = (int, float, str, bytes, bool, type(None), torch.dtype, torch.device, torch.Size)
 _DEPTH = 4
-_IGNORED = frozenset({"_gradient_checkpointing_func", "_version", "_init_weights"})
+_IGNORED = frozenset({"_gradient_checkpointing_func", "_version", "_init_weights", "_is_torch_compile"})
 """Set by libraries on their way, without a bearing on what a module computes."""
 
 

@@ -34,10 +34,10 @@ def drawn(model: DiffusionModel, sizes: list[int], unet: CompiledUNet | None = N
 
 def test_ten_edits_are_drawn_with_what_was_compiled_once(tiny_model: DiffusionModel) -> None:
     """Batches of two pictures, of three and of two with another guidance; the weights change in place."""
+    before = ModelState.of(tiny_model)
     counter = CompileCounter()
     unet = CompiledUNet(tiny_model.unet, backend=counter)
     name = next(name for name in tiny_model.named_tensors() if "attn2.to_k" in name)
-    before = ModelState.of(tiny_model)
     pictures = [drawn(tiny_model, [64] * 4, unet)]
     compiled = counter.frame_count
     assert compiled >= 1

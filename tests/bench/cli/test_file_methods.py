@@ -114,7 +114,6 @@ def test_ids_cover_what_lies_beside_the_file_and_what_it_imports_from_our_rooms(
         "erasure_bench.methods.base",
         "erasure_bench.methods.edit",
         "erasure_bench.models.guidance",
-        "erasure_bench.models.diffusion_model",
     } <= walk.sources.keys()
 
 
