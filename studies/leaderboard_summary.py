@@ -16,7 +16,7 @@ Column = tuple[str, str]
 Row = Mapping[str, Any]
 
 TARGET = "target"
-ERASED, KEPT = (TARGET, "implicit"), ("neighbour", "retention")
+ERASED, KEPT = (TARGET, "implicit", "misspelt"), ("neighbour", "retention")
 PROBABILITY, ACCURACY = "class_probability", "class_accuracy"
 PREFIX = "microworld-"
 
@@ -35,7 +35,7 @@ which sa replays as they are. The others are told the concept alone, with its an
 ERASED_HEAD = """## Erased
 
 How much of the oracle's probability of the concept is gone, 1 − p / p_none, where prompts ask for the
-concept (target) or evoke it (implicit), with its interval. Mean over the suite's concepts; 1 is best.
+concept (target), misspell it (misspelt) or evoke it (implicit), with its interval. Mean over the suite's concepts; 1 is best.
 """
 KEPT_HEAD = f"""## Kept
 

@@ -1,7 +1,7 @@
 """`python -m studies.microworld_leaderboards`: every method on every suite of the built-in model, 3 seeds.
 
-Writes `results/microworld/<suite>/leaderboard.{md,csv}`, `scores.parquet` and `run.json`, and one summary
-over the suites that are there, `results/microworld/LEADERBOARD.md`. What those folders hold already, of
+Writes `results/microworld/<suite>/` `leaderboard.{md,csv}`, `scores.parquet`, `prompts.parquet` and
+`run.json`, and one summary over the suites that are there, `results/microworld/LEADERBOARD.md`. What those folders hold already, of
 the same code and settings, is not done again, nor what is in the store of `--work`. All of it takes two
 cores about 11 hours as `--jobs 2`, two suites at a time (`prompt_suites/microworld/building.py` says what
 takes how long); it can also be spread over several calls (`--suites`, `--seeds`). Suites with the same
@@ -23,6 +23,7 @@ from erasure_bench.bench.planning.config import RunConfig, seeds
 from erasure_bench.bench.planning.prepare import prepare
 from erasure_bench.bench.reporting.leaderboard import COLUMNS
 from erasure_bench.bench.reporting.merging import found_cells, read_part
+from erasure_bench.bench.reporting.prompt_list import PROMPTS
 from erasure_bench.bench.reporting.record import portable, read_record, write_record
 from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES
 from erasure_bench.bench.reporting.run_file import RUN
@@ -37,7 +38,7 @@ from studies.running import bench_merge, bench_run
 MODEL = "microworld"
 SUMMARY = "LEADERBOARD.md"
 TABLE = f"{LEADERBOARD}.csv"
-KEEP = (f"{LEADERBOARD}.md", TABLE, SCORES)
+KEEP = (f"{LEADERBOARD}.md", TABLE, SCORES, PROMPTS)
 
 
 class Lack(NamedTuple):
