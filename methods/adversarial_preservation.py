@@ -278,9 +278,11 @@ MICROWORLD: dict[str, Any] = {
     "trajectories": 16,
     "nearest": 200,
     "centres": 50,
+    "parameters": "xattn",
+    "eta": 2.0,
     "steps": 60,
     "batch_size": 8,
-    "learning_rate": 2e-4,
+    "learning_rate": 4e-4,
 }
 
 
@@ -334,6 +336,6 @@ AGE = _card(
     {
         "official": {"led_from": "empty", "eta": 1.0, "space": "image"},
         "paper": {"led_from": "choice", "eta": 0.0, "space": "noise"},
-        "microworld": MICROWORLD | {"led_from": "choice", "eta": 0.0, "space": "noise"},
+        "microworld": MICROWORLD | {"led_from": "choice", "eta": 0.0, "steps": 80, "learning_rate": 1e-3},
     },
 )

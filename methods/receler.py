@@ -238,11 +238,13 @@ MICROWORLD: dict[str, Any] = {
     "trajectories": 16,
     "rank": 32,
     "soft_tokens": 8,
-    "attack_steps": 3,
+    "eta": 2.0,
+    "attack_steps": 2,
     "mask_side": 8,
-    "steps": 80,
-    "batch_size": 4,
-    "learning_rate": 1e-3,
+    "mask_weight": 3e-4,
+    "steps": 100,
+    "batch_size": 8,
+    "learning_rate": 5e-3,
 }
 
 RECELER = MethodCard(

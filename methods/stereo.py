@@ -277,17 +277,19 @@ MICROWORLD: dict[str, Any] = {
     "timestep": "sampler",
     "denoise_steps": 20,
     "trajectories": 16,
+    "parameters": "xattn",
+    "away": 2.0,
     "rounds": 2,
     "search_steps": 25,
-    "search_rate": 2e-4,
+    "search_rate": 4e-4,
     "inversion_steps": 50,
     "inversion_rate": 2e-2,
     "images": 48,
     "picture_scale": 4.0,
     "trained": "all",
-    "steps": 60,
+    "steps": 80,
     "batch_size": 8,
-    "learning_rate": 2e-4,
+    "learning_rate": 6e-4,
 }
 
 STEREO = MethodCard(

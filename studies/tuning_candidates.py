@@ -52,11 +52,11 @@ CANDIDATES: Mapping[str, Candidates] = {
     "salun": grid(learning_rate=(2e-4, 1e-4, 4e-4), remain_weight=(0.5, 1.0)),
     "erasediff": grid(learning_rate=(2e-4, 1e-4), forget_weight=(1.0, 0.5)),
     "advunlearn": grid(learning_rate=(2e-4, 1e-4), eta=(1.0, 2.0)),
-    "eap": grid(learning_rate=(2e-4, 1e-4), eta=(1.0, 2.0), preserve_weight=(1.0, 0.5)),
-    "age": grid(learning_rate=(2e-4, 4e-4), preserve_weight=(1.0, 0.5)),
+    "eap": grid(learning_rate=(4e-4, 2e-4), eta=(2.0, 1.0), parameters=("xattn", "noxattn")),
+    "age": grid(learning_rate=(1e-3, 4e-4), eta=(0.0, 1.0), parameters=("xattn",)),
     "fmn": grid(learning_rate=(2e-4, 1e-3), parameters=("xattn", "full")),
     "concept-prune": grid(row_share=(0.1, 0.05, 0.15, 0.2), skilled_steps=(10, 20)),
-    "receler": grid(learning_rate=(1e-3, 3e-3), steps=(80, 150), mask_weight=(0.1, 0.01)),
-    "stereo": grid(learning_rate=(2e-4, 1e-4), away=(3.0, 2.0), trained=("all", "phrase")),
+    "receler": grid(learning_rate=(5e-3, 1e-2), eta=(2.0, 1.0), mask_weight=(3e-4, 1e-4)),
+    "stereo": grid(learning_rate=(6e-4, 4e-4), away=(2.0, 3.0), trained=("all", "phrase")),
 }
 """Method -> options, the most promising first; the present preset is tried before them in any case."""
