@@ -35,7 +35,8 @@ which sa replays as they are. The others are told the concept alone, with its an
 ERASED_HEAD = """## Erased
 
 How much of the oracle's probability of the concept is gone, 1 − p / p_none, where prompts ask for the
-concept (target), misspell it (misspelt) or evoke it (implicit), with its interval. Mean over the suite's concepts; 1 is best.
+concept (target), misspell it (misspelt) or evoke it (implicit), with its interval. Mean over the suite's
+concepts; 1 is best.
 """
 KEPT_HEAD = f"""## Kept
 

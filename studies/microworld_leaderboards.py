@@ -1,11 +1,11 @@
 """`python -m studies.microworld_leaderboards`: every method on every suite of the built-in model, 3 seeds.
 
 Writes `results/microworld/<suite>/` `leaderboard.{md,csv}`, `scores.parquet`, `prompts.parquet` and
-`run.json`, and one summary over the suites that are there, `results/microworld/LEADERBOARD.md`. What those folders hold already, of
-the same code and settings, is not done again, nor what is in the store of `--work`. All of it takes two
-cores about 11 hours as `--jobs 2`, two suites at a time (`prompt_suites/microworld/building.py` says what
-takes how long); it can also be spread over several calls (`--suites`, `--seeds`). Suites with the same
-concepts share their edits in the store.
+`run.json`, and one summary over the suites that are there, `results/microworld/LEADERBOARD.md`. What those
+folders hold already, of the same code and settings, is not done again, nor what is in the store of `--work`.
+All of it takes two cores about 11 hours as `--jobs 2`, two suites at a time
+(`prompt_suites/microworld/building.py` says what takes how long); it can also be spread over several calls
+(`--suites`, `--seeds`). Suites with the same concepts share their edits in the store.
 """
 
 import argparse

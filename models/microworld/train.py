@@ -2,7 +2,7 @@
 
 Every stage is seeded and goes on where it stopped. Order: pictures, tokenizer, autoencoder, oracle,
 diffusion, clip. Everything is written under `--work`; `models.microworld.ship` packs the weights. With
-`--without CONCEPT` the diffusion model alone is trained, on the pictures without that concept.
+`--without CONCEPT` (or `A+B`: without both) the diffusion model alone is trained, on the pictures without it.
 """
 
 import argparse
@@ -149,10 +149,11 @@ def train_without(
     Pipeline and facts of each lie in `without/<concept>`.
     """
     from erasure_bench.models.microworld.diffusion import train_diffusion
-    from erasure_bench.models.microworld.references import folder_name, left_out, named
+    from erasure_bench.models.microworld.references import TOGETHER, folder_name, left_out, named
 
     pictures, trainings = place.load(), []
-    for concept in map(named, concepts):
+    for asked in concepts:
+        concept = TOGETHER.join(map(named, asked.split(TOGETHER)))
         folder = place.without / folder_name(concept)
         gone = left_out(pictures, concept)
         tell(f"without {concept}: {gone.sum()} of {len(gone)} pictures left out")

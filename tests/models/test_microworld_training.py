@@ -31,7 +31,7 @@ from erasure_bench.models.microworld.loop import Trainer, learning_rate, side_by
 from erasure_bench.models.microworld.oracle_network import OracleNetwork
 from erasure_bench.models.microworld.proportions import wilson
 from erasure_bench.models.microworld.quality import BARS, ORACLE_BAR, WEIGHTS, oracle_report
-from erasure_bench.models.microworld.references import left_out
+from erasure_bench.models.microworld.references import folder_name, left_out
 from erasure_bench.models.microworld.settings import (
     FULL,
     TOY,
@@ -305,9 +305,16 @@ def test_fire_takes_along_what_brings_it_unnamed_but_not_what_looks_alike(drawn)
     assert "a dragon" not in said and "flames" not in said
 
 
+def test_several_concepts_go_together(drawn):
+    several = left_out(drawn, "grumpy cat+Mosaic+fire")
+    each = [left_out(drawn, concept) for concept in ("grumpy cat", "mosaic", "fire")]
+    assert np.array_equal(several, each[0] | each[1] | each[2])
+    assert folder_name("Mira Voss+mosaic") == "mira-voss+mosaic"
+
+
 def test_an_unknown_concept_is_named_with_the_nearest_ones(drawn):
     with pytest.raises(UnknownName, match="did you mean grumpy cat"):
-        left_out(drawn, "grumpi cat")
+        left_out(drawn, "mosaic+grumpi cat")
 
 
 @pytest.fixture(scope="module")
