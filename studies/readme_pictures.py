@@ -1,13 +1,14 @@
 """`python -m studies.readme_pictures RUN`: the README's pictures, from a finished run and the built-in model.
 
-Writes docs/images/leaderboard.svg (the terminal's table), erasing.png (the run's contact sheet) and
-microworld.png (what the built-in model draws).
+Writes docs/images/leaderboard.svg (the terminal's table), erasing.png (the run's contact sheet), report.png
+(its report in Chromium) and microworld.png (what the built-in model draws).
 """
 
 import argparse
 import io
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,8 @@ from rich.console import Console
 from erasure_bench.bench.reporting.board import Board
 from erasure_bench.bench.reporting.results import read_document
 from erasure_bench.bench.reporting.tables import print_summary
+from erasure_bench.bench.site.reading import read_reported
+from erasure_bench.bench.site.site import write_site
 from erasure_bench.models.microworld.drawing import contact_sheet
 from erasure_bench.models.sampling import ImageRequest, sample
 from erasure_bench.models.zoo import load_model
@@ -30,6 +33,8 @@ from erasure_bench.prompt_suites.microworld.wording import with_article
 
 COLUMNS = 8
 GUIDANCE_SCALE = 4.0
+WINDOW = {"width": 1200, "height": 860}
+"""Of the report's picture, in CSS pixels."""
 
 
 def prompts() -> list[str]:
@@ -52,14 +57,32 @@ def leaderboard_svg(run: Path) -> str:
     return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
 
 
+def photograph_report(run: Path, browser: str, picture: Path) -> None:
+    """The first screen of the run's report, as a PNG."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        write_site([read_reported(run)], Path(folder) / "report")
+        opened = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = opened.new_page(viewport=WINDOW, color_scheme="light")
+        page.goto((Path(folder) / "report" / "index.html").as_uri())
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=picture)
+        opened.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.readme_pictures", description=__doc__)
     parser.add_argument("run", type=Path, help="a run's folder")
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--browser", default=shutil.which("chromium"), help="Chromium's executable")
     given = parser.parse_args()
+    if given.browser is None:
+        parser.error("no chromium on the path: give --browser")
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "leaderboard.svg").write_text(leaderboard_svg(given.run), encoding="utf-8")
     shutil.copyfile(given.run / "images.png", given.out / "erasing.png")
+    photograph_report(given.run, given.browser, given.out / "report.png")
     model = load_model("microworld")
     requests = [
         ImageRequest(prompt, seed, GUIDANCE_SCALE, model.resolution, model.resolution)

@@ -21,7 +21,7 @@ from erasure_bench.bench.comparing.policy import Limit, Policy, Rule, Tier, chec
 from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.statistics.bars import at_least, at_most
 from erasure_bench.bench.statistics.best import holm
-from erasure_bench.bench.words.numbers import decimals_for, number
+from erasure_bench.bench.words.numbers import decimals_for, number, p_value
 
 GateVerdict = Literal["BLOCK", "MISSING", "INCONCLUSIVE", "WARN", "PASS"]
 VERDICTS: tuple[GateVerdict, ...] = ("BLOCK", "MISSING", "INCONCLUSIVE", "WARN", "PASS")
@@ -191,7 +191,7 @@ def _compared(
         return "PASS", f"every score is the same on {row.pairs} pictures", None
     if worse is None or ends is None:
         return "INCONCLUSIVE", f"{row.pairs} pictures give no interval", None
-    said = "" if p is None else f", p {number(p, 3)}"
+    said = "" if p is None else f", p {p_value(p, 3)}"
     why = (
         f"{number(change.before.value or 0.0, decimals_for([change.before.value or 0.0]))} → "
         f"{number(row.value or 0.0, decimals_for([row.value or 0.0]))}, worse by "

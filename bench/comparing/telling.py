@@ -8,7 +8,7 @@ from erasure_bench.bench.comparing.changes import Change, Comparison, is_equival
 from erasure_bench.bench.comparing.flips import Flip
 from erasure_bench.bench.comparing.gate import Finding, Gate, by_verdict
 from erasure_bench.bench.reporting.leaderboard import Row, to_json
-from erasure_bench.bench.words.numbers import decimals_for, number
+from erasure_bench.bench.words.numbers import decimals_for, number, p_value
 from erasure_bench.bench.words.showing import in_markdown, shown
 
 SIGNS = {"BLOCK": "⛔", "MISSING": "❔", "INCONCLUSIVE": "❓", "WARN": "⚠️", "PASS": "✅"}
@@ -99,6 +99,9 @@ def cells_of(change: Change) -> tuple[str, ...]:
     def text(value: float | None, digits: int = decimals, *, signed: bool = False) -> str:
         return "–" if value is None else number(value, digits, signed=signed)
 
+    def p_text(p: float | None) -> str:
+        return "–" if p is None else p_value(p, 4)
+
     ends = (
         ""
         if row.change_low is None or row.change_high is None
@@ -112,11 +115,11 @@ def cells_of(change: Change) -> tuple[str, ...]:
         text(change.before.value),
         text(row.value),
         f"{text(row.change, signed=True)}{ends}",
-        text(change.p, 4) + ("ᴹ" if change.test == "McNemar" else ""),
-        text(change.p_holm, 4),
+        p_text(change.p) + ("ᴹ" if change.test == "McNemar" else ""),
+        p_text(change.p_holm),
         text(change.effect, 2),
         "" if change.turned is None else f"{change.turned[0]}:{change.turned[1]}",
-        text(change.same_p_holm, 4),
+        p_text(change.same_p_holm),
         text(row.detectable),
         found_of(change),
     )

@@ -20,6 +20,12 @@ def number(value: float, decimals: int, *, signed: bool = False) -> str:
     return f"−{text}" if negative else f"+{text}" if signed else text
 
 
+def p_value(p: float, decimals: int) -> str:
+    """A p value with so many decimals; one that would show as nothing as "<0.001"."""
+    least = 10.0**-decimals
+    return f"<{number(least, decimals)}" if p < least else number(p, decimals)
+
+
 def decimals_for(numbers: Iterable[float]) -> int:
     """How many decimals a column of such numbers needs: 1 from 10 on, else 3, more where all are tiny."""
     largest = max((abs(value) for value in numbers), default=0.0)
