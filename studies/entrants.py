@@ -21,11 +21,11 @@ ENTRANTS = ("RefusesWithNoise", "PredictsNothing", "BreaksWeights")
 COLUMNS = "target,neighbour,retention"
 HEAD = """# Entrants that must not win
 
-Made by `python -m studies.entrants`. `RefusesWithNoise` draws noise where it is asked for the concept and is the
-base model elsewhere; `PredictsNothing` draws noise for everything; `BreaksWeights` has random weights
-([entrants](../../tests/entrants/noise.py)). Each takes the concept away: without its mark (†) each would meet the
-bar of the target. Copied and blurred pictures, which no edit of a model draws, are held to the same in
-`tests/entrants/test_entrants.py`.
+Made by `python -m studies.entrants`. `RefusesWithNoise` draws noise where it is asked for the concept and
+is the base model elsewhere; `PredictsNothing` draws noise for everything; `BreaksWeights` has random
+weights ([entrants](../../tests/entrants/noise.py)). Each takes the concept away: without its mark (†) each
+would meet the bar of the target. Copied and blurred pictures, which no edit of a model draws, are held to
+the same in `tests/entrants/test_entrants.py`.
 
 """
 
