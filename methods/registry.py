@@ -52,6 +52,7 @@ METHODS: dict[str, str] = {
     "concept-prune": "erasure_bench.methods.concept_prune:CONCEPT_PRUNE",
     "stereo": "erasure_bench.methods.stereo:STEREO",
     "receler": "erasure_bench.methods.receler:RECELER",
+    "mace": "erasure_bench.methods.mace.erasure:MACE_CARD",
 }
 
 METHOD_ENTRY_POINTS = "erasure_bench.methods"

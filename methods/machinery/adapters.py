@@ -5,13 +5,14 @@ Receler).
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from erasure_bench.errors import BenchError
@@ -99,6 +100,19 @@ def adapted(
             change = _Residual(modules[name], adapter, place, activation, scale, gate)
             stack.enter_context(output_changed(modules[name], change))
         yield
+
+
+def new_adapter(
+    weight: Tensor, rank: int, generator: Generator, spread: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Down and up, fp32 on the CPU, for a Linear's or Conv2d's weight: at first they do nothing.
+
+    Down is uniform in ±√(spread / inputs), with 1 as torch draws a Linear, and up is 0.
+    """
+    out, *inputs = weight.shape
+    bound = math.sqrt(spread / math.prod(inputs))
+    down = (2 * torch.rand(rank, *inputs, generator=generator) - 1) * bound
+    return down, torch.zeros(out, rank, *[1] * (len(inputs) - 1))
 
 
 def by_module(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -1,11 +1,14 @@
 """Where the cross-attention looks: its probabilities, which the fused kernels never write down."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.machinery.parameters import cross_attentions
 
 
@@ -43,6 +46,25 @@ def attention_maps(unet: nn.Module) -> Iterator[list[Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def looked_at(maps: Sequence[Tensor], tokens: slice, side: int, threshold: float) -> Tensor:
+    """1 where the mean of the maps of `side` × `side` positions, at the `tokens`, is at least `threshold`.
+
+    The mean is scaled to [0, 1] for each picture; [n, 1, side, side]. Raises BenchError where no map has
+    that size.
+    """
+    chosen = [each for each in maps if each.shape[2] == side**2]
+    if not chosen:
+        sides = sorted({math.isqrt(each.shape[2]) for each in maps})
+        raise BenchError(
+            f"mask_side={side}: this model's cross-attention has maps of side "
+            f"{', '.join(map(str, sides))} (--method-option mask_side=…)"
+        )
+    looked = torch.stack([each[..., tokens].mean((1, 3)) for each in chosen]).mean(0)
+    least, most = looked.amin(1, keepdim=True), looked.amax(1, keepdim=True)
+    scaled = (looked - least) / (most - least).clamp(min=1e-12)
+    return (scaled >= threshold).float().unflatten(1, (1, side, side))
 
 
 def _heads(tensor: Tensor, heads: int) -> Tensor:

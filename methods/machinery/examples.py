@@ -43,7 +43,7 @@ def draw_examples(
     A picture of the anchor goes with all of its pair's ways to ask for the target; a picture of the
     target only with the one that it was drawn by, which changes from round to round.
     """
-    chosen = _in_turn(pairs, count, shows)
+    chosen = in_turn(pairs, count, shows)
     images = base_images(model, _prompts(chosen, shows), context, drawing)
     return tuple(
         Example(image, pair.anchor, pair.targets) for image, pair in zip(images, chosen, strict=True)
@@ -54,10 +54,11 @@ def examples_needed(
     pairs: Sequence[PromptPair], count: int, shows: Shows, drawing: Drawing, context: EraseContext
 ) -> Need:
     """What `draw_examples` draws."""
-    return pictures_needed(_prompts(_in_turn(pairs, count, shows), shows), context.seed, drawing)
+    return pictures_needed(_prompts(in_turn(pairs, count, shows), shows), context.seed, drawing)
 
 
-def _in_turn(pairs: Sequence[PromptPair], count: int, shows: Shows) -> list[PromptPair]:
+def in_turn(pairs: Sequence[PromptPair], count: int, shows: Shows) -> list[PromptPair]:
+    """The pairs of `count` pictures; those of the target with the one prompt that each is drawn by."""
     chosen = []
     for number in range(count):
         turn, place = divmod(number, len(pairs))

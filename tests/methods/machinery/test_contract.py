@@ -98,6 +98,13 @@ TINY: dict[str, dict[str, str]] = {
         "learning_rate": "1e-2",
     },
     "receler": WAYS | {"rank": "4", "attack_steps": "2", "mask_side": "8", "learning_rate": "1e-2"},
+    "mace": {
+        "images": "2",
+        "denoise_steps": "2",
+        "mask_side": "8",
+        "steps": "3",
+        "learning_rate": "1e-2",
+    },
     "concept-prune": {"images": "2", "denoise_steps": "2", "skilled_steps": "1", "row_share": "0.3"},
     "stereo": WAYS
     | {"rounds": "2", "images": "2", "search_steps": "2", "inversion_steps": "2", "anchors": "2"},
@@ -105,6 +112,8 @@ TINY: dict[str, dict[str, str]] = {
 CHANGES_NOTHING = {"none"}
 CHOOSES_WHAT_TO_TRAIN = {"salun"}
 """Their seed decides which weights change at all."""
+PARTLY_IN_CLOSED_FORM = {"mace"}
+"""The last cross-attention's values move no map that their training looks at: no seed matters there."""
 
 
 RING = Concept(name="ring", kind="object", targets=("ring",), anchor="bar")
@@ -170,7 +179,8 @@ def test_method_keeps_the_contract(name, model_for):
         other = rehearsal.other_seed.edit.all_tensors
         if name not in CHOOSES_WHAT_TO_TRAIN:
             assert other.keys() == learned.keys(), "what is trained does not depend on the seed"
-        assert not any(torch.equal(tensor, other[key]) for key, tensor in learned.items() if key in other)
+        alike = {key for key, tensor in learned.items() if key in other and torch.equal(tensor, other[key])}
+        assert len(alike) == (1 if name in PARTLY_IN_CLOSED_FORM else 0), alike
 
 
 @pytest.mark.parametrize("name", TINY)
