@@ -184,9 +184,9 @@ MICROWORLD: dict[str, Any] = {
 
 ADAVD_CARD = MethodCard(
     name="adavd",
-    title="Adaptive Value Decomposition",
-    paper="Wang et al., Precise, Fast, and Low-cost Concept Erasure in Value Space, CVPR 2025, "
-    "arXiv:2412.06143",
+    title="Adaptive Value Decomposer",
+    paper="Wang et al., Precise, Fast, and Low-cost Concept Erasure in Value Space: Orthogonal Complement "
+    "Matters, CVPR 2025, arXiv:2412.06143",
     formula="v_j ← v_j − g_j (v_j · τ_j)/(τ_j · τ_j) τ_j,  g_j = c σ(a (cos(v_j, τ_j) − b))",
     build=AdaVD,
     presets={"official": {}, "paper": {"rows": "conditional"}, "microworld": MICROWORLD},

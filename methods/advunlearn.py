@@ -36,7 +36,7 @@ from erasure_bench.prompt_suites.concepts import Concept
 
 @dataclass(frozen=True, kw_only=True)
 class AdvUnlearn(WayThere):
-    """Settings of AdvUnlearn; the defaults are the official code's for SD 1.4.
+    """Settings of AdvUnlearn; the numbers of preset official are the official code's for SD 1.4.
 
     What is trained: the whole text encoder, or its first `layers` transformer layers. `eta` is η. `phrases`
     says whether a concept's canonical phrase is erased or each of its target phrases in turn.
@@ -48,7 +48,7 @@ class AdvUnlearn(WayThere):
 
     What is kept: γ is `retain_weight`; `retain_batch` prompts a step of the first `retain_prompts` general
     ones that neither name nor evoke a concept (`retain` `general`), or of a list of prompts. Their latents
-    are the base model's.
+    are the base model's. It is kept from the first step on, or only after the warm-up (`retain_early` false).
 
     How: `steps` steps of `optimiser` at `learning_rate` on `batch_size` latents that share a timestep. What
     the other settings mean, `WayThere` says.
@@ -66,6 +66,7 @@ class AdvUnlearn(WayThere):
     retain_prompts: PositiveInt = 243
     retain_weight: NonNegativeFloat = 0.3
     retain_batch: PositiveInt = 5
+    retain_early: bool = False
     steps: NonNegativeInt = 1000
     optimiser: OptimiserName = "adam"
     learning_rate: PositiveFloat = 1e-5
@@ -78,7 +79,9 @@ class AdvUnlearn(WayThere):
         if not self.attack_steps:
             unused["attack_rate"] = "with attack_steps=0"
         if not self.retain_weight:
-            unused |= dict.fromkeys(("retain", "retain_prompts", "retain_batch"), "with retain_weight=0")
+            unused |= dict.fromkeys(
+                ("retain", "retain_prompts", "retain_batch", "retain_early"), "with retain_weight=0"
+            )
         elif self.retain != "general":
             unused["retain_prompts"] = "with a list of prompts to retain"
         return unused
@@ -111,8 +114,8 @@ class AdvUnlearn(WayThere):
                     prefix = self.attack(model, ways, soft, generator).prefix
                     seen = ways.draw(self.batch_size, generator)
                     losses.append(self.away(model, seen, encoded(model, soft, prefix)))
-                    if kept is not None:
-                        losses.append(self._retaining(model, kept, generator))
+                if kept is not None and (self.retain_early or step >= self.warmup_steps):
+                    losses.append(self._retaining(model, kept, generator))
                 tuning.minimise([sum(losses[1:], losses[0])])
         return new_edit(
             "advunlearn",
@@ -130,8 +133,8 @@ class AdvUnlearn(WayThere):
         walks = self.walks_needed(phrases), self._way_of_retained().walks_needed(retained)
         each = FORWARD_AND_BACKWARD + self.passes
         attacked = max(self.steps - self.warmup_steps, 0) / max(self.steps, 1)
-        in_one = self.attack_steps * self.batch_size + (self.retain_batch if retained else 0)
-        passes = each * (self.batch_size + attacked * in_one)
+        kept = (self.retain_batch if retained else 0) * (1.0 if self.retain_early else attacked)
+        passes = each * (self.batch_size + attacked * self.attack_steps * self.batch_size + kept)
         return (*walks[0], *walks[1], Need(unit="steps", count=self.steps, passes=passes))
 
     def erased(self, concepts: Sequence[Concept]) -> tuple[str, ...]:
@@ -209,7 +212,12 @@ def brought_back(model: DiffusionModel, seen: OnTheWay, soft: Tokens, prefix: Te
     return mse_loss(model.predict_noise(seen.latents, seen.timestep, embeddings), seen.conditional)
 
 
-OFFICIAL: dict[str, Any] = {"counted": "words", "sampled_by": "edited", "timestep": "interval"}
+OFFICIAL: dict[str, Any] = {
+    "counted": "words",
+    "sampled_by": "base",
+    "timestep": "interval",
+    "retain_early": True,
+}
 MICROWORLD: dict[str, Any] = {
     "sampled_by": "base",
     "timestep": "sampler",
@@ -249,7 +257,6 @@ ADVUNLEARN = MethodCard(
     notes="Trains the text encoder alone. Preset official has the numbers of the code (9d23124), which "
     "counts a phrase's tokens as words and so cuts words of several tokens (counted=tokens puts that right), "
     "and retains 5 of its 243 prompts of COCO's objects a step: here general prompts take their place, or "
-    "--method-option retain=LIST. Latents are sampled from the phrase itself by the model as it is trained; "
-    "whether the official code samples them under the prefix, and whether it retains during its warm-up, "
-    "could not be checked.",
+    "--method-option retain=LIST. As there latents are sampled from the phrase itself by the base model, and "
+    "it retains from the first step on; the built-in model's preset only after the warm-up.",
 )

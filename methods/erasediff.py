@@ -1,7 +1,7 @@
 """EraseDiff.
 
-Wu, Le, Hayat, Harandi: EraseDiff: Erasing Data Influence in Diffusion Models, arXiv:2401.05779. Forgetting is
-the inner problem of a bi-level one, remembering the outer:
+Wu, Le, Hayat, Harandi: Erasing Undesirable Influence in Diffusion Models, CVPR 2025. Forgetting is the inner
+problem of a bi-level one, remembering the outer:
 
     min_θ L_r(θ)   with θ ∈ argmin_φ f(φ)          f = ‖ε_θ(x_t, c_f) − sg target‖²   on pictures to forget
                                                    L_r = ‖ε_θ(x'_t, c') − ε‖²         on pictures that remain
@@ -178,7 +178,8 @@ MICROWORLD: dict[str, Any] = {
 ERASEDIFF = MethodCard(
     name="erasediff",
     title="EraseDiff",
-    paper="Wu et al., EraseDiff: Erasing Data Influence in Diffusion Models, arXiv:2401.05779",
+    paper="Wu et al., Erasing Undesirable Influence in Diffusion Models, CVPR 2025, arXiv:2401.05779 (at "
+    "first EraseDiff: Erasing Data Influence in Diffusion Models)",
     formula="min_θ L_r(θ) + λ (f(θ) − f(φ_K)), φ_K: K steps on f from θ",
     build=EraseDiff,
     presets={"official": OFFICIAL, "paper": PAPER, "microworld": MICROWORLD},

@@ -5,11 +5,13 @@ arXiv:2303.17591. The concept is first found as vectors v of textual inversion, 
 no cross-attention looks at its tokens any more (attention resteering):
 
     L = Σ_layers mean over heads, positions and the concept's tokens of A²         A = softmax(q kᵀ / √d)
+
+or, as the official code has it, the norm of all these A in one.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -41,14 +43,17 @@ from erasure_bench.prompt_suites.suite import SchedulerName
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetMeNot:
-    """Settings of Forget-Me-Not; the defaults are the official code's for SD 1.x.
+    """Settings of Forget-Me-Not; the numbers of preset official are the official code's.
 
     The concept's tokens: `inversion_tokens` vectors that `inversion_steps` steps of textual inversion at
     `inversion_rate` find on the concept's pictures, or with no such step the concept's own phrase.
     `images` pictures of each concept are drawn by the base model with `denoise_steps` steps of `scheduler`,
     `eta` and `guidance_scale`.
 
-    `parameters` take `steps` steps of `optimiser` at `learning_rate` on `batch_size` pictures with noise.
+    `parameters` take `steps` steps of `optimiser` at `learning_rate` on `batch_size` pictures with noise, the
+    gradient no longer than `clip_norm`. The `loss` is the mean of each layer, summed, or the `norm` of all
+    that is looked at; with `end_tokens` the end token is among the concept's, and with it the padding where
+    that is the same token.
     """
 
     parameters: UNetGroup = "full"
@@ -64,6 +69,9 @@ class ForgetMeNot:
     optimiser: OptimiserName = "adamw"
     learning_rate: PositiveFloat = 2e-6
     batch_size: PositiveInt = 1
+    loss_of: Literal["layers", "norm"] = "layers"
+    end_tokens: bool = False
+    clip_norm: PositiveFloat | None = None
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -100,6 +108,7 @@ class ForgetMeNot:
                 steps=self.steps,
                 context=context,
                 optimiser=self.optimiser,
+                clip_norm=self.clip_norm,
                 gradient_checkpointing=self.gradient_checkpointing,
             ) as tuning:
                 for step in tuning:
@@ -156,7 +165,10 @@ class ForgetMeNot:
             embeddings = encoded(model, found.prompts, found.vectors.to(model.device))[said]
         with attention_maps(model.unet) as maps:
             model.predict_noise(seen, timesteps, embeddings)
-        return attention_loss(maps, slot_mask(found.prompts)[said])
+        tokens = slot_mask(found.prompts)
+        if self.end_tokens:
+            tokens = tokens | (found.prompts.ids == model.tokenizer.eos_token_id)
+        return (attention_norm if self.loss_of == "norm" else attention_loss)(maps, tokens[said])
 
     def _pictures(self, model: DiffusionModel, concept: Concept, context: EraseContext) -> Tensor:
         """Latents of the concept's pictures."""
@@ -184,7 +196,20 @@ def attention_loss(maps: Sequence[Tensor], tokens: Tensor) -> Tensor:
     return total
 
 
-OFFICIAL: dict[str, Any] = {"inversion_steps": 500, "steps": 35, "learning_rate": 2e-6}
+def attention_norm(maps: Sequence[Tensor], tokens: Tensor) -> Tensor:
+    """√ Σ A² over all maps [n, heads, positions, tokens], at the `tokens` [n, tokens] that are true."""
+    chosen = [probabilities.float() * tokens.to(probabilities)[:, None, None, :] for probabilities in maps]
+    return torch.stack([each.square().sum() for each in chosen]).sum().sqrt()
+
+
+OFFICIAL: dict[str, Any] = {
+    "inversion_steps": 500,
+    "steps": 35,
+    "learning_rate": 2e-6,
+    "loss_of": "norm",
+    "end_tokens": True,
+    "clip_norm": 1.0,
+}
 MICROWORLD: dict[str, Any] = {
     "images": 48,
     "denoise_steps": 20,
@@ -200,15 +225,17 @@ FMN = MethodCard(
     name="fmn",
     title="Forget-Me-Not",
     paper="Zhang et al., Forget-Me-Not: Learning to Forget in Text-to-Image Diffusion Models, "
-    "arXiv:2303.17591",
+    "CVPR Workshops 2024, arXiv:2303.17591",
     formula="min_θ Σ_layers ‖A_θ(x_t, v)‖² at the tokens v of the concept",
     build=ForgetMeNot,
     presets={"official": OFFICIAL, "microworld": MICROWORLD},
     quick={"images": 2, "denoise_steps": 2, "inversion_steps": 2, "steps": 2},
     many_concepts=True,
     notes="Preset official has the numbers of the code (a4a81e8): 500 steps of textual inversion at 1e-3 for "
-    "4 tokens, then 35 of AdamW at 2e-6. Its pictures are a user's, here the base model's; which weights it "
-    "trains could not be checked: all of the UNet. The phrase's end token and padding know the concept as "
-    "well, and nothing makes the cross-attention look away from them: a weak eraser, in others' tables too. "
-    "The built-in model's preset takes the phrase's own tokens, without textual inversion.",
+    "4 tokens, then 35 of AdamW at 2e-6 on all of the UNet, with its loss, the norm of all that is looked "
+    "at, and its end token among the concept's (use_pooler). Its pictures are a user's, here the base "
+    "model's; its textual inversion begins with two of the phrase's tokens and two random ones, and decays. "
+    "In others' tables, too, a weak eraser. The built-in model's preset takes the phrase's own tokens alone, "
+    "without textual inversion, and a mean for each layer: the end token and the padding know the concept as "
+    "well, and nothing makes the cross-attention look away from them.",
 )

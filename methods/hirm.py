@@ -147,14 +147,15 @@ MICROWORLD: dict[str, Any] = {"phrases": "all", "norm": 100.0, "learning_rate": 
 
 HIRM_CARD = MethodCard(
     name="hirm",
-    title="HiRM",
-    paper="HiRM, 2026, arXiv:2602.19631",
+    title="High-Level Representation Misdirection",
+    paper="Lee et al., Localized Concept Erasure in Text-to-Image Diffusion Models via High-Level "
+    "Representation Misdirection, ICLR 2026, arXiv:2602.19631",
     formula="min_θ₀ ‖o_last(c) − s u/‖u‖‖²",
     build=HiRM,
     presets={"official": {}, "microworld": MICROWORLD},
     quick={"steps": 2},
     many_concepts=True,
-    notes="Trains the first layer of the text encoder alone, attention and MLP. Its official code was not "
-    "published where this was written: the numbers of preset official are those of a port, and whether "
-    "they are the paper's could not be checked, nor that the target is held against all token positions.",
+    notes="Trains the first layer of the text encoder alone, attention and MLP. Its official code was not at "
+    "hand where this was written: the numbers of preset official are those of a port, and whether they are "
+    "the paper's could not be checked, nor that the target is held against all token positions.",
 )

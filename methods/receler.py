@@ -24,12 +24,11 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate, mse_loss
 
-from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.adapters import Adapters, adapted
 from erasure_bench.methods.machinery.adversary import Adversary
-from erasure_bench.methods.machinery.attention_maps import attention_maps
+from erasure_bench.methods.machinery.attention_maps import attention_maps, looked_at
 from erasure_bench.methods.machinery.on_the_way import OnTheWay, Ways, WayThere, away_from
 from erasure_bench.methods.machinery.parameters import cross_attentions
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, Training
@@ -42,7 +41,7 @@ ACTIVATION: Literal["gelu"] = "gelu"
 
 @dataclass(frozen=True, kw_only=True)
 class Receler(WayThere):
-    """Settings of Receler; the defaults are the official code's for SD 1.4.
+    """Settings of Receler; the numbers of preset official are the official code's for SD 1.4.
 
     The erasers: `rank` inner units after each cross-attention; `eta` is η. They take `steps` steps of Adam at
     `learning_rate` on `batch_size` latents that share a timestep.
@@ -52,7 +51,8 @@ class Receler(WayThere):
     step, at `attack_rate` with `attack_decay`.
 
     The mask: m is 1 where the mean of the base model's maps of `mask_side` × `mask_side` positions, scaled to
-    [0, 1] for each latent, is at least `mask_threshold`. `mask_weight` is λ. What the other settings mean,
+    [0, 1] for each latent, is at least `mask_threshold`. `mask_weight` is λ; what is outside the mask counts
+    per position, its channels summed, or as the mean of its `values`. What the other settings mean,
     `WayThere` says.
     """
 
@@ -65,6 +65,7 @@ class Receler(WayThere):
     mask_side: PositiveInt = 16
     mask_threshold: NonNegativeFloat = 0.1
     mask_weight: NonNegativeFloat = 0.1
+    outside_mask: Literal["positions", "values"] = "positions"
     steps: NonNegativeInt = 500
     learning_rate: PositiveFloat = 3e-4
     batch_size: PositiveInt = 1
@@ -75,7 +76,7 @@ class Receler(WayThere):
         if not self.attack_steps:
             unused |= dict.fromkeys(("attack_rate", "attack_decay"), "with attack_steps=0")
         if not self.mask_weight:
-            unused |= dict.fromkeys(("mask_side", "mask_threshold"), "with mask_weight=0")
+            unused |= dict.fromkeys(("mask_side", "mask_threshold", "outside_mask"), "with mask_weight=0")
         return unused
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
@@ -111,7 +112,7 @@ class Receler(WayThere):
                     residuals.clear()
                     loss = self.away(model, seen, after)
                     if masks is not None:
-                        loss = loss + self.mask_weight * outside(residuals, masks)
+                        loss = loss + self.mask_weight * outside(residuals, masks, self.outside_mask)
                     residuals.clear()
                     tuning.minimise([loss])
         tensors = {name: tuning.tensors.get(name, tensor) for name, tensor in start.items()}
@@ -158,17 +159,7 @@ class Receler(WayThere):
         """m [n, 1, mask_side, mask_side] of the latents; raises BenchError where no map has that size."""
         with attention_maps(base.unet) as maps, torch.no_grad():
             base.predict_noise(seen.latents, seen.timestep, prompt)
-        chosen = [each for each in maps if each.shape[2] == self.mask_side**2]
-        if not chosen:
-            sides = sorted({math.isqrt(each.shape[2]) for each in maps})
-            raise BenchError(
-                f"mask_side={self.mask_side}: this model's cross-attention has maps of side "
-                f"{', '.join(map(str, sides))} (--method-option mask_side=…)"
-            )
-        looked = torch.stack([each[..., 1 : 1 + tokens].mean((1, 3)) for each in chosen]).mean(0)
-        least, most = looked.amin(1, keepdim=True), looked.amax(1, keepdim=True)
-        scaled = (looked - least) / (most - least).clamp(min=1e-12)
-        return (scaled >= self.mask_threshold).float().unflatten(1, (1, self.mask_side, self.mask_side))
+        return looked_at(maps, slice(1, 1 + tokens), self.mask_side, self.mask_threshold)
 
 
 def erasers(unet: nn.Module, rank: int, generator: Generator) -> dict[str, Tensor]:
@@ -208,13 +199,19 @@ def erased(model: DiffusionModel, tensors: Mapping[str, Tensor]) -> Iterator[lis
             hook.remove()
 
 
-def outside(residuals: Sequence[Tensor], masks: Tensor) -> Tensor:
-    """Mean over residuals [n, positions, width] of Σ (o (1 − m))² / Σ (1 − m); m [n, 1, side, side]."""
+def outside(
+    residuals: Sequence[Tensor], masks: Tensor, counted: Literal["positions", "values"] = "positions"
+) -> Tensor:
+    """Mean over residuals [n, positions, width] of Σ (o (1 − m))² / Σ (1 − m); m [n, 1, side, side].
+
+    Of `values`, each residual's is divided by its width.
+    """
     terms = []
     for residual in residuals:
         side = math.isqrt(residual.shape[1])
         free = 1 - interpolate(masks, size=(side, side), mode="nearest").flatten(2).transpose(1, 2)
-        terms.append((residual.float() * free).square().sum() / free.sum().clamp(min=1.0))
+        term = (residual.float() * free).square().sum() / free.sum().clamp(min=1.0)
+        terms.append(term / residual.shape[2] if counted == "values" else term)
     return torch.stack(terms).mean()
 
 
@@ -255,11 +252,15 @@ RECELER = MethodCard(
     formula="min over erasers of ‖ε_θ(x_t, c ⊕ s*) − [ε_∅ − η (ε_c − ε_∅)]‖² + λ ‖o (1 − m)‖², "
     "s* = argmin_s ‖ε_θ(x_t, c ⊕ s) − ε_c‖²",
     build=Receler,
-    presets={"official": {"rank": 128, "steps": 500}, "microworld": MICROWORLD},
+    presets={
+        "official": {"rank": 128, "steps": 500, "outside_mask": "values"},
+        "microworld": MICROWORLD,
+    },
     quick={"steps": 2, "denoise_steps": 4, "attack_steps": 2, "rank": 4, "mask_side": 8},
     many_concepts=True,
     notes="The network keeps its weights: the edit is erasers that stay in it, which plain diffusers cannot "
     "hold. Preset official has the numbers of the code (3ccedc9); as there the soft prompt goes on from step "
-    "to step. η is 1, as its target is ε_∅ − (ε_c − ε_∅). Whether its sum over the mask is per position, as "
-    "here, or per channel could not be checked, nor whether its erasers have biases, as here.",
+    "to step. η is 1, as its target is ε_∅ − (ε_c − ε_∅), the erasers have biases, and what is outside the "
+    "mask is a mean over channels (the built-in model's preset sums them). That code trains the erasers on "
+    "the soft prompt of before its last step; here on that after it.",
 )

@@ -153,8 +153,8 @@ MICROWORLD: dict[str, Any] = {
 SALUN = MethodCard(
     name="salun",
     title="Saliency Unlearning",
-    paper="Fan et al., SalUn: Empowering Machine Unlearning via Gradient-based Weight Saliency, ICLR 2024, "
-    "arXiv:2310.12508",
+    paper="Fan et al., SalUn: Empowering Machine Unlearning via Gradient-based Weight Saliency in Both Image "
+    "Classification and Generation, ICLR 2024, arXiv:2310.12508",
     formula="min over the salient θ of ‖ε_θ(x_t, c_f) − sg ε_θ(x_t, c_r)‖² + α ‖ε_θ(x'_t, c') − ε‖²",
     build=SalUn,
     presets={"official": OFFICIAL, "official-nudity": NUDITY, "paper": PAPER, "microworld": MICROWORLD},

@@ -23,7 +23,7 @@ from torch.nn.functional import mse_loss
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
-from erasure_bench.methods.machinery.adapters import DOWN, UP, Adapters, PromptGate, adapted
+from erasure_bench.methods.machinery.adapters import DOWN, UP, Adapters, PromptGate, adapted, new_adapter
 from erasure_bench.methods.machinery.cost import Meter
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, Training
@@ -38,12 +38,13 @@ SHORTEST, LONGEST = 0.8, 1.2
 
 @dataclass(frozen=True, kw_only=True)
 class SPM:
-    """Settings of SPM; the defaults are the official code's.
+    """Settings of SPM; the numbers of preset official are the official code's.
 
-    `rank` and `alpha` are the adapters', scaled by alpha / rank. With `gate` `prompt` they open as far as a
-    prompt is near one of the concept's erased phrases, with `none` they are an ordinary LoRA, which is how
-    many users load them, and which other tools can hold. `phrases` says whether the concept's canonical
-    phrase is erased or all of its target phrases, of which each step draws one.
+    `rank` and `alpha` are the adapters', scaled by alpha / rank; down begins uniform in ±√(spread / inputs).
+    With `gate` `prompt` they open as far as a prompt is near one of the concept's erased phrases, with `none`
+    they are an ordinary LoRA, which is how many users load them, and which other tools can hold. `phrases`
+    says whether the concept's canonical phrase is erased or all of its target phrases, of which each step
+    draws one.
 
     x_t is reached by 1 to `denoise_steps` − 1 steps of DDIM with `guidance_scale` and the adapters at work;
     with `trajectories` above 0, that many images of each phrase are sampled once by the base model and
@@ -56,6 +57,7 @@ class SPM:
 
     rank: PositiveInt = 1
     alpha: PositiveFloat = 1.0
+    spread: PositiveFloat = 3.0
     gate: Literal["prompt", "none"] = "prompt"
     phrases: Literal["canonical", "all"] = "canonical"
     denoise_steps: PositiveInt = 30
@@ -109,7 +111,8 @@ class SPM:
 
     def _trained(self, model: DiffusionModel, phrases: Sequence[str], context: EraseContext) -> "_Trained":
         start = {
-            name: nn.Parameter(value) for name, value in start_of_adapters(model, self.rank, context.seed)
+            name: nn.Parameter(value)
+            for name, value in start_of_adapters(model, self.rank, context.seed, self.spread)
         }
         scale = self.alpha / self.rank
         with Training(
@@ -221,16 +224,15 @@ class _Trained(NamedTuple):
     losses: tuple[float, ...]
 
 
-def start_of_adapters(model: DiffusionModel, rank: int, seed: int) -> Iterator[tuple[str, Tensor]]:
-    """Names and first values: down uniform in ±√(3 / inputs) (Kaiming's with a = 1), up 0."""
+def start_of_adapters(
+    model: DiffusionModel, rank: int, seed: int, spread: float
+) -> Iterator[tuple[str, Tensor]]:
+    """Names and first values."""
     generator = Generator().manual_seed(seed)
     for name, module in model.unet.named_modules():
         if TRANSFORMERS not in f".{name}" or not isinstance(module, nn.Linear | nn.Conv2d):
             continue
-        out, *inputs = module.weight.shape
-        bound = math.sqrt(3 / math.prod(inputs))
-        down = (2 * torch.rand(rank, *inputs, generator=generator) - 1) * bound
-        up = torch.zeros(out, rank, *[1] * (len(inputs) - 1))
+        down, up = new_adapter(module.weight, rank, generator, spread)
         yield f"{name}.{DOWN}", down.to(model.device, model.dtype)
         yield f"{name}.{UP}", up.to(model.device, model.dtype)
 
@@ -267,13 +269,13 @@ SPM_CARD = MethodCard(
     "Applications, CVPR 2024, arXiv:2312.16145",
     formula="‖ε_spm(c) − [ε_∅ − η (ε_c − ε_∅)]‖² + λ ‖ε_spm(a) − ε(a)‖²,  h ← h + γ(prompt) up(down(z))",
     build=SPM,
-    presets={"official": {}, "microworld": MICROWORLD},
+    presets={"official": {"spread": 1.0}, "microworld": MICROWORLD},
     quick={"steps": 2, "denoise_steps": 4, "warmup": 1},
     many_concepts=True,
-    notes="Adapters that stay in the network and open by prompt: plain diffusers cannot hold them, and "
-    "they are not exported; with gate=none they are an ordinary LoRA, are exported, and erase something "
-    "else, as users who load the official files so have found. The gate is one for all rows of a picture, "
-    "as there. Preset official is the code (3dd762e) in its numbers, but for AdamW in 32 bits where that "
-    "code's has 8. Not checked against it: what its adapters stand beside is here every Linear and Conv2d "
-    "of the transformers. Left out: SD 2 at 768 pixels and SDXL, transfer to other models.",
+    notes="Adapters that stay in the network and open by prompt: plain diffusers cannot hold them, and they "
+    "are not exported; with gate=none they are an ordinary LoRA, are exported, and erase something else, as "
+    "users who load the official files so have found. The gate is one for all rows of a picture, as there. "
+    "Preset official is the code (3dd762e) in its numbers, but for AdamW in 32 bits where that code's has 8; "
+    "as there adapters stand beside every Linear and Conv2d of the transformers. Left out: SD 2 at 768 "
+    "pixels and SDXL, transfer to other models.",
 )

@@ -270,7 +270,14 @@ def _load(model: DiffusionModel, tensors: Mapping[str, Tensor]) -> None:
             own[name].copy_(tensor)
 
 
-OFFICIAL: dict[str, Any] = {"sampled_by": "base", "towards": 1.0, "away": 3.0}
+OFFICIAL: dict[str, Any] = {
+    "sampled_by": "base",
+    "eta": 0.0,
+    "images": 500,
+    "trained": "all",
+    "towards": 1.0,
+    "away": 3.0,
+}
 PAPER: dict[str, Any] = OFFICIAL | {"away": 2.0}
 MICROWORLD: dict[str, Any] = {
     "sampled_by": "base",
@@ -309,9 +316,11 @@ STEREO = MethodCard(
         "steps": 2,
     },
     many_concepts=True,
-    notes="Not checked against the official code, which is not to be had: the numbers are another "
-    "reimplementation's, in which s_n is 3 where the guidance scale of 2 means 2 (preset paper), and ρ 1 "
-    "keeps both parts. Latents are those of the phrase, by the base model, for the words as well. Which "
-    "prompts the erasure trains, the phrase alone (trained=phrase) or the words with it (trained=all), could "
-    "not be checked. Several concepts are searched for one by one.",
+    notes="Preset official has the numbers of the code (86f124f), as its options are by default: a guidance "
+    "scale of 2, which comes to η 0 in the search, s_a 1 and s_n 3 (preset paper: 2, not checked against the "
+    "paper), ρ 1, which keeps both parts, and 500 pictures of the concept. Its command for nudity has 2 "
+    "rounds. There latents are on the way to the phrase or word that a step trains, by the model as it is "
+    "trained, and each round of the search learns from the model of the round before; here they are on the "
+    "way to the phrase, and both are the base model's. Written from formulas: the code has no licence. "
+    "Several concepts are searched for one by one.",
 )

@@ -50,6 +50,17 @@ def test_the_adversary_lowers_its_loss(tiny_model):
     assert all(parameter.grad is None for parameter in tiny_model.named_tensors().values())
 
 
+@pytest.mark.parametrize(("early", "kept"), [(True, 3), (False, 1)])
+def test_what_is_kept_is_kept_from_the_first_step_on_or_after_the_warm_up(tiny_model, early, kept):
+    told = []
+    retaining = AdvUnlearn._retaining
+    method = AdvUnlearn(**TINY | {"steps": 3, "warmup_steps": 2}, retain_early=early)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AdvUnlearn, "_retaining", lambda *given: told.append(1) or retaining(*given))
+        method.erase(tiny_model, [CAT], EraseContext())
+    assert len(told) == kept
+
+
 def test_the_first_term_leads_away_from_the_base_models_answer(tiny_model):
     method = AdvUnlearn(**TINY, eta=1.5, batch_size=3)
     generator = torch.Generator().manual_seed(0)

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from erasure_bench.errors import BenchError
+from erasure_bench.methods import forget_me_not
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import applied
-from erasure_bench.methods.forget_me_not import ForgetMeNot, attention_loss
+from erasure_bench.methods.forget_me_not import ForgetMeNot, attention_loss, attention_norm
 from erasure_bench.methods.machinery.attention_maps import attention_maps
 from erasure_bench.methods.registry import build_method
 from erasure_bench.prompt_suites.concepts import Concept
@@ -22,6 +23,29 @@ def test_the_loss_is_the_mean_square_at_the_tokens():
     tokens = torch.tensor([[0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0]]).bool()
     wanted = sum(np.mean([each[0, :, :, 1:3].numpy() ** 2, each[1, :, :, 3:5].numpy() ** 2]) for each in maps)
     assert float(attention_loss(maps, tokens)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_officials_loss_is_the_norm_of_all_that_is_looked_at():
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.rand(2, 3, 4, 6, generator=generator), torch.rand(2, 1, 2, 6, generator=generator)]
+    tokens = torch.tensor([[0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0]]).bool()
+    parts = [np.concatenate([each[0, :, :, 1:3].ravel(), each[1, :, :, 3:5].ravel()]) for each in maps]
+    wanted = np.linalg.norm(np.concatenate(parts))
+    assert float(attention_norm(maps, tokens)) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_with_end_tokens_the_loss_is_about_them_too(tiny_model):
+    """Against the attention at the places of the slots and, in this tokenizer, of the padding."""
+    method = ForgetMeNot(**TINY, loss_of="norm", end_tokens=True, steps=1)
+    clean = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = method.find(tiny_model, CAT, clean, EraseContext())
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forget_me_not, "attention_norm", lambda maps, tokens: seen.append(tokens))
+        method.loss(tiny_model, found, clean, torch.Generator().manual_seed(0))
+    (tokens,) = seen
+    assert tokens[:, 0].sum() == 0 and tokens[:, -1].all()
+    assert (tokens.sum(1) > found.prompts.slots.shape[1]).all()
 
 
 def test_training_looks_away_from_the_concepts_tokens(tiny_model):

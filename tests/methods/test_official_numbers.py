@@ -74,6 +74,7 @@ PRESERVING = WAYS | {
     "centres": 100,
     "adversary_rate": 1e-2,
 }
+MACE = {"rank": 1, "learning_rate": 1e-5, "focal_from": 200, "focal_to": 400, "focal_slope": 0.05}
 STEREO = WAYS | {
     "parameters": "noxattn",
     "optimiser": "adamw",
@@ -85,6 +86,9 @@ STEREO = WAYS | {
     "steps": 200,
     "learning_rate": 2e-5,
     "parallel": 1.0,
+    "eta": 0.0,
+    "trained": "all",
+    "images": 500,
 }
 
 NUMBERS = [
@@ -127,7 +131,8 @@ NUMBERS = [
         WAYS
         | {"learning_rate": 1e-5, "steps": 1000, "warmup_steps": 200, "eta": 1.0, "layers": None}
         | {"prefix_tokens": 1, "attack_steps": 30, "attack_rate": 1e-3, "counted": "words"}
-        | {"retain_weight": 0.3, "retain_batch": 5, "retain_prompts": 243},
+        | {"retain_weight": 0.3, "retain_batch": 5, "retain_prompts": 243, "retain_early": True}
+        | {"sampled_by": "base"},
     ),
     ("eap", "official", PRESERVING | {"space": "noise", "led_from": "empty", "eta": 1.0}),
     ("age", "official", PRESERVING | {"space": "image", "led_from": "empty", "eta": 1.0}),
@@ -136,7 +141,8 @@ NUMBERS = [
         "fmn",
         "official",
         {"inversion_steps": 500, "inversion_rate": 1e-3, "inversion_tokens": 4, "steps": 35}
-        | {"learning_rate": 2e-6, "optimiser": "adamw"},
+        | {"learning_rate": 2e-6, "optimiser": "adamw", "loss_of": "norm", "end_tokens": True}
+        | {"clip_norm": 1.0, "parameters": "full"},
     ),
     (
         "receler",
@@ -144,9 +150,12 @@ NUMBERS = [
         WAYS
         | {"rank": 128, "steps": 500, "learning_rate": 3e-4, "eta": 1.0, "soft_tokens": 16}
         | {"attack_steps": 50, "attack_rate": 0.1, "attack_decay": 0.1, "sampled_by": "edited"}
-        | {"mask_side": 16, "mask_threshold": 0.1, "mask_weight": 0.1},
+        | {"mask_side": 16, "mask_threshold": 0.1, "mask_weight": 0.1, "outside_mask": "values"},
     ),
+    ("mace", "official", MACE | {"steps": 50, "timesteps": "focal"}),
+    ("mace", "official-nudity", MACE | {"steps": 120, "timesteps": "uniform"}),
     ("concept-prune", "official", {"row_share": 0.01}),
+    ("spm", "official", {"rank": 1, "spread": 1.0, "steps": 3000, "learning_rate": 1e-4}),
     ("stereo", "official", STEREO | {"towards": 1.0, "away": 3.0}),
     ("stereo", "paper", STEREO | {"towards": 1.0, "away": 2.0}),
 ]

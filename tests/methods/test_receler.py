@@ -107,6 +107,7 @@ def test_outside_the_mask_is_a_mean_over_its_positions():
         free = np.concatenate([residual[0, rows:].numpy().ravel(), residual[1].numpy().ravel()])
         wanted.append((free**2).sum() / (rows + 2 * rows))
     assert float(outside(residuals, masks)) == pytest.approx(np.mean(wanted), rel=1e-5)
+    assert float(outside(residuals, masks, "values")) == pytest.approx(np.mean(wanted) / 3, rel=1e-5)
 
 
 def test_the_network_keeps_its_weights_and_the_edit_its_erasers(tiny_model):

@@ -21,7 +21,7 @@ FAST = {"steps": "4", "denoise_steps": "3", "warmup": "1", "learning_rate": "1e-
 
 def test_adapters_begin_at_nothing(tiny_model):
     """Up is 0 and down within Kaiming's bound: at first the network is what it was, to the bit."""
-    start = dict(spm.start_of_adapters(tiny_model, 1, seed=0))
+    start = dict(spm.start_of_adapters(tiny_model, 1, seed=0, spread=2.0))
     places = {name.rpartition(".")[0] for name in start}
     transformers = {
         name
@@ -31,8 +31,8 @@ def test_adapters_begin_at_nothing(tiny_model):
     assert places == transformers
     for place in places:
         weight = tiny_model.unet.get_submodule(place).weight
-        bound = math.sqrt(3 / weight[0].numel())
-        assert start[f"{place}.down"].abs().max() <= bound and not start[f"{place}.up"].any()
+        bound = math.sqrt(2 / weight[0].numel())
+        assert 0.5 * bound < start[f"{place}.down"].abs().max() <= bound and not start[f"{place}.up"].any()
     edit = build_method("spm", options={"steps": "0"}).erase(tiny_model, [CAT], EraseContext())
     latents = torch.ones(1, 4, 8, 8)
     plain = tiny_model.predict_noise(latents, 500, "a grumpy cat")
@@ -43,7 +43,7 @@ def test_adapters_begin_at_nothing(tiny_model):
 def test_the_loss_is_the_papers(tiny_model):
     """With adapters that do nothing it is (1 + η)² times the distance from ε_∅ to ε_c, whatever λ."""
     method = build_method("spm", options={"eta": "2"})
-    start = dict(spm.start_of_adapters(tiny_model, 1, seed=0))
+    start = dict(spm.start_of_adapters(tiny_model, 1, seed=0, spread=2.0))
     latents, concept = torch.ones(2, 4, 8, 8), tiny_model.encode_prompts(["grumpy cat"])
     pair = tiny_model.predict_noise_pair(latents, 300, "grumpy cat")
     lesson = spm.Lesson(0, latents, 300, *pair)

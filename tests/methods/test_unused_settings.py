@@ -33,6 +33,7 @@ TWO_SETS = {"images": "2", "denoise_steps": "2", "steps": "1", "batch_size": "2"
 WAYS = {"denoise_steps": "2", "steps": "1"}
 ADVERSARY = WAYS | {"warmup_steps": "0", "attack_steps": "1", "retain_batch": "1"}
 ERASERS = WAYS | {"attack_steps": "1", "mask_side": "8"}
+CLOSED = {"images": "2", "denoise_steps": "2", "mask_side": "8", "steps": "1"}
 SEARCH = WAYS | {"rounds": "1", "images": "2", "search_steps": "1", "inversion_steps": "1"}
 WITHOUT_EWC = {key: value for key, value in SA.items() if "fisher" not in key} | {"ewc": "false"}
 CASES = {
@@ -81,6 +82,9 @@ CASES = {
     "fmn": ("fmn", {"images": "2", "denoise_steps": "2", "inversion_steps": "1", "steps": "1"}),
     "fmn of the phrase": ("fmn", {"images": "2", "denoise_steps": "2", "inversion_steps": "0", "steps": "1"}),
     "concept-prune": ("concept-prune", {"images": "2", "denoise_steps": "2", "skilled_steps": "2"}),
+    "mace": ("mace", CLOSED),
+    "mace at any timestep": ("mace", CLOSED | {"timesteps": "uniform"}),
+    "mace added up": ("mace", CLOSED | {"fusion": "sum"}),
     "receler": ("receler", ERASERS),
     "receler without an adversary": ("receler", ERASERS | {"attack_steps": "0"}),
     "receler without a mask": ("receler", WAYS | {"attack_steps": "1", "mask_weight": "0"}),
@@ -138,6 +142,12 @@ OTHER_VALUES: dict[str, Any] = {
     "mask_side": 4,
     "mask_threshold": 0.5,
     "anchors": 1,
+    "outside_mask": "positions",
+    "retain_early": False,
+    "focal_from": 100.0,
+    "focal_to": 900.0,
+    "focal_slope": 0.5,
+    "fuse_prior": 3.0,
     "parallel": 0.0,
 }
 
