@@ -33,7 +33,7 @@ from erasure_bench.prompt_suites.microworld.wording import with_article
 
 COLUMNS = 8
 GUIDANCE_SCALE = 4.0
-WINDOW = {"width": 1200, "height": 860}
+WINDOW = (1200, 860)
 """Of the report's picture, in CSS pixels."""
 
 
@@ -64,7 +64,8 @@ def photograph_report(run: Path, browser: str, picture: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         write_site([read_reported(run)], Path(folder) / "report")
         opened = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        page = opened.new_page(viewport=WINDOW, color_scheme="light")
+        width, height = WINDOW
+        page = opened.new_page(viewport={"width": width, "height": height}, color_scheme="light")
         page.goto((Path(folder) / "report" / "index.html").as_uri())
         page.wait_for_load_state("networkidle")
         page.screenshot(path=picture)
