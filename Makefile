@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-ready
 DEVELOP := $(VENV)/.develop-ready
 TEST_OPTIONS ?=
+DEMO_METHODS ?= negative-prompt,sld-medium,sld-max,esd-x,esd-u,ca-model,loss-max,sa,uce,speed,spm,receler
 
 .PHONY: help demo test test-slow lint types docs clean
 
@@ -34,7 +35,7 @@ $(DEVELOP): $(RUNTIME)
 
 demo: $(RUNTIME)
 	@$(BIN)/bench run --suite microworld-instances --concepts grumpy-cat \
-		--methods all --limit 6 --out runs/demo
+		--methods $(DEMO_METHODS) --limit 6 --out runs/demo
 
 test: $(DEVELOP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not slow" -n auto $(TEST_OPTIONS)
