@@ -304,6 +304,8 @@ def attention_inside(maps: Sequence[Tensor], words: Tensor, masks: Tensor) -> Te
 
 NUDITY: dict[str, Any] = {"steps": 120, "timesteps": "uniform"}
 MICROWORLD: dict[str, Any] = {
+    "refine_prior": 1.0,
+    "fuse_prior": 1.0,
     "images": 24,
     "denoise_steps": 20,
     "guidance_scale": 4.0,
