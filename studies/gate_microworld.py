@@ -1,7 +1,7 @@
 """`python -m studies.gate_microworld`: may the methods, as they are here, go out? The built-in world says so.
 
 Erases two concepts of the built-in model by two methods, and holds that run to the one that
-`results/microworld/gate` keeps, by `ci/microworld-gate.yaml`. The exit code is that of `bench gate --strict`:
+`results/gate` keeps, by `ci/microworld-gate.yaml`. The exit code is that of `bench gate --strict`:
 0 good, 1 something got worse, 2 undecided. `--keep` keeps this run in the old one's place, after a change
 that is meant or another edition of the model.
 
@@ -22,7 +22,7 @@ from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES
 from erasure_bench.bench.reporting.run_file import RUN
 
 ROOT = Path(__file__).resolve().parents[1]
-KEPT = ROOT / "results" / "microworld" / "gate"
+KEPT = ROOT / "results" / "gate"
 POLICY = ROOT / "ci" / "microworld-gate.yaml"
 WHAT = [
     *("--suite", "microworld-instances", "--concepts", "grumpy-cat,pirate-dog", "--methods", "esd-x,uce"),
