@@ -17,7 +17,7 @@ import typer
 
 from erasure_bench.bench.cli.arguments import refuse_empty, said_here
 from erasure_bench.bench.cli.gate_commands import gate_app
-from erasure_bench.bench.cli.options import AsJson, DataDir, Offline, Store, Transform, expanded
+from erasure_bench.bench.cli.options import AsJson, DataDir, Offline, Remote, Store, Transform, expanded
 from erasure_bench.bench.cli.sharing_commands import card, pack, submit, unpack
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
 from erasure_bench.bench.cli.store_commands import store_app
@@ -313,6 +313,7 @@ def run(
         ),
     ] = None,
     store: Store = None,
+    remote: Remote = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Print the plan and stop.")] = False,
@@ -360,6 +361,7 @@ def run(
         "data_dir": data_dir,
         "out": out,
         "store": store,
+        "remote": remote,
         "track": tuple(dict.fromkeys(track or ())),
         "workers": workers,
         "devices": names(devices, "--devices"),
@@ -386,7 +388,15 @@ def run(
     try:
         if asked.values["dry_run"]:
             return plan_only(checked, where, as_json=in_json)
-        return full_run(checked, asked.values["out"], where, asked.values["track"], hands, as_json=in_json)
+        return full_run(
+            checked,
+            asked.values["out"],
+            where,
+            asked.values["remote"],
+            asked.values["track"],
+            hands,
+            as_json=in_json,
+        )
     except BenchError as error:
         raise asked.told(error) from error
 

@@ -29,6 +29,14 @@ Store = Annotated[
         callback=expanded,
     ),
 ]
+Remote = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="A bucket that machines without a common disk share, behind the store: s3://BUCKET/FOLDER (else "
+        "$BENCH_REMOTE). What it has is fetched, what is finished is sent (docs/store.md).",
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(

@@ -1,6 +1,7 @@
 """Where a run's files go when the user does not say: below the current folder."""
 
 import os
+import re
 from pathlib import Path, PurePath
 
 from erasure_bench.bench.identity.ids import content_id
@@ -10,8 +11,9 @@ from erasure_bench.bench.sharing.finding import find_run as find_run
 from erasure_bench.errors import BenchError
 from erasure_bench.user_paths import user_path
 
-STORE_VARIABLE = "BENCH_STORE"
+STORE_VARIABLE, REMOTE_VARIABLE = "BENCH_STORE", "BENCH_REMOTE"
 DEFAULT_STORE = Path(".bench") / "store"
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _CHANGES_NOTHING = {"device", "batch_size", "compile", "data_dir"}
 
 
@@ -23,11 +25,20 @@ def store_folder(asked: Path | None) -> Path:
     return user_path(named) if named else DEFAULT_STORE
 
 
+def remote_url(asked: str | None) -> str | None:
+    """--remote, else $BENCH_REMOTE, else none."""
+    return asked or os.environ.get(REMOTE_VARIABLE) or None
+
+
 def check_store(store: Path, *, make: bool = True) -> None:
     """Raises BenchError where the store is no folder and cannot be made one.
 
     The store itself would say so, but only task by task. Without `make` nothing is created.
     """
+    if _ADDRESS.match(str(store)):
+        raise BenchError(
+            f"--store {store}: a store is a folder of this machine; a bucket is named besides it, by --remote"
+        )
     try:
         if make:
             store.mkdir(parents=True, exist_ok=True)

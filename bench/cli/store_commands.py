@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from erasure_bench.bench.cli.options import AsJson, Store
+from erasure_bench.bench.cli.options import AsJson, Remote, Store
 from erasure_bench.errors import BenchError
 
 FAILED = 1
@@ -37,7 +37,8 @@ store_app = typer.Typer(
 def verify(store: Store = None, dry_run: DryRun = False, as_json: AsJson = False) -> int:
     """Read all of the store and compare it with what was written. Exit code 1 if anything is damaged.
 
-    What is damaged is moved aside, so that the next run makes it anew.
+    What is damaged is moved aside, so that the next run makes it anew, or fetches it from --remote. A bucket
+    itself is not read: what comes from it is checked when it comes.
     """
     from rich.progress import Progress
 
@@ -61,13 +62,31 @@ def verify(store: Store = None, dry_run: DryRun = False, as_json: AsJson = False
 
 
 @store_app.command()
-def size(store: Store = None, as_json: AsJson = False) -> int:
-    """How many entries of each kind there are, and how much room they take."""
+def size(store: Store = None, remote: Remote = None, as_json: AsJson = False) -> int:
+    """How many entries of each kind there are, and their room; with --remote those in the bucket as well."""
+    from erasure_bench.bench.cli.paths import remote_url
     from erasure_bench.bench.storage.upkeep import sizes
 
-    root = _existing(store)
-    _print_sizes(root, sizes(root), as_json=as_json)
+    root, url = _existing(store), remote_url(remote)
+    far = None if url is None else _of_bucket(url)
+    if as_json:
+        document = _sizes_document(root, sizes(root))
+        _print_json(document if far is None else document | {"remote": _sizes_document(url, far)})
+        return 0
+    _print_sizes(root, sizes(root), as_json=False)
+    if far is not None:
+        _print(f"\nin {url}")
+        _print_sizes(root, far, as_json=False)
     return 0
+
+
+def _of_bucket(url: str) -> list[Any]:
+    from erasure_bench.bench.storage.remote import Remote, RemoteAway
+
+    try:
+        return Remote(url).sizes()
+    except RemoteAway as why:
+        raise BenchError(f"--remote {url}: {why}") from why
 
 
 @store_app.command()
@@ -86,7 +105,8 @@ def prune(
 ) -> int:
     """Remove damaged entries and what killed runs left half-written.
 
-    With --keep, remove all else too that no kept run needs.
+    With --keep, remove all else too that no kept run needs. Nothing is removed from a bucket (--remote of
+    bench run): a later run fetches from there what it needs again.
     """
     from erasure_bench.bench.storage.upkeep import prune as prune_all
 
@@ -133,12 +153,17 @@ def _existing(asked: Path | None) -> Path:
 
 
 def _print_sizes(root: Path, found: list[Any], *, as_json: bool) -> None:
-    total = sum(part.bytes for part in found)
     if as_json:
-        _print_json({"store": str(root), "parts": [part._asdict() for part in found], "bytes": total})
+        _print_json(_sizes_document(root, found))
         return
+    total = sum(part.bytes for part in found)
     rows = [(TITLES.get(part.part, part.part), f"{part.entries:,}", _room(part.bytes)) for part in found]
     _print_table(("", "entries", "size"), [*rows, ("together", "", _room(total))], numbers=True)
+
+
+def _sizes_document(where: Path | str | None, found: list[Any]) -> dict[str, Any]:
+    total = sum(part.bytes for part in found)
+    return {"store": str(where), "parts": [part._asdict() for part in found], "bytes": total}
 
 
 def _room(count: int) -> str:

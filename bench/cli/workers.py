@@ -43,9 +43,30 @@ def worker_of(prepared: Prepared, store: Store, workers: int = 1) -> "Worker":
     )
 
 
+def exchange(plan: "Plan", store: Store) -> None:
+    """Fetches of the plan what a bucket behind the store has, sends what it lacks, and says how much."""
+    from rich.progress import Progress
+
+    from erasure_bench.bench.storage.two_levels import TwoLevelStore
+
+    if not isinstance(store, TwoLevelStore):
+        return
+    said = stderr_console()
+    with Progress(console=said, transient=True, disable=not said.is_terminal) as progress:
+        bar = progress.add_task("fetching and sending", total=None)
+        done = store.exchange(
+            ((task.kind, task.id) for task in plan.tasks), each=lambda: progress.advance(bar)
+        )
+    if done.fetched or done.sent:
+        said.print(
+            f"remote {store.remote.url}: {done.fetched} tasks fetched, {done.sent} sent", soft_wrap=True
+        )
+
+
 def by_workers(
     plan: "Plan",
     store: Store,
+    remote: str | None,
     folder: Path,
     hands: "Hands",
     places: Sequence[str | None],
@@ -66,7 +87,7 @@ def by_workers(
             f"another worker: bench work {folder}"
         )
     launcher = hands.launcher()
-    job = write_job(folder, Job.of(plan, store.root, len(places)))
+    job = write_job(folder, Job.of(plan, store.root, len(places), remote))
     try:
         starts = [Start(job, index, len(places), device) for index, device in enumerate(places)]
         live = CrewProgress(stderr_console(), estimate, len(places))

@@ -61,6 +61,7 @@ class RunYaml(RunConfig):
     data_dir: Folder = None
     out: Folder = None
     store: Folder = None
+    remote: str | None = None
     track: tuple[str, ...] = ()
     workers: int | None = Field(default=None, ge=1)
     devices: tuple[str, ...] = ()

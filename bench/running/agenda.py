@@ -18,8 +18,8 @@ DEAD_EVERY_SECONDS = 10.0
 """How often a busy worker asks whether others live; one that has nothing else to do asks more often."""
 IDLE_DEAD_EVERY_SECONDS = 1.0
 IDLE_SECONDS = 2.0
-EACH_ASKED_SECONDS = 0.01
-"""Times the number of claims, so that a thousand workers do not ask each other all the time."""
+EACH_LISTED_SECONDS = 0.01
+"""Times the number of claims: so long an idle one waits, that a thousand do not list them all the time."""
 PASSED_OVER_SECONDS = 60.0
 """So long a task that failed here is left to other workers, and twice as long each time: they may be busy."""
 
@@ -69,7 +69,7 @@ class Agenda:
     @property
     def patience(self) -> float:
         """Seconds that a worker with nothing to do waits at most before it looks again: more among many."""
-        return max(IDLE_SECONDS, EACH_ASKED_SECONDS * len(self._claims.others))
+        return max(IDLE_SECONDS, EACH_LISTED_SECONDS * len(self._claims.others))
 
     def drop(self, task: Task) -> None:
         """The task is done, or will never be."""
@@ -117,7 +117,7 @@ class Agenda:
                 continue
             if (claim := self._claims.take(task.id)) is None:
                 continue
-            if self._store.has(task.kind, task.id):  # somebody has just done it
+            if self._store.obtain(task.kind, task.id):  # somebody has just done it, or another machine has
                 self._claims.release(task.id)
                 done.append(task)
                 continue
@@ -156,7 +156,6 @@ class Agenda:
         return all(each not in self and self._store.has(each.kind, each.id) for each in needed_by(task))
 
     def _look_for_dead(self, every: float) -> bool:
-        every = max(every, EACH_ASKED_SECONDS * len(self._claims.others))
         if time.monotonic() - self._asked < every:
             return False
         self._claims.look_for_dead()

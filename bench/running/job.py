@@ -32,15 +32,21 @@ class Job(BaseModel):
     format: Literal["erasure-bench job 1"] = "erasure-bench job 1"
     config: RunConfig
     store: Path
+    remote: str | None = None
     folder: Path
     plan: str
     workers: int
 
     @classmethod
-    def of(cls, plan: Plan, store: Path, workers: int) -> Self:
+    def of(cls, plan: Plan, store: Path, workers: int, remote: str | None = None) -> Self:
         """The plan's, for so many workers."""
         return cls(
-            config=plan.config, store=store.resolve(), folder=Path.cwd(), plan=plan.id, workers=workers
+            config=plan.config,
+            store=store.resolve(),
+            remote=remote,
+            folder=Path.cwd(),
+            plan=plan.id,
+            workers=workers,
         )
 
 

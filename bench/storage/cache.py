@@ -56,7 +56,7 @@ class StoreCache:
         from safetensors.torch import save_file
 
         entry_id = self.entry_id(maker, key)
-        if self.store.has("cache", entry_id):
+        if self.store.obtain("cache", entry_id):
             try:
                 return self._kept(entry_id)
             except DamagedEntry:

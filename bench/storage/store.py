@@ -153,6 +153,10 @@ class Store:
         self._finished.add((kind, task_id))
         return True
 
+    def obtain(self, kind: EntryKind, task_id: str) -> bool:
+        """`has`; a store with a bucket behind it fetches what lies there first (`storage.two_levels`)."""
+        return self.has(kind, task_id)
+
     def lacking(self, wanted: Iterable[tuple[EntryKind, str]]) -> frozenset[str]:
         """The ids of those that are not there, as `has` says: many at once are cheap to ask for."""
         listed: dict[tuple[EntryKind, str], frozenset[str]] = {}

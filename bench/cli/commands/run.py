@@ -14,7 +14,7 @@ from erasure_bench.bench.cli.output import (
     stdout_console,
     words,
 )
-from erasure_bench.bench.cli.paths import check_apart, check_store, run_folder, store_folder
+from erasure_bench.bench.cli.paths import check_apart, check_store, remote_url, run_folder, store_folder
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.words.grid import Column, grids
 
@@ -34,6 +34,7 @@ def full_run(
     config: RunConfig,
     out: Path | None,
     store_asked: Path | None,
+    remote_asked: str | None,
     track: Sequence[str],
     hands: "Hands",
     *,
@@ -43,7 +44,7 @@ def full_run(
 
     `track` names the trackers that are told of it, `hands` says who does the tasks.
     """
-    from erasure_bench.bench.cli.workers import by_workers, worker_of
+    from erasure_bench.bench.cli.workers import by_workers, exchange, worker_of
     from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.planning.tasks import Task
     from erasure_bench.bench.reporting.board import Board
@@ -57,7 +58,7 @@ def full_run(
     from erasure_bench.bench.running.journal import journal_of
     from erasure_bench.bench.running.progress import LiveProgress
     from erasure_bench.bench.running.together import Together
-    from erasure_bench.bench.storage.store import Store
+    from erasure_bench.bench.storage.two_levels import opened
     from erasure_bench.bench.tracking.guarded import Guarded
     from erasure_bench.bench.tracking.registry import build_tracker, check_trackers
     from erasure_bench.bench.tracking.telling import telling, tracked_run
@@ -70,6 +71,7 @@ def full_run(
         config = config.model_copy(update={"device": places[0]})
     root = store_folder(store_asked)
     check_store(root)
+    remote = remote_url(remote_asked)
     prepared = prepare(config, root)
     plan, source = prepared.plan, prepared.source
     for note in prepared.notes:
@@ -83,10 +85,11 @@ def full_run(
         return Guarded(name, lambda: build_tracker(name), lambda line: said.print(words(line, "yellow")))
 
     with (
-        Store(root) as store,
+        opened(root, remote) as store,
         journal_of(folder, plan, store) as journal,
         telling(map(guarded, track), tracked_run(plan, folder)) as told,
     ):
+        exchange(plan, store)
         worker = worker_of(prepared, store)
         missing = plan.missing(store)
         todo = sum(missing.tasks.values())
@@ -106,8 +109,10 @@ def full_run(
 
         done = NOTHING
         if len(places) > 1 or hands.executor != "local":
-            done = by_workers(plan, store, folder, hands, places, (journal, told), estimate)
+            done = by_workers(plan, store, remote, folder, hands, places, (journal, told), estimate)
         outcome, results = complete(plan, worker, store, reporter, skipped, earlier=done)
+        if done is not NOTHING:
+            exchange(plan, store)  # what a worker could not send
         made = {"execution": {"seconds": round(outcome.seconds, 3), "tasks_done": dict(outcome.done)}}
         try:
             write_results(folder, plan, results, made, store)

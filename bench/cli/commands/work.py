@@ -26,7 +26,7 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
     from erasure_bench.bench.running.journal import workers_journal
     from erasure_bench.bench.running.progress import LiveProgress
     from erasure_bench.bench.running.together import Together
-    from erasure_bench.bench.storage.store import Store
+    from erasure_bench.bench.storage.two_levels import opened
 
     if with_parent:
         end_with_parent()
@@ -37,7 +37,7 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
     check_devices(config)
     place = place_of(path, name or f"{platform.node()}-{os.getpid()}")
     with (
-        Store(job.store) as store,
+        opened(job.store, job.remote, check=False) as store,
         workers_journal(place, pick_device(config.device)) as journal,
     ):
         prepared = prepare(config, job.store)
