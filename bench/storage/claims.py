@@ -13,6 +13,7 @@ as the disk knows no links, give the same entry.
 
 import errno
 import os
+import random
 import threading
 from collections.abc import Collection
 from contextlib import suppress
@@ -26,6 +27,8 @@ FOLDER = "claims"
 BEAT_SECONDS = 20.0
 LEASE_SECONDS = 120.0
 """Several beats, and what a network disk may show late."""
+ASKED_AT_ONCE = 32
+"""Of so many claims a worker sees at a time whether their holders live: a thousand ask a million else."""
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -50,6 +53,8 @@ class Claims:
         self._tmp = store.root / TMP
         self._held: dict[str, _Held] = {}
         self._dead: set[str] = set()
+        self._turns: list[str] = []
+        self._chance = random.Random()
         self._ours: dict[str, int] = {}
         self._ended = threading.Event()
         self._beating = threading.Thread(target=self._beat_on, name="claims", daemon=True)
@@ -80,13 +85,36 @@ class Claims:
         self._held = {key: known.get(key) or _Held(number, "") for key, number in highest.items()}
 
     def look_for_dead(self) -> None:
-        """Sees which of the claims that are there now are dead ones': asks each session."""
+        """Sees of `ASKED_AT_ONCE` of the claims that are there now whether they are dead ones'.
+
+        Each has its turn, in an order by chance, so that many workers ask for different ones. Where most of
+        them are dead, as after a cluster was lost, the next are asked for at once.
+        """
         with suppress(OSError):
             now = self._store.session.beat()
-            for key, held in self._held.items():
-                session = self._session_of(key, held)
-                if session and session not in self._dead and self._has_left(session, now):
-                    self._dead.add(session)
+            while 2 * self._find_dead(self._next(), now) > ASKED_AT_ONCE:
+                pass
+
+    def _next(self) -> list[str]:
+        """The claims whose turn it is, of those that are not known to be dead ones'."""
+        chosen: dict[str, None] = {}
+        for new_round in (False, True):
+            if new_round and len(chosen) < ASKED_AT_ONCE:
+                self._turns = [key for key in self._held if key not in chosen]
+                self._chance.shuffle(self._turns)
+            while self._turns and len(chosen) < ASKED_AT_ONCE:
+                key = self._turns.pop()
+                if key in self._held and self._held[key].session not in self._dead:
+                    chosen[key] = None
+        return list(chosen)
+
+    def _find_dead(self, keys: Collection[str], now: float) -> int:
+        """Asks these claims' sessions; how many of the claims are dead ones'."""
+        for key in keys:
+            session = self._session_of(key, self._held[key])
+            if session and session not in self._dead and self._has_left(session, now):
+                self._dead.add(session)
+        return sum(self._held[key].session in self._dead for key in keys)
 
     @property
     def others(self) -> Collection[str]:
@@ -128,7 +156,8 @@ class Claims:
     def remove_dead(self, keys: Collection[str]) -> None:
         """Removes dead ones' claims on tasks of these, which nobody has to do any more."""
         self.look()
-        self.look_for_dead()
+        with suppress(OSError):
+            self._find_dead([key for key in self._held if key in keys], self._store.session.beat())
         for key, held in tuple(self._held.items()):
             if key in keys and held.session in self._dead:
                 self._remove(key, held.number)

@@ -128,3 +128,22 @@ def test_what_the_store_no_longer_has_is_taken_again(
     hand.store.set_aside("erase", erase.id, "it is damaged")
     hand.agenda.put_back([erase])
     assert hand.take() == erase
+
+
+def test_a_dead_workers_task_is_found_among_many_others(
+    fake: ModuleType, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle worker asks of few claims at a time; none is left for ever."""
+    monkeypatch.setattr("erasure_bench.bench.running.agenda.IDLE_DEAD_EVERY_SECONDS", 0.0)
+    plan = fake.tiny_plan(methods=[fake.method("none")])
+    idle, busy = Hand(plan, tmp_path, stack), Hand(plan, tmp_path, stack)
+    first = plan.tasks[0]
+    folder = tmp_path / "claims"
+    (folder / f"{first.id}.0").symlink_to("1234-gone")
+    for number in range(300):
+        (folder / f"elsewhere-{number}.0").symlink_to(busy.store.session.name)
+    looks = 0
+    while (task := idle.take()) is None:
+        looks += 1
+        assert looks < 20
+    assert task == first

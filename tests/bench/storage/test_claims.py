@@ -9,7 +9,7 @@ import pytest
 
 from erasure_bench.bench.storage import claims as module
 from erasure_bench.bench.storage import session
-from erasure_bench.bench.storage.claims import LEASE_SECONDS, Claims
+from erasure_bench.bench.storage.claims import ASKED_AT_ONCE, LEASE_SECONDS, Claims
 from erasure_bench.bench.storage.store import Store, StoreError
 from erasure_bench.bench.storage.upkeep import prune
 
@@ -133,3 +133,55 @@ def test_files_that_are_no_claims_do_no_harm(tmp_path: Path) -> None:
         claims.look()
         claims.look_for_dead()
         assert claims.others == {"task"}
+
+
+def claimed_by(root: Path, session: str, keys: list[str]) -> None:
+    (root / module.FOLDER).mkdir(parents=True, exist_ok=True)
+    for key in keys:
+        os.symlink(session, root / module.FOLDER / f"{key}.0")
+
+
+def test_of_many_claims_a_few_are_asked_for_at_a_time_and_each_has_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a thousand workers would ask a network's disk a million times; and a dead one's must be found."""
+    asked: list[str] = []
+    read = Claims._read
+    monkeypatch.setattr(
+        Claims, "_read", lambda self, key, number: asked.append(key) or read(self, key, number)
+    )
+    living = [f"living {number}" for number in range(10 * ASKED_AT_ONCE)]
+    with Store(tmp_path) as store, Store(tmp_path) as other, Claims(store) as claims, Claims(other):
+        claimed_by(tmp_path, other.session.name, living)
+        claimed_by(tmp_path, "1234-gone", ["lost"])
+        for _ in range(11):
+            claims.look()
+            before = len(asked)
+            claims.look_for_dead()
+            assert len(asked) - before <= ASKED_AT_ONCE
+        assert set(asked) == {*living, "lost"}
+        assert claims.is_free("lost") and not any(map(claims.is_free, living))
+
+
+def test_every_claim_of_a_lost_cluster_is_free_at_one_look(tmp_path: Path) -> None:
+    keys = [f"task {number}" for number in range(10 * ASKED_AT_ONCE)]
+    for number, key in enumerate(keys):
+        claimed_by(tmp_path, f"{number}-gone", [key])
+    with Store(tmp_path) as store, Claims(store) as claims:
+        claims.look()
+        claims.look_for_dead()
+        assert all(map(claims.is_free, keys))
+
+
+def test_what_is_claimed_while_a_round_goes_on_has_its_turn_too(tmp_path: Path) -> None:
+    with Store(tmp_path) as store, Store(tmp_path) as other, Claims(store) as claims, Claims(other):
+        claimed_by(tmp_path, other.session.name, [f"a {number}" for number in range(3 * ASKED_AT_ONCE)])
+        claims.look()
+        claims.look_for_dead()
+        claimed_by(tmp_path, "1234-gone", ["late"])
+        looks = 0
+        while not claims.is_free("late") or looks == 0:
+            claims.look()
+            claims.look_for_dead()
+            looks += 1
+            assert looks <= 7, "two rounds at most"
