@@ -38,6 +38,21 @@ METHODS, WORKERS = "negative-prompt,uce", 2
 TASKS = ("erase", "generate", "score", "features")
 FAULT, JOURNAL = "SOAK_FAULT", "SOAK_JOURNAL"
 HANGS_SECONDS = 20
+SLOW, SLOW_SECONDS = "slow", 0.02
+"""On average, for each operation on the store: many times what a network's disk takes on a good day."""
+DISK = (
+    "link",
+    "listdir",
+    "mkdir",
+    "open",
+    "readlink",
+    "rename",
+    "replace",
+    "stat",
+    "symlink",
+    "unlink",
+    "utime",
+)
 
 
 class Skip(Exception):
@@ -78,7 +93,10 @@ def _worker(worker: Start) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_as_by_ctrl_c()
     _say_into(worker.place / LOG)
-    _watch_tasks(os.environ.get(FAULT, "") if worker.number == 0 else "")
+    fault = os.environ.get(FAULT, "")
+    if fault == SLOW:
+        _slow_down(Path(os.environ[JOURNAL]).parent / "store")
+    _watch_tasks(fault if worker.number == 0 else "")
     sys.exit(run_command(worker.words[3:]))
 
 
@@ -100,6 +118,24 @@ def _watched(do: Callable[..., None], journal: Path, fault: str) -> Callable[...
         _write(journal, f"end {task.id}")
 
     return watched
+
+
+def _slow_down(store: Path) -> None:
+    """Has every operation of this process on files of the store take longer, now and then much longer."""
+    beginning, chance = str(store.resolve()), random.Random(os.getpid())
+
+    def slowed(do: Callable[..., Any]) -> Callable[..., Any]:
+        def later(*given: Any, **named: Any) -> Any:
+            if any(
+                os.path.abspath(one).startswith(beginning) for one in given if isinstance(one, str | Path)
+            ):
+                time.sleep(chance.expovariate(1 / SLOW_SECONDS))
+            return do(*given, **named)
+
+        return later
+
+    for name in DISK:
+        setattr(os, name, slowed(getattr(os, name)))
 
 
 def _write(journal: Path, line: str) -> None:
@@ -230,6 +266,12 @@ def store_gone(place: Place, chance: random.Random, tasks: int) -> bool:
     return False
 
 
+def store_slow(place: Place, chance: random.Random, tasks: int) -> bool:
+    """Whatever the workers do with the store's files takes longer (simulated), at random."""
+    _ends_well(place.begin(fault=SLOW), place)
+    return False
+
+
 def two_runs_and_prune(place: Place, chance: random.Random, tasks: int) -> bool:
     """Two runs by two workers each into two folders on one store, and `bench store prune` all the time."""
     other = Place(place.work, f"{place.name}-too")
@@ -273,6 +315,7 @@ FAULTS: dict[str, Fault] = {
     "a hanging task": hanging_task,
     "a worker killed": worker_killed,
     "the store gone for 5 s": store_gone,
+    "the store slow": store_slow,
     "the store's disk full": disk_full,
     "the run's own process killed": run_killed,
 }
@@ -382,7 +425,8 @@ def _report(path: Path, asked: str, rows: Sequence[Sequence[object]], tasks: int
             "redo anything, at 95 % confidence.",
             "The disk is a tmpfs of half the room that the run takes. Memory that runs out is simulated: an "
             "error as CUDA raises it, on one worker, at all its pictures. The store that is gone is moved "
-            "away, with an empty folder in its place.",
+            f"away, with an empty folder in its place. In the slow one each of {', '.join(DISK)} takes "
+            f"{1000 * SLOW_SECONDS:.0f} ms longer, on average and at random.",
             f"The whole took {minutes:.0f} minutes.",
         ],
         [
