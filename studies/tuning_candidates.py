@@ -57,7 +57,7 @@ CANDIDATES: Mapping[str, Candidates] = {
     "fmn": grid(learning_rate=(2e-4, 1e-3), parameters=("xattn", "full")),
     "concept-prune": grid(row_share=(0.1, 0.05, 0.15, 0.2), skilled_steps=(10, 20)),
     "receler": grid(learning_rate=(5e-3, 1e-2), eta=(2.0, 1.0), mask_weight=(3e-4, 1e-4)),
-    "mace": grid(refine_prior=(1.0, 0.1, 10.0), fuse_prior=(1.0, 10.0), learning_rate=(1e-2, 3e-2)),
+    "mace": grid(learning_rate=(1e-3, 3e-3, 1e-2), refine_prior=(1.0, 10.0), fuse_prior=(1.0,)),
     "stereo": grid(learning_rate=(6e-4, 4e-4), away=(2.0, 3.0), trained=("all", "phrase")),
 }
 """Method -> options, the most promising first; the present preset is tried before them in any case."""
