@@ -7,6 +7,7 @@ earlier version that is to be timed on the same table. Writes `results/performan
 
 import argparse
 import json
+import math
 import os
 import resource
 import subprocess
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 from pandas import DataFrame
 
 from benchmarks.recording import record
@@ -41,27 +45,21 @@ def table(rows: int) -> tuple[DataFrame, Measured]:
     concepts = [f"concept-{number}" for number in range(CONCEPTS)]
     prompts = max(rows // (METHODS * CONCEPTS * SEEDS * len(ROLES) * len(METRICS) * IMAGES), 2)
     shape = (METHODS, CONCEPTS, SEEDS, len(ROLES), prompts, IMAGES, len(METRICS))
-    place = np.indices(shape, dtype=np.int32).reshape(len(shape), -1)
-    random = np.random.default_rng(0)
-    value = random.random(place.shape[1])
-    of_metric = place[6]
-    value = np.where(np.isin(of_metric, (0, 3)), value < 0.8, value)
-    value = np.where(of_metric == 4, random.poisson(0.3, value.shape), value).astype(np.float64)
-    names = np.array([[_prompts(role, concept, prompts) for role in ROLES] for concept in concepts])
+    names = [[_prompts(role, concept, prompts) for role in ROLES] for concept in concepts]
     columns = {
-        "method": np.array(methods)[place[0]],
-        "concept": np.array(concepts)[place[1]],
-        "seed": place[2].astype(np.int64),
-        "role": np.array(ROLES)[place[3]],
-        "evaluator": "evaluator",
-        "evaluator_protocol": "protocol",
+        "method": _texts(shape, [0], methods),
+        "concept": _texts(shape, [1], concepts),
+        "seed": _numbers(shape, [2]),
+        "role": _texts(shape, [3], ROLES),
+        "evaluator": _texts(shape, [], ["evaluator"]),
+        "evaluator_protocol": _texts(shape, [], ["protocol"]),
         "repeated": False,
-        "prompt_id": names[place[1], place[3], place[4]],
-        "image_index": place[5].astype(np.int64),
-        "metric": np.array([metric.name for metric in METRICS])[of_metric],
-        "value": value,
-        "status": "ok",
-        "reason": "",
+        "prompt_id": _texts(shape, [1, 3, 4], names),
+        "image_index": _numbers(shape, [5]),
+        "metric": _texts(shape, [6], [metric.name for metric in METRICS]),
+        "value": _values(shape),
+        "status": _texts(shape, [], ["ok"]),
+        "reason": _texts(shape, [], [""]),
     }
     measured = Measured(
         methods=methods,
@@ -71,7 +69,30 @@ def table(rows: int) -> tuple[DataFrame, Measured]:
         seeds=range(SEEDS),
         pictures={},
     )
-    return DataFrame({name: columns[name] for name in RUN_COLUMNS}), measured
+    return DataFrame({name: columns[name] for name in RUN_COLUMNS}, copy=False), measured
+
+
+def _numbers(shape: tuple[int, ...], axes: list[int]) -> NDArray[np.int64]:
+    """[scores]: which of the combinations of these axes' places a score has."""
+    sizes = [size if axis in axes else 1 for axis, size in enumerate(shape)]
+    return np.broadcast_to(np.arange(math.prod(sizes)).reshape(sizes), shape).reshape(-1)
+
+
+def _texts(shape: tuple[int, ...], axes: list[int], names: Any) -> pd.Series:
+    """[scores]: the name of that combination, made without a Python object for each score."""
+    codes = pa.array(_numbers(shape, axes).astype(np.int32))
+    spelt = pa.array(np.asarray(names).reshape(-1), pa.large_string())
+    return pd.Series(pa.DictionaryArray.from_arrays(codes, spelt).cast(pa.large_string()), dtype="str")
+
+
+def _values(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Shares, numbers from 0 to 1, and counts of the last metric."""
+    random = np.random.default_rng(0)
+    value = random.random(shape)
+    for share in (0, 3):
+        value[..., share] = value[..., share] < 0.8
+    value[..., 4] = random.poisson(0.3, shape[:-1])
+    return value.reshape(-1)
 
 
 def _prompts(role: Role, concept: str, count: int) -> list[str]:

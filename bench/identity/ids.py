@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from erasure_bench.later import CAME_LATER
 
@@ -50,6 +50,27 @@ def canonical_json(value: Any) -> str:
         return _dumps(plain(value))
     parts = [f"{name}{_part(value[key])}" for key, name in _names(tuple(value))]
     return f"{{{''.join(parts)}}}"
+
+
+class Around(NamedTuple):
+    """What stands before and after one text in the spelling of an object: see `spelt_around`."""
+
+    before: str
+    after: str
+
+    def id_with(self, text: str) -> str:
+        """`content_id` of the object with this text, which needs no escapes: another's id."""
+        return _digest(f"{self.before}{text}{self.after}")
+
+
+def spelt_around(name: str, fixed: Mapping[str, Any]) -> Around:
+    """The canonical JSON of an object that has `fixed` and a text by this name, about that text.
+
+    Of many that differ in another's id alone the rest is spelt once.
+    """
+    before = canonical_json({key: value for key, value in fixed.items() if key < name})[1:-1]
+    after = canonical_json({key: value for key, value in fixed.items() if key > name})[1:-1]
+    return Around(f'{{{before}{"," * bool(before)}{_text(name)}:"', f'"{"," * bool(after)}{after}}}')
 
 
 def content_id(value: Any) -> str:

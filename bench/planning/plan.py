@@ -2,7 +2,7 @@
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,7 +77,7 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """Hash of the cell's tasks: two cells with one id have the same scores."""
-        return content_id(sorted(task.id for task in self.tasks))
+        return plain_id(sorted(task.id for task in self.tasks))
 
     @property
     def title(self) -> str:
@@ -139,24 +139,22 @@ class Plan:
         """Pictures that the plan needs, each counted once."""
         return sum(len(task.images) for task in self.tasks if isinstance(task, GenerateTask))
 
+    def unfinished(self, store: Store) -> tuple[Task, ...]:
+        """The tasks that are not in the store.
+
+        Edits and pictures are results of their own: they are wanted even where all scores are there.
+        """
+        lacking = store.lacking((task.kind, task.id) for task in self.tasks)
+        return tuple(task for task in self.tasks if task.id in lacking) if lacking else ()
+
     def missing(self, store: Store) -> Missing:
-        """What is still to be done; see `unfinished`."""
-        todo = unfinished(self.cells, store)
+        """How much is still to be done; see `unfinished`."""
+        todo = self.unfinished(store)
         count = Counter(task.kind for task in todo)
         return Missing(
             tasks={kind: count[kind] for kind in get_args(TaskKind)},
             images=sum(len(task.images) for task in todo if isinstance(task, GenerateTask)),
         )
-
-
-def unfinished(cells: Iterable[Cell], store: Store) -> tuple[Task, ...]:
-    """The tasks that are not in the store, each once.
-
-    Edits and pictures are results of their own: they are wanted even where all scores are there.
-    """
-    todo = {task.id: task for cell in cells for task in cell.tasks}
-    lacking = store.lacking((task.kind, task.id) for task in todo.values())
-    return tuple(task for task in todo.values() if task.id in lacking)
 
 
 def make_plan(

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from erasure_bench.bench.identity.ids import content_id, once
+from erasure_bench.bench.identity.ids import Around, content_id, once, spelt_around
 from erasure_bench.bench.storage.store import FORMAT
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt, Role, SchedulerName
@@ -170,19 +170,10 @@ class GenerateTask:
     @cached_property
     def id(self) -> str:
         """Hash of the edit and of all that the sampler is given."""
-        return content_id(
-            {
-                "kind": self.kind,
-                "format": FORMAT,
-                "erase": self.erase.id,
-                "scheduler": self.scheduler,
-                "steps": self.steps,
-                "eta": self.eta,
-                "code": self.code,
-                "images": self.images.drawn,
-                **({"attack": self.attack.id} if self.attack else {}),
-            }
+        sampled: Around = once(
+            _sampled, self.images, self.scheduler, self.steps, self.eta, self.code, self.attack
         )
+        return sampled.id_with(self.erase.id)
 
     def file_name(self, index: int) -> str:
         """The file of picture number `index` in this task's entry."""
@@ -212,23 +203,11 @@ class ScoreTask:
 
         And of the base model's pictures, with their prompts, where the evaluator compares with them.
         """
-        return content_id(
-            {
-                "kind": self.kind,
-                "format": FORMAT,
-                "generate": self.generate.id,
-                "concept": self.concept,
-                "prompts": self.generate.images.asked,
-                "evaluator": self.evaluator,
-                "protocol": self.protocol,
-                "code": self.code,
-                **self._compared_with,
-            }
+        images = self.generate.images
+        asked: Around = once(
+            _asked, images, self.concept, self.evaluator, self.protocol, self.code, self.base
         )
-
-    @property
-    def _compared_with(self) -> dict[str, Any]:
-        return {"base": once(_with_prompts, self.base)} if self.base else {}
+        return asked.id_with(self.generate.id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +255,54 @@ class FeatureTask:
 
     def __len__(self) -> int:
         return len(self.pictures.images if isinstance(self.pictures, GenerateTask) else self.pictures)
+
+
+def _sampled(
+    images: PlannedImages,
+    scheduler: str,
+    steps: int,
+    eta: float,
+    code: str,
+    attack: PlannedAttack | None,
+) -> Around:
+    """All that the sampler is given, about the edit's id."""
+    return spelt_around(
+        "erase",
+        {
+            "kind": GenerateTask.kind,
+            "format": FORMAT,
+            "scheduler": scheduler,
+            "steps": steps,
+            "eta": eta,
+            "code": code,
+            "images": images.drawn,
+            **({"attack": attack.id} if attack else {}),
+        },
+    )
+
+
+def _asked(
+    images: PlannedImages,
+    concept: Concept,
+    evaluator: str,
+    protocol: Mapping[str, Any],
+    code: str,
+    base: tuple[GenerateTask, ...],
+) -> Around:
+    """What an evaluator is told and shown besides the pictures, about the id of their task."""
+    return spelt_around(
+        "generate",
+        {
+            "kind": ScoreTask.kind,
+            "format": FORMAT,
+            "concept": concept,
+            "prompts": images.asked,
+            "evaluator": evaluator,
+            "protocol": protocol,
+            "code": code,
+            **({"base": once(_with_prompts, base)} if base else {}),
+        },
+    )
 
 
 def _with_prompts(tasks: tuple[GenerateTask, ...]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 It comes from the store (`of_store`), or from the folders of earlier runs (`bench.reporting.merging`).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -45,11 +46,13 @@ class Evidence(NamedTuple):
 
 def of_store(plan: Plan, store: Store, failures: Iterable[Failure]) -> Evidence:
     """What the store holds of the plan."""
+    scores = collect_scores(plan, store)
+    drawn = _drawn(plan, store)
     return Evidence(
-        scores=collect_scores(plan, store),
-        costs=collect_costs(plan, store),
+        scores=scores,
+        costs=collect_costs(plan, store, drawn.seconds),
         failures=tuple(failures),
-        drawn_with=_drawn_with(plan, store),
+        drawn_with=drawn.made_with,
         read_as=_read_as(plan, store),
         features=stored_features(plan, store),
         tries=collect_tries(plan, store) if plan.attacks else None,
@@ -63,16 +66,25 @@ def joined(parts: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
     return {name: values for name, values in found.items() if values}
 
 
-def _drawn_with(plan: Plan, store: Store) -> dict[str, list[str]]:
-    """Empty where nothing was drawn."""
-    tasks = {task.id: task for cell in plan.cells for task in cell.generate}
-    abouts = [
-        store.entry(task.kind, task.id).about for task in tasks.values() if store.has(task.kind, task.id)
-    ]
-    return joined(
-        {DEVICE: [about["device_name"]], **{name: [str(v)] for name, v in about["versions"].items()}}
-        for about in abouts
-    )
+class _Drawn(NamedTuple):
+    """How long the plan's pictures took, by their tasks' ids, and what they were drawn with."""
+
+    seconds: Mapping[str, float]
+    made_with: Mapping[str, list[str]]
+
+
+def _drawn(plan: Plan, store: Store) -> _Drawn:
+    """From the pictures' entries, each of which is read once; both empty where nothing was drawn."""
+    seconds: dict[str, float] = {}
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for task in {task.id: task for cell in plan.cells for task in cell.generate}.values():
+        if store.has(task.kind, task.id):
+            about = store.entry(task.kind, task.id).about
+            seconds[task.id] = float(about["generate_seconds"])
+            found[DEVICE].add(about["device_name"])
+            for name, version in about["versions"].items():
+                found[name].add(str(version))
+    return _Drawn(seconds, joined([{name: list(values) for name, values in found.items()}]))
 
 
 def _read_as(plan: Plan, store: Store) -> dict[str, list[str]]:

@@ -77,6 +77,7 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
     """
     known: dict[str, pa.Table] = {}
     metrics = {evaluator.name: evaluator.metrics for evaluator in plan.evaluators}
+    keys = {evaluator.name: protocol_key(evaluator.protocol) for evaluator in plan.evaluators}
     counted = set()
     parts = []
     for cell in plan.cells:
@@ -84,7 +85,7 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
             if task.id not in known:
                 if not store.has(task.kind, task.id):
                     continue
-                known[task.id] = score_table(store, task, metrics[task.evaluator])
+                known[task.id] = _kept(store, task, metrics[task.evaluator])
             own = (cell.method.name, cell.case.name, task.id)
             parts.append(
                 {
@@ -93,7 +94,7 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
                     "seed": cell.seed,
                     "role": task.generate.images.role,
                     "evaluator": task.evaluator,
-                    "evaluator_protocol": protocol_key(task.protocol),
+                    "evaluator_protocol": keys[task.evaluator],
                     "repeated": own in counted,
                     "table": known[task.id],
                 }
@@ -101,27 +102,29 @@ def collect_scores(plan: Plan, store: Store) -> DataFrame:
             counted.add(own)
     if not parts:
         return DataFrame({column: [] for column in RUN_COLUMNS})
-    frame = pa.concat_tables([part["table"] for part in parts]).to_pandas()
+    frame = _together([part["table"] for part in parts]).to_pandas()
     repeats = [part["table"].num_rows for part in parts]
     for column in RUN_COLUMNS[: -len(SCORE_COLUMNS)]:
         frame[column] = pd.Series([part[column] for part in parts]).repeat(repeats).to_numpy()
     return frame[list(RUN_COLUMNS)]
 
 
-def collect_costs(plan: Plan, store: Store) -> dict[tuple[str, str, int], CellCost]:
-    """Cost of each cell by (method, concept, seed)."""
-    return {
-        (cell.method.name, cell.case.name, cell.seed): CellCost(
-            *_erase_cost(store, cell.erase.id),
-            generate_seconds=sum(
-                float(store.entry(task.kind, task.id).about["generate_seconds"])
-                for task in cell.generate
-                if store.has(task.kind, task.id)
-            ),
-            images=sum(len(task.images) for task in cell.generate if store.has(task.kind, task.id)),
+def collect_costs(
+    plan: Plan, store: Store, seconds: Mapping[str, float]
+) -> dict[tuple[str, str, int], CellCost]:
+    """Cost of each cell by (method, concept, seed); `seconds` is how long drawing took, by tasks' ids."""
+    edits: dict[str, tuple[float | None, int | None]] = {}
+    costs = {}
+    for cell in plan.cells:
+        if cell.erase.id not in edits:
+            edits[cell.erase.id] = _erase_cost(store, cell.erase.id)
+        drawn = [task for task in cell.generate if task.id in seconds]
+        costs[cell.method.name, cell.case.name, cell.seed] = CellCost(
+            *edits[cell.erase.id],
+            generate_seconds=sum(seconds[task.id] for task in drawn),
+            images=sum(len(task.images) for task in drawn),
         )
-        for cell in plan.cells
-    }
+    return costs
 
 
 def _erase_cost(store: Store, task_id: str) -> tuple[float | None, int | None]:
@@ -138,12 +141,23 @@ def score_table(store: Store, task: ScoreTask, metrics: Sequence[Metric]) -> pa.
 
     Raises DamagedEntry where the file is not what an evaluator's scores must be.
     """
+    return _kept(store, task, metrics).cast(_SCHEMA)
+
+
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    """One after the other, in the types of `_SCHEMA`; casting many small ones costs more than one large."""
+    alike = all(table.schema.equals(tables[0].schema) for table in tables)
+    return pa.concat_tables(tables if alike else [table.cast(_SCHEMA) for table in tables]).cast(_SCHEMA)
+
+
+def _kept(store: Store, task: ScoreTask, metrics: Sequence[Metric]) -> pa.Table:
+    """`score_table` in the types of the file, which can be cast to those of `_SCHEMA`."""
     entry = store.entry(task.kind, task.id)
     data = entry.read(SCORES_FILE)
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read(list(SCORE_COLUMNS), use_threads=False)
         if is_checked(table, metrics, picture_names(task.generate)):
-            return table.select(list(SCORE_COLUMNS)).cast(_SCHEMA)
+            return table.select(list(SCORE_COLUMNS))
         checked = checked_frame(table.to_pandas(), metrics, picture_names(task.generate))
     except (pa.ArrowException, WrongScores) as error:
         raise entry.damaged(f"{SCORES_FILE}: {error}") from error

@@ -4,7 +4,7 @@ Here names become codes; what is computed from them is in `bench.statistics`. Wh
 role, in which direction and how it is aggregated is the metric's own to say: no metric is named here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -214,7 +214,8 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
     whole_of = np.array(
         [place_of[Whole(stratum.method, stratum.role, stratum.metric)] for stratum in strata], dtype=np.int64
     )
-    pictures, prompt_ids = _pictures(scores, measured, strata)
+    stratum = _strata_of(scores, measured, strata)
+    pictures, prompt_ids = _pictures(scores, stratum, measured.rewrites)
     trained = np.array(
         [
             len({measured.model(one.method, one.concept, seed) for seed in measured.seeds}) > 1
@@ -261,17 +262,26 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
         counts=Counts(*(single for single, _ in numbers)),
         whole_counts=Counts(*(whole for _, whole in numbers)),
         scored_sum=sums(own.stratum[known], own.value[known], len(strata)),
-        seeds_seen=np.bincount(grouped(own.stratum, own.seed).first, minlength=len(strata)),
+        seeds_seen=_seeds_seen(own, len(strata)),
         prompt_ids=prompt_ids,
-        reasons=_reasons(scores, _strata_of(scores, measured, strata), numbers[0][0]),
+        reasons=_reasons(scores, stratum, numbers[0][0]),
     )
+
+
+def _seeds_seen(pictures: "_Pictures", strata: int) -> Codes:
+    """[strata]: of how many seeds there are pictures."""
+    seen = np.zeros((strata, int(pictures.seed.max(initial=0)) + 1), dtype=bool)
+    seen[pictures.stratum, pictures.seed] = True
+    return np.count_nonzero(seen, axis=1)
 
 
 def _reasons(scores: DataFrame, stratum: Codes, scored: Codes) -> dict[int, str]:
     """The commonest reason of each stratum without a score."""
-    unscored = np.flatnonzero(scored == 0)
-    of_them = DataFrame({"stratum": stratum, "reason": scores["reason"].to_numpy(dtype=object)})
-    rows = of_them[np.isin(stratum, unscored)]
+    chosen = np.flatnonzero(np.append(scored == 0, False)[stratum])  # the last is that of −1
+    if len(chosen) == 0:
+        return {}
+    reasons = scores["reason"].iloc[chosen].to_numpy(dtype=object)
+    rows = DataFrame({"stratum": stratum[chosen], "reason": reasons})
     commonest = rows.groupby("stratum")["reason"].agg(lambda reasons: reasons.mode().iloc[0])
     return dict(zip(map(int, commonest.index.to_numpy()), map(str, commonest), strict=True))
 
@@ -307,11 +317,12 @@ class _Pictures(NamedTuple):
         return self.at(np.flatnonzero(chosen))
 
     def at(self, places: Codes) -> "_Pictures":
+        prompt = self.prompt[places]
         return _Pictures(
             self.stratum[places],
             self.seed[places],
-            self.prompt[places],
-            self.cluster[places],
+            prompt,
+            prompt if self.cluster is self.prompt else self.cluster[places],
             self.image[places],
             self.value[places],
             self.repeated[places],
@@ -319,17 +330,17 @@ class _Pictures(NamedTuple):
 
 
 def _pictures(
-    scores: DataFrame, measured: Measured, strata: Sequence[Stratum]
+    scores: DataFrame, stratum: Codes, rewrites: Mapping[str, str]
 ) -> tuple[_Pictures, tuple[str, ...]]:
     """Of the scores that belong to a stratum, and what the prompt codes stand for."""
-    stratum = _strata_of(scores, measured, strata)
     seeds, _ = pd.factorize(scores["seed"], sort=True)
-    prompts, ids = pd.factorize(scores["prompt_id"], sort=True)
+    codes, ids = pd.factorize(scores["prompt_id"], sort=True)
+    prompts = codes.astype(np.int64, copy=False)
     whole = _Pictures(
         stratum,
-        seeds.astype(np.int64),
-        prompts.astype(np.int64),
-        _sources(ids, measured.rewrites)[prompts] if measured.rewrites else prompts.astype(np.int64),
+        seeds.astype(np.int64, copy=False),
+        prompts,
+        _sources(ids, rewrites)[prompts] if rewrites else prompts,
         scores["image_index"].to_numpy(np.int64),
         scores["value"].to_numpy(np.float64),
         scores["repeated"].to_numpy(bool),
@@ -350,11 +361,21 @@ def _strata_of(scores: DataFrame, measured: Measured, strata: Sequence[Stratum])
     metric_of = np.full((len(evaluators) + 1, len(names) + 1), -1)
     for number, (evaluator, metric) in enumerate(measured.metrics):
         metric_of[evaluators.index(evaluator), names.index(metric.name)] = number
-    place = metric_of[_codes(scores["evaluator"], evaluators), _codes(scores["metric"], names)]
-    method, concept = _codes(scores["method"], measured.methods), _codes(scores["concept"], concepts)
-    role = _codes(scores["role"], ROLES)
-    unknown = (method < 0) | (concept < 0) | (role < 0) | (place < 0)
-    return np.where(unknown, -1, places[method, concept, role, place])
+
+    def codes() -> Iterator[Codes]:  # one after the other: together they would be most of the memory
+        yield _codes(scores["method"], measured.methods)
+        yield _codes(scores["concept"], concepts)
+        yield _codes(scores["role"], ROLES)
+        yield metric_of[_codes(scores["evaluator"], evaluators), _codes(scores["metric"], names)]
+
+    found = np.zeros(len(scores), dtype=np.int64)
+    unknown = np.zeros(len(scores), dtype=bool)
+    for size, code in zip(places.shape, codes(), strict=True):
+        unknown |= code < 0
+        found *= size
+        found += code
+    found[unknown] = 0
+    return np.where(unknown, -1, places.ravel()[found])
 
 
 def _sources(prompt_ids: pd.Index, rewrites: Mapping[str, str]) -> Codes:

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
+from erasure_bench.bench.planning.plan import Cell, Plan
 from erasure_bench.bench.planning.tasks import DOING, Task, TaskKind
 from erasure_bench.bench.running.board import SharedBoard
 from erasure_bench.bench.running.events import Event, Told
@@ -91,7 +91,7 @@ class Crew:
         Raises NoWorkers where all workers are given up before that, with what the last of them said.
         """
         started = time.perf_counter()
-        todo = unfinished(self._plan.cells, self._store)
+        todo = self._plan.unfinished(self._store)
         if not todo:
             return NOTHING
         self._left = {task.id: task for task in todo}
@@ -134,7 +134,7 @@ class Crew:
             # Told from the store: another run may have done some of it, or damage has taken some away.
             self._left = {
                 task.id: task
-                for task in unfinished(self._plan.cells, self._store)
+                for task in self._plan.unfinished(self._store)
                 if self._ledger.cause(task) is None
             }
             if not self._left:

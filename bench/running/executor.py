@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol, get_args
 
-from erasure_bench.bench.planning.plan import Cell, Plan, unfinished
+from erasure_bench.bench.planning.plan import Cell, Plan
 from erasure_bench.bench.planning.tasks import (
     DOING,
     EraseTask,
@@ -141,9 +141,7 @@ def execute(
     started = time.perf_counter()
     kinds = KINDS if draw else KINDS - DRAWING
     ledger = Ledger(plan, store, earlier.broken)
-    todo = tuple(
-        task for task in unfinished(plan.cells, store) if task.kind in kinds and ledger.cause(task) is None
-    )
+    todo = tuple(task for task in plan.unfinished(store) if task.kind in kinds and ledger.cause(task) is None)
     store.clean()
     remove_finished(store)
     if not todo:

@@ -70,7 +70,8 @@ class Cells:
     def of(cls, stratum: Codes, cluster: Codes, seed: Codes, value: Values, strata: int) -> Self:
         """From the pictures' values in any order; NaN are left out, a cell has the mean of its own."""
         known = np.isfinite(value)
-        stratum, cluster, seed, value = stratum[known], cluster[known], seed[known], value[known]
+        if not known.all():
+            stratum, cluster, seed, value = stratum[known], cluster[known], seed[known], value[known]
         widest = int(seed.max(initial=0)) + 1
         key = (stratum * (int(cluster.max(initial=0)) + 1) + cluster) * widest + seed
         pictures = np.ones(len(key), dtype=np.int64)

@@ -134,7 +134,7 @@ class Store:
 
     def folder(self, kind: EntryKind, task_id: str) -> Path:
         """Where an entry lies, or would."""
-        return self.root / kind / task_id[:2] / task_id
+        return self.root.joinpath(kind, task_id[:2], task_id)
 
     def has(self, kind: EntryKind, task_id: str) -> bool:
         """Whether the task is finished and every file of it is there with its full size.

@@ -141,7 +141,6 @@ def full_run(
 def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> int:
     """Prints the plan: cells, tasks, how many are in the store, images to draw."""
     from erasure_bench.bench.planning.devices import check_devices
-    from erasure_bench.bench.planning.plan import unfinished
     from erasure_bench.bench.planning.preflight import check_evaluators
     from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.running.estimating import estimator_of
@@ -156,7 +155,9 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
     missing = plan.missing(store)
     if missing.tasks["score"]:
         check_evaluators(plan.evaluators)
-    estimator = estimator_of(plan, unfinished(plan.cells, store), store, prepared.general_prompts)
+    todo = plan.unfinished(store)
+    to_do = {task.id for task in todo}
+    estimator = estimator_of(plan, todo, store, prepared.general_prompts)
     left, own_making = estimator.left(), estimator.own_making
     tasks = {kind: sum(task.kind == kind for task in plan.tasks) for kind in missing.tasks}
     cells = [
@@ -166,7 +167,7 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
             "seed": cell.seed,
             "tasks": len(cell.tasks),
             "images": sum(len(task.images) for task in cell.generate),
-            "to_do": len(unfinished([cell], store)),
+            "to_do": len({task.id for task in cell.tasks} & to_do),
         }
         for cell in plan.cells
     ]
