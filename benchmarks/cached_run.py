@@ -19,7 +19,7 @@ import numpy as np
 from pandas import DataFrame
 from PIL import Image
 
-from benchmarks.made_up import METRICS, SIDE, given, planned
+from benchmarks.made_up import METRICS, SIDE, Given, given, planned
 from benchmarks.recording import MEMORY, Clock, record
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask
 from erasure_bench.bench.reporting.completing import complete
@@ -89,9 +89,8 @@ def _said(image: Any) -> dict[str, Any]:
     return {"prompt_id": image.prompt.id, "image_index": image.image_index, "seed": image.seed}
 
 
-def run(cells: int, folder: Path, out: Path) -> Clock:
+def run(made_from: Given, folder: Path, out: Path) -> Clock:
     """The run; the first time it fills the store."""
-    made_from = given(cells, METHODS)
     clock = Clock()
     plan = planned(made_from)
     assert plan.id
@@ -108,15 +107,17 @@ def run(cells: int, folder: Path, out: Path) -> Clock:
     return clock
 
 
-def measure(cells: int, *, profile: bool = False) -> dict[str, Any]:
-    """The figures of the second run."""
+def measure(cells: int, *, profile: bool = False, store: Path | None = None) -> dict[str, Any]:
+    """The figures of the second run, in a store that stays where it is named."""
+    made_from = given(cells, METHODS)
     memory = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=memory) as folder, tempfile.TemporaryDirectory(dir=memory) as out:
-        run(cells, Path(folder), Path(out))
+    with tempfile.TemporaryDirectory(dir=memory) as own, tempfile.TemporaryDirectory(dir=memory) as out:
+        folder = own if store is None else store
+        run(made_from, Path(folder), Path(out))
         profiler = cProfile.Profile(time.process_time)
         if profile:
             profiler.enable()
-        clock = run(cells, Path(folder), Path(out))
+        clock = run(made_from, Path(folder), Path(out))
         if profile:
             profiler.disable()
             pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
@@ -132,10 +133,13 @@ def measure(cells: int, *, profile: bool = False) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cached_run", description=__doc__)
     parser.add_argument("--cells", type=int, default=1_000)
+    parser.add_argument(
+        "--store", type=Path, help="folder that keeps the store, which a later call finds filled"
+    )
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     parser.add_argument("--out", type=Path, default=Path("results/performance/cached-run.json"))
     asked = parser.parse_args()
-    record(measure(asked.cells, profile=asked.profile), asked.out)
+    record(measure(asked.cells, profile=asked.profile, store=asked.store), asked.out)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,12 @@ class Model(NamedTuple):
 
 def given(cells: int, methods_count: int = METHODS) -> Given:
     """What a plan of so many cells is made from."""
-    return Given(suite(max(cells // (methods_count * SEEDS), 1)), methods(methods_count), evaluators())
+    return made(max(cells // (methods_count * SEEDS), 1), methods_count)
+
+
+def made(concepts: int, methods_count: int, prompts: int = PROMPTS) -> Given:
+    """What a plan of so many concepts, methods and prompts of each role is made from."""
+    return Given(suite(concepts, prompts), methods(methods_count), evaluators())
 
 
 def planned(made_from: Given) -> Plan:
@@ -50,7 +55,7 @@ def planned(made_from: Given) -> Plan:
     )
 
 
-def suite(concepts: int) -> Suite:
+def suite(concepts: int, prompts: int = PROMPTS) -> Suite:
     """Prompts of their own for each concept's target and neighbour; those of retention are shared."""
     named = [f"concept {number}" for number in range(concepts)]
     return Suite(
@@ -69,18 +74,18 @@ def suite(concepts: int) -> Suite:
             )
             for name in named
         ),
-        prompts={name: tuple(_prompts(name)) for name in named},
+        prompts={name: tuple(_prompts(name, prompts)) for name in named},
         protocol=Protocol(scheduler="ddim", steps=50, guidance_scale=7.5),
         evaluators=EVALUATORS,
         model="made-up",
     )
 
 
-def _prompts(concept: str) -> list[Prompt]:
+def _prompts(concept: str, count: int) -> list[Prompt]:
     return [
         Prompt(id=f"{own}/{role}/{number}", text=f"{own} {role} {number}", role=role, subject=own, label=own)
         for role in ROLES
-        for number in range(PROMPTS)
+        for number in range(count)
         for own in ["something" if role == "retention" else concept]
     ]
 
