@@ -1,6 +1,5 @@
 """Other people's libraries, kept from talking into our progress display."""
 
-
 import logging
 
 
