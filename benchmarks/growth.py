@@ -122,7 +122,8 @@ def plot(figures: Mapping[str, Mapping[str, Any]], out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    sheet, axes = pyplot.subplots(2, len(figures), figsize=(3 * len(figures), 5.5), layout="constrained")
+    size = (3 * len(figures), 5.5)
+    sheet, axes = pyplot.subplots(2, len(figures), figsize=size, squeeze=False, layout="constrained")
     for column, (what, found) in enumerate(figures.items()):
         for row, (name, label) in enumerate((("seconds_on_a_core", "s on a core"), ("peak_mib", "MiB"))):
             axis = axes[row][column]
