@@ -152,7 +152,7 @@ def skilled(weight: Tensor, of_target: Tensor, of_anchor: Tensor, share: float) 
 
 OFFICIAL: dict[str, Any] = {"row_share": 0.01, "skilled_steps": 10}
 MICROWORLD: dict[str, Any] = {
-    "row_share": 0.1,
+    "row_share": 0.3,
     "skilled_steps": 10,
     "images": 24,
     "denoise_steps": 20,

@@ -312,7 +312,7 @@ MICROWORLD: dict[str, Any] = {
     "masks": "known",
     "mask_side": 8,
     "steps": 60,
-    "learning_rate": 1e-2,
+    "learning_rate": 1e-3,
     "batch_size": 8,
 }
 
