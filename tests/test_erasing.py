@@ -16,8 +16,8 @@ TOO_WEAK = {"none", "sld-weak", "sld-weak-diffusers", "safree"}
 NOT_ALWAYS = {
     "negative-prompt": "a prompt near the concept's words is drawn as without guidance "
     "(tests/methods/test_negative_prompt.py), which this model does well",
-    "concept-prune": "this model's neurons are shared: what takes the concept out of all of its pictures spoils "
-    "them before (results/microworld/tuning.csv)",
+    "concept-prune": "neurons are shared: pictures are spoilt before the concept is out of all "
+    "of them (results/microworld/tuning.csv)",
 }
 
 
