@@ -1,7 +1,7 @@
 """`python -m studies.readme_pictures RUN`: the README's pictures, from a finished run and the built-in model.
 
 Writes docs/images/leaderboard.svg (the terminal's table), erasing.png (the run's contact sheet), report.png
-(its report in Chromium) and microworld.png (what the built-in model draws).
+(the report of `--board` in Chromium) and microworld.png (what the built-in model draws).
 """
 
 import argparse
@@ -75,6 +75,7 @@ def photograph_report(run: Path, browser: str, picture: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.readme_pictures", description=__doc__)
     parser.add_argument("run", type=Path, help="a run's folder")
+    parser.add_argument("--board", type=Path, default=Path("results/microworld/microworld-instances"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     parser.add_argument("--browser", default=shutil.which("chromium"), help="Chromium's executable")
     given = parser.parse_args()
@@ -83,7 +84,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "leaderboard.svg").write_text(leaderboard_svg(given.run), encoding="utf-8")
     shutil.copyfile(given.run / "images.png", given.out / "erasing.png")
-    photograph_report(given.run, given.browser, given.out / "report.png")
+    photograph_report(given.board, given.browser, given.out / "report.png")
     model = load_model("microworld")
     requests = [
         ImageRequest(prompt, seed, GUIDANCE_SCALE, model.resolution, model.resolution)

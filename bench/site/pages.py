@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from erasure_bench.bench.reporting.board import Board, judgements
+from erasure_bench.bench.reporting.collapsed import DAGGER
 from erasure_bench.bench.site.pictures import Counted
 from erasure_bench.bench.site.reading import ReportedRun
 from erasure_bench.bench.words.showing import one_line
@@ -63,7 +64,10 @@ def run_page(page: RunPage, pages: Sequence[RunPage], version: str) -> str:
     """The HTML of one run."""
     document = page.run.document
     provenance = set(document.get("provenance", ()))
-    cautions = list(document.get("cautions", ()))
+    collapsed = document.get("collapsed") or {}  # named one by one: the note on them goes to the others
+    cautions = [
+        caution for caution in document.get("cautions", ()) if not (collapsed and caution.startswith(DAGGER))
+    ]
     notes = [note for note in document["notes"] if note not in provenance and note not in cautions]
     return (
         _environment()
@@ -79,7 +83,7 @@ def run_page(page: RunPage, pages: Sequence[RunPage], version: str) -> str:
             notes=notes,
             provenance=sorted(provenance),
             scripts=SCRIPTS,
-            collapsed=document.get("collapsed") or {},
+            collapsed=collapsed,
             has_concepts=len(document["concepts"]) > 1,
         )
     )
