@@ -6,7 +6,7 @@
 - MISSING: the number is not there, or not whole. It blocks as a broken rule does: what is not measured is
   not good.
 - PASS: kept, for certain; or a worsening of what is allowed would have been found with a power of .8 and
-  none was.
+  none was, on so many prompts that one of them would have shown it had it been a few prompts' alone.
 """
 
 import math
@@ -21,6 +21,7 @@ from erasure_bench.bench.comparing.policy import Limit, Policy, Rule, Tier, chec
 from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.statistics.bars import at_least, at_most
 from erasure_bench.bench.statistics.best import holm
+from erasure_bench.bench.statistics.detectable import POWER
 from erasure_bench.bench.words.numbers import decimals_for, number, p_value
 
 GateVerdict = Literal["BLOCK", "MISSING", "INCONCLUSIVE", "WARN", "PASS"]
@@ -88,7 +89,8 @@ def hold(before: FinishedRun, after: FinishedRun, policy: Policy) -> Gate:
     tests = sum(rule.level is None for rule, _, _ in asked)
     least = math.ceil(math.log2(2 * max(1, tests) / policy.significance))
     for (rule, pair, concept), change, p in zip(asked, changes, _adjusted(asked, changes), strict=True):
-        found = _judged(rule, pair, concept, change, p, policy.significance)
+        width = None if change is None else _width(change, after)
+        found = _judged(rule, pair, concept, change, p, policy.significance, width)
         if found.needed is not None and rule.level is None:
             found = found._replace(needed=max(found.needed, least))
         findings.append(_of_tier(found))
@@ -135,8 +137,21 @@ def _adjusted(
     return found
 
 
+def _width(change: Change, run: FinishedRun) -> float | None:
+    """How far a prompt's score can change; None where that has no end."""
+    metrics = run.metrics[change.after.evaluator]
+    low, high = next(metric.bounds for metric in metrics if metric.name == change.after.metric)
+    return high - low if math.isfinite(high - low) else None
+
+
 def _judged(
-    rule: Rule, pair: Pair, concept: str, change: Change | None, p: float | None, level: float
+    rule: Rule,
+    pair: Pair,
+    concept: str,
+    change: Change | None,
+    p: float | None,
+    level: float,
+    width: float | None,
 ) -> Finding:
     verdict: GateVerdict
     needed = None
@@ -147,7 +162,7 @@ def _judged(
     elif (limit := rule.level) is not None:
         verdict, why, needed = _limited(change.after, limit)
     else:
-        verdict, why, needed = _compared(change, float(rule.allowed_worsening or 0.0), p, level)
+        verdict, why, needed = _compared(change, float(rule.allowed_worsening or 0.0), p, level, width)
     return Finding(rule.name, rule.tier, rule.demand, pair.name, concept, verdict, why, needed)
 
 
@@ -182,8 +197,21 @@ def _limited(row: Row, limit: Limit) -> tuple[GateVerdict, str, int | None]:
     return "INCONCLUSIVE", f"{why}: the limit lies inside", needed
 
 
+def prompts_to_show(allowed: float, width: float | None) -> int | None:
+    """On so many prompts one shows, with a power of .8, a mean worsening of `allowed` that few of them carry.
+
+    At worst a share of `allowed / width` of the prompts changes by the whole width and the others not at all:
+    a handful that all scored the same says nothing of that. None where no number is enough.
+    """
+    if width is None:
+        return 0
+    if not 0 < allowed < width:
+        return None if allowed <= 0 else 1
+    return math.ceil(math.log(1 - POWER) / math.log1p(-allowed / width))
+
+
 def _compared(
-    change: Change, allowed: float, p: float | None, level: float
+    change: Change, allowed: float, p: float | None, level: float, width: float | None
 ) -> tuple[GateVerdict, str, int | None]:
     """Of a change: see the module's words."""
     row, worse, ends = change.after, change.worse, change.worse_ends
@@ -204,13 +232,16 @@ def _compared(
         return "WARN", f"{why}: worse, within what is allowed", None
     if ends[1] <= allowed + _ROUNDING:
         return "PASS", why, None
-    smallest = row.detectable
-    if smallest is not None and smallest <= allowed and worse <= allowed:
+    smallest, shown = row.detectable, prompts_to_show(allowed, width)
+    enough = shown is not None and row.prompts >= shown
+    if smallest is not None and smallest <= allowed and worse <= allowed and enough:
         return "PASS", f"{why}; {number(smallest, 3)} would have been found", None
     if worse > allowed:  # to be worse for certain the interval must leave no change out
         needed = _more(row.prompts, worse - ends[0], worse)
     else:
         needed = _more(row.prompts, ends[1] - worse, allowed - worse)
+    if needed is not None and smallest is not None and smallest <= allowed and shown is not None:
+        needed = max(row.prompts + 1, min(needed, shown))
     return "INCONCLUSIVE", f"{why}: too few to tell", needed
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from scipy.stats import binom
 
 from erasure_bench.bench.comparing.finished import FinishedRun, read_finished
-from erasure_bench.bench.comparing.gate import PICTURES, Finding, Gate, exit_code, hold
+from erasure_bench.bench.comparing.gate import PICTURES, Finding, Gate, exit_code, hold, prompts_to_show
 from erasure_bench.bench.comparing.policy import FORMAT, Policy
 from erasure_bench.errors import BenchError, UnknownName
 from tests.bench.comparing.conftest import fake
@@ -62,6 +63,24 @@ def test_few_prompts_decide_nothing_and_the_gate_says_how_many_would(tmp_path: P
     gate = hold(old, new, policy(allowed_worsening=0.05))
     assert exit_code(gate, strict=False, blocked=1, undecided=2) == 0
     assert exit_code(gate, strict=True, blocked=1, undecided=2) == 2
+
+
+def test_a_handful_that_scored_alike_says_nothing_of_the_others(tmp_path: Path) -> None:
+    """Six prompts whose scores hardly differ have next to no spread: a test on that spread finds anything."""
+    allowed = policy(allowed_worsening=0.1)
+    for prompts, verdict in ((6, "INCONCLUSIVE"), (16, "PASS")):
+        old = read_finished(fake(tmp_path / f"old {prompts}", 0.8, prompts=prompts))
+        new = read_finished(fake(tmp_path / f"new {prompts}", 0.798, prompts=prompts))
+        found = finding(hold(old, new, allowed))
+        assert found.verdict == verdict
+        assert found.needed == (16 if verdict == "INCONCLUSIVE" else None)
+
+
+def test_so_many_prompts_show_what_few_of_them_carry() -> None:
+    needed = prompts_to_show(0.1, 1.0)
+    assert needed == 16 and binom.pmf(0, 16, 0.1) <= 0.2 < binom.pmf(0, 15, 0.1)
+    assert prompts_to_show(10.0, 100.0) == needed and prompts_to_show(1.0, 1.0) == 1
+    assert prompts_to_show(0.0, 1.0) is None and prompts_to_show(0.1, None) == 0
 
 
 @pytest.mark.parametrize(
