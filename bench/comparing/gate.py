@@ -21,7 +21,7 @@ from erasure_bench.bench.comparing.policy import Limit, Policy, Rule, Tier, chec
 from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.statistics.bars import at_least, at_most
 from erasure_bench.bench.statistics.best import holm
-from erasure_bench.bench.statistics.detectable import POWER
+from erasure_bench.bench.statistics.detectable import prompts_to_show
 from erasure_bench.bench.words.numbers import decimals_for, number, p_value
 
 GateVerdict = Literal["BLOCK", "MISSING", "INCONCLUSIVE", "WARN", "PASS"]
@@ -197,19 +197,6 @@ def _limited(row: Row, limit: Limit) -> tuple[GateVerdict, str, int | None]:
     return "INCONCLUSIVE", f"{why}: the limit lies inside", needed
 
 
-def prompts_to_show(allowed: float, width: float | None) -> int | None:
-    """On so many prompts one shows, with a power of .8, a mean worsening of `allowed` that few of them carry.
-
-    At worst a share of `allowed / width` of the prompts changes by the whole width and the others not at all:
-    a handful that all scored the same says nothing of that. None where no number is enough.
-    """
-    if width is None:
-        return 0
-    if not 0 < allowed < width:
-        return None if allowed <= 0 else 1
-    return math.ceil(math.log(1 - POWER) / math.log1p(-allowed / width))
-
-
 def _compared(
     change: Change, allowed: float, p: float | None, level: float, width: float | None
 ) -> tuple[GateVerdict, str, int | None]:
@@ -232,16 +219,16 @@ def _compared(
         return "WARN", f"{why}: worse, within what is allowed", None
     if ends[1] <= allowed + _ROUNDING:
         return "PASS", why, None
-    smallest, shown = row.detectable, prompts_to_show(allowed, width)
-    enough = shown is not None and row.prompts >= shown
-    if smallest is not None and smallest <= allowed and worse <= allowed and enough:
+    smallest = row.detectable
+    if smallest is not None and smallest <= allowed and worse <= allowed:
         return "PASS", f"{why}; {number(smallest, 3)} would have been found", None
     if worse > allowed:  # to be worse for certain the interval must leave no change out
         needed = _more(row.prompts, worse - ends[0], worse)
     else:
         needed = _more(row.prompts, ends[1] - worse, allowed - worse)
-    if needed is not None and smallest is not None and smallest <= allowed and shown is not None:
-        needed = max(row.prompts + 1, min(needed, shown))
+        shown = None if width is None else prompts_to_show(allowed, width)
+        if needed is not None and shown is not None and smallest is not None and shown > row.prompts:
+            needed = min(needed, shown)  # no spread to speak of: it is the prompts' number that is lacking
     return "INCONCLUSIVE", f"{why}: too few to tell", needed
 
 

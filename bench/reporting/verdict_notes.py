@@ -36,7 +36,8 @@ def verdict_notes(rows: Sequence[Row], agreements: Sequence[Retest], seeds: Sequ
     if smallest:
         notes.append(
             f"The smallest change that a paired t test of so many prompts finds with a power of {POWER:.0%}, "
-            f"median over methods: {_by_title(smallest, 3)}. Others: leaderboard.csv."
+            "and that one of them shows if few carry it, median over methods: "
+            f"{_by_title(smallest, 3)}. Others: leaderboard.csv."
         )
     agreed = [(one.title, one.role, one.tau) for one in agreements if (one.title, one.role) in chosen]
     if agreed:

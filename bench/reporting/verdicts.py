@@ -3,6 +3,7 @@
 All of it from the prompts behind the numbers, as `bench.statistics` says how: a point value decides nothing.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from erasure_bench.bench.reporting.rivals import (
 from erasure_bench.bench.reporting.tabled import Stratum, Tabled, Whole
 from erasure_bench.bench.statistics.bars import ENOUGH_GONE, MOST_LOST, at_least
 from erasure_bench.bench.statistics.best import find_best, second_best
-from erasure_bench.bench.statistics.detectable import detectable_change
+from erasure_bench.bench.statistics.detectable import detectable_change, rare_change
 from erasure_bench.bench.statistics.effects import effects
 from erasure_bench.bench.statistics.equivalence import equivalence_p
 from erasure_bench.bench.statistics.intervals import correlation
@@ -118,8 +119,10 @@ def _bars(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[t
         found: dict[str, Any] = {}
         if np.isfinite(error[place]):
             smallest = detectable_change(float(error[place]), int(changes.change.df[place]))
-            low, high = metric.bounds
-            if smallest is not None and (metric.aggregate == "sum" or smallest <= high - low):
+            width = math.inf if metric.aggregate == "sum" else metric.bounds[1] - metric.bounds[0]
+            if smallest is not None and math.isfinite(width):
+                smallest = max(smallest, rare_change(int(changes.change.clusters[place]), width))
+            if smallest is not None and smallest <= width:
                 found["detectable"] = smallest
         if changes.change.clusters[place] and _has_bar(metric):
             if _is_erased(name, metric) and np.isfinite(gone[place]):

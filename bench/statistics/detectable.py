@@ -1,5 +1,6 @@
 """How small a change a number of prompts shows."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,23 @@ def detectable_change(error: float, freedom: int) -> float | None:
     # It hardly changes where there are many: to two digits it need not be solved for every number.
     digits = 0 if freedom < 100 else len(str(freedom)) - 2
     return _in_standard_errors(round(freedom, -digits)) * error
+
+
+def rare_change(prompts: int, width: float) -> float:
+    """The smallest mean change that shows on one of the prompts with probability `POWER`, if few carry it.
+
+    At worst a share s of all prompts changes by `width`, the whole range of the scores, and the others not at
+    all: 1 − (1 − s)^prompts = `POWER`, and the mean change is s · width. A handful that all scored alike has
+    next to no spread, and says nothing of a smaller one.
+    """
+    return width * -math.expm1(math.log1p(-POWER) / prompts)
+
+
+def prompts_to_show(change: float, width: float) -> int | None:
+    """On how many prompts `rare_change` is no more than `change`; None where no number is enough."""
+    if change <= 0:
+        return None
+    return 1 if change >= POWER * width else math.ceil(math.log1p(-POWER) / math.log1p(-change / width))
 
 
 @lru_cache(maxsize=1024)

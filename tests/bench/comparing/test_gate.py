@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-from scipy.stats import binom
 
 from erasure_bench.bench.comparing.finished import FinishedRun, read_finished
-from erasure_bench.bench.comparing.gate import PICTURES, Finding, Gate, exit_code, hold, prompts_to_show
+from erasure_bench.bench.comparing.gate import PICTURES, Finding, Gate, exit_code, hold
 from erasure_bench.bench.comparing.policy import FORMAT, Policy
 from erasure_bench.errors import BenchError, UnknownName
 from tests.bench.comparing.conftest import fake
@@ -74,13 +73,6 @@ def test_a_handful_that_scored_alike_says_nothing_of_the_others(tmp_path: Path) 
         found = finding(hold(old, new, allowed))
         assert found.verdict == verdict
         assert found.needed == (16 if verdict == "INCONCLUSIVE" else None)
-
-
-def test_so_many_prompts_show_what_few_of_them_carry() -> None:
-    needed = prompts_to_show(0.1, 1.0)
-    assert needed == 16 and binom.pmf(0, 16, 0.1) <= 0.2 < binom.pmf(0, 15, 0.1)
-    assert prompts_to_show(10.0, 100.0) == needed and prompts_to_show(1.0, 1.0) == 1
-    assert prompts_to_show(0.0, 1.0) is None and prompts_to_show(0.1, None) == 0
 
 
 @pytest.mark.parametrize(
