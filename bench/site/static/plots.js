@@ -184,7 +184,10 @@
       .sort((one, other) => sx * (one.h[0] - other.h[0]));
   }
 
-  // Names above their points' whiskers, pushed apart where they would lie on each other.
+  const LINE = 13;
+
+  // Names above their points' whiskers, pushed apart where they would lie on each other. Pushed by a little
+  // more than is asked for: y + LINE − y may be less than LINE.
   function placed(points, scaleX, scaleY, box) {
     const labels = points
       .map((p) => {
@@ -200,8 +203,8 @@
         moved = false;
         for (const other of done) {
           const apart = label.x > other.x + other.width || other.x > label.x + label.width;
-          if (!apart && Math.abs(label.y - other.y) < 13) {
-            label.y = other.y + 13;
+          if (!apart && Math.abs(label.y - other.y) < LINE) {
+            label.y = other.y + LINE + 0.01;
             moved = true;
           }
         }

@@ -11,6 +11,7 @@ from erasure_bench.bench.site.reading import read_reported
 from erasure_bench.bench.site.site import write_site
 from tests.bench.site.conftest import HOSTILE, NAMES
 
+BOARDS = Path(__file__).parents[3] / "results" / "microworld"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 380, "height": 740}
 
 
@@ -299,3 +300,14 @@ def test_runs_lead_to_each_other(browser: Any, finished: Path, tmp_path: Path) -
     assert found.page.locator("h1").inner_text() == "2 runs"
     assert found.complaints == []
     found.page.close()
+
+
+@pytest.mark.parametrize("board", sorted(BOARDS.glob("*/run.json")), ids=lambda file: file.parent.name)
+def test_a_board_of_many_methods_opens_at_any_width(browser: Any, board: Path, tmp_path: Path) -> None:
+    """Plots lay names beside each other until none lies on another: on some widths that had no end."""
+    write_site([read_reported(board.parent)], tmp_path / "report")
+    for width in range(360, 1500, 95):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.goto((tmp_path / "report" / "index.html").as_uri(), timeout=10_000)
+        assert page.locator("#tradeoff text.label").count() > 10
+        page.close()
