@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Generator, Tensor
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.attention_maps import attention_maps
-from erasure_bench.methods.machinery.base_images import Drawing, as_floats
+from erasure_bench.methods.machinery.base_images import as_floats
 from erasure_bench.methods.machinery.cost import Meter
+from erasure_bench.methods.machinery.drawn_pictures import DrawnPictures
 from erasure_bench.methods.machinery.examples import clean_latents, draw_examples, examples_needed
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import UNetGroup
@@ -38,11 +39,10 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.models.token_input import Tokens
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.suite import SchedulerName
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForgetMeNot:
+class ForgetMeNot(DrawnPictures):
     """Settings of Forget-Me-Not; the numbers of preset official are the official code's.
 
     The concept's tokens: `inversion_tokens` vectors that `inversion_steps` steps of textual inversion at
@@ -61,10 +61,6 @@ class ForgetMeNot:
     inversion_steps: NonNegativeInt = 500
     inversion_rate: PositiveFloat = 1e-3
     images: PositiveInt = 8
-    denoise_steps: PositiveInt = 50
-    scheduler: SchedulerName = "ddim"
-    eta: NonNegativeFloat = 0.0
-    guidance_scale: float = 7.5
     steps: NonNegativeInt = 35
     optimiser: OptimiserName = "adamw"
     learning_rate: PositiveFloat = 2e-6
@@ -74,22 +70,10 @@ class ForgetMeNot:
     clip_norm: PositiveFloat | None = None
     gradient_checkpointing: bool = False
 
-    def __post_init__(self) -> None:
-        self.drawing()
-
     def unused_settings(self) -> Mapping[str, str]:
         """Those of textual inversion, where the phrase itself is taken."""
         without = "with inversion_steps=0"
         return {} if self.inversion_steps else dict.fromkeys(("inversion_tokens", "inversion_rate"), without)
-
-    def drawing(self) -> Drawing:
-        """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""
-        return Drawing(
-            scheduler=self.scheduler,
-            steps=self.denoise_steps,
-            guidance_scale=self.guidance_scale,
-            eta=self.eta,
-        )
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The UNet's weights that look away from the concepts' tokens; each step is about one concept."""

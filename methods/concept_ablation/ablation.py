@@ -28,6 +28,7 @@ from erasure_bench.methods.concept_ablation.augmentation import augment, mirrore
 from erasure_bench.methods.concept_ablation.recipes import RECIPES, Recipe
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.base_images import Drawing, as_floats
+from erasure_bench.methods.machinery.drawn_pictures import DrawnPictures
 from erasure_bench.methods.machinery.examples import (
     Example,
     Shows,
@@ -43,13 +44,12 @@ from erasure_bench.methods.machinery.retargeting import Lesson, losses
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.suite import SchedulerName
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConceptAblation:
+class ConceptAblation(DrawnPictures):
     """Settings of Concept Ablation; the defaults are the official compvis code's for SD 1.4.
 
     Settings that are None follow the concept's kind, by the `recipe` book of `RECIPES`: `parameters`,
@@ -84,7 +84,6 @@ class ConceptAblation:
     trained_tokens: Literal["all", "all-but-last"] = "all-but-last"
     images: PositiveInt = 200
     denoise_steps: PositiveInt = 200
-    scheduler: SchedulerName = "ddim"
     eta: NonNegativeFloat = 1.0
     guidance_scale: float = 6.0
     flip: bool = True
@@ -101,7 +100,7 @@ class ConceptAblation:
     def __post_init__(self) -> None:
         if self.anchor is not None and not self.anchor.strip():
             raise BenchError("anchor is empty: give a phrase, or none for the concept's own")
-        self.drawing()
+        super().__post_init__()
 
     def unused_settings(self) -> Mapping[str, str]:
         """The target of a model's prediction, where it is noise; the tokens, where the UNet is trained."""
@@ -111,16 +110,6 @@ class ConceptAblation:
         if self.parameters != "embedding":
             unused["trained_tokens"] = "without parameters=embedding"
         return unused
-
-    def drawing(self, negative_prompt: str = "") -> Drawing:
-        """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""
-        return Drawing(
-            scheduler=self.scheduler,
-            steps=self.denoise_steps,
-            guidance_scale=self.guidance_scale,
-            eta=self.eta,
-            negative_prompt=negative_prompt,
-        )
 
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The weights for which the targets' prompts mean their anchors; pictures are drawn of every concept.

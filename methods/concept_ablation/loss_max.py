@@ -20,7 +20,8 @@ from torch.nn.functional import mse_loss
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
-from erasure_bench.methods.machinery.base_images import Drawing, as_floats
+from erasure_bench.methods.machinery.base_images import as_floats
+from erasure_bench.methods.machinery.drawn_pictures import DrawnPictures
 from erasure_bench.methods.machinery.examples import (
     Example,
     Noised,
@@ -36,11 +37,10 @@ from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.image_families import DENOISERS
 from erasure_bench.models.image_model import wide
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.suite import SchedulerName
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossMaximisation:
+class LossMaximisation(DrawnPictures):
     """Settings of loss maximisation.
 
     `penalty` is λ: the paper does not say its own, nor is there code, so the default is a guess.
@@ -57,7 +57,6 @@ class LossMaximisation:
     parameters: ParameterGroup = "xattn-strict"
     images: PositiveInt = 200
     denoise_steps: PositiveInt = 200
-    scheduler: SchedulerName = "ddim"
     eta: NonNegativeFloat = 1.0
     guidance_scale: float = 6.0
     steps: NonNegativeInt = 100
@@ -67,18 +66,6 @@ class LossMaximisation:
     batch_size: PositiveInt = 8
     micro_batch: PositiveInt | None = None
     gradient_checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        self.drawing()
-
-    def drawing(self) -> Drawing:
-        """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""
-        return Drawing(
-            scheduler=self.scheduler,
-            steps=self.denoise_steps,
-            guidance_scale=self.guidance_scale,
-            eta=self.eta,
-        )
 
     def erase(self, model: Denoiser, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """The weights that predict the noise on the concepts' pictures badly."""

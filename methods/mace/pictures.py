@@ -12,7 +12,8 @@ from torch.nn.functional import interpolate
 from erasure_bench.methods.base import EraseContext, Need
 from erasure_bench.methods.mace.words import Alike, places
 from erasure_bench.methods.machinery.attention_maps import attention_maps, looked_at
-from erasure_bench.methods.machinery.base_images import Drawing, as_floats, base_images, pictures_needed
+from erasure_bench.methods.machinery.base_images import as_floats, base_images, pictures_needed
+from erasure_bench.methods.machinery.drawn_pictures import DrawnPictures
 from erasure_bench.methods.machinery.examples import clean_latents, in_turn
 from erasure_bench.methods.machinery.prompt_pairs import prompt_pairs
 from erasure_bench.models.diffusion_model import DiffusionModel
@@ -20,11 +21,10 @@ from erasure_bench.models.microworld.drawing import Scene, draw
 from erasure_bench.models.microworld.drawing.asked import asked_scene, subject_mask
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.suite import SchedulerName
 
 
 @dataclass(frozen=True, kw_only=True)
-class WithMasks:
+class WithMasks(DrawnPictures):
     """The settings of such pictures.
 
     `images` pictures of each concept; M is the cross-attention's answer where `masks` is `attention`: on
@@ -35,26 +35,10 @@ class WithMasks:
     """
 
     images: PositiveInt = 8
-    denoise_steps: PositiveInt = 50
-    scheduler: SchedulerName = "ddim"
-    eta: NonNegativeFloat = 0.0
-    guidance_scale: float = 7.5
     masks: Literal["attention", "known"] = "attention"
     mask_side: PositiveInt = 16
     mask_threshold: NonNegativeFloat = 0.3
     mask_timestep: NonNegativeInt = 300
-
-    def __post_init__(self) -> None:
-        self.drawing()
-
-    def drawing(self) -> Drawing:
-        """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""
-        return Drawing(
-            scheduler=self.scheduler,
-            steps=self.denoise_steps,
-            guidance_scale=self.guidance_scale,
-            eta=self.eta,
-        )
 
     def pictures_needed(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Those that the base model draws."""

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Generator, Tensor
 
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, Need
 from erasure_bench.methods.machinery.base_images import (
-    Drawing,
     as_floats,
     base_images,
     pictures_needed,
 )
+from erasure_bench.methods.machinery.drawn_pictures import DrawnPictures
 from erasure_bench.methods.machinery.examples import (
     Example,
     Noised,
@@ -32,7 +32,6 @@ from erasure_bench.methods.machinery.retargeting import Lesson
 from erasure_bench.methods.machinery.training import OptimiserName
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.suite import SchedulerName
 
 Remaining = Literal["anchor", "general"]
 
@@ -52,7 +51,7 @@ class Material(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForgetAndRemain:
+class ForgetAndRemain(DrawnPictures):
     """The settings that training on two such sets has, whatever its loss.
 
     `images` of each concept are drawn by the base model, of its anchor prompts with the target in the
@@ -69,10 +68,6 @@ class ForgetAndRemain:
     parameters: UNetGroup
     remain: Remaining = "general"
     images: PositiveInt = 800
-    denoise_steps: PositiveInt = 50
-    scheduler: SchedulerName = "ddim"
-    eta: NonNegativeFloat = 0.0
-    guidance_scale: float = 7.5
     drawn_latents: bool = True
     steps: NonNegativeInt
     optimiser: OptimiserName = "adam"
@@ -80,18 +75,6 @@ class ForgetAndRemain:
     batch_size: PositiveInt
     micro_batch: PositiveInt | None = None
     gradient_checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        self.drawing()
-
-    def drawing(self) -> Drawing:
-        """How the base model draws pictures; raises BenchError for an η that the scheduler does not have."""
-        return Drawing(
-            scheduler=self.scheduler,
-            steps=self.denoise_steps,
-            guidance_scale=self.guidance_scale,
-            eta=self.eta,
-        )
 
     def material(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Material:
         """The pictures; the model must hold its base weights. Raises BenchError where nothing can remain."""
