@@ -21,7 +21,7 @@ from erasure_bench.bench.comparing.policy import Limit, Policy, Rule, Tier, chec
 from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.statistics.bars import at_least, at_most
 from erasure_bench.bench.statistics.best import holm
-from erasure_bench.bench.statistics.detectable import prompts_to_show
+from erasure_bench.bench.statistics.detectable import prompts_to_show, rare_change
 from erasure_bench.bench.words.numbers import decimals_for, number, p_value
 
 GateVerdict = Literal["BLOCK", "MISSING", "INCONCLUSIVE", "WARN", "PASS"]
@@ -89,8 +89,7 @@ def hold(before: FinishedRun, after: FinishedRun, policy: Policy) -> Gate:
     tests = sum(rule.level is None for rule, _, _ in asked)
     least = math.ceil(math.log2(2 * max(1, tests) / policy.significance))
     for (rule, pair, concept), change, p in zip(asked, changes, _adjusted(asked, changes), strict=True):
-        width = None if change is None else _width(change, after)
-        found = _judged(rule, pair, concept, change, p, policy.significance, width)
+        found = _judged(rule, pair, concept, change, p, policy.significance, comparison.margin)
         if found.needed is not None and rule.level is None:
             found = found._replace(needed=max(found.needed, least))
         findings.append(_of_tier(found))
@@ -137,13 +136,6 @@ def _adjusted(
     return found
 
 
-def _width(change: Change, run: FinishedRun) -> float | None:
-    """How far a prompt's score can change; None where that has no end."""
-    metrics = run.metrics[change.after.evaluator]
-    low, high = next(metric.bounds for metric in metrics if metric.name == change.after.metric)
-    return high - low if math.isfinite(high - low) else None
-
-
 def _judged(
     rule: Rule,
     pair: Pair,
@@ -151,7 +143,7 @@ def _judged(
     change: Change | None,
     p: float | None,
     level: float,
-    width: float | None,
+    margin: float,
 ) -> Finding:
     verdict: GateVerdict
     needed = None
@@ -162,7 +154,7 @@ def _judged(
     elif (limit := rule.level) is not None:
         verdict, why, needed = _limited(change.after, limit)
     else:
-        verdict, why, needed = _compared(change, float(rule.allowed_worsening or 0.0), p, level, width)
+        verdict, why, needed = _compared(change, float(rule.allowed_worsening or 0.0), p, level, margin)
     return Finding(rule.name, rule.tier, rule.demand, pair.name, concept, verdict, why, needed)
 
 
@@ -198,9 +190,9 @@ def _limited(row: Row, limit: Limit) -> tuple[GateVerdict, str, int | None]:
 
 
 def _compared(
-    change: Change, allowed: float, p: float | None, level: float, width: float | None
+    change: Change, allowed: float, p: float | None, level: float, margin: float
 ) -> tuple[GateVerdict, str, int | None]:
-    """Of a change: see the module's words."""
+    """Of a change: see the module's words; `margin` is the share of the metric's range that its own is."""
     row, worse, ends = change.after, change.worse, change.worse_ends
     if change.equal:
         return "PASS", f"every score is the same on {row.pairs} pictures", None
@@ -226,9 +218,11 @@ def _compared(
         needed = _more(row.prompts, worse - ends[0], worse)
     else:
         needed = _more(row.prompts, ends[1] - worse, allowed - worse)
-        shown = None if width is None else prompts_to_show(allowed, width)
-        if needed is not None and shown is not None and smallest is not None and shown > row.prompts:
-            needed = min(needed, shown)  # no spread to speak of: it is the prompts' number that is lacking
+        if needed is not None and smallest is not None and change.margin is not None:
+            width = change.margin / margin
+            shown = prompts_to_show(allowed, width)
+            if shown is not None and smallest <= rare_change(row.prompts, width):
+                needed = min(needed, shown)  # with so little spread only prompts are lacking
     return "INCONCLUSIVE", f"{why}: too few to tell", needed
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from erasure_bench.bench.comparing.finished import FinishedRun, read_finished
@@ -62,6 +63,19 @@ def test_few_prompts_decide_nothing_and_the_gate_says_how_many_would(tmp_path: P
     gate = hold(old, new, policy(allowed_worsening=0.05))
     assert exit_code(gate, strict=False, blocked=1, undecided=2) == 0
     assert exit_code(gate, strict=True, blocked=1, undecided=2) == 2
+
+
+def test_scores_that_differ_need_more_prompts_than_scores_alike(tmp_path: Path) -> None:
+    """The spread says how many would do, not the number on which a rare change would show."""
+    before = read_finished(fake(tmp_path / "run", 0.8, prompts=6))
+    scores = before.scores.copy()
+    rows = scores.query("method == 'dim' and role == 'target' and metric == 'brightness'").index
+    scores.loc[rows, "value"] = np.linspace(0, 1, len(rows))
+    turned = scores.copy()
+    turned.loc[rows, "value"] = np.random.default_rng(0).permutation(scores.loc[rows, "value"])
+    old, new = (FinishedRun(before.folder, before.record, before.document, each) for each in (scores, turned))
+    found = finding(hold(old, new, policy(allowed_worsening=0.1)))
+    assert found.verdict == "INCONCLUSIVE" and found.needed is not None and found.needed > 16
 
 
 def test_a_handful_that_scored_alike_says_nothing_of_the_others(tmp_path: Path) -> None:
