@@ -69,14 +69,15 @@ def size(store: Store = None, remote: Remote = None, as_json: AsJson = False) ->
 
     root, url = _existing(store), remote_url(remote)
     far = None if url is None else _of_bucket(url)
+    near = sizes(root)
     if as_json:
-        document = _sizes_document(root, sizes(root))
+        document = _sizes_document(root, near)
         _print_json(document if far is None else document | {"remote": _sizes_document(url, far)})
         return 0
-    _print_sizes(root, sizes(root), as_json=False)
+    _print_sizes(near)
     if far is not None:
         _print(f"\nin {url}")
-        _print_sizes(root, far, as_json=False)
+        _print_sizes(far)
     return 0
 
 
@@ -115,7 +116,10 @@ def prune(
     if not gone and not as_json:
         _print("nothing to remove")
         return 0
-    _print_sizes(root, gone, as_json=as_json)
+    if as_json:
+        _print_json(_sizes_document(root, gone))
+    else:
+        _print_sizes(gone)
     if dry_run:
         print("would be removed; nothing was done (--dry-run)", file=sys.stderr)
     return 0
@@ -152,10 +156,7 @@ def _existing(asked: Path | None) -> Path:
     return root
 
 
-def _print_sizes(root: Path, found: list[Any], *, as_json: bool) -> None:
-    if as_json:
-        _print_json(_sizes_document(root, found))
-        return
+def _print_sizes(found: list[Any]) -> None:
     total = sum(part.bytes for part in found)
     rows = [(TITLES.get(part.part, part.part), f"{part.entries:,}", _room(part.bytes)) for part in found]
     _print_table(("", "entries", "size"), [*rows, ("together", "", _room(total))], numbers=True)
