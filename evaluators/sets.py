@@ -29,6 +29,8 @@ pictures of the same prompts with the run's other seeds."""
 ROW, DATA = "row:", "data:"
 """Two more begin so: `row:NAME`, the pictures of another row of the run, of the same prompts and noises; and
 `data:NAME`, a data set's training pictures of the classes that the role's prompts ask for."""
+ITS_OWN_REFERENCE = "its own pictures are the reference"
+"""Why a row has no number where it is what all others are held against: nothing is missing there."""
 NO_PROMPT = -1
 """The prompt of a picture that comes from a folder."""
 OTHER_NOISE = -1
@@ -179,7 +181,7 @@ def checked_statistics(
         if value is None and reference is not None:
             raise WrongScores(f"{metric.name}: no statistic and no reason")
         if value is None:
-            value = Failure("its own pictures are the reference")
+            value = Failure(ITS_OWN_REFERENCE)
         found[metric.name] = value if isinstance(value, Failure) else _within(metric, float(value))
     return found
 

@@ -226,8 +226,8 @@ def _check_row(evaluator: ChosenEvaluator, rows: Collection[str]) -> None:
     reference = evaluator.of_sets.reference if evaluator.of_sets else ""
     if reference.startswith(ROW) and reference.removeprefix(ROW) not in rows:
         raise NotHere(
-            f"it compares with the row {reference.removeprefix(ROW)!r}, which is not in this run (--methods, "
-            f"--reference); its rows: {', '.join(sorted(rows))}"
+            f"{evaluator.name} compares with the row {reference.removeprefix(ROW)!r}, which is not in this "
+            f"run (--methods, --reference); its rows: {', '.join(sorted(rows))}"
         )
 
 

@@ -8,7 +8,7 @@ trained.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -23,10 +23,11 @@ from erasure_bench.bench.statistics.cells import Codes, Values
 from erasure_bench.bench.statistics.intervals import Ends
 from erasure_bench.bench.statistics.moments import Moments
 from erasure_bench.evaluators.base import Direction, Metric
+from erasure_bench.evaluators.sets import ITS_OWN_REFERENCE
 from erasure_bench.prompt_suites.suite import ROLES, Role
 
 Scope = Literal["overall", "concept"]
-Status = Literal["ok", "partial", "missing", "failed"]
+Status = Literal["ok", "reference", "partial", "missing", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Row:
     should stay; None where the metric has no such bound. `change` is the mean (or sum) of the paired
     differences to the base model on the `pairs` pictures that both drew from the same prompt and noise.
     Overall rows are the mean over concepts. `status` partial: the number lacks pictures or scores;
-    missing: nothing could be scored.
+    missing: nothing could be scored; reference: all others are held against this row's pictures.
 
     The verdicts are those of `bench.reporting.verdicts.judged`. `verdict` says whether the bar is met: where
     the concept should go by `gone`, the share of the base model's value that is gone, in [gone_low,
@@ -110,7 +111,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_SEVERITY: tuple[Status, ...] = ("ok", "partial", "missing", "failed")
+_SEVERITY: tuple[Status, ...] = get_args(Status)
 
 
 def build_leaderboard(
@@ -190,6 +191,8 @@ def _states(table: Tabled, failures: Sequence[Failure]) -> _States:
             planned = measured.pictures.get((one.method, one.concept, one.role), 0)
             lacking[place] = max(int(lacking[place]), planned - scored)
         state, reason = _status(scored, int(lacking[place]), broken, table.reasons.get(place, ""))
+        if state == "reference":
+            lacking[place] = 0
         status.append(state)
         reasons.append(reason)
     return _States(status, reasons, counts, lacking)
@@ -209,6 +212,8 @@ def _whole_states(table: Tabled, states: _States) -> _States:
         if reason and len(places) > 1:
             count = sum(states.status[place] == state for place in places)
             reason = f"{count} of {len(places)} concepts: {reason}"
+        if state == "reference":
+            lacking[whole] = 0
         if state == "failed" or any(states.lacking[place] > table.counts.missing[place] for place in places):
             lacking[whole] = sum(int(states.lacking[place]) for place in places)
         status.append(state)
@@ -218,6 +223,8 @@ def _whole_states(table: Tabled, states: _States) -> _States:
 
 def _status(scored: int, lacking: int, broken: Sequence[Failure], why: str) -> tuple[Status, str]:
     reason = broken[0].reason if broken else ""
+    if not scored and not broken and why == ITS_OWN_REFERENCE:
+        return "reference", why
     if not scored:
         return ("failed", reason) if broken else ("missing", why or "no picture could be scored")
     share = f"{lacking} of {lacking + scored} pictures"

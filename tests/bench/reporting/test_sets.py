@@ -189,7 +189,7 @@ def test_an_evaluator_is_told_which_pictures_are_of_one_noise(
 def test_the_base_models_own_row_has_a_reason_instead_of_a_distance(world: World) -> None:
     rows = world.rows(world.plan())
     own = rows["none", "overall", "target", "shift"]
-    assert (own.value, own.status) == (None, "missing")
+    assert (own.value, own.status, own.missing) == (None, "reference", 0)
     assert "its own pictures are the reference" in own.reason
     spread = rows["none", "overall", "target", "spread"]
     assert spread.value is not None and spread.value > 0
@@ -251,7 +251,8 @@ def test_another_row_is_the_reference_and_has_no_distance_itself(world: World, t
     plan = world.plan(reference="row:dim")
     rows = world.rows(plan)
     own, other = (rows[name, "red ball", "retention", "shift"] for name in ("dim", "none"))
-    assert own.value is None and "its own pictures are the reference" in own.reason
+    assert (own.value, own.status, own.missing) == (None, "reference", 0)
+    assert "its own pictures are the reference" in own.reason
     dim, none = (
         np.mean([*means(plan, tmp_path / "store", name, "red ball", "retention").values()])
         for name in ("dim", "none")
