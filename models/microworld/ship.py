@@ -1,8 +1,8 @@
 """`python -m erasure_bench.models.microworld.ship`: pack the trained parts into `models/microworld/weights`.
 
 Weights are stored in fp16, which halves their size; every loader brings them back as fp32. With
-`--references FOLDER` the generators trained without one concept are packed there, UNet and text
-encoder of each; everything else in their pipelines is the shipped one's.
+`--references FOLDER` the generators trained without a concept are packed there, a pipeline each, for
+`bench run --reference FOLDER/NAME`.
 """
 
 import argparse
@@ -26,7 +26,6 @@ from erasure_bench.models.microworld.train import Workplace
 SHIPPED = Path(__file__).parent / "weights"
 LIMIT_BYTES = 30_000_000
 """Of all built-in weights together."""
-REFERENCE_PARTS = ("unet", "text_encoder")
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")
 
 
@@ -59,19 +58,12 @@ def ship_pipeline(snapshot: Path, autoencoder: Path, target: Path) -> None:
 
 
 def ship_references(place: Workplace, target: Path) -> list[str]:
-    """UNet, text encoder and facts of every training without a concept; returns the folders' names."""
+    """Pipeline and facts of every training without a concept; returns the folders' names."""
     names = []
     for trained in sorted(path.parent for path in place.without.glob("*/pipeline")):
         fresh = target / f"{trained.name}.part"
         shutil.rmtree(fresh, ignore_errors=True)
-        for part in REFERENCE_PARTS:
-            for file in sorted((trained / "pipeline" / part).iterdir()):
-                if file.suffix == ".safetensors":
-                    halve(file, fresh / part / file.name)
-                else:
-                    (fresh / part).mkdir(parents=True, exist_ok=True)
-                    shutil.copy(file, fresh / part / file.name)
-                    forget_origin(fresh / part / file.name)
+        ship_pipeline(trained / "pipeline", place.autoencoder, fresh)
         shutil.copy(trained / FACTS_FILE, fresh / FACTS_FILE)
         shutil.rmtree(target / trained.name, ignore_errors=True)
         fresh.rename(target / trained.name)

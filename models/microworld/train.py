@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from erasure_bench.errors import BenchError
@@ -143,9 +144,11 @@ def train_without(
     device: torch.device,
     stop_after: int | None = None,
     minutes: float | None = None,
+    by_passes: bool = True,
 ) -> None:
     """The diffusion stage without each concept's pictures, all side by side, at most as long as the recipe.
 
+    `by_passes`: as many passes over the pictures that are left as the recipe makes over all, so fewer steps.
     Pipeline and facts of each lie in `without/<concept>`.
     """
     from erasure_bench.models.microworld.diffusion import train_diffusion
@@ -157,9 +160,12 @@ def train_without(
         folder = place.without / folder_name(concept)
         gone = left_out(pictures, concept)
         tell(f"without {concept}: {gone.sum()} of {len(gone)} pictures left out")
+        schedule = settings.diffusion.schedule
+        if by_passes:
+            schedule = replace(schedule, steps=max(1, round(schedule.steps * float(np.mean(~gone)))))
         training = train_diffusion(
             pictures,
-            settings.diffusion,
+            replace(settings.diffusion, schedule=schedule),
             folder,
             place.autoencoder,
             place.tokenizer,
@@ -169,7 +175,7 @@ def train_without(
             device,
             stop_after,
             minutes,
-            longest=settings.diffusion.schedule.steps,
+            longest=schedule.steps,
             kept=~gone,
             notes={"without": concept, "left_out": int(gone.sum())},
             name=f"without {concept}",
@@ -233,7 +239,8 @@ def main(arguments: list[str] | None = None) -> None:
         action="append",
         default=[],
         metavar="CONCEPT",
-        help="train the diffusion model without this concept's pictures, for as many steps as the whole one",
+        help="train the diffusion model without this concept's pictures, for as many passes over what is "
+        "left as the whole one's",
     )
     parser.add_argument(
         "--set",
@@ -257,7 +264,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if given.without:
             settings = chosen_settings(given, "diffusion", place)
-            train_without(given.without, settings, place, device, given.stop_after, given.minutes)
+            by_passes = given.steps is None
+            train_without(given.without, settings, place, device, given.stop_after, given.minutes, by_passes)
             note_facts(place, settings)
             return
         for stage in STAGES if given.stage == "all" else (given.stage,):
