@@ -12,6 +12,7 @@ the same prompts: KID in the oracle's features, pairs of one noise left out. Wri
 """
 
 import argparse
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from erasure_bench.bench.planning.chosen import BASELINE
 from erasure_bench.bench.reporting.collapsed import marked
 from erasure_bench.bench.reporting.results import LEADERBOARD
 from erasure_bench.bench.storage.atomic import write_text
+from erasure_bench.models.microworld.loop import FACTS_FILE
 from studies.digits_findings import Key, Number, Values
 from studies.running import bench_run
 
@@ -163,9 +165,9 @@ def numbers(cases: Sequence[Case]) -> pd.DataFrame:
 
 def said_of(reference: Path) -> str:
     """How the reference was trained, in its own words."""
-    facts = pd.read_json(reference / "facts.json", typ="series")
-    all_of_them = facts.pictures + facts.left_out
-    return f"for {facts.steps:,} steps on the {facts.pictures:,} drawings that are left of {all_of_them:,}"
+    facts = json.loads((reference / FACTS_FILE).read_text(encoding="utf-8"))
+    kept, gone = facts["pictures"], facts["left_out"]
+    return f"for {facts['steps']:,} steps on the {kept:,} drawings that are left of {kept + gone:,}"
 
 
 def main() -> None:
@@ -180,6 +182,8 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="by default in --work")
     parser.add_argument("--out", type=Path, default=Path("results/microworld"))
     given = parser.parse_args()
+    if not (given.reference / FACTS_FILE).exists():
+        parser.error(f"{given.reference} has no {FACTS_FILE}: pack the training with ship --references")
     reference = given.work / REFERENCE  # the row is called by the folder's name
     shutil.rmtree(reference, ignore_errors=True)
     shutil.copytree(given.reference, reference)
