@@ -28,12 +28,13 @@ from erasure_bench.methods.machinery.general_prompts import silent_on
 from erasure_bench.methods.machinery.parameters import UNetGroup
 from erasure_bench.methods.machinery.training import (
     FORWARD_AND_BACKWARD,
+    NEVER_SMALL,
     FineTune,
     OptimiserName,
     check_ema_decay,
 )
 from erasure_bench.methods.selective_amnesia.elbo_lessons import Examples
-from erasure_bench.methods.selective_amnesia.fisher import check_terms
+from erasure_bench.methods.selective_amnesia.fisher import Fisher, check_terms
 from erasure_bench.methods.selective_amnesia.forgetting import forget
 from erasure_bench.methods.selective_amnesia.general_set import GeneralSet, Quirks, pictures
 from erasure_bench.models.generative import GenerativeModel, PictureModel, generative_of
@@ -45,6 +46,8 @@ from erasure_bench.prompt_suites.suite import SchedulerName
 
 CONCEPT = "concept"
 NOISE = "noise"
+FIRST_STEPS = 10
+"""Of Adam, in which the gradients' mean squares still are those of the first."""
 
 
 def _one_or_list(value: Any) -> Any:
@@ -186,6 +189,7 @@ class SelectiveAmnesia:
             gradient_checkpointing=self.gradient_checkpointing,
             clip_norm=self.clip_norm,
             bounded=self.forget == "surrogate",
+            never_diverged=max(NEVER_SMALL, self._first_steps_penalty(fisher)),
         ) as tuning:
             forget(
                 generative,
@@ -213,6 +217,15 @@ class SelectiveAmnesia:
             guidance_scale=self.guidance_scale,
             eta=self.eta,
         )
+
+    def _first_steps_penalty(self, fisher: Fisher) -> float:
+        """What the third term comes to after ten of Adam's first steps in one direction.
+
+        Each moves every weight by the learning rate, whatever its gradient: a loss that begins at zero may
+        rise far before it is pulled back, and has not diverged.
+        """
+        reach = FIRST_STEPS * self.learning_rate
+        return self.penalty * reach**2 * sum(float(part.sum()) for part in fisher.values())
 
     @property
     def penalty(self) -> float:

@@ -15,6 +15,7 @@ from studies.digits_findings import (
     H,
     Number,
     P,
+    Results,
     Values,
     above,
     below,
@@ -111,7 +112,7 @@ def test_intervals_decide_only_as_a_whole() -> None:
 
 
 def test_the_page_says_every_row_and_finding() -> None:
-    page = page_of({"digits-vae": (WHOLE, Differences([], SA))}, {"digits-vae": 3.2}, 3, SA)
+    page = page_of({"digits-vae": Results(WHOLE, Differences([], SA), SA)}, {"digits-vae": 3.2}, 3)
     assert "| naive | 0.020 [0.010, 0.030] |" in page and "**holds**: The forgotten class" in page
     assert "not measured" in page
 
@@ -127,3 +128,14 @@ def test_every_row_is_a_variant_of_the_registered_method(variant: str) -> None:
         built, registered = card.build(**settings), REGISTERED.build(**REGISTERED.presets[preset])
         changed = {name for name, value in asdict(built).items() if value != asdict(registered)[name]}
         assert changed <= {"ewc_weight", "replay", "ewc", "surrogate", "forget"}, preset
+
+
+def test_the_row_of_the_official_lambda_is_the_preset_itself() -> None:
+    from erasure_bench.methods.selective_amnesia.amnesia import SA as REGISTERED
+    from studies.digits import AGAINST, OWN_LAMBDA
+    from studies.digits_rows import LAMBDA_10, LAMBDA_100
+
+    cards = {card.name: card for card in (LAMBDA_10, LAMBDA_100)}
+    for suite in ("digits-vae", "digits-ddpm"):
+        card = cards[OWN_LAMBDA.get(suite, AGAINST)]
+        assert card.build(**card.presets[suite]) == REGISTERED.build(**REGISTERED.presets[suite])

@@ -1,5 +1,7 @@
 """Selective Amnesia on class-conditional models: the official code's quirks, and that it forgets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +106,19 @@ def test_a_classs_name_speaks_of_no_other_class() -> None:
     gone = [concept("shirt", "dress")]
     assert silent_on(gone, clothes, clothes) == [0, 2]
     assert silent_on(gone, clothes) == [2]
+
+
+def test_a_penalty_that_rises_with_adams_first_steps_is_no_divergence() -> None:
+    """It begins at zero, and one step of Adam moves every weight by the learning rate, whatever λ is."""
+    model = tiny_class_model("ddpm")
+    settings = {
+        **{"surrogate_images": 2, "general_images": 4, "fisher": "fast", "fisher_images": 2},
+        **{"fisher_terms": 4, "sampling_steps": 2, "steps": 4, "batch_size": 2, "ewc_weight": 1e9},
+    }
+    method = replace(build_method("sa", "digits-ddpm"), **settings)
+    context = EraseContext(general_prompts=model.classes * 2)
+    edit = method.erase(model, [concept("ring", "bar")], context)
+    assert len(edit.losses) == 4 and edit.losses[1] > 1000 * edit.losses[0]
 
 
 @pytest.mark.slow
