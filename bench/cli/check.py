@@ -2,12 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
+
+from erasure_bench.bench.cli.check_ground import ground_for
 from erasure_bench.bench.cli.check_pictures import NAME as PICTURES
 from erasure_bench.bench.cli.check_pictures import PictureCheck
 from erasure_bench.bench.cli.examination import Examination, said_options
 from erasure_bench.bench.planning.chosen import plain_settings, row_name
 from erasure_bench.bench.planning.config import OFFICIAL
+from erasure_bench.bench.planning.prepare import CLASS_ROUNDS
 from erasure_bench.bench.running.libraries import quiet_libraries
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.instances import instance
@@ -18,17 +23,16 @@ from erasure_bench.methods.base import MethodCard
 from erasure_bench.methods.machinery.contract import check_contract
 from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial
 from erasure_bench.methods.registry import build_method, method_card, method_names
-from erasure_bench.models.diffusion_model import DiffusionModel
-from erasure_bench.models.image_families import Family
-from erasure_bench.models.zoo import ModelSource, resolve_model
+from erasure_bench.models.conditional.origin import training_data
+from erasure_bench.models.datasets.base import LabelledParts
+from erasure_bench.models.layouts import layout_of
+from erasure_bench.models.zoo import ModelSource
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.general import general_prompts
-from erasure_bench.prompt_suites.microworld import validation
 from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 MOST_ASKED, OTHERS = 12, 20
 """How many pictures of the concept are drawn with the edit, how many others the base model draws."""
-TRIED_ON: Family = "text-to-image"
 SHORT = {"steps": "3"}
 """Settings that make a method quick, for those that have them and where the user says nothing else."""
 
@@ -38,15 +42,17 @@ def prepare_examination(
     model: str | None,
     method_options: Mapping[str, Mapping[str, str]],
     evaluator_options: Mapping[str, Mapping[str, str]],
+    data_dir: Path | None = None,
 ) -> Examination:
     """`name`, of a method or an evaluator, registered or PATH.py:NAME, to be tried out.
 
-    The options are as `bench.planning.config.named_options` gives them. Raises UnknownName and BenchError
-    for what cannot be found, built or loaded.
+    The options are as `bench.planning.config.named_options` gives them; `data_dir` has the pictures that a
+    class-conditional model was trained on. Raises UnknownName and BenchError for what cannot be found, built
+    or loaded.
     """
     if _kind_of(name) is METHOD:
         _no_options(name, METHOD, "--evaluator-option", evaluator_options)
-        return examine_method(name, model, method_options)
+        return examine_method(name, model, method_options, data_dir)
     from erasure_bench.bench.cli.check_evaluators import examine_evaluator
 
     _no_options(name, EVALUATOR, "--method-option", method_options)
@@ -68,8 +74,13 @@ def _no_options(name: str, kind: Wanted, flag: str, options: Mapping[str, Mappin
         raise BenchError(f"{flag}: {name} is a{'n' if kind is EVALUATOR else ''} {kind.noun}")
 
 
-def examine_method(method: str, model: str | None, options: Mapping[str, Mapping[str, str]]) -> Examination:
-    """`method`, a registered name or PATH.py:NAME, to be tried on `model`, else on the built-in one.
+def examine_method(
+    method: str,
+    model: str | None,
+    options: Mapping[str, Mapping[str, str]],
+    data_dir: Path | None = None,
+) -> Examination:
+    """`method`, a registered name or PATH.py:NAME, to be tried on `model`, else on one that it knows.
 
     `options` are as `bench.planning.config.named_options` gives them. Raises UnknownName and BenchError for
     what cannot be found, built or loaded.
@@ -78,25 +89,23 @@ def examine_method(method: str, model: str | None, options: Mapping[str, Mapping
     if stray := options.keys() - {"", name}:
         raise UnknownName("name before the dot", min(stray), [name], "--method-option")
     chosen = {**_short(card), **options.get("", {}), **options.get(name, {})}
-    suite = validation.load(None, {})
-    concept = suite.concepts[0]
-    source = resolve_model(model or suite.model)
-    if source.family != TRIED_ON or TRIED_ON not in card.families:
-        raise BenchError(
-            f"bench check tries methods out on {TRIED_ON} models alone: {name} knows "
-            f"{', '.join(card.families)} ones, {source.name} is a {source.family} one (--model)"
-        )
+    ground = ground_for(card, name, model)
+    source, suite = ground.source, ground.suite
     preset = source.preset or OFFICIAL
     plain_settings(name, build_method(method, preset, chosen))  # mistakes in them, before a model is loaded
+    pictures = _training_pictures(card, source, data_dir)
     quiet_libraries()
     trial = Trial(
         method=method,
-        model=DiffusionModel.from_directory(source.path, name=source.name, preset=source.preset),
-        concepts=(concept, _beside(concept)),
-        prompt=_target_prompt(suite, concept),
+        model=layout_of(source.path).load(
+            source.path, name=source.name, device="cpu", dtype=torch.float32, preset=source.preset
+        ),
+        concepts=ground.concepts,
+        prompt=ground.prompt,
         preset=preset,
         options=chosen,
         general_prompts=_general_prompts(card, source),
+        training_data=None if pictures is None else lambda: pictures,
         steps=suite.protocol.steps,
         guidance_scale=suite.protocol.guidance_scale,
     )
@@ -104,7 +113,7 @@ def examine_method(method: str, model: str | None, options: Mapping[str, Mapping
     concepts = ", ".join(concept.name for concept in trial.concepts)
     return Examination(
         f"{said_options(name, chosen)} on {trial.model.name}: {concepts}",
-        check_contract(rehearsal, {PICTURES: PictureCheck(suite, _some_prompts(suite, concept))}),
+        check_contract(rehearsal, {PICTURES: PictureCheck(suite, _some_prompts(suite, trial.concepts[0]))}),
         {
             "method": name,
             "model": {"name": trial.model.name, "digest": trial.model.digest},
@@ -121,15 +130,14 @@ def _short(card: MethodCard) -> dict[str, str]:
 
 
 def _general_prompts(card: MethodCard, source: ModelSource) -> tuple[str, ...]:
-    return general_prompts(source.general_prompts) if card.general_prompts else ()
+    if not card.general_prompts:
+        return ()
+    return source.classes * CLASS_ROUNDS or general_prompts(source.general_prompts)
 
 
-def _beside(concept: Concept) -> Concept:
-    """The first neighbour as a concept: of the same kind, as methods with a recipe for each kind want it."""
-    name, *others = concept.neighbours
-    return dataclasses.replace(
-        concept, name=name, targets=(name,), neighbours=(concept.name, *others), label=None
-    )
+def _training_pictures(card: MethodCard, source: ModelSource, data_dir: Path | None) -> LabelledParts | None:
+    """What the model was trained on, where the method asks for it. Raises BenchError where it is not here."""
+    return training_data(source.path, data_dir) if card.training_data else None
 
 
 def _some_prompts(suite: Suite, concept: Concept) -> tuple[Prompt, ...]:
@@ -137,8 +145,3 @@ def _some_prompts(suite: Suite, concept: Concept) -> tuple[Prompt, ...]:
     asked = [prompt for prompt in suite.prompts[concept.name] if prompt.role == "target"][:MOST_ASKED]
     others = [prompt for prompt in suite.prompts[concept.name] if prompt.role != "target"]
     return (*asked, *others[:: max(1, len(others) // OTHERS)][:OTHERS])
-
-
-def _target_prompt(suite: Suite, concept: Concept) -> str:
-    """A sentence that asks for the concept."""
-    return next(prompt.text for prompt in suite.prompts[concept.name] if prompt.role == "target")

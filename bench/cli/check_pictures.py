@@ -35,6 +35,8 @@ class PictureCheck:
     def __call__(self, at: Rehearsal) -> None:
         """Raises Broken where asking for the concept gives noise, flat colour or always the same picture."""
         side = at.trial.model.resolution
+        if at.trial.model.classes:
+            raise NotAsked("a class may be forgotten into noise: bench run shows what is drawn instead")
         if side > LARGEST:
             raise NotAsked(
                 f"pictures of {side} pixels take long: bench run measures them (coherence, diversity)"

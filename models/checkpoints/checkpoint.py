@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, get_args
 from torch import Tensor
 
 from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.models.checkpoints.class_models import TITLE as OWN_NAMES
+from erasure_bench.models.checkpoints.class_models import read_own_names
 from erasure_bench.models.checkpoints.compvis import COMPVIS
 from erasure_bench.models.checkpoints.contents import Contents, Format, Source, Target, WeightsChoice, some
 from erasure_bench.models.checkpoints.files import CheckpointFiles, checkpoint_files, digest_of
@@ -25,8 +27,14 @@ FOLDER_FORMATS = {
     "pipeline": "diffusers pipeline folder",
     "unet": "diffusers UNet folder",
     "text_encoder": "CLIPTextModel folder",
+    "class-model": "class model's folder",
 }
-KNOWN_FORMATS = (*FOLDER_FORMATS.values(), "PEFT adapter folder", *(known.title for known in FORMATS))
+KNOWN_FORMATS = (
+    *FOLDER_FORMATS.values(),
+    "PEFT adapter folder",
+    *(known.title for known in FORMATS),
+    OWN_NAMES,
+)
 OUTER_LEVELS = ("state_dict", "model_state_dict", "module", "model")
 """Levels that weights are kept in by Lightning (compvis deltas too), DeepSpeed and plain training scripts."""
 
@@ -138,6 +146,10 @@ def _recognised(source: Source, target: Target) -> Contents:
             if not known.has_choice:
                 refuse_choice(source.path, target.weights, known.title)
             return known.read(source, target)
+    if own := read_own_names(source, target):
+        refuse_scale(source.path, target.scale, OWN_NAMES)
+        refuse_choice(source.path, target.weights, OWN_NAMES)
+        return own
     held = f"its tensors are named {some(names, 4)}" if names else "it holds no tensors"
     raise BenchError(f"{source.path}: not a known format: {held}; known: {'; '.join(KNOWN_FORMATS)}")
 
@@ -146,6 +158,8 @@ def _parts(files: CheckpointFiles, target: Target) -> Contents:
     """A folder that says itself what its files are."""
     refuse_scale(files.path, target.scale, FOLDER_FORMATS[files.kind])
     refuse_choice(files.path, target.weights, FOLDER_FORMATS[files.kind])
+    if files.kind == "class-model":
+        return _class_model(files, target)
     tensors: dict[str, Tensor] = {}
     notes: tuple[str, ...] = ()
     for part in files.weights:
@@ -162,3 +176,11 @@ def _parts(files: CheckpointFiles, target: Target) -> Contents:
         notes,
         complete=tuple(files.weights),
     )
+
+
+def _class_model(files: CheckpointFiles, target: Target) -> Contents:
+    title = FOLDER_FORMATS[files.kind]
+    found = read_own_names(_source(files, "", target), target, whole=True)
+    if found is None:
+        raise BenchError(f"{files.path}: a {title}, and the base model is none (--model)")
+    return found._replace(format=f"{title}: {found.format}")

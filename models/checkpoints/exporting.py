@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -25,11 +25,12 @@ from erasure_bench.models.pipeline_files import incomplete, missing_files
 from erasure_bench.models.weight_files import WEIGHTS, WeightFiles, weight_files
 from erasure_bench.permissions import follow_umask
 
-ExportFormat = Literal["diffusers", "safetensors", "delta"]
+ExportFormat = Literal["diffusers", "class-model", "safetensors", "delta"]
 """What is written:
 
 - `diffusers`: the base's pipeline folder with the changed weights in it, for
   `StableDiffusionPipeline.from_pretrained`;
+- `class-model`: the same of a model that is asked by a class (`models.conditional.exporting`);
 - `safetensors`: one file with the whole UNet, for `unet.load_state_dict`, and the whole text encoder
   if that changed;
 - `delta`: one file with the changed tensors only, for `unet.load_state_dict(…, strict=False)`.
@@ -38,6 +39,8 @@ In the two files the UNet's names are bare, as ESD and UCE publish theirs; the t
 with `text_encoder.text_model.`.
 """
 
+FORMATS: tuple[ExportFormat, ...] = ("diffusers", "safetensors", "delta")
+"""Those of a pipeline; the first is what is written where nothing is said."""
 ABOUT_FILE = "erasure_bench.json"
 
 
@@ -46,7 +49,7 @@ def export_weights(
     tensors: Mapping[str, Tensor],
     out: Path,
     *,
-    format: ExportFormat,
+    format: ExportFormat | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the base model with `tensors` in it to `out`, a folder for `diffusers`, else a file; returns it.
@@ -57,26 +60,32 @@ def export_weights(
     folder. Raises BenchError where `out` exists or cannot be written, there is nothing to write, or the
     tensors are not the base's.
     """
-    if format not in get_args(ExportFormat):
-        raise UnknownName("export format", format, get_args(ExportFormat), "--format")
+    chosen = format or FORMATS[0]
+    if chosen not in FORMATS:
+        raise UnknownName("export format", chosen, FORMATS, "--format")
     if missing := missing_files(base):
         raise BenchError(incomplete(base, missing))
-    if not tensors:
-        raise BenchError("nothing to export: the edit changes no weights")
-    if out.exists():
-        raise BenchError(f"{out} exists already; name another place (--out)")
+    check_export(tensors, out)
     parts = {part: _base_part(base, part) for part in PARTS}
     own = _named(parts)
     tensors = fitted("the edit", Contents("edit", dict(tensors)), own)
     note = {"format": "pt", "erasure_bench": json.dumps(dict(about or {}))}
-    with _appearing(out) as temporary:
-        if format == "diffusers":
+    with appearing(out) as temporary:
+        if chosen == "diffusers":
             _write_pipeline(base, temporary, parts, tensors, note)
             (temporary / ABOUT_FILE).write_text(json.dumps(about or {}, indent=2) + "\n", encoding="ascii")
         else:
-            kept = tensors if format == "delta" else _with_the_rest(tensors, parts)
-            save_file({_published(name): tensor for name, tensor in _ready(kept).items()}, temporary, note)
+            kept = tensors if chosen == "delta" else _with_the_rest(tensors, parts)
+            save_file({_published(name): tensor for name, tensor in ready(kept).items()}, temporary, note)
     return out
+
+
+def check_export(tensors: Mapping[str, Tensor], out: Path) -> None:
+    """Raises BenchError where there is nothing to write, or something at its place."""
+    if not tensors:
+        raise BenchError("nothing to export: the edit changes no weights")
+    if out.exists():
+        raise BenchError(f"{out} exists already; name another place (--out)")
 
 
 def base_tensors(base: Path) -> dict[str, Tensor]:
@@ -111,11 +120,11 @@ def _with_the_rest(
         changed = {name for name in tensors if name.startswith(f"{part}.")}
         if changed or part == "unet":
             merged = {f"{part}.{name}": tensors.get(f"{part}.{name}", value) for name, value in own.items()}
-            whole |= _in_one_dtype(merged)
+            whole |= in_one_dtype(merged)
     return whole
 
 
-def _in_one_dtype(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def in_one_dtype(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The floating-point ones in the widest dtype among them: readers take one for all."""
     floating = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
     widest = floating[0]
@@ -126,7 +135,8 @@ def _in_one_dtype(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _ready(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def ready(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As a file takes them."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
@@ -180,16 +190,16 @@ def _write_part(
     if changed:
         merged = {**own, **changed}
         level = TEXT_LEVEL if part == "text_encoder" else ""
-        named = {level + name: tensor for name, tensor in _in_one_dtype(merged).items()}
-        save_file(_ready(named), target, note)
+        named = {level + name: tensor for name, tensor in in_one_dtype(merged).items()}
+        save_file(ready(named), target, note)
     elif files.safetensors and files.index_file is None:
         shutil.copyfile(files.paths[0], target)
     else:
-        save_file(_ready(read_files(files.paths).tree), target, {"format": "pt"})
+        save_file(ready(read_files(files.paths).tree), target, {"format": "pt"})
 
 
 @contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
+def appearing(out: Path) -> Iterator[Path]:
     """A temporary place beside `out`, which takes its name if all goes well and else is removed.
 
     Raises BenchError where the disk is full or the place forbidden.

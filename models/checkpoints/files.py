@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from erasure_bench.errors import BenchError
+from erasure_bench.models.conditional.description import DESCRIPTION as CLASS_DESCRIPTION
+from erasure_bench.models.conditional.description import WEIGHTS as CLASS_WEIGHTS
+from erasure_bench.models.conditional.description import is_class_model, missing_files
 from erasure_bench.models.digest import file_digest, files_digest
 from erasure_bench.models.json_files import read_json
 from erasure_bench.models.pipeline_files import check_kind
 from erasure_bench.models.weight_files import INDEX_SUFFIX, WEIGHTS, is_index, shards, weight_files
 from erasure_bench.user_paths import user_path
 
-CheckpointKind = Literal["file", "pipeline", "unet", "text_encoder", "adapter", "edit"]
+CheckpointKind = Literal["file", "pipeline", "unet", "text_encoder", "class-model", "adapter", "edit"]
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 EDIT_FILE, EDIT_WEIGHTS = "edit.json", "weights.safetensors"
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
@@ -28,7 +31,7 @@ class CheckpointFiles:
 
     `weights` are the weight files, several where they are shards, by the part of the model they hold;
     those of which only the content says what they hold have the part "". `settings` is the JSON file
-    that belongs to them: a PEFT adapter's or an edit's.
+    that belongs to them: a PEFT adapter's, an edit's or a class-conditional model's.
     """
 
     path: Path
@@ -58,6 +61,15 @@ def checkpoint_files(path: Path) -> CheckpointFiles:
         return CheckpointFiles(path=path, kind="edit", weights=weights, settings=path / EDIT_FILE)
     if (path / "model_index.json").is_file():
         return _pipeline(path)
+    if is_class_model(path):
+        if missing := missing_files(path):
+            raise BenchError(f"{path}: not a complete class-conditional model: missing {', '.join(missing)}")
+        return CheckpointFiles(
+            path=path,
+            kind="class-model",
+            weights={"": (path / CLASS_WEIGHTS,)},
+            settings=path / CLASS_DESCRIPTION,
+        )
     if (path / "adapter_config.json").is_file():
         return CheckpointFiles(
             path=path,
@@ -136,8 +148,8 @@ def _lone_file(path: Path) -> CheckpointFiles:
     if len(found) != 1:
         listed = f"holds {', '.join(file.name for file in found)}: name one of them" if found else "has none"
         raise BenchError(
-            f"{path}: not the folder of a diffusers pipeline, UNet, text encoder, PEFT adapter or edit; of "
-            f"weight files ({', '.join(SUFFIXES)}) it {listed}"
+            f"{path}: not the folder of a diffusers pipeline, UNet, text encoder, class model, PEFT adapter "
+            f"or edit; of weight files ({', '.join(SUFFIXES)}) it {listed}"
         )
     return CheckpointFiles(path=path, kind="file", weights=_file(found[0]).weights)
 

@@ -87,9 +87,13 @@ def check_class_model(directory: Path) -> None:
 
 def class_model_shapes(directory: Path) -> dict[str, Tensor]:
     """`named_tensors` of the folder's model as tensors without values. Raises BenchError."""
-    description = read_description(directory)
-    part = VAE if isinstance(description.sizes, VAESizes) else UNET
-    return {f"{part}.{name}": tensor for name, tensor in _shapes(description).items()}
+    part = class_model_part(directory)
+    return {f"{part}.{name}": tensor for name, tensor in _shapes(read_description(directory)).items()}
+
+
+def class_model_part(directory: Path) -> str:
+    """The name of the folder's one network in `ImageModel.parts`. Raises BenchError."""
+    return VAE if isinstance(read_description(directory).sizes, VAESizes) else UNET
 
 
 def _shapes(description: Description) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ def check_contract_of(
     model: str | None,
     method_options: Mapping[str, Mapping[str, str]],
     evaluator_options: Mapping[str, Mapping[str, str]],
+    data_dir: Path | None,
     *,
     as_json: bool,
 ) -> int:
@@ -26,7 +27,7 @@ def check_contract_of(
     from erasure_bench.bench.cli.check import prepare_examination
 
     console = stdout_console()
-    examination = prepare_examination(name, model, method_options, evaluator_options)
+    examination = prepare_examination(name, model, method_options, evaluator_options, data_dir)
     if not as_json:
         console.print(words(examination.title))
     styles = {"ok": "green", "failed": "red", "skipped": "dim"}

@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from erasure_bench.bench.cli.app import run_command
+from erasure_bench.bench.cli.check_ground import ground_for
 from erasure_bench.bench.running.base_training import train_base
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.methods.base import Progress
+from erasure_bench.methods.registry import method_card
 from erasure_bench.models.conditional.folder import load_class_model
 from erasure_bench.models.conditional.recipes import BASES
 from erasure_bench.models.datasets.registry import dataset_card, load_dataset
@@ -89,7 +92,10 @@ def test_what_knows_only_text_is_refused_on_classes(capsys: Captured, tmp_path: 
 
 
 def test_a_run_erases_a_class_and_retrains_without_it(tmp_path: Path, capsys: Captured) -> None:
-    """The same plan, store, sampler and leaderboard as text-to-image; a second run finds all of it done."""
+    """The same plan, store, sampler and leaderboard as text-to-image; a second run finds all of it done.
+
+    What is exported of it comes back as a row, and as a base, with the same numbers.
+    """
     quick = ["sa.steps=3", "sa.general_images=20", "sa.fisher_images=4", "sa.surrogate_images=8"]
     options = [word for option in (*quick, "retrain.steps=20") for word in ("--method-option", option)]
     words = ["run", "--suite", "digits-vae", "--methods", "sa,retrain", "--limit", "3", "--json"]
@@ -118,9 +124,78 @@ def test_a_run_erases_a_class_and_retrains_without_it(tmp_path: Path, capsys: Ca
         path for path in done if path.is_file()
     ]
 
+    def numbers(rows: list[dict[str, Any]], method: str) -> dict[tuple[str, str], float]:
+        own = [row for row in rows if row["method"] == method and row["scope"] == "overall"]
+        return {(row["role"], row["metric"]): row["value"] for row in own}
 
-def test_what_is_for_text_alone_says_so_of_classes(capsys: Captured) -> None:
-    assert run_command(["check", "retrain"]) == 3
-    assert "retrain knows class-ddpm, class-vae ones" in capsys.readouterr().err
-    assert run_command(["check", "sa", "--model", "digits-vae"]) == 3
-    assert "digits-vae is a class-vae one" in capsys.readouterr().err
+    export = ["export", str(tmp_path / "run"), "sa", "--out"]
+    assert run_command([*export, str(tmp_path / "pipeline"), "--format", "diffusers"]) == 3
+    assert "valid here: class-model, safetensors, delta (--format)" in capsys.readouterr().err
+    assert run_command([*export, str(tmp_path / "folder")]) == 0
+    assert run_command([*export, str(tmp_path / "delta.safetensors"), "--format", "delta"]) == 0
+    capsys.readouterr()
+    edits = [f"folder={tmp_path / 'folder'}", f"file={tmp_path / 'delta.safetensors'}"]
+    again = [word for edit in edits for word in ("--edit", edit)]
+    rest = words[: words.index("--methods")] + words[words.index("--limit") : -1]
+    assert run_command([*rest, str(tmp_path / "again"), *again]) == 0
+    edited = json.loads(capsys.readouterr().out)["rows"]
+    assert numbers(rows, "sa") == numbers(edited, "folder") == numbers(edited, "file")
+    as_base = ["--methods", "none", "--model", str(tmp_path / "folder")]
+    assert run_command([*rest, str(tmp_path / "as base"), *as_base]) == 0
+    assert numbers(json.loads(capsys.readouterr().out)["rows"], "none") == numbers(rows, "sa")
+
+
+MINE = """
+from dataclasses import dataclass
+
+from erasure_bench.methods.base import MethodCard
+from erasure_bench.methods.edit import new_edit
+from erasure_bench.methods.machinery.cost import Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fainter:
+    factor: float = 0.9
+
+    def erase(self, model, concepts, context):
+        bias = model.named_tensors()["vae.decoder.0.bias"].detach()
+        tensors = {"vae.decoder.0.bias": bias * self.factor}
+        return new_edit("fainter", self, model, concepts, tensors=tensors, cost=Cost(1.0, 1, 0))
+
+
+CARD = MethodCard(
+    name="fainter",
+    title="Fainter",
+    paper="",
+    formula="",
+    build=Fainter,
+    families=("class-vae",),
+    many_concepts=True,
+)
+"""
+
+
+def test_a_method_of_ones_own_is_checked_on_a_model_of_its_family(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MINE)
+    assert run_command(["check", "./mine.py:CARD", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["model"]["name"] == "digits-vae" and found["concepts"] == ["0", "1"]
+    verdicts = {check["name"]: (check["verdict"], check["why"]) for check in found["checks"]}
+    assert verdicts["changes the picture of the concept"][0] == "ok"
+    assert verdicts["erases several concepts"][0] == "ok"
+    verdict, why = verdicts["draws pictures of the concept"]
+    assert verdict == "skipped" and "forgotten into noise" in why
+
+
+def test_check_tries_a_method_on_a_family_that_it_knows(capsys: Captured) -> None:
+    for name, family in (("retrain", "class-ddpm"), ("sa", "text-to-image"), ("esd-x", "text-to-image")):
+        assert ground_for(method_card(name), name, None).source.family == family
+    ground = ground_for(method_card("sa"), "sa", "digits-vae")
+    assert ground.prompt == "0" and [concept.target for concept in ground.concepts] == ["0", "1"]
+    assert run_command(["check", "uce", "--model", "digits-vae"]) == 3
+    assert "uce knows text-to-image models, digits-vae is a class-vae one" in capsys.readouterr().err
+    assert run_command(["check", "retrain", "--model", "microworld"]) == 3
+    assert "such as digits-ddpm (--model)" in capsys.readouterr().err
