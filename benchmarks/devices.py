@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from erasure_bench.bench.running.versions import device_name
-from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.denoiser import Denoiser
 
 REPEATS = 10
 
@@ -47,21 +47,20 @@ def matrix_rate(device: str, dtype: torch.dtype, side: int | None = None) -> flo
     return 2 * side**3 / best
 
 
-def flops_of(network: nn.Module, inputs: dict[str, Any]) -> int:
+def flops_of(network: Callable[..., object], inputs: dict[str, Any]) -> int:
     """Operations of one pass: matrix products, convolutions and attention, as torch counts them."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(**inputs)
     return int(counter.get_total_flops())
 
 
-def flops_of_a_row(model: DiffusionModel) -> int:
-    """Operations of the UNet for one latent of the model's own size."""
-    own: dict[str, Any] = {"device": model.device, "dtype": model.dtype}
+def flops_of_a_row(model: Denoiser) -> int:
+    """Operations of the network for one latent of the model's own size."""
     return flops_of(
-        model.unet,
+        model.run_network,
         {
-            "sample": torch.zeros(1, *model.latent_shape(), **own),
-            "timestep": torch.zeros(1, device=model.device),
-            "encoder_hidden_states": model.encode_prompts([""]).to(model.dtype),
+            "latents": torch.zeros(1, *model.latent_shape(), device=model.device, dtype=model.dtype),
+            "timesteps": torch.zeros(1, device=model.device),
+            "embeddings": model.encode_prompts([""]).to(model.dtype),
         },
     )

@@ -58,9 +58,9 @@ def of_drawing(pictures: int) -> Used:
     import torch
 
     from benchmarks.sampling import Drawing
-    from benchmarks.shapes import model_of
+    from benchmarks.shapes import text_model_of
 
-    model = model_of("tiny", "cpu", torch.float32)
+    model = text_model_of("tiny", "cpu", torch.float32)
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         Drawing(model, BATCH, STEPS, Path(folder)).ours(BATCH)
         drawing = Drawing(model, pictures, STEPS, Path(folder))

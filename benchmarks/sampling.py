@@ -1,12 +1,14 @@
 """`python -m benchmarks.sampling`: pictures a second, ours against what peers do and against plain diffusers.
 
 `--shape microworld` draws with the built-in model; `sd14` with random weights of Stable Diffusion 1.4's
-shape, for a GPU: `python -m benchmarks.sampling --shape sd14 --device cuda --dtype bfloat16`. Ours is the
-project's own sampler as a run has it; peers ask `StableDiffusionPipeline` for one prompt at a time; plain
-diffusers is the same pipeline with a batch. All draw the same prompts in as many steps with guidance, PNG
-files written; they are timed in turns, and a ratio has its 95 % interval over the pairs. How well a
-device is used is the network's own floating-point operations over its rate of multiplying large matrices,
-measured beside them. Writes `results/performance/sampling-SHAPE-DEVICE.json`.
+shape, for a GPU: `python -m benchmarks.sampling --shape sd14 --device cuda --dtype bfloat16`.
+`cifar10-ddpm` and its like have the shapes of the class-conditional bases; their peer is the loop of
+diffusers' examples around its network and scheduler, as it has no pipeline for them. Ours is the project's
+own sampler as a run has it; peers ask `StableDiffusionPipeline` for one prompt at a time; plain diffusers
+is the same pipeline with a batch. All draw the same prompts in as many steps with guidance, PNG files
+written; they are timed in turns, and a ratio has its 95 % interval over the pairs. How well a device is
+used is the network's own floating-point operations over its rate of multiplying large matrices, measured
+beside them. Writes `results/performance/sampling-SHAPE-DEVICE.json`.
 """
 
 import argparse
@@ -20,11 +22,13 @@ import torch
 
 from benchmarks.devices import device_record, flops_of_a_row, matrix_rate, waiting
 from benchmarks.pairs import in_turns, ratio_of
+from benchmarks.peers import peer_of
 from benchmarks.recording import record
-from benchmarks.shapes import MODELS, model_of, pipeline_of
+from benchmarks.shapes import CLASS_MODELS, MODELS, model_of
 from erasure_bench.bench.running.libraries import quiet_libraries
 from erasure_bench.bench.running.pictures import write_png
 from erasure_bench.models.compiling import CompiledUNet, drawn_with
+from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.sampling import ImageRequest, sample
 from erasure_bench.models.zoo import resolve_model
@@ -38,10 +42,12 @@ GUIDED = 2
 class Drawing:
     """The same pictures in each of the ways, written as PNG files."""
 
-    def __init__(self, model: DiffusionModel, pictures: int, steps: int, folder: Path) -> None:
+    def __init__(self, model: Denoiser, pictures: int, steps: int, folder: Path) -> None:
         self.model, self.steps, self.folder = model, steps, folder
-        self.prompts = [f"a picture of thing {number}" for number in range(pictures)]
-        self._pipeline = pipeline_of(model)
+        things = [f"a picture of thing {number}" for number in range(pictures)]
+        names = model.classes
+        self.prompts = [names[number % len(names)] for number in range(pictures)] if names else things
+        self._peer = peer_of(model)
 
     def ours(self, batch: int, unet: CompiledUNet | None = None) -> None:
         """The project's sampler: PNG files are written while the next batch is drawn."""
@@ -62,20 +68,11 @@ class Drawing:
             self._keep(number, pixels)
 
     def peers(self, batch: int = 1) -> None:
-        """`StableDiffusionPipeline`, which is given so many prompts at a time."""
+        """Plain diffusers, which is given so many prompts at a time."""
         for start in range(0, len(self.prompts), batch):
             prompts = self.prompts[start : start + batch]
-            generators = [torch.Generator("cpu").manual_seed(start + place) for place in range(len(prompts))]
-            side = self.model.resolution
-            images = self._pipeline(
-                prompts,
-                height=side,
-                width=side,
-                num_inference_steps=self.steps,
-                guidance_scale=GUIDANCE,
-                generator=generators,
-            ).images
-            for place, image in enumerate(images):
+            seeds = range(start, start + len(prompts))
+            for place, image in enumerate(self._peer(prompts, seeds, self.steps, GUIDANCE)):
                 image.save(self.folder / f"{start + place}.png", compress_level=1)
 
     @property
@@ -129,7 +126,7 @@ def measure(
                 lambda: drawing.ours(max(best // 2, 1)), lambda: drawing.written_after(max(best // 2, 1))
             ),
         }
-        if compiled:
+        if compiled and isinstance(model, DiffusionModel):
             unet = CompiledUNet(model.unet, **(compiler or {}))
             figures["compiled"] = {
                 **against(lambda: drawing.ours(best, unet), lambda: drawing.ours(best)),
@@ -148,7 +145,7 @@ def measure(
     }
 
 
-def _model(shape: str, device: str, dtype: torch.dtype) -> DiffusionModel:
+def _model(shape: str, device: str, dtype: torch.dtype) -> Denoiser:
     if shape != BUILT_IN:
         return model_of(shape, device, dtype)
     source = resolve_model(shape)
@@ -157,7 +154,7 @@ def _model(shape: str, device: str, dtype: torch.dtype) -> DiffusionModel:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sampling", description=__doc__)
-    parser.add_argument("--shape", choices=(BUILT_IN, *MODELS), default=BUILT_IN)
+    parser.add_argument("--shape", choices=(BUILT_IN, *MODELS, *CLASS_MODELS), default=BUILT_IN)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--batches", default="8,32", help="comma list")

@@ -1,6 +1,7 @@
 """Networks of known shapes with random weights: what a pass costs does not hang on what was learnt.
 
-Stable Diffusion 1.4's and SDXL's as their configs give them, and tiny ones for tests.
+Stable Diffusion 1.4's and SDXL's as their configs give them, those of the class-conditional bases as their
+recipes do, and tiny ones for tests.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from erasure_bench.models.conditional.ddpm import ConditionalDDPM
+from erasure_bench.models.conditional.description import DDPMSizes, Description
+from erasure_bench.models.conditional.folder import build
+from erasure_bench.models.conditional.recipes import BASES, BaseRecipe
+from erasure_bench.models.conditional.tiny import tiny_description
+from erasure_bench.models.datasets.registry import dataset_card
+from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.tiny import tiny_tokenizer
 
@@ -57,6 +65,8 @@ _TINY_XL = {
 UNETS: dict[str, dict[str, Any]] = {"sd14": _SD14, "sdxl": _SDXL, "tiny": _TINY, "tiny-xl": _TINY_XL}
 MODELS = ("sd14", "tiny")
 """Those with a text encoder and an autoencoder, which draw whole pictures here."""
+CLASS_MODELS = (*(name for name, base in BASES.items() if isinstance(base.sizes, DDPMSizes)), "tiny-ddpm")
+"""Those that draw pixels and are asked by a class."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,28 @@ def pass_of(unet: Any, rows: int) -> Pass:
     return Pass(unet, inputs)
 
 
-def model_of(shape: str, device: str, dtype: torch.dtype) -> DiffusionModel:
+def model_of(shape: str, device: str, dtype: torch.dtype) -> Denoiser:
+    """What draws whole pictures: of `MODELS` or `CLASS_MODELS`."""
+    return (
+        class_model_of(shape, device, dtype) if shape in CLASS_MODELS else text_model_of(shape, device, dtype)
+    )
+
+
+def class_model_of(shape: str, device: str, dtype: torch.dtype) -> ConditionalDDPM:
+    """A model of pixels of this shape."""
+    description = _described(BASES[shape]) if shape in BASES else tiny_description("ddpm")
+    network = build(description, 0)
+    about: dict[str, Any] = {"name": f"random {shape}", "digest": "0" * 64}
+    return ConditionalDDPM(network, description, **about, device=device, dtype=dtype)
+
+
+def _described(base: BaseRecipe) -> Description:
+    data = dataset_card(base.data)
+    channels = 1 if data.channels == 1 else 3
+    return Description(classes=data.classes, side=base.side, channels=channels, sizes=base.sizes)
+
+
+def text_model_of(shape: str, device: str, dtype: torch.dtype) -> DiffusionModel:
     """A whole model of this shape: text encoder of ViT-L/14's size with SD 1.4, and its autoencoder."""
     from diffusers import AutoencoderKL
     from transformers import CLIPTextConfig, CLIPTextModel

@@ -1,13 +1,17 @@
 """The scripts that are for a GPU run whole on tiny shapes; what they say of speed is for a GPU to tell."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks import sampling, unet_passes
 from benchmarks.devices import flops_of, matrix_rate
 from benchmarks.pairs import in_turns, ratio_of
+from benchmarks.shapes import CLASS_MODELS, class_model_of
 
 
 def test_a_ratio_has_the_t_interval_of_its_pairs_logarithms() -> None:
@@ -46,6 +50,31 @@ def test_sampling_is_measured_in_every_way() -> None:
     for way in ("peers_one_prompt_at_a_time", "files_written_after_all", "compiled"):
         assert figures[way]["pictures_per_second"] > 0 and figures[way]["times_as_fast"]["pairs"] == 1
     assert figures["side"] == 64 and figures["tera_operations_per_picture"] > 0
+
+
+def test_a_model_of_pixels_is_measured_beside_the_plain_loop() -> None:
+    figures = sampling.measure("tiny-ddpm", "cpu", "float32", batches=[1, 2], pictures=2, steps=2, pairs=1)
+    assert figures["diffusers_with_batches"][2]["pictures_per_second"] > 0 and figures["side"] == 8
+    assert "compiled" not in figures and figures["tera_operations_per_picture"] > 0
+    assert "cifar10-ddpm" in CLASS_MODELS
+
+
+def test_the_plain_loop_draws_what_the_sampler_draws(tmp_path: Path) -> None:
+    """Else the two would not be compared on the same work."""
+    model = class_model_of("tiny-ddpm", "cpu", torch.float32)
+    with torch.no_grad():
+        for number, tensor in enumerate(model.named_tensors().values()):
+            generator = torch.Generator().manual_seed(number)
+            tensor.add_(0.1 * torch.randn(tensor.shape, generator=generator))
+    drawing = sampling.Drawing(model, pictures=3, steps=4, folder=tmp_path)
+    found = []
+    for draw in (drawing.ours, drawing.peers):
+        draw(2)
+        found.append(
+            np.stack([np.asarray(Image.open(tmp_path / f"{n}.png").convert("RGB")) for n in range(3)])
+        )
+    assert np.ptp(found[0]) > 50
+    np.testing.assert_allclose(found[0].astype(int), found[1].astype(int), atol=1)
 
 
 def test_a_pass_is_measured_in_every_way_and_not_compiled_anew_for_ten_edits() -> None:

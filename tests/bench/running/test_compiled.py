@@ -26,7 +26,7 @@ class FakeUNet:
 def model(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(compiling, "CompiledUNet", FakeUNet)
     monkeypatch.setattr(compiling, "release", lambda: None)
-    return SimpleNamespace(parts={"unet": object()})
+    return SimpleNamespace(parts={"unet": object()}, classes=())
 
 
 def run(folder: Path, model: Any, pictures: int, *, quick: float = 0.5, asked: Any = "auto") -> list[str]:
@@ -72,6 +72,11 @@ def test_on_and_off_are_obeyed(tmp_path: Path, model: Any) -> None:
     assert run(tmp_path, model, 99 * 64, asked="off") == ["plain"] * 99
 
 
+def test_a_model_that_is_asked_by_classes_is_drawn_as_it_is(tmp_path: Path, model: Any) -> None:
+    model.classes = ("cat", "dog")
+    assert run(tmp_path, model, 2 * 64, asked="on") == ["plain"] * 2
+
+
 def test_a_compiler_that_fails_is_tried_once(tmp_path: Path, model: Any) -> None:
     compiled = Compiled("auto", tmp_path, 10**6)
     compiled.drew(64, 64.0, KIND, print)
@@ -86,7 +91,8 @@ def test_another_model_is_compiled_for_itself(tmp_path: Path, model: Any) -> Non
     compiled = Compiled("on", tmp_path, 0)
     first = compiled.unet(model, KIND, print)
     assert compiled.unet(model, KIND, print) is first
-    assert compiled.unet(SimpleNamespace(parts={"unet": object()}), KIND, print) is not first  # type: ignore[arg-type]
+    other: Any = SimpleNamespace(parts={"unet": object()}, classes=())
+    assert compiled.unet(other, KIND, print) is not first
 
 
 def test_a_batch_size_that_was_found_out_is_remembered_for_its_kind_alone(tmp_path: Path) -> None:
