@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -32,6 +33,7 @@ FID: Key = ("retention", "fidelity", "fid")
 PRECISION: Key = ("retention", "fidelity", "precision")
 RECALL: Key = ("retention", "fidelity", "recall")
 RETRAINED: Key = ("retention", "fidelity@retrained", "fid")
+LAMBDAS = (1, 10, 50, 100)
 COLUMNS: Mapping[str, tuple[Key, int]] = {
     "P(forgotten) ↓": (P, 3),
     "H, nats (at most 2.303)": (H, 2),
@@ -89,7 +91,11 @@ class Differences:
 
     def get(self, method: str, key: Key) -> Number | None:
         """Its number minus that of the row that all are held against; None with fewer than two seeds."""
-        pairs = [(values.get(method, key), values.get(self._against, key)) for values in self._by_seed]
+        return self.between(method, self._against, key)
+
+    def between(self, method: str, other: str, key: Key) -> Number | None:
+        """The same minus that of any other row."""
+        pairs = [(values.get(method, key), values.get(other, key)) for values in self._by_seed]
         found = np.array([one.value - other.value for one, other in pairs if one and other])
         if len(found) < 2:
             return None
@@ -167,6 +173,19 @@ def findings(values: Values, against_sa: Differences, sa: str) -> Iterator[Findi
     )
 
 
+def falls_with_lambda(differences: Differences) -> Finding:
+    """Whether every larger λ leaves a better FID than the one before it, beyond the intervals."""
+    steps = [
+        (one, other, differences.between(f"sa-lambda-{other}", f"sa-lambda-{one}", FID))
+        for one, other in pairwise(LAMBDAS)
+    ]
+    return Finding(
+        f"FID of the kept classes falls at every step of λ from {LAMBDAS[0]} to {LAMBDAS[-1]}",
+        decided([below(change, 0.0) for *_, change in steps]),
+        "; ".join(f"{one} to {other}: {_text(change, 1, signed=True)}" for one, other, change in steps),
+    )
+
+
 def _text(found: Number | None, decimals: int, *, signed: bool = False) -> str:
     return "not measured" if found is None else found.text(decimals, signed=signed)
 
@@ -197,5 +216,6 @@ def page_of(results: Mapping[str, Results], minutes: Mapping[str, float], seeds:
         lines += [
             f"- **{one.holds}**: {one.claim}. {one.evidence}." for one in findings(values, against_sa, sa)
         ]
-        lines.append("")
+        trend = falls_with_lambda(against_sa)
+        lines += ["", f"Beside these: **{trend.holds}**: {trend.claim}. {trend.evidence}.", ""]
     return "\n".join(lines)

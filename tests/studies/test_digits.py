@@ -20,6 +20,7 @@ from studies.digits_findings import (
     above,
     below,
     decided,
+    falls_with_lambda,
     findings,
     page_of,
 )
@@ -85,6 +86,18 @@ def test_the_naive_way_has_not_failed_where_it_forgets_and_keeps() -> None:
     )
     seeds = [one_seed(10.0, kept) for kept in (0.985, 0.99, 0.995)]
     assert list(findings(whole, Differences(seeds, SA), SA))[3].holds == "does not hold"
+
+
+def test_fid_falls_with_lambda_where_every_step_is_beyond_its_interval() -> None:
+    def seeds(*last: float) -> Differences:
+        fids = [{1: 50.0 + seed, 10: 45.0 + seed, 50: 40.0 + seed, 100: end} for seed, end in enumerate(last)]
+        exact = [{(f"sa-lambda-{one}", FID): (fid,) * 3 for one, fid in each.items()} for each in fids]
+        return Differences([table(each) for each in exact], SA)
+
+    falls = falls_with_lambda(seeds(30.0, 31.0, 32.5))
+    assert falls.holds == "holds" and falls.evidence.startswith("1 to 10: −5 [−5, −5]; 10 to 50")
+    assert falls_with_lambda(seeds(39.0, 42.0, 41.0)).holds == "undecided"
+    assert falls_with_lambda(seeds(60.0, 61.0, 62.0)).holds == "does not hold"
 
 
 def test_a_difference_over_seeds_is_a_paired_t_interval() -> None:
