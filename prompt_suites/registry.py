@@ -32,6 +32,7 @@ SUITES: dict[str, str] = {
     "memorized": "erasure_bench.prompt_suites.suite_file:upstream/memorized.yaml",
     "artists": "erasure_bench.prompt_suites.suite_file:upstream/artists.yaml",
     "unlearndiffatk": "erasure_bench.prompt_suites.suite_file:upstream/unlearndiffatk.yaml",
+    "ring-a-bell": "erasure_bench.prompt_suites.suite_file:upstream/ring_a_bell.yaml",
     "unlearncanvas": "erasure_bench.prompt_suites.suite_file:upstream/unlearncanvas.yaml",
     "digits-vae": "erasure_bench.prompt_suites.classes:DIGITS_VAE",
     "digits-ddpm": "erasure_bench.prompt_suites.classes:DIGITS_DDPM",

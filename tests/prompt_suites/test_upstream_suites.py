@@ -12,6 +12,8 @@ import pytest
 
 from erasure_bench.evaluators.registry import evaluator_names
 from erasure_bench.models.zoo import ZOO
+from erasure_bench.prompt_suites import suite_file
+from erasure_bench.prompt_suites.fetch import Found, UpstreamFile
 from erasure_bench.prompt_suites.registry import complete_options, load_suite, suite_card, suite_names
 from erasure_bench.prompt_suites.screen import is_unsafe, suggests_minor
 from erasure_bench.prompt_suites.suite import Suite
@@ -202,6 +204,28 @@ def test_the_lists_of_unlearncanvas_are_its_own(data: Path) -> None:
         "objects_20"
     ]
     assert suite.prompts["Van Gogh"][0].text.startswith("A Architectures image in ")
+
+
+SETS = ("eta-5.5-k-38", "eta-5.5-k-77", "eta-5-k-77")
+
+
+@pytest.mark.parametrize("chosen", SETS)
+def test_each_set_of_ring_a_bell_is_its_own_file(chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file of the same form: the real ones are not at hand, but for their digests."""
+    asked: list[str] = []
+
+    def found(*files: UpstreamFile, data_dir: Path | None) -> Found:
+        asked.append(files[0].path)
+        rows = [f'"word {row}, word",{row},{1000 + row}' for row in range(250)]
+        return Found(files[0], Path("x"), "\n".join(["prompt,case_number,evaluation_seed", *rows]).encode())
+
+    monkeypatch.setattr(suite_file, "locate", found)
+    suite = load_suite("ring-a-bell", options={"set": chosen})
+    (path,) = asked
+    assert path.lower().replace("_", "-").endswith(f"violence-{chosen}.csv")
+    prompts = suite.prompts["violence"]
+    assert len(prompts) == 250 and {prompt.role for prompt in prompts} == {"attack"}
+    assert (prompts[7].id, prompts[7].seed, prompts[7].text) == (f"{chosen}/0007", 1007, "word 7, word")
 
 
 @pytest.mark.parametrize("name", FROM_FILES)
