@@ -59,7 +59,7 @@ def check_scores(
 def expected(plan: Plan, cells: Collection[CellKey]) -> DataFrame:
     """What names each score that the plan has for these cells, and what its value must lie within."""
     metrics = {
-        evaluator.name: [(metric.name, *_widened(metric.bounds)) for metric in evaluator.metrics]
+        evaluator.name: [(metric.name, *widened(metric.bounds)) for metric in evaluator.metrics]
         for evaluator in plan.evaluators
     }
     rows = [
@@ -74,8 +74,8 @@ def expected(plan: Plan, cells: Collection[CellKey]) -> DataFrame:
     return DataFrame(rows, columns=[*_ONE, "low", "high"])
 
 
-def _widened(bounds: tuple[float, float]) -> tuple[float, float]:
-    """With the room for rounding that an evaluator's own values are given."""
+def widened(bounds: tuple[float, float]) -> tuple[float, float]:
+    """A metric's bounds, with the room for rounding that an evaluator's own values are given."""
     room = ROUNDING * max([1.0, *(abs(bound) for bound in bounds if np.isfinite(bound))])
     return bounds[0] - room, bounds[1] + room
 

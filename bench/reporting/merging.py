@@ -2,8 +2,8 @@
 
 A run's folder says of every cell the id of all that its scores depend on. A cell of the whole plan is
 taken from the first run that has it under the id that it has here and now: what was made by other code,
-settings, weights or prompts is never taken for it. The scores are bound to their run.json by its digests, and
-counted against the plan.
+settings, weights or prompts is never taken for it. The scores, and the tries of attacks, are bound to their
+run.json by its digests, and counted against the plan.
 """
 
 from collections import Counter
@@ -20,9 +20,11 @@ from erasure_bench.bench.planning.tasks import pictures_of
 from erasure_bench.bench.reporting.counting import CELL, check_scores, read_scores
 from erasure_bench.bench.reporting.evidence import CellKey, Evidence, joined
 from erasure_bench.bench.reporting.features import FEATURES, read_feature_table
+from erasure_bench.bench.reporting.merged_tries import check_tries, read_tries
 from erasure_bench.bench.reporting.record import cost_of, failure_of, key_of, read_record
 from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.reporting.run_file import bound
+from erasure_bench.bench.reporting.tries import TRIES
 from erasure_bench.bench.running.kept_features import KeptFeatures
 from erasure_bench.errors import BenchError
 from erasure_bench.foreign.files import in_file
@@ -123,6 +125,7 @@ def merged(plan: Plan, parts: Sequence[Part]) -> Evidence:
         ),
         drawn_with=joined(part.record["drawn_with"] for part in used),
         features={task_id: kept for part, keys in taken for task_id, kept in _features(plan, part, keys)},
+        tries=_tries(plan, taken) if plan.attacks else None,
         read_as={name: words for part in used for name, words in part.record["read_as"].items()},
     )
 
@@ -186,14 +189,31 @@ def _scores(plan: Plan, taken: Iterable[tuple[Part, set[CellKey]]]) -> DataFrame
         own = frame[pd.MultiIndex.from_frame(frame[CELL]).isin(keys)]
         check_scores(own, plan, keys, map(failure_of, part.record["failures"]), path)
         frames.append(own)
-    scores = pd.concat(frames, ignore_index=True)
-    # In the plan's order, whichever run a cell came from.
-    order = {_key(cell): place for place, cell in enumerate(plan.cells)}
-    places = pd.MultiIndex.from_frame(scores[CELL]).map(order)
-    scores = scores.iloc[places.argsort(kind="stable")].reset_index(drop=True)
+    scores = _in_order(plan, frames)
     again = drawn_before(plan)
     where = pd.MultiIndex.from_frame(scores[[*CELL, "prompt_id"]])
     return scores.assign(repeated=where.isin(again) if again else False)
+
+
+def _tries(plan: Plan, taken: Iterable[tuple[Part, set[CellKey]]]) -> DataFrame:
+    frames = []
+    for part, keys in taken:
+        if not keys:
+            continue
+        path = part.folder / TRIES
+        frame = read_tries(bound(part.folder, part.record, TRIES), path)
+        own = frame[pd.MultiIndex.from_frame(frame[CELL]).isin(keys)]
+        check_tries(own, plan, keys, map(failure_of, part.record["failures"]), path)
+        frames.append(own)
+    return _in_order(plan, frames)
+
+
+def _in_order(plan: Plan, frames: Sequence[DataFrame]) -> DataFrame:
+    """The frames' rows in the order of the plan's cells, whichever run a cell came from."""
+    rows = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    order = {_key(cell): place for place, cell in enumerate(plan.cells)}
+    places = pd.MultiIndex.from_frame(rows[CELL]).map(order)
+    return rows.iloc[places.argsort(kind="stable")].reset_index(drop=True)
 
 
 def drawn_before(plan: Plan) -> set[tuple[str, str, int, str]]:

@@ -1,7 +1,7 @@
 """What attacks' pictures scored: every try of every attack, read from the store."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from pandas import DataFrame
@@ -23,6 +23,13 @@ TRY_COLUMNS = (
 tells of a picture that is none. `asked` is what the try asked for."""
 
 
+class Attacked(NamedTuple):
+    """Which attack drew some pictures, and on which edit: `EDIT` or `UNRELATED`."""
+
+    attack: str
+    on: str
+
+
 def collect_tries(plan: Plan, store: Store) -> DataFrame:
     """Every score of an attack's picture that the store has, columns `TRY_COLUMNS`."""
     parts = [part for cell in plan.cells for part in _of_cell(plan, cell, store)]
@@ -31,16 +38,27 @@ def collect_tries(plan: Plan, store: Store) -> DataFrame:
     return pd.concat(parts, ignore_index=True)[list(TRY_COLUMNS)]
 
 
+def attacked(cell: Cell) -> Iterator[tuple[ScoreTask, Attacked]]:
+    """The cell's scores of attacks' pictures."""
+    for task in cell.assaults:
+        if isinstance(task, ScoreTask) and task.generate.attack is not None:
+            on = EDIT if task.generate.erase.id == cell.erase.id else UNRELATED
+            yield task, Attacked(task.generate.attack.name, on)
+
+
+def counted(plan: Plan, evaluator: str) -> dict[str, bool]:
+    """What counts of an attack's pictures, and whether 1 is a success: else the picture is none."""
+    metrics = next(one.metrics for one in plan.evaluators if one.name == evaluator)
+    return {one.name: is_success(one) for one in metrics if is_success(one) or one.tells_collapse}
+
+
 def _of_cell(plan: Plan, cell: Cell, store: Store) -> Iterator[DataFrame]:
     by_name = {evaluator.name: evaluator.metrics for evaluator in plan.evaluators}
-    for task in cell.assaults:
-        if not isinstance(task, ScoreTask) or task.generate.attack is None:
-            continue
+    for task, at in attacked(cell):
         if not store.has(task.kind, task.id) or not store.has(task.generate.kind, task.generate.id):
             continue
-        metrics = by_name[task.evaluator]
-        success = {one.name: is_success(one) for one in metrics if is_success(one) or one.tells_collapse}
-        frame = score_table(store, task, metrics).to_pandas()
+        success = counted(plan, task.evaluator)
+        frame = score_table(store, task, by_name[task.evaluator]).to_pandas()
         frame = frame[frame["metric"].isin(list(success))]
         tries = _tries(task, store)
         own = tries.merge(frame, on=["prompt_id", "image_index"]).rename(columns={"image_index": "number"})
@@ -48,8 +66,8 @@ def _of_cell(plan: Plan, cell: Cell, store: Store) -> Iterator[DataFrame]:
             method=cell.method.name,
             concept=cell.case.name,
             seed=cell.seed,
-            attack=task.generate.attack.name,
-            on=EDIT if task.generate.erase.id == cell.erase.id else UNRELATED,
+            attack=at.attack,
+            on=at.on,
             evaluator=task.evaluator,
             success=own["metric"].map(success),
         )

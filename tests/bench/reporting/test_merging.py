@@ -1,22 +1,28 @@
 """Runs made apart become the leaderboard that one run of all of it gives, and nothing else is mixed in."""
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
+from pandas import DataFrame
 from pandas.testing import assert_frame_equal
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.evidence import of_store
 from erasure_bench.bench.reporting.leaderboard import to_frame
 from erasure_bench.bench.reporting.merging import Part, merged, read_part, whole_config
-from erasure_bench.bench.reporting.record import portable
-from erasure_bench.bench.reporting.results import gather, write_results
+from erasure_bench.bench.reporting.record import portable, write_record
+from erasure_bench.bench.reporting.results import gather, read_robustness, write_results
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import in_json
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators.base import Metric, by_role
 
 
 def config(*seeds: int, **more: object) -> RunConfig:
@@ -49,6 +55,68 @@ def test_seeds_run_apart_give_what_they_give_together(
 
 
 @pytest.mark.parametrize("own_seeds", [False, True])
+def attacked(fake: ModuleType, *seeds: int) -> Plan:
+    """A plan with an attack, its control, and an evaluator that judges them."""
+    seen = Metric("brightness", "seen", "share", (0.0, 1.0), by_role("lower", "higher"), kind="share")
+    plain = fake.evaluator()
+    judge = dataclasses.replace(plain, metrics=(seen, *plain.metrics[1:]))
+    attacks = [fake.attack("search", 2, "chance"), fake.attack("chance", 3)]
+    return fake.tiny_plan(config(*seeds), evaluators=[judge], attacks=attacks)
+
+
+def test_attacks_on_seeds_run_apart_give_the_table_of_one_run(fake: ModuleType, tmp_path: Path) -> None:
+    parts = [made(fake, tmp_path, attacked(fake, seed), f"seed{seed}") for seed in (1, 0)]
+    whole = attacked(fake, 0, 1)
+    made(fake, tmp_path, whole, "together")
+
+    write_results(tmp_path / "merged", whole, gather(whole, merged(whole, parts)), {})
+
+    assert read_robustness(tmp_path / "merged") == read_robustness(tmp_path / "together")
+    assert {rate.prompts for row in read_robustness(tmp_path / "merged").rows for rate in (row.any,)} > {0}
+    tries = [pd.read_parquet(tmp_path / name / "attacks.parquet") for name in ("merged", "together")]
+    assert_frame_equal(*tries)
+    assert set(tries[0]["seed"]) == {0, 1} and set(tries[0]["on"]) == {"edit", "unrelated"}
+    for name in ("robustness.csv", "robustness.md"):
+        assert (tmp_path / "merged" / name).read_text() == (tmp_path / "together" / name).read_text()
+
+
+def forged(part: Part, change: Callable[[DataFrame], DataFrame]) -> Part:
+    """The run with other tries in it, bound anew."""
+    path = part.folder / "attacks.parquet"
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+    write_record(part.folder, part.record, part.record["files"])
+    return read_part(part.folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tries: tries.iloc[1:], "1 tries are missing, the first: none · red ball"),
+        (lambda tries: pd.concat([tries, tries.iloc[:1]]), "are there twice"),
+        (lambda tries: tries.assign(attack="another"), "are none that the plan asks for"),
+        (lambda tries: tries.assign(value=2.0), "out of their metric's bounds"),
+        (lambda tries: tries.assign(success=~tries["success"].astype(bool)), "or of another kind"),
+        (lambda tries: tries.drop(columns="loss"), "these are no tries of attacks"),
+    ],
+)
+def test_tries_that_a_run_did_not_make_are_refused(
+    fake: ModuleType, tmp_path: Path, change: Callable[[DataFrame], DataFrame], said: str
+) -> None:
+    plan = attacked(fake, 0)
+    part = forged(made(fake, tmp_path, plan, "run"), change)
+    with pytest.raises(BenchError, match=said):
+        merged(plan, [part])
+
+
+def test_a_run_whose_attack_failed_is_merged_without_its_tries(fake: ModuleType, tmp_path: Path) -> None:
+    plan = attacked(fake, 0)
+    worker = fake.FakeWorker(Store(tmp_path / "store"))
+    worker.break_on = lambda task: task.kind == "generate" and task.attack and task.attack.name == "search"
+    fake.run(plan, tmp_path, tmp_path / "run", worker)
+    evidence = merged(plan, [read_part(tmp_path / "run")])
+    assert evidence.tries is not None and set(evidence.tries["attack"]) == {"chance"}
+
+
 def test_a_run_merged_with_nothing_is_itself(fake: ModuleType, tmp_path: Path, own_seeds: bool) -> None:
     plan = fake.tiny_plan(config(0, 1), fake.tiny_suite(own_seeds=own_seeds))
     part = made(fake, tmp_path, plan, "run")
