@@ -20,7 +20,7 @@ from erasure_bench.prompt_suites.concepts import Concept, ConceptKind
 from erasure_bench.prompt_suites.fetch import UpstreamFile
 from erasure_bench.prompt_suites.hostile import trouble
 from erasure_bench.prompt_suites.screen import WEAK_ROWS
-from erasure_bench.prompt_suites.suite import Protocol, Role, SchedulerName
+from erasure_bench.prompt_suites.suite import Protocol, Role, SchedulerName, SuiteAttack
 from erasure_bench.yaml_files import checked, key_of
 from erasure_bench.yaml_marks import Marked, Place
 
@@ -88,6 +88,7 @@ Texts = Annotated[tuple[Plain, ...], BeforeValidator(_as_list)]
 Folder = Annotated[Plain, AfterValidator(_folder)]
 SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 EvaluatorName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(@[A-Za-z0-9._-]+)?$")]
+AttackName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(:[A-Za-z0-9._-]+)?$")]
 ConceptName = Annotated[Plain, AfterValidator(_concept_name)]
 When = Mapping[str, Texts]
 
@@ -283,6 +284,8 @@ class SuiteFile(_Entry):
     protocol: ProtocolEntry
     evaluators: Annotated[tuple[EvaluatorName, ...], BeforeValidator(_as_list), Field(min_length=1)]
     evaluator_options: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    attacks: Annotated[tuple[AttackName, ...], BeforeValidator(_as_list)] = ()
+    attack_options: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     reference_resolution: int | None = Field(default=None, ge=8, le=4096)
     reported: bool = True
     options: Mapping[SuiteName, Annotated[Texts, Field(min_length=2)]] = Field(default_factory=dict)
@@ -294,6 +297,10 @@ class SuiteFile(_Entry):
     def files(self) -> dict[str, UpstreamFile]:
         """Every file of upstream by its name."""
         return {name: file for entry in self.upstream for name, file in entry.upstream_files().items()}
+
+    def suite_attacks(self) -> tuple[SuiteAttack, ...]:
+        """The attacks with their options."""
+        return tuple(SuiteAttack(name, self.attack_options.get(_bare(name), {})) for name in self.attacks)
 
 
 WORDS = {"title", "description", "source", "licence", "version", "reported"}
@@ -340,6 +347,15 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
     for name in suite.evaluator_options:
         if name not in suite.evaluators:
             yield ("evaluator_options", name), f"valid: {', '.join(suite.evaluators)}"
+    attacked = tuple(map(_bare, suite.attacks))
+    for name in suite.attack_options:
+        if name not in attacked:
+            yield ("attack_options", name), f"valid: {', '.join(attacked) or 'none, without attacks'}"
+
+
+def _bare(attack: str) -> str:
+    """NAME of NAME:VALUE."""
+    return attack.partition(":")[0]
 
 
 def _crossed_when(suite: SuiteFile, when: When, place: Place) -> Iterator[tuple[Place, str]]:

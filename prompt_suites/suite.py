@@ -87,6 +87,13 @@ class Rewritten(NamedTuple):
     change: str
 
 
+class SuiteAttack(NamedTuple):
+    """An attack that a suite makes by itself, NAME or NAME:VALUE, and its settings where they are others."""
+
+    name: str
+    options: Mapping[str, object] = {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Suite:
     """Concepts with their prompts, the protocol, and the evaluators that measure it by default.
@@ -94,7 +101,7 @@ class Suite:
     `prompts` maps a concept's name to its prompts. `model` is the generator that the suite was
     made for, used when the user names none. `reference_resolution` is the resolution that the
     prompts' own sizes refer to; on a model of another resolution they are scaled. `rewritten` is the record
-    of the transformations that were applied to it.
+    of the transformations that were applied to it. `attacks` are made where the user names none.
     """
 
     name: str
@@ -112,6 +119,7 @@ class Suite:
     licence: str = ""
     evaluator_options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     rewritten: tuple[Rewritten, ...] = ()
+    attacks: tuple[SuiteAttack, ...] = field(default=(), metadata=CAME_LATER)
 
     def __post_init__(self) -> None:
         by_id: dict[str, Prompt] = {}

@@ -66,6 +66,7 @@ class ReadSuite:
                 protocol=spec.protocol.protocol(),
                 evaluators=spec.evaluators,
                 evaluator_options=spec.evaluator_options,
+                attacks=spec.suite_attacks(),
                 model=spec.model,
                 reference_resolution=spec.reference_resolution,
                 source="; ".join(sources) or self.origin,

@@ -32,7 +32,7 @@ from erasure_bench.errors import BenchError
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
 TableFormat = Literal["rich", "summary", "md", "csv", "json", "latex", "html"]
 CompareFormat = Literal["rich", "md", "json"]
-ExportFormat = Literal["diffusers", "safetensors", "delta"]
+ExportFormat = Literal["diffusers", "class-model", "safetensors", "delta"]
 ExecutorName = Literal["local", "ray", "slurm"]
 ListKind = Literal["methods", "evaluators", "attacks", "suites", "models", "transformations"]
 _STOPPED = "stopped; what is finished is kept: the same command goes on from here"
@@ -227,7 +227,7 @@ def run(
         typer.Option(
             metavar="LIST",
             help="Comma list of attacks on every edit (bench list attacks), NAME or NAME:VALUE; their "
-            "controls are added.",
+            "controls are added. Else the suite's own, if it has any; none: no attack.",
         ),
     ] = None,
     attack_option: Annotated[
@@ -761,7 +761,8 @@ def merge(
 ) -> int:
     """One leaderboard of several runs that differ in their seeds or methods only.
 
-    For runs that were made on several machines. Needs the runs' run.json and scores.parquet; draws nothing.
+    For runs that were made on several machines. Needs the runs' run.json and scores.parquet, of attacks also
+    attacks.parquet; draws nothing.
     """
     from erasure_bench.bench.cli.commands.finished import merge_runs
 
@@ -775,17 +776,19 @@ def export(
     out: Annotated[
         Path,
         typer.Option(
-            metavar="PATH", help="What to write: a folder for diffusers, else a file.", callback=expanded
+            metavar="PATH", help="What to write: a folder for a whole model, else a file.", callback=expanded
         ),
     ],
     format_: Annotated[
-        ExportFormat,
+        ExportFormat | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="diffusers: a whole pipeline; safetensors: the whole UNet; delta: the tensors that changed.",
+            help="diffusers: a whole pipeline; class-model: a folder for --model, of a model that is asked "
+            "by a class; safetensors: the whole network; delta: the tensors that changed. Else a whole "
+            "model of the base's kind.",
         ),
-    ] = "diffusers",
+    ] = None,
     concept: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which concept's edit, where the run has several.")
     ] = None,
@@ -798,7 +801,7 @@ def export(
     ] = None,
     offline: Offline = False,
 ) -> int:
-    """Write an edit as weights that plain diffusers loads."""
+    """Write an edit as weights that plain diffusers loads, or as a class model for --model."""
     from erasure_bench.bench.cli.commands.finished import export_edit_of
 
     return export_edit_of(run, method, format_, out, concept, seed, model)
@@ -881,7 +884,7 @@ def check(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Name (bench list models), pipeline directory or hub id; else the built-in one.",
+            help="Name (bench list models), directory or hub id; else a built-in one that the method knows.",
         ),
     ] = None,
     method_option: Annotated[
@@ -891,6 +894,7 @@ def check(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="KEY=VALUE or EVALUATOR.KEY=VALUE. Repeatable."),
     ] = None,
+    data_dir: DataDir = None,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> int:
@@ -904,7 +908,7 @@ def check(
 
     methods = named_options(method_option or [], "--method-option")
     evaluators = named_options(evaluator_option or [], "--evaluator-option")
-    return check_contract_of(name, model, methods, evaluators, as_json=as_json)
+    return check_contract_of(name, model, methods, evaluators, data_dir, as_json=as_json)
 
 
 @app.command()

@@ -241,7 +241,7 @@ def _attack_sheet(name: str) -> Sheet:
 
 
 def _suite_sheet(name: str) -> Sheet:
-    from erasure_bench.bench.cli.suite_outline import outline, said
+    from erasure_bench.bench.cli.suite_outline import outline, said, said_attacks
     from erasure_bench.prompt_suites.registry import suite_card
 
     card, whole = suite_card(name), outline(name)
@@ -250,6 +250,7 @@ def _suite_sheet(name: str) -> Sheet:
         "concepts": ", ".join(card.concepts),
         "protocol": said(whole.protocol),
         "evaluators": ", ".join(whole.evaluators),
+        "attacks": said_attacks(whole.attacks),
         "version": card.version,
         "made for": card.model,
         "source": card.source,

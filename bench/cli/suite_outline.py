@@ -1,11 +1,12 @@
 """What a suite is before its prompts are read: concepts, protocol and evaluators of its default form."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from erasure_bench.prompt_suites import registry
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.suite import Protocol
+from erasure_bench.prompt_suites.suite import Protocol, SuiteAttack
 from erasure_bench.prompt_suites.suite_file import ReadSuite, read_suite
 from erasure_bench.user_paths import user_path
 
@@ -16,6 +17,7 @@ class Outline(NamedTuple):
     concepts: tuple[Concept, ...]
     protocol: Protocol
     evaluators: tuple[str, ...]
+    attacks: tuple[SuiteAttack, ...]
 
 
 def outline(name: str) -> Outline:
@@ -26,9 +28,12 @@ def outline(name: str) -> Outline:
     card = registry.suite_card(name)
     options = registry.complete_options(card, {})
     if (read := _file_of(name)) is not None:
-        return Outline(read.concepts(options), read.spec.protocol.protocol(), tuple(read.spec.evaluators))
+        spec = read.spec
+        return Outline(
+            read.concepts(options), spec.protocol.protocol(), tuple(spec.evaluators), spec.suite_attacks()
+        )
     suite = card.load(None, options)
-    return Outline(suite.concepts, suite.protocol, suite.evaluators)
+    return Outline(suite.concepts, suite.protocol, suite.evaluators, suite.attacks)
 
 
 def said(protocol: Protocol) -> str:
@@ -45,6 +50,14 @@ def said(protocol: Protocol) -> str:
         else "the model's own size",
     ]
     return ", ".join(parts)
+
+
+def said_attacks(attacks: Iterable[SuiteAttack]) -> str:
+    """The attacks in words: `unlearndiffatk (steps=5), random-prefix:8`."""
+    return ", ".join(
+        name + (f" ({', '.join(f'{key}={value}' for key, value in options.items())})" if options else "")
+        for name, options in attacks
+    )
 
 
 def _file_of(name: str) -> ReadSuite | None:

@@ -24,6 +24,8 @@ from erasure_bench.bench.planning.config import AUTO, OFFICIAL, Options, RunConf
 from erasure_bench.bench.planning.plan import Plan, make_plan, with_baseline
 from erasure_bench.bench.planning.preflight import check_bases, check_edits
 from erasure_bench.bench.planning.sizes import model_sizes
+from erasure_bench.bench.planning.suite_attacks import NONE as NO_ATTACKS
+from erasure_bench.bench.planning.suite_attacks import with_suites_attacks
 from erasure_bench.errors import BenchError, NotHere, UnknownName
 from erasure_bench.evaluators.instances import check_label, instance
 from erasure_bench.evaluators.registry import evaluator_card
@@ -80,11 +82,14 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     methods = _methods(config, names, source, concepts, store)
     evaluators, skipped = _evaluators(config, suite, source, {method.name for method in methods})
     notes += skipped
-    attacks = choose_attacks(config, _preset(config, source), store / "settings")
+    attacks = choose_attacks(with_suites_attacks(config, suite), _preset(config, source), store / "settings")
     if attacks and source.family != ATTACKED:
         raise BenchError(
             f"--attacks: attacks know {ATTACKED} models alone, {source.name} is a {source.family} one"
         )
+    if attacks and not config.attacks:
+        own = ", ".join(attack.name for attack in suite.attacks)
+        notes.append(f"attacks of the suite's own: {own} (--attacks {NO_ATTACKS} leaves them out)")
     general = _general_prompts(config, source, [*methods, *attacks])
     plan = make_plan(config, suite, source, model_sizes(source.path), methods, evaluators, general, attacks)
     _check_asked(plan, source)

@@ -94,7 +94,7 @@ class RunYaml(RunConfig):
     @field_validator("suite_options", "slurm", mode="before")
     @classmethod
     def _as_text(cls, value: object) -> object:
-        return {key: _text(one) for key, one in value.items()} if isinstance(value, dict) else value
+        return {key: option_text(one) for key, one in value.items()} if isinstance(value, dict) else value
 
     @field_validator("method_options", "evaluator_options", "attack_options", mode="before")
     @classmethod
@@ -105,10 +105,10 @@ class RunYaml(RunConfig):
         found: dict[str, Any] = {}
         for key, one in value.items():
             if isinstance(one, dict):
-                own = {option: _text(each, commas=commas) for option, each in one.items()}
+                own = {option: option_text(each, commas=commas) for option, each in one.items()}
                 found[key] = {**found.get(key, {}), **own}
             else:
-                found.setdefault("", {})[key] = _text(one, commas=commas)
+                found.setdefault("", {})[key] = option_text(one, commas=commas)
         return found
 
     @field_validator("edits")
@@ -199,7 +199,7 @@ def write_run_yaml(path: Path, values: Mapping[str, Any]) -> None:
         raise BenchError(f"--save-config {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _text(value: object, *, commas: bool = False) -> object:
+def option_text(value: object, *, commas: bool = False) -> object:
     """An option's value as the command line has it; what is none stays for the model to refuse."""
     if value is None:
         return "none"
@@ -208,7 +208,7 @@ def _text(value: object, *, commas: bool = False) -> object:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list) and commas:
-        return ",".join(str(_text(item)) for item in value)
+        return ",".join(str(option_text(item)) for item in value)
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
@@ -222,4 +222,4 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     read = yaml.safe_load(value) if _NUMBER.fullmatch(value) else value
-    return read if _text(read) == value else value  # a number that reads back as it is needs no quotes
+    return read if option_text(read) == value else value  # a number that reads back as it is needs no quotes

@@ -316,6 +316,16 @@ HEADS = {
         "mine.yaml:13: concepts[1]: 'red_kite' is there twice",
     ),
     "a comma in a name": ("name: blue kite", "name: 'a, b'", "a concept's name holds no ','"),
+    "an option of no attack": (
+        "evaluators:",
+        "attack_options: {p4d: {steps: 1}}\nevaluators:",
+        "mine.yaml:10: attack_options.p4d: valid: none, without attacks",
+    ),
+    "attacks in one text": (
+        "evaluators:",
+        "attacks: 'p4d, noise'\nevaluators:",
+        "mine.yaml:10: attacks[0]: 'p4d, noise' does not fit",
+    ),
     "an evaluator in a file": (
         "[clip]",
         "[./own.py:X]",

@@ -176,6 +176,7 @@ def merge_runs(
     from erasure_bench.bench.reporting.board import Board
     from erasure_bench.bench.reporting.merging import foreign_code, merged, read_part, whole_config
     from erasure_bench.bench.reporting.results import gather, write_results
+    from erasure_bench.bench.reporting.robustness_table import on_terminal
     from erasure_bench.bench.reporting.run_file import RUN
     from erasure_bench.bench.reporting.tables import print_summary
 
@@ -204,7 +205,11 @@ def merge_runs(
     if as_json:
         print_json(results.document)
     else:
-        print_summary(Board.from_json(results.document), stdout_console())
+        console = stdout_console()
+        print_summary(Board.from_json(results.document), console)
+        if results.robustness is not None:
+            console.print("")
+            console.print(on_terminal(results.robustness, console.width, brief=True))
     say_where(stderr_console(), out)
     return FAILED if results.evidence.failures else 0
 
@@ -239,11 +244,6 @@ def export_edit_of(
     found = find_edit(find_run(run), method, concept, seed)
     quiet_libraries()
     base = resolve_model(model or found.model)
-    if base.classes:
-        raise BenchError(
-            f"{base.name} is a {base.family} model, which diffusers has no pipeline for: take the edit's own "
-            f"tensors, {found.entry.folder / 'weights.safetensors'}"
-        )
     written = export_edit(Edit.load(found.entry.checked()), base.path, form, out, found.origin)
     stdout_console().print(str(written), soft_wrap=True)
     return 0

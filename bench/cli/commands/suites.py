@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from erasure_bench.attacks.registry import build_attack
 from erasure_bench.bench.cli.output import print_json, stdout_console, words
+from erasure_bench.bench.cli.suite_outline import said_attacks
 from erasure_bench.bench.planning.bases import CutPrompts, cut_at, cut_prompts
 from erasure_bench.bench.planning.chosen import missing_packages
+from erasure_bench.bench.planning.suite_attacks import checked_name, texts_of
 from erasure_bench.bench.words.grid import Column, grids
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.registry import evaluator_names
@@ -45,6 +48,7 @@ def check_suite(name: str, options: Mapping[str, str], data_dir: Path | None, *,
     suite = load_suite(name, data_dir=data_dir, options=options)
     unscreened = card.load(data_folder(data_dir), complete_options(card, options))
     notes = _evaluator_notes(name, suite)
+    _check_attacks(name, suite)
     drawn = _all(suite)
     cut, note = _cut(suite.model, tuple(drawn.values()))
     left_out = [id for id in _all(unscreened) if id not in drawn]
@@ -56,6 +60,7 @@ def check_suite(name: str, options: Mapping[str, str], data_dir: Path | None, *,
         "source": suite.source,
         "model": suite.model,
         "evaluators": list(suite.evaluators),
+        "attacks": said_attacks(suite.attacks),
         "options": complete_options(card, options),
         "prompts": len(drawn),
         "pictures": sum(map(suite.protocol.images_of, drawn.values())),
@@ -117,6 +122,16 @@ def _evaluator_notes(name: str, suite: Suite) -> list[str]:
     return notes
 
 
+def _check_attacks(name: str, suite: Suite) -> None:
+    """Raises UnknownName, or BenchError for an option that the attack does not have, with whose it is."""
+    for attack in suite.attacks:
+        checked_name(attack, name)
+        try:
+            build_attack(attack.name, options=texts_of(attack))
+        except BenchError as error:
+            raise BenchError(f"{name}: attacks: {error}") from error
+
+
 def _cut(model: str, prompts: tuple[Prompt, ...]) -> tuple[CutPrompts, str]:
     """The prompts that the suite's model cuts; by CLIP's own vocabulary where the model is not here."""
     from erasure_bench.models.clip_vocabulary import write_tokenizer
@@ -153,6 +168,7 @@ def _print(document: Mapping[str, Any], cut: CutPrompts) -> None:
         "",
         f"{document['prompts']:,} prompts, {document['pictures']:,} pictures of every method and seed "
         f"on {document['model']}, measured by {', '.join(document['evaluators'])}",
+        *([f"attacked by {attacks}"] if (attacks := document["attacks"]) else []),
         *(f"left out: {part['rows']:,} ({part['reason']})" for part in document["left_out"]["reasons"]),
         *([f"left out are: {_some(ids)}"] if ids else []),
         cut.words,

@@ -1,10 +1,9 @@
 """What suites ask for: a digest of their prompts and protocol, or of the data that they are made from."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 
 from erasure_bench.bench.identity.fingerprints import Json
-from erasure_bench.bench.identity.ids import content_id
+from erasure_bench.bench.identity.ids import content_id, plain
 from erasure_bench.bench.identity.table import Numbers
 from erasure_bench.prompt_suites.registry import load_suite, suite_card
 
@@ -39,5 +38,5 @@ def measure(name: str, settings: Json) -> Numbers:
     if card.pinned:
         return {**card.pinned, "file": card.digest}
     suite = load_suite(name, options=settings)
-    content = {field.name: getattr(suite, field.name) for field in fields(suite) if field.name not in WORDS}
+    content = {name: value for name, value in plain(suite).items() if name not in WORDS}
     return {"content": content_id(content)}

@@ -62,6 +62,12 @@ def test_check_names_what_is_cut_and_what_is_left_out(mine: Path, capsys: Captur
         ("kind: instance", "kind: instant", "./mine.yaml:15: concepts[0].kind: should be 'instance'"),
         ("[clip,", "[clipp,", "unknown evaluator 'clipp' (evaluators, ./mine.yaml): did you mean clip"),
         ("model: microworld", "model: microwrld", "unknown model 'microwrld'"),
+        ("evaluators:", "attacks: [p4]\nevaluators:", "unknown attack 'p4' (attacks, ./mine.yaml)"),
+        (
+            "evaluators:",
+            "attacks: p4d\nattack_options: {p4d: {stps: 3}}\nevaluators:",
+            "./mine.yaml: attacks: unknown setting of attack 'p4d' 'stps'",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_3(
@@ -77,6 +83,33 @@ def test_an_own_suite_is_shown_by_its_path(mine: Path, capsys: Captured) -> None
     assert run_command(["show", "./mine.yaml", "--json"]) == 0
     card = out(capsys)
     assert (card["kind"], card["name"], card["facts"]["licence"]) == ("suites", "mine", "CC0-1.0")
+
+
+def test_a_suites_own_attacks_are_shown_and_made_unless_none_are_asked_for(
+    mine: Path, tiny_model_dir: Path, capsys: Captured
+) -> None:
+    own = "attacks: ['random-prefix:2']\nattack_options: {random-prefix: {tokens: 4}}\nevaluators:"
+    change(mine, "evaluators:", own)
+    assert run_command(["suite", "check", "./mine.yaml", "--json"]) == 0
+    assert out(capsys)["attacks"] == "random-prefix:2 (tokens=4)"
+    assert run_command(["show", "./mine.yaml", "--json"]) == 0
+    assert out(capsys)["facts"]["attacks"] == "random-prefix:2 (tokens=4)"
+
+    def attacks(*asked: str) -> dict[str, Any]:
+        config = RunConfig(
+            suite=str(mine),
+            methods=("none",),
+            model=str(tiny_model_dir),
+            evaluators=("coherence",),
+            attacks=asked,
+        )
+        prepared = prepare(config, Path("store"))
+        assert any("--attacks none leaves them out" in note for note in prepared.notes) == (not asked)
+        return {attack.name: attack.settings for attack in prepared.plan.attacks}
+
+    assert attacks() == {"random-prefix:2": {"tries": 2, "tokens": 4}}
+    assert attacks("none") == {}
+    assert attacks("fresh-noise:3") == {"fresh-noise:3": {"tries": 3}}
 
 
 def test_an_own_suite_runs_and_its_ids_follow_from_its_content(

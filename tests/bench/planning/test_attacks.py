@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from erasure_bench.attacks.registry import ATTACKS
+from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.attacks import (
     PROMPTS_PER_TASK,
     choose_attacks,
@@ -15,6 +16,7 @@ from erasure_bench.bench.planning.attacks import (
 from erasure_bench.bench.planning.cases import pick_cases
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Cell
+from erasure_bench.bench.planning.suite_attacks import with_suites_attacks
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, needed_by
 from erasure_bench.bench.reporting.results import read_robustness
 from erasure_bench.bench.running.executor import execute
@@ -22,6 +24,7 @@ from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.base import Metric, by_role
+from erasure_bench.prompt_suites.suite import Suite, SuiteAttack
 from tests.bench.fake_run import FakeWorker, attack, evaluator, run, tiny_plan, tiny_suite
 
 SEEN = Metric("brightness", "seen", "share", (0.0, 1.0), by_role("lower", "higher"), kind="share")
@@ -135,6 +138,37 @@ def test_a_control_is_added_with_as_many_tries_as_the_attack(tmp_path: Path) -> 
         ("unlearndiffatk:2", 2),
         ("random-prefix:8", 8),
     ]
+
+
+def with_attacks(*attacks: SuiteAttack) -> Suite:
+    return dataclasses.replace(tiny_suite(), attacks=attacks)
+
+
+def test_a_suites_own_attacks_are_made_where_the_user_names_none() -> None:
+    suite = with_attacks(
+        SuiteAttack("unlearndiffatk", {"steps": 7, "tries": 2}), SuiteAttack("random-prefix:8")
+    )
+    options = {"": {"tries": "3"}, "unlearndiffatk": {"seed": "1"}}
+    found = with_suites_attacks(RunConfig(suite="s", attack_options=options), suite)
+    assert found.attacks == ("unlearndiffatk", "random-prefix:8")
+    assert found.attack_options["unlearndiffatk"] == {"steps": "7", "tries": "3", "seed": "1"}
+    asked = RunConfig(suite="s", attacks=("p4d",))
+    assert with_suites_attacks(asked, suite) is asked
+    assert with_suites_attacks(RunConfig(suite="s", attacks=("none",)), suite).attacks == ()
+    unasked = RunConfig(suite="s")
+    assert with_suites_attacks(unasked, tiny_suite()) is unasked
+
+
+def test_mistakes_in_a_suites_attacks_say_whose_they_are() -> None:
+    with pytest.raises(BenchError, match="stands alone"):
+        with_suites_attacks(RunConfig(suite="s", attacks=("none", "p4d")), tiny_suite())
+    with pytest.raises(UnknownName, match="unknown attack 'nonsense'.*attacks, tiny"):
+        with_suites_attacks(RunConfig(suite="s"), with_attacks(SuiteAttack("nonsense:3")))
+
+
+def test_a_suite_without_attacks_keeps_its_id() -> None:
+    assert "attacks" not in plain(tiny_suite())
+    assert plain(with_attacks(SuiteAttack("p4d")))["attacks"] == [["p4d", {}]]
 
 
 @pytest.mark.parametrize(
