@@ -21,6 +21,9 @@ def train(
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Else the recipe's.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Pictures a step; else the recipe's.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Else the recipe's.")] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda and so on.")] = "auto",
     data_dir: Annotated[
@@ -44,4 +47,6 @@ def train(
         raise UnknownName("base to train", base, BASES)
     if out is not None and out.is_file():
         raise BenchError(f"--out {out}: that is a file; give a folder")
-    return train_named(base, out, steps, seed, device, data_dir, store, as_json=as_json)
+    given = {"steps": steps, "batch_size": batch_size, "seed": seed}
+    said = {key: value for key, value in given.items() if value is not None}
+    return train_named(base, out, said, device, data_dir, store, as_json=as_json)

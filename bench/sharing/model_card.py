@@ -24,6 +24,9 @@ from erasure_bench.prompt_suites.suite import ERASED_ROLES, ROLES
 
 README, EVAL_RESULTS = "README.md", ".eval_results"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_OF_PROMPTS = {"library_name": "diffusers", "pipeline_tag": "text-to-image"}
+_OF_CLASSES = {"library_name": "erasure-bench", "pipeline_tag": "unconditional-image-generation"}
+"""The hub has no tag for pictures of a class."""
 _TAGS = ["concept-erasure", "machine-unlearning", "erasure-bench"]
 Row = Mapping[str, Any]
 
@@ -98,10 +101,17 @@ class ErasedCard:
         about: dict[str, Any] = {}
         if base or _HUB_ID.fullmatch(model):
             about["base_model"] = base or model
-        about |= {"library_name": "diffusers", "pipeline_tag": "text-to-image", "tags": _TAGS}
+        about |= _OF_CLASSES if self._asked_by_classes else _OF_PROMPTS
+        about["tags"] = _TAGS
         yield "---"
         yield yaml.safe_dump(about, sort_keys=False).rstrip()
         yield "---"
+
+    @property
+    def _asked_by_classes(self) -> bool:
+        """Of a base model that is asked by prompts the run says which of them it cuts."""
+        facts = self.run.record.get("base_models", {}).get(self.run.record["model"])
+        return facts is not None and "prompts_cut" not in facts
 
     def _body(self) -> Iterator[str]:
         run, record = self.run, self.run.record

@@ -47,7 +47,7 @@ class ResidualClassifier(nn.Module):
         self.temperature = 1.0
         self.trunk = models.get_model(network, weights=None)
         if start is not None:
-            self.trunk.load_state_dict(_published(network, start))
+            self.trunk.load_state_dict(published(network, start))
         self.classify = nn.Linear(self.trunk.fc.in_features, len(labels))
         self.trunk.fc = nn.Identity()
 
@@ -76,7 +76,7 @@ class ResidualClassifier(nn.Module):
         return network.eval().requires_grad_(False)
 
 
-def _published(network: str, weights: str) -> Mapping[str, Any]:
+def published(network: str, weights: str) -> Mapping[str, Any]:
     """torchvision's weights, from torch's cache or fetched there; raises NotHere where they cannot be had."""
     from torch import hub
     from torchvision import models

@@ -50,6 +50,22 @@ def classifier_ready(name: str, data_dir: Path | None = None, *, device: str = "
         return ensure_classifier(name, data_dir, device=device)
 
 
+def why_no_classifier(name: str) -> str:
+    """Why the classifier `name` cannot be trained here: what it begins with is not here. Else nothing."""
+    try:
+        classifier_folder(name)
+    except NotHere:
+        begin_with = RECIPES[name].sizes
+        if start := begin_with.get("start"):
+            from erasure_bench.models.classifiers.residual import published
+
+            try:
+                published(begin_with["network"], start)
+            except NotHere as error:
+                return str(error)
+    return ""
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m erasure_bench.models.classifiers.train", description=__doc__

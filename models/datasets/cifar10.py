@@ -37,7 +37,10 @@ def load(data_dir: Path | None = None) -> LabelledParts:
                 np.concatenate([batch.labels for batch in training]),
             )
             return LabelledParts(train, test, origin(paths))
-    raise not_here("cifar10", data_dir, (PYTHON_FOLDERS[0], BINARY_FOLDERS[0], "cifar10"), python_names, "")
+    binary = f"the publisher's binary files, {binary_names[0]} and so on, in {BINARY_FOLDERS[0]}"
+    raise not_here(
+        "cifar10", data_dir, (PYTHON_FOLDERS[0], BINARY_FOLDERS[0], "cifar10"), python_names, binary
+    )
 
 
 def read_binary_batch(path: Path) -> Labelled:

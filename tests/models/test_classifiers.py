@@ -21,7 +21,7 @@ from erasure_bench.models.classifiers.places import classifier_folder
 from erasure_bench.models.classifiers.recipes import RECIPES
 from erasure_bench.models.classifiers.residual import ResidualClassifier
 from erasure_bench.models.classifiers.small import SmallClassifier
-from erasure_bench.models.classifiers.train import classifier_ready
+from erasure_bench.models.classifiers.train import classifier_ready, why_no_classifier
 from erasure_bench.models.classifiers.training import moved, train_classifier
 from erasure_bench.models.datasets.base import Labelled, LabelledParts
 from erasure_bench.models.datasets.registry import dataset_card, load_dataset
@@ -160,6 +160,8 @@ def test_weights_to_begin_with_that_are_not_here_are_said_in_one_line(
     monkeypatch.setenv("BENCH_OFFLINE", "1")
     with pytest.raises(NotHere, match="resnet34-.*offline.*TORCH_HOME"):
         ResidualClassifier(labels=("a", "b"), start="IMAGENET1K_V1")
+    assert "TORCH_HOME" in why_no_classifier("cifar10"), "before the base has been trained for days"
+    assert why_no_classifier("digits") == why_no_classifier("mnist") == ""
 
 
 def test_a_classifier_is_trained_once_where_it_is_looked_for(

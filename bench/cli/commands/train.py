@@ -1,15 +1,16 @@
 """What `bench train` does: reads the data, trains with progress on stderr, says where the base lies."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from erasure_bench.bench.cli.output import print_json, stderr_console, stdout_console
+from erasure_bench.bench.cli.output import print_json, stderr_console, stdout_console, words
 from erasure_bench.bench.cli.paths import store_folder
 from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.running.base_training import train_base
 from erasure_bench.bench.running.training_bar import TrainingBar
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
-from erasure_bench.models.classifiers.train import classifier_ready
+from erasure_bench.models.classifiers.train import classifier_ready, why_no_classifier
 from erasure_bench.models.conditional.description import (
     Description,
     class_model_digest,
@@ -24,8 +25,7 @@ from erasure_bench.models.zoo import trained_place
 def train_named(
     name: str,
     out: Path | None,
-    steps: int | None,
-    seed: int | None,
+    said: Mapping[str, int],
     device: str,
     data_dir: Path | None,
     store: Path | None,
@@ -34,15 +34,18 @@ def train_named(
 ) -> int:
     """Trains unless the folder has that very base already, and then the classifier of its data if need be.
 
-    Raises BenchError where the folder has another base, and where the classifier cannot be trained.
+    `said` are fields of the recipe that are to be others. That the classifier cannot be trained here is said
+    at once and not after days. Raises BenchError where the folder has another base, and where the classifier
+    cannot be trained.
     """
     base, folder = BASES[name], out or trained_place(name)
-    said = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    recipe = base.training.model_copy(update=said)
+    recipe = base.training.model_copy(update=dict(said))
     parts = load_dataset(base.data, data_dir)
     if is_class_model(folder):
         description = _the_same(folder, recipe, parts.digest())
     else:
+        if why := why_no_classifier(base.data):
+            stderr_console().print(words(f"{name} will be trained, its classifier not: {why}", "yellow"))
         with TrainingBar(stderr_console(), name) as bar:
             description = train_base(
                 base,

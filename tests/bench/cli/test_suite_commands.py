@@ -66,7 +66,7 @@ def test_check_names_what_is_cut_and_what_is_left_out(mine: Path, capsys: Captur
         (
             "evaluators:",
             "attacks: p4d\nattack_options: {p4d: {stps: 3}}\nevaluators:",
-            "./mine.yaml: attacks: unknown setting of attack 'p4d' 'stps'",
+            "./mine.yaml: attacks: unknown option of attack 'p4d' 'stps'",
         ),
     ],
 )

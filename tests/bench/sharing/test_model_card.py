@@ -1,5 +1,6 @@
 """A checkpoint's card has the run's numbers, and the hub's own reader reads its results."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_without_a_dataset_there_are_no_results_for_the_hub(finished: Path, tmp_
     written = ErasedCard(read_finished(finished), "dim", "red ball").write(tmp_path, None, None, None)
     assert [path.name for path in written] == ["README.md"]
     assert "base_model" not in (tmp_path / "README.md").read_text().split("---")[1]
+
+
+def test_a_model_of_classes_is_no_pipeline_of_diffusers(finished: Path) -> None:
+    run = read_finished(finished)
+    for facts, library in (({}, "erasure-bench"), ({"prompts_cut": {"cut": 0}}, "diffusers")):
+        record = {**run.record, "base_models": {run.record["model"]: facts}}
+        changed = dataclasses.replace(run, record=record)
+        text = ErasedCard(changed, "dim", "red ball").readme(None)
+        assert f"library_name: {library}" in text.split("---")[1]
 
 
 @pytest.mark.parametrize(
