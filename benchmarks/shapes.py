@@ -6,12 +6,12 @@ recipes do, and tiny ones for tests.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from erasure_bench.models.conditional.ddpm import ConditionalDDPM
+from erasure_bench.models.conditional.ddpm import ClassUNet, ConditionalDDPM
 from erasure_bench.models.conditional.description import DDPMSizes, Description
 from erasure_bench.models.conditional.folder import build
 from erasure_bench.models.conditional.recipes import BASES, BaseRecipe
@@ -121,13 +121,14 @@ def class_model_of(shape: str, device: str, dtype: torch.dtype) -> ConditionalDD
     """A model of pixels of this shape."""
     description = _described(BASES[shape]) if shape in BASES else tiny_description("ddpm")
     network = build(description, 0)
+    assert isinstance(network, ClassUNet), "a shape of CLASS_MODELS"
     about: dict[str, Any] = {"name": f"random {shape}", "digest": "0" * 64}
     return ConditionalDDPM(network, description, **about, device=device, dtype=dtype)
 
 
 def _described(base: BaseRecipe) -> Description:
     data = dataset_card(base.data)
-    channels = 1 if data.channels == 1 else 3
+    channels: Literal[1, 3] = 1 if data.channels == 1 else 3
     return Description(classes=data.classes, side=base.side, channels=channels, sizes=base.sizes)
 
 

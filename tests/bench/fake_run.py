@@ -193,7 +193,10 @@ class FakeWorker:
             }
             if task.attack is not None:
                 numbers = [image.image_index for image in task.images.images]
-                draft.about["attack"] = {"tries_losses": [-n for n in numbers], "asked": [""] * len(numbers)}
+                draft.about["attack"] = {
+                    "tries_losses": [-float(n) for n in numbers],
+                    "asked": [""] * len(numbers),
+                }
         self._end(task)
 
     def score(self, task: ScoreTask) -> None:

@@ -93,7 +93,7 @@ def forged(part: Part, change: Callable[[DataFrame], DataFrame]) -> Part:
     [
         (lambda tries: tries.iloc[1:], "1 tries are missing, the first: none · red ball"),
         (lambda tries: pd.concat([tries, tries.iloc[:1]]), "are there twice"),
-        (lambda tries: tries.assign(attack="another"), "are none that the plan asks for"),
+        (lambda tries: tries.replace({"attack": {"search": "another"}}), "are none that the plan asks for"),
         (lambda tries: tries.assign(value=2.0), "out of their metric's bounds"),
         (lambda tries: tries.assign(success=~tries["success"].astype(bool)), "or of another kind"),
         (lambda tries: tries.drop(columns="loss"), "these are no tries of attacks"),
