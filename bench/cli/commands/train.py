@@ -58,7 +58,12 @@ def train_named(
                 report=bar.step,
                 say=bar.say,
             )
-    classifier = classifier_ready(base.data, data_dir, device=pick_device(device))
+    try:
+        classifier = classifier_ready(base.data, data_dir, device=pick_device(device))
+    except BenchError as error:
+        raise BenchError(
+            f"{folder} is there, but not the classifier that judges its pictures: {error}"
+        ) from error
     if as_json:
         print_json(
             {
