@@ -63,6 +63,7 @@ def build_attack(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
     A preset that the card lacks falls back to `official`. Raises BenchError that names the valid settings or
     what the value may be.
     """
+    from erasure_bench.prompt_suites.finite import refuse_endless
     from erasure_bench.prompt_suites.options import build_from_options
 
     card, argument = attack_card(name), named(name).argument
@@ -70,4 +71,5 @@ def build_attack(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
     texts = {**({} if argument is None else {card.argument: argument}), **(options or {})}
     settings = {**card.settings, **budget}
     attack: Attack = build_from_options(card.build, settings, texts, FLAG, f"attack {name!r}")
+    refuse_endless(attack, texts, FLAG, f"attack {name!r}")
     return attack

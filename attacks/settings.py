@@ -1,8 +1,10 @@
 """Checks of attacks' settings."""
 
+import math
+
 
 def at_least(least: float, **settings: float) -> None:
-    """Raises ValueError where one of the settings is below `least`."""
+    """Raises ValueError where one of the settings is below `least`, or no number at all."""
     for name, value in settings.items():
-        if value < least:
-            raise ValueError(f"{name}={value:g}: at least {least:g}")
+        if not least <= value < math.inf:
+            raise ValueError(f"{name}={value}: at least {least:g}, a finite number")

@@ -87,6 +87,7 @@ def build_evaluator(
     against the suite's settings. Raises `BenchError` for an unknown name, an unknown option or an invalid
     value.
     """
+    from erasure_bench.prompt_suites.finite import refuse_endless
     from erasure_bench.prompt_suites.options import build_from_options, refuse_unused
 
     card = evaluator_card(name)
@@ -95,6 +96,7 @@ def build_evaluator(
     own = {**usual, **(settings or {})} if asked is None else {**(settings or {}), **asked}
     what = name if in_file(name) else f"evaluator {name!r}"
     evaluator: Evaluator = build_from_options(card.build, own, options or {}, OPTION_FLAG, what)
+    refuse_endless(evaluator, options or {}, OPTION_FLAG, what)
     refuse_unused(evaluator, own, options or {}, OPTION_FLAG, what)
     return evaluator
 

@@ -1,7 +1,8 @@
 """`python -m fuzzing [PARSER …] --seconds 60`: every parser attacked, `--jobs` at once.
 
-Writes `results/reliability/fuzzing.md` and `fuzzing.json`, and the inputs of faults to `--found`. Ends with 1
-where a parser ended in anything but a BenchError, hung or grew.
+Writes `results/reliability/fuzzing.md` and `fuzzing.json`, the parsers that are named beside what is there of
+the others, and the inputs of faults to `--found`. Ends with 1 where a parser ended in anything but a
+BenchError, hung or grew.
 """
 
 import argparse
@@ -10,18 +11,20 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
+from erasure_bench.bench.running.versions import this_version
 from erasure_bench.bench.storage.atomic import write_text
 from fuzzing.registry import PARSERS
 from fuzzing.search import LARGEST, LONGEST_SECONDS, MOST_MEMORY, RECORD
 from studies.soaking import report
 
 RELIABILITY = Path(__file__).resolve().parents[1] / "results" / "reliability"
-STARTING = 300
+STARTING = 900
 """Seconds a search may take beside its own: imports and examples."""
 
 
@@ -39,6 +42,7 @@ def searched(name: str, seconds: float, found: Path) -> dict[str, Any]:
         record: dict[str, Any] = {"parser": name, "inputs": 0, "faults": {}}
         if record_file.is_file():
             record = json.loads(record_file.read_text(encoding="utf-8"))
+        record["version"] = this_version()
         if ended.returncode:
             record["faults"][f"ended with {ended.returncode}"] = ended.stderr[-2000:]
         if edges := re.findall(r"cov: (\d+)", ended.stderr):
@@ -64,12 +68,20 @@ def main() -> int:
     with ThreadPoolExecutor(max(1, asked.jobs)) as jobs:
         names = asked.parsers or list(PARSERS)
         records = list(jobs.map(lambda name: searched(name, asked.seconds, asked.found), names))
-    write_text(asked.out / "fuzzing.json", json.dumps(records, indent=1) + "\n")
-    _write_page(asked.out / "fuzzing.md", records, asked.seconds)
+    kept = _with_earlier(records, asked.out / "fuzzing.json")
+    write_text(asked.out / "fuzzing.json", json.dumps(kept, indent=1) + "\n")
+    _write_page(asked.out / "fuzzing.md", kept)
     return 1 if any(record["faults"] for record in records) else 0
 
 
-def _write_page(path: Path, records: list[dict[str, Any]], seconds: float) -> None:
+def _with_earlier(records: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """Of every parser the newest record; those that were not attacked now keep the earlier one."""
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    newest = {record["parser"]: record for record in (*earlier, *records)}
+    return [newest[name] for name in PARSERS if name in newest]
+
+
+def _write_page(path: Path, records: list[dict[str, Any]]) -> None:
     faults = sum(len(record["faults"]) for record in records)
     table = [
         ("parser", "reads", "inputs", "taken", "branches", "slowest, CPU s", "memory, MiB more", "faults"),
@@ -87,12 +99,15 @@ def _write_page(path: Path, records: list[dict[str, Any]], seconds: float) -> No
             for record in records
         ),
     ]
+    spent = [record.get("seconds", 0.0) for record in records]
+    others = Counter(record.get("version", "an earlier version") for record in records)
+    del others[this_version()]
     how = (
         "libFuzzer (atheris) guides" if any(record.get("guided") for record in records) else "Nothing guides"
     )
     facts = [
         f"{sum(record['inputs'] for record in records):,} inputs of up to {LARGEST >> 10} KiB in "
-        f"{len(records)} parsers, {seconds:g} s each: {faults} faults.",
+        f"{len(records)} parsers, {min(spent):.0f} s to {max(spent):.0f} s each: {faults} faults.",
         "A fault is anything but a result or a BenchError: another exception, a message of more than 20,000 "
         f"characters, an input that takes longer than {LONGEST_SECONDS} s, a process that grows beyond "
         f"{MOST_MEMORY:,} MiB.",
@@ -100,6 +115,7 @@ def _write_page(path: Path, records: list[dict[str, Any]], seconds: float) -> No
         "Inputs taken are those with which the parser found nothing wrong. Memory is what the whole search "
         "added to the process. Branches are those that were reached in the project's own modules.",
         "Faults that earlier searches found are mended, and held by `tests/fuzzing`.",
+        *(f"{count} of the parsers were attacked with {version}." for version, count in others.items()),
     ]
     report(path, "Parsers attacked", "python -m fuzzing", facts, table)
 

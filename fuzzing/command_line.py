@@ -15,6 +15,8 @@ TYPED = (
     "run --suite microworld-instances --methods none --method-option esd-x.eta=0.5 --seeds 0,1",
     "run --suite ./own.yaml --methods sld-medium --edit a=b.ckpt --evaluator-option clip.template={}",
     "run --suite i2p --suite-option mode=sa --transform misspelling:each=3 --task-timeout 3 -c r.yaml",
+    "run --suite microworld-styles --concepts sepia>neon --attacks p4d:2 --attack-option p4d.steps=3",
+    "run --suite microworld-styles --methods uce --remote s3://bucket/folder --workers 2 --devices cpu",
     "list methods --json",
     "list evaluators",
     "show esd-x --json",

@@ -1,9 +1,8 @@
-"""Files that users write: suites, rows of prompts, run files, policies, entries, ratings."""
+"""Files that users write: suites, rows of prompts, run files, entries, ratings."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from erasure_bench.bench.comparing.policy import read_policy
 from erasure_bench.bench.planning.run_yaml import read_run_yaml, run_yaml
 from erasure_bench.bench.reporting.rating_file import read_ratings
 from erasure_bench.bench.sharing.entry import read_entry
@@ -67,18 +66,6 @@ task_timeout: 3.5
 out: runs/mine
 json: true
 """
-POLICY = """\
-format: erasure-bench gate 1
-methods: [dim]
-significance: 0.05
-rules:
-  - {name: gone, tier: critical, role: target, metric: class_probability, allowed_worsening: 0.05}
-  - name: little is left
-    role: target
-    metric: class_probability
-    scope: concept
-    limit: "<= 0.1"
-"""
 ENTRY = """\
 format: erasure-bench entry 1
 name: mine
@@ -128,10 +115,6 @@ def _run(data: bytes) -> None:
     run_yaml(asked.values)
 
 
-def _policy(data: bytes) -> None:
-    assert all(rule.demand for rule in read_policy(written("policy.yaml", data)).rules)
-
-
 def _entry(data: bytes) -> None:
     read_entry(written("entry.yaml", data)).text()
 
@@ -169,12 +152,6 @@ HARNESSES = (
         _rows("json"),
     ),
     Harness("run-file", "a run file: YAML", lambda: [RUN.encode()], _run),
-    Harness(
-        "gate-policy",
-        "a gate's policy: YAML",
-        lambda: [POLICY.encode()],
-        _policy,
-    ),
     Harness(
         "entry",
         "a public entry: YAML",

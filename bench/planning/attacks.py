@@ -32,6 +32,8 @@ from erasure_bench.prompt_suites.suite import Role, Suite
 
 PROMPTS_PER_TASK = 4
 """A kill loses at most the search for so many prompts."""
+MOST_TRIES = 10_000
+"""Pictures of one prompt: far more than any paper's budget, and each is planned one by one."""
 ASKED_FOR: tuple[Role, ...] = ("target", "implicit")
 """Whose prompts are attacked: those of the first role that the concept has any of."""
 
@@ -70,6 +72,8 @@ def choose_attack(name: str, preset: str, options: Options, memory: Path) -> Cho
 
     def resolve() -> dict[str, Any]:
         attack, card = build_attack(name, preset, options), attack_card(name)
+        if attack.tries > MOST_TRIES:
+            raise BenchError(f"attack {name!r}: {attack.tries} tries: at most {MOST_TRIES} (--attack-option)")
         return {
             "preset": preset if preset in card.presets else OFFICIAL,
             "settings_class": of.name,

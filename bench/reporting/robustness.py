@@ -7,14 +7,16 @@ The prompt is what is drawn anew, as in the leaderboard, and the intervals are t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame
+from pydantic import Field, TypeAdapter, ValidationError
 
 from erasure_bench.bench.planning.attacks import ASKED_FOR, ChosenAttack, is_success
 from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.reporting.run_file import first_fault
 from erasure_bench.bench.reporting.tabled import OVERALL
 from erasure_bench.bench.reporting.tries import EDIT, UNRELATED
 from erasure_bench.bench.statistics.cells import Cells, Codes, Groups, Values
@@ -28,14 +30,15 @@ STORED = "stored prompts"
 BOUNDS = (0.0, 1.0)
 _UNIT = ["concept", "seed", "prompt_id"]
 """Whose outcome is one 0 or 1."""
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Rate(NamedTuple):
     """A share of prompts, or a difference of two, in [low, high] with 95 % confidence."""
 
-    value: float | None
-    low: float | None
-    high: float | None
+    value: Finite | None
+    low: Finite | None
+    high: Finite | None
     prompts: int
 
 
@@ -102,32 +105,14 @@ class Robustness:
         return {"format": FORMAT, **asdict(self), "rows": rows}
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], where: str) -> "Robustness":
+    def from_document(cls, document: object, where: str) -> "Robustness":
         """What `document` gave; raises BenchError where it is none of this version's."""
+        if not isinstance(document, Mapping) or document.get("format") != FORMAT:
+            raise BenchError(f"{where}: no robustness table of this version ({FORMAT}); run again")
         try:
-            if document["format"] != FORMAT:
-                raise ValueError(f"format {document['format']!r}")
-            rows = tuple(_row(row) for row in document["rows"])
-            return cls(
-                title=document["title"],
-                methods=tuple(document["methods"]),
-                baseline=document["baseline"],
-                concepts=tuple(document["concepts"]),
-                attacks=tuple(document["attacks"]),
-                chosen_by=dict(document["chosen_by"]),
-                rows=rows,
-                notes=tuple(document["notes"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise BenchError(f"{where}: no robustness table of this version ({error}); run again") from error
-
-
-def _row(record: Mapping[str, Any]) -> RobustnessRow:
-    """Raises KeyError or TypeError where it is none."""
-    values: dict[str, Any] = {
-        name: Rate(**value) if name in RATES else value for name, value in record.items()
-    }
-    return RobustnessRow(**values)
+            return TypeAdapter(cls).validate_python({**document})
+        except ValidationError as error:
+            raise BenchError(f"{where}: {first_fault(error)}; run again") from error
 
 
 def robustness_of(plan: Plan, scores: DataFrame, tries: DataFrame, title: str) -> Robustness | None:

@@ -76,6 +76,8 @@ def test_a_name_with_a_value_sets_the_cards_argument() -> None:
         ("random-prefix:many", {}, "--attack-option"),
         ("random-prefix:0", {}, "at least 1"),
         ("random-prefix", {"steps": "2"}, "--attack-option"),
+        ("p4d", {"learning_rate": "nan"}, "a finite number"),
+        ("p4d", {"weight_decay": "inf"}, "a finite number"),
     ],
 )
 def test_a_mistake_is_said_with_its_flag(name: str, options: dict[str, str], said: str) -> None:

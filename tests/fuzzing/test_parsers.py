@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from fuzzing.mutations import mutated
 from fuzzing.registry import PARSERS, harness
 from fuzzing.search import blind
 
-EXAMPLES = {"leaderboard-json": 12, "run-json": 12, "command-line": 12}
+EXAMPLES = {"leaderboard-json": 12, "run-json": 12, "command-line": 12, "evaluator-settings": 20}
 MOST_SECONDS, MOST_MEMORY = 20, 300 << 20
 """CPU time and memory that an input may take which once took them without end."""
 BOMBED = ("numpy-pickle", "array-file", "checkpoint", "packed-run")
@@ -108,6 +109,12 @@ def _packed_checkpoint() -> bytes:
     return out.getvalue()
 
 
+def _changed(name: str, change: Callable[[Any], object]) -> bytes:
+    document = json.loads(harness(name).seeds()[0])
+    change(document)
+    return json.dumps(document).encode()
+
+
 DEEP = b"[" * 100_000
 FOUND: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a key that is a day": ("gate-policy", lambda: b"format: erasure-bench gate 1\n2020-01-01: x\n"),
@@ -142,6 +149,24 @@ FOUND: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a terabyte of nothing": ("array-file", lambda: b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"."),
     "a number shown 2^40 times": ("checkpoint", _expanded),
     "a packed checkpoint": ("checkpoint", _packed_checkpoint),
+    "an address of 20,000 characters": ("remote", lambda: b"s3:/" + b"a" * 20_000),
+    "an address of no text": ("remote", lambda: b"gs://b\xff\x7fket"),
+    "a domain of another kind": ("remote", lambda: b"gs://bucket%YAML 9.9"),
+    "a table that is a list": ("robustness-json", lambda: b"[]"),
+    "a row that is a number": (
+        "robustness-json",
+        lambda: _changed("robustness-json", lambda table: table.update(rows=[3])),
+    ),
+    "a rate in words": (
+        "robustness-json",
+        lambda: _changed("robustness-json", lambda table: table["rows"][0]["any"].update(value="much")),
+    ),
+    "a title that is none": (
+        "robustness-json",
+        lambda: _changed("robustness-json", lambda table: table.update(title=None)),
+    ),
+    "a learning rate that is no number": ("attack-settings", lambda: b"p4d\n\nlearning_rate=nan"),
+    "an endless picture": ("evaluator-settings", lambda: b"clip\n\nbatch_size=inf"),
     "a size below nought": ("packed-run", lambda: _tar(b"\xff" * 10 + b"\xfc\x00")),
     "a name of a gigabyte": ("packed-run", lambda: _tar(b"10000000000\0", tarfile.XHDTYPE)),
     "100 MiB of zeros": ("packed-run", lambda: _zeros(100 << 20)),

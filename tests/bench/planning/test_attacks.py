@@ -175,6 +175,7 @@ def test_a_suite_without_attacks_keeps_its_id() -> None:
     ("config", "said"),
     [
         (RunConfig(suite="s", attacks=("nonsense",)), "--attacks"),
+        (RunConfig(suite="s", attacks=("random-prefix:100000000",)), "at most 10000"),
         (RunConfig(suite="s", attack_options={"": {"tries": "2"}}), "no attack is there"),
         (
             RunConfig(suite="s", attacks=("random-prefix",), attack_options={"other": {"tries": "2"}}),
