@@ -23,7 +23,7 @@ from benchmarks.recording import MEMORY, record
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.planning.tasks import Task, TaskKind
 from erasure_bench.bench.running.agenda import Agenda
-from erasure_bench.bench.storage.claims import Claims
+from erasure_bench.bench.storage.claims import Claims, OnDisk
 from erasure_bench.bench.storage.store import EntryKind, Store
 
 SECONDS: dict[TaskKind, float] = {"erase": 120.0, "generate": 30.0, "score": 5.0, "features": 5.0}
@@ -53,7 +53,7 @@ class Marks(Store):
 class _Worker:
     def __init__(self, plan: Plan, root: Path, number: int, of: int, stack: ExitStack) -> None:
         self.store = stack.enter_context(Marks(root))
-        self.claims = stack.enter_context(Claims(self.store))
+        self.claims = stack.enter_context(Claims(OnDisk(self.store)))
         self.agenda = Agenda(plan.tasks, self.claims, self.store, start=number / of)
         self.at: Task | None = None
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Reversible, Sequence
 from typing import NamedTuple
 
 from erasure_bench.bench.planning.tasks import EraseTask, Task, needed_by, pictures_of
-from erasure_bench.bench.storage.claims import Claims
+from erasure_bench.bench.storage.claims import TaskClaims
 from erasure_bench.bench.storage.store import Store
 
 DEAD_EVERY_SECONDS = 10.0
@@ -39,7 +39,13 @@ class Agenda:
     """
 
     def __init__(
-        self, todo: Sequence[Task], claims: Claims, store: Store, *, start: float = 0.0, ordered: bool = True
+        self,
+        todo: Sequence[Task],
+        claims: TaskClaims,
+        store: Store,
+        *,
+        start: float = 0.0,
+        ordered: bool = True,
     ) -> None:
         self._claims, self._store, self._ordered = claims, store, ordered
         self._by_edit: dict[str, dict[str, Task]] = {}

@@ -1,7 +1,7 @@
 """Does a plan's unfinished tasks in this process, one after the other.
 
 Any number of processes may do so at once, on one machine or many: they share the tasks by claims in the
-store (`storage.claims`), and what fails by a board.
+store, and in a bucket behind it (`storage.claims`), and what fails by a board.
 """
 
 import time
@@ -25,8 +25,9 @@ from erasure_bench.bench.running.board import Alone, Board
 from erasure_bench.bench.running.failures import Broken, Failure, Ledger, broken_by, each_once
 from erasure_bench.bench.running.reasons import ran_out_of_memory
 from erasure_bench.bench.running.worker import Watcher, Worker
+from erasure_bench.bench.storage.bucket_claims import claims_of
 from erasure_bench.bench.storage.checkpoints import remove_finished
-from erasure_bench.bench.storage.claims import Claims
+from erasure_bench.bench.storage.claims import TaskClaims
 from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreAway, StoreError
 from erasure_bench.foreign.time_limit import end_this_process, time_limit
 from erasure_bench.prompt_suites.concepts import Concept
@@ -150,7 +151,7 @@ def execute(
     try:
         measuring = (task for task in todo if isinstance(task, ScoreTask | FeatureTask))
         worker.prepare(list(dict.fromkeys(task.evaluator for task in measuring)))
-        with Claims(store) as claims:
+        with claims_of(store) as claims:
             agenda = Agenda(todo, claims, store, start=start, ordered=draw)
             done = _Execution(
                 plan, worker, store, reporter, ledger, agenda, claims, board or Alone(), draw
@@ -176,7 +177,7 @@ class _Execution:
         reporter: Reporter,
         ledger: Ledger,
         agenda: Agenda,
-        claims: Claims,
+        claims: TaskClaims,
         board: Board,
         draw: bool,
     ) -> None:

@@ -2,6 +2,7 @@
 
     <url>/<kind>/<first two digits>/<id>.tar    an entry's files and its manifest
     <url>/erasure-bench.json                    says what the place is for
+    <url>/claims/ …, <url>/sessions/ …          who does what at the moment (`storage.bucket_claims`)
 
 One object for each entry: an object store shows it whole or not at all, so an upload that was killed is never
 seen, and of two that send the same entry one counts. What comes from there is checked like anything else that
@@ -12,8 +13,8 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,7 +39,7 @@ _PATIENCE: "ClientConfig" = {
     "read_timeout": timedelta(seconds=30),  # without a byte
     "timeout": timedelta(days=1),  # of a whole object
 }
-_LONGEST_REASON = 200
+_LONGEST_REASON, _LONGEST_URL = 200, 1000
 _SERVERS_WORDS = re.compile(r"<Message>([^<]+)</Message>")
 
 
@@ -63,10 +64,10 @@ class Remote:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         scheme, _, place = self.url.partition("://")
-        if scheme not in SCHEMES or not place:
+        if scheme not in SCHEMES or not place or not self.url.isprintable() or len(url) > _LONGEST_URL:
             raise BenchError(
-                f"--remote {one_line(url)}: no bucket's address: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or "
-                "az://CONTAINER/FOLDER; a folder that all machines see is a --store"
+                f"--remote {one_line(url)[:_LONGEST_REASON]}: no bucket's address: s3://BUCKET/FOLDER, "
+                "gs://BUCKET/FOLDER or az://CONTAINER/FOLDER; a folder that all machines see is a --store"
             )
         self._opened: ObjectStore | None = None
 
@@ -133,6 +134,72 @@ class Remote:
         finally:
             packed.unlink(missing_ok=True)
 
+    def note(self, name: str, text: str) -> None:
+        """Puts a few words there, in place of what is there; raises RemoteAway."""
+        from obstore import put
+
+        with _told():
+            put(self._bucket, name, text.encode())
+
+    def note_once(self, name: str, text: str) -> bool:
+        """Puts a few words there unless there are any: of several that do so at once, one succeeds.
+
+        Raises RemoteAway, also where the server knows no such request.
+        """
+        from obstore import put
+        from obstore.exceptions import AlreadyExistsError
+
+        with _told():
+            try:
+                put(self._bucket, name, text.encode(), mode="create")
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def read_note(self, name: str) -> str | None:
+        """None where there is none; raises RemoteAway."""
+        from obstore import get
+
+        with _told():
+            try:
+                return bytes(get(self._bucket, name).bytes()).decode(errors="replace")
+            except FileNotFoundError:
+                return None
+
+    def time_of(self, name: str) -> float | None:
+        """When the object was put there, in seconds by the server's clock; None where it is not there.
+
+        Raises RemoteAway.
+        """
+        from obstore import head
+
+        with _told():
+            try:
+                return head(self._bucket, name)["last_modified"].timestamp()
+            except FileNotFoundError:
+                return None
+
+    def notes(self, prefix: str) -> list[tuple[str, float]]:
+        """The names below `prefix/`, without it, and their times as `time_of` has them; raises RemoteAway."""
+        from obstore import list as listing
+
+        with _told():
+            chunks = listing(self._bucket, f"{prefix}/", chunk_size=1000)
+            return [
+                (each["path"].rpartition("/")[2], each["last_modified"].timestamp())
+                for chunk in chunks
+                for each in chunk
+            ]
+
+    def remove_notes(self, names: Iterable[str]) -> None:
+        """One after the other, as far as they are there; raises RemoteAway."""
+        from obstore import delete
+
+        with _told():
+            for name in names:
+                with suppress(FileNotFoundError):
+                    delete(self._bucket, name)
+
     def sizes(self) -> list[RemoteSize]:
         """What lies there, by the first part of its name; raises RemoteAway."""
         found: dict[str, list[int]] = {}
@@ -155,7 +222,10 @@ class Remote:
 
             asked = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
             plain: ClientConfig = {**_PATIENCE, "allow_http": asked.startswith("http://")}
-            self._opened = from_url(self.url, client_options=plain, retry_config=_RETRIES)
+            try:
+                self._opened = from_url(self.url, client_options=plain, retry_config=_RETRIES)
+            except ValueError as error:  # it is no URL at all
+                raise RemoteAway(one_line(str(error).partition("\n")[0])) from error
         return self._opened
 
 

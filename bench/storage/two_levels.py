@@ -68,7 +68,7 @@ class TwoLevelStore(Store):
                     zip(shards, pool.map(lambda shard: self.remote.listed(*shard), shards), strict=True)
                 )
             except RemoteAway as why:
-                self._is_away(why)
+                self.is_away(why)
                 return Exchanged(0, 0)
             lacking = self.lacking(asked)
             there = [key for key in asked if key[1] in listed[key[0], key[1][:2]]]
@@ -93,7 +93,7 @@ class TwoLevelStore(Store):
         with super().writing(kind, task_id) as draft:
             yield draft
         self._send(kind, task_id)
-        if not self._is_left_alone:
+        if not self.is_left_alone:
             self._send_rest()
 
     def close(self) -> None:
@@ -116,11 +116,11 @@ class TwoLevelStore(Store):
         return super().set_aside(kind, task_id, why)
 
     @property
-    def _is_left_alone(self) -> bool:
+    def is_left_alone(self) -> bool:
         return time.monotonic() < self._away_until
 
     def _fetch(self, kind: EntryKind, task_id: str) -> bool:
-        if self._is_left_alone or (kind, task_id) in self._refused:
+        if self.is_left_alone or (kind, task_id) in self._refused:
             return False
         with self.disk_told():
             draft = self.scratch() / f"fetched-{task_id}-{secrets.token_hex(4)}"
@@ -130,7 +130,7 @@ class TwoLevelStore(Store):
                     return False
                 self._publish(draft, kind, task_id)
             except RemoteAway as why:
-                self._is_away(why)
+                self.is_away(why)
                 return False
             except Flaw as flaw:
                 self._refused.add((kind, task_id))
@@ -144,12 +144,12 @@ class TwoLevelStore(Store):
     def _send(self, kind: EntryKind, task_id: str) -> bool:
         """Whether the bucket has it now; whatever is wrong, the entry is here."""
         self._unsent[kind, task_id] = None
-        if self._is_left_alone:
+        if self.is_left_alone:
             return False
         try:
             self.remote.send(kind, task_id, self.folder(kind, task_id), self.scratch())
         except (RemoteAway, OSError) as why:
-            self._is_away(why)
+            self.is_away(why)
             return False
         self._said_away = False
         self._unsent.pop((kind, task_id), None)
@@ -163,7 +163,7 @@ class TwoLevelStore(Store):
             elif not self._send(kind, task_id):
                 return
 
-    def _is_away(self, why: Exception) -> None:
+    def is_away(self, why: Exception) -> None:
         with self._saying:
             if not self._said_away:
                 self._said_away = True

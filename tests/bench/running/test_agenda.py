@@ -11,7 +11,7 @@ import pytest
 
 from erasure_bench.bench.planning.tasks import Task
 from erasure_bench.bench.running.agenda import Agenda, edit_of
-from erasure_bench.bench.storage.claims import Claims
+from erasure_bench.bench.storage.claims import Claims, OnDisk
 from erasure_bench.bench.storage.store import Store
 
 
@@ -20,7 +20,7 @@ class Hand:
 
     def __init__(self, plan: Any, root: Path, stack: ExitStack, start: float = 0.0) -> None:
         self.store = stack.enter_context(Store(root))
-        self.claims = stack.enter_context(Claims(self.store))
+        self.claims = stack.enter_context(Claims(OnDisk(self.store)))
         self.agenda = Agenda(plan.tasks, self.claims, self.store, start=start)
         self.at: Task | None = None
 

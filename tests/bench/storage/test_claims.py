@@ -9,16 +9,16 @@ import pytest
 
 from erasure_bench.bench.storage import claims as module
 from erasure_bench.bench.storage import session
-from erasure_bench.bench.storage.claims import ASKED_AT_ONCE, LEASE_SECONDS, Claims
+from erasure_bench.bench.storage.claims import ASKED_AT_ONCE, LEASE_SECONDS, Claims, OnDisk
 from erasure_bench.bench.storage.store import Store, StoreError
 from erasure_bench.bench.storage.upkeep import prune
 
 HOLD = """
 import os, sys
 from pathlib import Path
-from erasure_bench.bench.storage.claims import Claims
+from erasure_bench.bench.storage.claims import Claims, OnDisk
 from erasure_bench.bench.storage.store import Store
-claims = Claims(Store(Path(sys.argv[1]))).__enter__()
+claims = Claims(OnDisk(Store(Path(sys.argv[1])))).__enter__()
 claims.look(), claims.look_for_dead()
 print(claims.take("task"), flush=True)
 sys.stdin.read(1)
@@ -47,7 +47,12 @@ def taken(claims: Claims, key: str = "task") -> bool:
 
 def test_a_living_process_keeps_its_task_and_a_dead_one_loses_it_to_one_other(tmp_path: Path) -> None:
     process = holder(tmp_path)
-    with Store(tmp_path) as store, Store(tmp_path) as other, Claims(store) as ours, Claims(other) as theirs:
+    with (
+        Store(tmp_path) as store,
+        Store(tmp_path) as other,
+        Claims(OnDisk(store)) as ours,
+        Claims(OnDisk(other)) as theirs,
+    ):
         assert not taken(ours) and not ours.is_free("task") and "task" in ours.others
         die(process)
         for each in (ours, theirs):
@@ -79,7 +84,7 @@ def test_another_machines_process_lives_while_it_says_so(
     process = holder(tmp_path)
     (lock,) = (tmp_path / "tmp").glob("*.lock")
     monkeypatch.setattr(session, "this_machine", lambda: "another machine")
-    with Store(tmp_path) as store, Claims(store) as claims:
+    with Store(tmp_path) as store, Claims(OnDisk(store)) as claims:
         die(process)
         assert not taken(claims), "its kernel is another: only time tells"
         now = store.session.beat()
@@ -99,7 +104,7 @@ def test_a_session_of_another_machine_is_rubbish_after_a_day(tmp_path: Path) -> 
 
 
 def test_prune_removes_the_claims_of_the_dead_alone(tmp_path: Path) -> None:
-    with Store(tmp_path) as store, Claims(store) as claims:
+    with Store(tmp_path) as store, Claims(OnDisk(store)) as claims:
         assert taken(claims, "ours")
         die(holder(tmp_path))
         (gone,) = (size for size in prune(tmp_path, None, dry_run=False) if size.part == module.FOLDER)
@@ -112,7 +117,7 @@ def test_a_disk_without_links_lets_everyone_go_on(tmp_path: Path, monkeypatch: p
         raise PermissionError(1, "Operation not permitted", "elsewhere")
 
     monkeypatch.setattr(os, "symlink", refuse)
-    with Store(tmp_path) as store, Claims(store) as claims:
+    with Store(tmp_path) as store, Claims(OnDisk(store)) as claims:
         assert taken(claims)
 
 
@@ -120,14 +125,14 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(source: str, target: Path) -> None:
         raise OSError(28, "No space left on device", str(target))
 
-    with Store(tmp_path) as store, Claims(store) as claims:
+    with Store(tmp_path) as store, Claims(OnDisk(store)) as claims:
         monkeypatch.setattr(os, "symlink", full)
         with pytest.raises(StoreError, match="the disk is full"):
             taken(claims)
 
 
 def test_files_that_are_no_claims_do_no_harm(tmp_path: Path) -> None:
-    with Store(tmp_path) as store, Claims(store) as claims:
+    with Store(tmp_path) as store, Claims(OnDisk(store)) as claims:
         (tmp_path / module.FOLDER / "notes.txt").write_text("?")
         (tmp_path / module.FOLDER / "task.7").write_text("?")
         claims.look()
@@ -146,12 +151,17 @@ def test_of_many_claims_a_few_are_asked_for_at_a_time_and_each_has_its_turn(
 ) -> None:
     """Else a thousand workers would ask a network's disk a million times; and a dead one's must be found."""
     asked: list[str] = []
-    read = Claims._read
+    read = OnDisk.read
     monkeypatch.setattr(
-        Claims, "_read", lambda self, key, number: asked.append(key) or read(self, key, number)
+        OnDisk, "read", lambda self, name: asked.append(name.rpartition(".")[0]) or read(self, name)
     )
     living = [f"living {number}" for number in range(10 * ASKED_AT_ONCE)]
-    with Store(tmp_path) as store, Store(tmp_path) as other, Claims(store) as claims, Claims(other):
+    with (
+        Store(tmp_path) as store,
+        Store(tmp_path) as other,
+        Claims(OnDisk(store)) as claims,
+        Claims(OnDisk(other)),
+    ):
         claimed_by(tmp_path, other.session.name, living)
         claimed_by(tmp_path, "1234-gone", ["lost"])
         for _ in range(11):
@@ -167,14 +177,19 @@ def test_every_claim_of_a_lost_cluster_is_free_at_one_look(tmp_path: Path) -> No
     keys = [f"task {number}" for number in range(10 * ASKED_AT_ONCE)]
     for number, key in enumerate(keys):
         claimed_by(tmp_path, f"{number}-gone", [key])
-    with Store(tmp_path) as store, Claims(store) as claims:
+    with Store(tmp_path) as store, Claims(OnDisk(store)) as claims:
         claims.look()
         claims.look_for_dead()
         assert all(map(claims.is_free, keys))
 
 
 def test_what_is_claimed_while_a_round_goes_on_has_its_turn_too(tmp_path: Path) -> None:
-    with Store(tmp_path) as store, Store(tmp_path) as other, Claims(store) as claims, Claims(other):
+    with (
+        Store(tmp_path) as store,
+        Store(tmp_path) as other,
+        Claims(OnDisk(store)) as claims,
+        Claims(OnDisk(other)),
+    ):
         claimed_by(tmp_path, other.session.name, [f"a {number}" for number in range(3 * ASKED_AT_ONCE)])
         claims.look()
         claims.look_for_dead()

@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,7 +27,9 @@ from erasure_bench.bench.cli.paths import check_store
 from erasure_bench.bench.reporting.completing import complete
 from erasure_bench.bench.reporting.results import write_results
 from erasure_bench.bench.running.progress import Quiet
-from erasure_bench.bench.storage import two_levels
+from erasure_bench.bench.storage import bucket_claims, two_levels
+from erasure_bench.bench.storage.bucket_claims import claims_of
+from erasure_bench.bench.storage.claims import Claim, TaskClaims
 from erasure_bench.bench.storage.manifest import MANIFEST
 from erasure_bench.bench.storage.remote import Remote
 from erasure_bench.bench.storage.store import Store
@@ -206,6 +209,65 @@ def test_two_at_once_take_over_what_the_other_has_just_finished(
     one, two = (machine(fake, tmp_path, bucket, name) for name in ("one", "two"))
     two.run(before=lambda worker: one.run() and None)
     assert len(one.done) == len(fake.tiny_plan().tasks) and two.done == []
+
+
+def test_two_machines_at_once_share_a_run_and_do_nothing_twice(
+    fake: ModuleType, tmp_path: Path, bucket: Bucket
+) -> None:
+    """They have nothing in common but the bucket: claims there say who does what."""
+    one, two = (machine(fake, tmp_path, bucket, name) for name in ("one", "two"))
+    both_there = threading.Barrier(2)
+
+    def together(worker: Any) -> None:
+        def watch(task: Any) -> bool:
+            time.sleep(0.02)
+            return False
+
+        worker.break_on = watch
+        both_there.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda each: each.run(together), (one, two))
+    assert first == second
+    assert sorted(one.done + two.done) == sorted(task.id for task in fake.tiny_plan().tasks)
+    assert one.done and two.done, "both had some of it"
+    assert Remote(bucket.url).notes("claims") == Remote(bucket.url).notes("sessions") == []
+    assert one.said == two.said == []
+
+
+def test_the_claim_of_a_machine_that_was_killed_expires(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [sys.executable, "-c", CLAIMS, str(tmp_path / "killed"), bucket.url]
+    holder = subprocess.Popen(words, stdout=subprocess.PIPE)
+    assert holder.stdout and holder.stdout.readline().startswith(b"Claim")
+    with opened(tmp_path / "other", bucket.url) as store, claims_of(store) as claims:
+        assert not taken(claims), "it lives"
+        holder.kill()
+        holder.wait()
+        assert not taken(claims), "it may live"
+        monkeypatch.setattr(bucket_claims, "LEASE_SECONDS", 2.0)
+        until = time.monotonic() + 60
+        while (claim := taken(claims)) is None and time.monotonic() < until:
+            time.sleep(0.2)
+        assert claim is not None and claim.after is not None
+
+
+def taken(claims: TaskClaims) -> Claim | None:
+    claims.look()
+    claims.look_for_dead()
+    return claims.take("task")
+
+
+CLAIMS = """
+import sys, time
+from pathlib import Path
+from erasure_bench.bench.storage.bucket_claims import claims_of
+from erasure_bench.bench.storage.two_levels import opened
+with opened(Path(sys.argv[1]), sys.argv[2]) as store, claims_of(store) as claims:
+    print(claims.take("task"), flush=True)
+    time.sleep(600)
+"""
 
 
 def packed(**files: bytes) -> bytes:
