@@ -4,15 +4,18 @@ Each round is a small real run by two workers (`studies.soaking`) into an empty 
 it, by the same command given again where the run could not go on by itself, the scores, the leaderboard, the
 pictures and the weights must be those of the undisturbed run to the bit, and no task may have been finished
 twice. Workers are forked from this process, which has the libraries imported, but for those that Ray starts.
-Writes `results/reliability/faults.md`.
+Writes `results/reliability/faults.md` and `faults.json`, each fault's row beside those of earlier studies.
 """
 
 import argparse
 import contextlib
+import datetime
 import io
+import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +23,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,16 +32,20 @@ from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c
 from erasure_bench.bench.running import executors
 from erasure_bench.bench.running.launching import LOG, Ended, Handle, Start, ended_with
+from erasure_bench.bench.running.versions import this_version
 from erasure_bench.bench.running.worker import Worker
+from erasure_bench.bench.storage.atomic import write_text
+from studies.ray_cluster import GIVES_UP_SECONDS, RayCluster, kill
 from studies.soak_kill import import_libraries
 from studies.soaking import Fingerprint, fingerprint, report, run_words
 
 FORK = multiprocessing.get_context("fork")
-REPORT = "faults.md"
+REPORT, RECORDS = "faults.md", "faults.json"
 METHODS, WORKERS = "negative-prompt,uce", 2
 TASKS = ("erase", "generate", "score", "features")
 FAULT, JOURNAL = "SOAK_FAULT", "SOAK_JOURNAL"
 HANGS_SECONDS = 20
+RAY, WATCHED = "ray", ("-m", "studies.soak_worker")
 SLOW, SLOW_SECONDS = "slow", 0.02
 """On average, for each operation on the store: many times what a network's disk takes on a good day."""
 DISK = (
@@ -96,12 +104,12 @@ def _worker(worker: Start) -> None:
     fault = os.environ.get(FAULT, "")
     if fault == SLOW:
         _slow_down(Path(os.environ[JOURNAL]).parent / "store")
-    _watch_tasks(fault if worker.number == 0 else "")
+    watch_tasks(fault if worker.number == 0 else "")
     sys.exit(run_command(worker.words[3:]))
 
 
-def _watch_tasks(fault: str) -> None:
-    """Writes down every task that is begun and ended; with a `fault`, some of them go wrong."""
+def watch_tasks(fault: str) -> None:
+    """Has this process write down every task that it begins and ends; with a `fault`, some go wrong."""
     journal = Path(os.environ[JOURNAL])
     for name in TASKS:
         setattr(Worker, name, _watched(getattr(Worker, name), journal, fault))
@@ -197,7 +205,20 @@ def _bench(words: Sequence[str], log: Path, journal: Path, fault: str) -> None:
     end_as_by_ctrl_c()
     _say_into(log)
     executors.Processes = Forks  # type: ignore[misc, assignment]
+    if fault == RAY:
+        _watch_on_ray()
     sys.exit(run_command(list(words)))
+
+
+def _watch_on_ray() -> None:
+    """Has the workers that Ray starts write down what they do."""
+    from erasure_bench.bench.running.on_ray import RayTasks
+
+    def start(self: RayTasks, worker: Start) -> Handle:
+        return unwatched(self, worker._replace(command=WATCHED))
+
+    unwatched = RayTasks.start
+    RayTasks.start = start  # type: ignore[method-assign]
 
 
 class Round(NamedTuple):
@@ -309,6 +330,45 @@ def hanging_task(place: Place, chance: random.Random, tasks: int) -> bool:
     return True
 
 
+def ray_node_removed(place: Place, chance: random.Random, tasks: int) -> bool:
+    """One of the two nodes that have workers is killed with all that runs on it."""
+    with _ray(place) as cluster:
+        process = place.begin(*_on(cluster), fault=RAY)
+        place.wait_for(chance.randrange(1, tasks - 6), process)
+        kill(chance.choice(cluster.nodes))
+        _ends_well(process, place)
+    return False
+
+
+def ray_head_restarted(place: Place, chance: random.Random, tasks: int) -> bool:
+    """The head is killed: the nodes and the run end. Under another head the same command goes on."""
+    with _ray(place) as cluster:
+        process = place.begin(*_on(cluster), fault=RAY)
+        place.wait_for(chance.randrange(1, tasks - 6), process)
+        kill(cluster.head)
+        process.join()
+        assert process.exitcode, f"without a head the run ended with {process.exitcode}"
+        for node in cluster.nodes:
+            node.wait()
+    with _ray(place) as cluster:
+        _ends_well(place.begin(*_on(cluster), fault=RAY), place)
+    return True
+
+
+def _ray(place: Place) -> RayCluster:
+    if find_spec("ray") is None:
+        raise Skip("Ray is not installed")
+    os.environ |= {
+        JOURNAL: str(place.journal),
+        "RAY_gcs_rpc_server_reconnect_timeout_s": f"{GIVES_UP_SECONDS}",
+    }
+    return RayCluster(place.work / place.name, WORKERS)
+
+
+def _on(cluster: RayCluster) -> list[str]:
+    return ["--executor", "ray", "--ray-address", cluster.address]
+
+
 FAULTS: dict[str, Fault] = {
     "two runs and prune at once": two_runs_and_prune,
     "out of memory on one worker": memory_on_one,
@@ -318,6 +378,8 @@ FAULTS: dict[str, Fault] = {
     "the store slow": store_slow,
     "the store's disk full": disk_full,
     "the run's own process killed": run_killed,
+    "a Ray node removed": ray_node_removed,
+    "Ray's head killed, another started": ray_head_restarted,
 }
 
 
@@ -389,31 +451,46 @@ def main() -> None:
     whole = Place(given.work, "undisturbed")
     _ends_well(whole.begin(), whole)
     expected, tasks = fingerprint(given.work, whole.name), len(whole.ended())
-    rows: list[list[object]] = []
     for name, fault in FAULTS.items():
         if given.only and given.only not in name:
             continue
         rounds: list[Round] = []
+        begun = time.monotonic()
         try:
             for _ in range(given.rounds):
                 rounds.append(one(given.work, name, fault, chance, expected, tasks))
                 print(f"{time.monotonic() - started:.0f} s: {name}", file=sys.stderr, flush=True)
         except Skip as why:
-            rows.append([name, f"not tried: {why}", "", "", ""])
+            _keep(given.out, name, {"not_tried": str(why)})
             continue
-        again, in_vain = sum(each.again for each in rounds), sum(each.in_vain for each in rounds)
-        rows.append([name, len(rounds), again, 0, in_vain])
-        minutes = (time.monotonic() - started) / 60
-        _report(given.out / REPORT, f"--rounds {given.rounds} --seed {given.seed}", rows, tasks, minutes)
+        record = {
+            "rounds": len(rounds),
+            "again": sum(each.again for each in rounds),
+            "in_vain": sum(each.in_vain for each in rounds),
+            "seed": given.seed,
+            "minutes": round((time.monotonic() - begun) / 60, 1),
+            "made": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+            "version": this_version(),
+        }
+        _keep(given.out, name, record)
+        _report(given.out / REPORT, json.loads((given.out / RECORDS).read_text(encoding="utf-8")), tasks)
 
 
-def _report(path: Path, asked: str, rows: Sequence[Sequence[object]], tasks: int, minutes: float) -> None:
-    """Of the faults so far: a study that is stopped leaves what it has seen."""
-    n = sum(row[1] for row in rows if isinstance(row[1], int))
+def _keep(out: Path, name: str, record: dict[str, Any]) -> None:
+    """Beside what earlier studies found of other faults: one that is stopped leaves what it has seen."""
+    path = out / RECORDS
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known[name] = record
+    ordered = {each: known[each] for each in FAULTS if each in known}
+    write_text(path, json.dumps(ordered, indent=1) + "\n")
+
+
+def _report(path: Path, records: dict[str, dict[str, Any]], tasks: int) -> None:
+    n = sum(record.get("rounds", 0) for record in records.values())
     report(
         path,
         "Several workers, and something breaks",
-        f"python -m studies.soak_faults {asked}",
+        "python -m studies.soak_faults",
         [
             f"The run: {METHODS} on one concept of `microworld-instances`, one prompt of each role, `clip`: "
             f"{tasks} tasks by {WORKERS} processes on one machine, which share them by claims in the store.",
@@ -426,14 +503,33 @@ def _report(path: Path, asked: str, rows: Sequence[Sequence[object]], tasks: int
             "The disk is a tmpfs of half the room that the run takes. Memory that runs out is simulated: an "
             "error as CUDA raises it, on one worker, at all its pictures. The store that is gone is moved "
             f"away, with an empty folder in its place. In the slow one each of {', '.join(DISK)} takes "
-            f"{1000 * SLOW_SECONDS:.0f} ms longer, on average and at random.",
-            f"The whole took {minutes:.0f} minutes.",
+            f"{1000 * SLOW_SECONDS:.0f} ms longer, on average and at random. Ray's cluster is a head without "
+            f"cores and {WORKERS} nodes with one each, by `ray start` on one machine; what is killed is a "
+            "node's processes with all that they started. Without a head the run ends after "
+            f"{GIVES_UP_SECONDS} s here, 60 s by Ray's default.",
+            "Each fault's rounds were made when and with what its row says; all of it is in "
+            f"`{RECORDS}`, and `--only` makes one fault's anew.",
         ],
         [
-            ["fault", "rounds", "command given again", "lost or finished twice", "tasks begun in vain"],
-            *rows,
+            [
+                "fault",
+                "rounds",
+                "command given again",
+                "lost or finished twice",
+                "tasks begun in vain",
+                "made",
+            ],
+            *(_row(name, record) for name, record in records.items()),
         ],
     )
+
+
+def _row(name: str, record: dict[str, Any]) -> list[object]:
+    if "rounds" not in record:
+        return [name, f"not tried: {record['not_tried']}", "", "", "", ""]
+    commit = re.search(r"commit (\w+)", record["version"])
+    made = f"{record['made']}{f', {commit[1]}' if commit else ''}"
+    return [name, record["rounds"], record["again"], 0, record["in_vain"], made]
 
 
 if __name__ == "__main__":
