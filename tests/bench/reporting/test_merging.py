@@ -54,7 +54,6 @@ def test_seeds_run_apart_give_what_they_give_together(
     assert_frame_equal(to_frame(gather(whole, evidence).rows), to_frame(gather(whole, expected).rows))
 
 
-@pytest.mark.parametrize("own_seeds", [False, True])
 def attacked(fake: ModuleType, *seeds: int) -> Plan:
     """A plan with an attack, its control, and an evaluator that judges them."""
     seen = Metric("brightness", "seen", "share", (0.0, 1.0), by_role("lower", "higher"), kind="share")
@@ -117,6 +116,7 @@ def test_a_run_whose_attack_failed_is_merged_without_its_tries(fake: ModuleType,
     assert evidence.tries is not None and set(evidence.tries["attack"]) == {"chance"}
 
 
+@pytest.mark.parametrize("own_seeds", [False, True])
 def test_a_run_merged_with_nothing_is_itself(fake: ModuleType, tmp_path: Path, own_seeds: bool) -> None:
     plan = fake.tiny_plan(config(0, 1), fake.tiny_suite(own_seeds=own_seeds))
     part = made(fake, tmp_path, plan, "run")
