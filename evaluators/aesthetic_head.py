@@ -5,6 +5,7 @@ training were dropouts), `sa_0_4_vit_l_14_linear.pth` one. Both rate from 1 to 1
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,13 +44,18 @@ def load_aesthetic_head(file: Path) -> AestheticHead:
 
     what = "aesthetic head"
     tensors = {name: torch.from_numpy(array) for name, array in read_tensors(file, what).items()}
+    return linear_layers(tensors, f"{what} {file}")
+
+
+def linear_layers(tensors: Mapping[str, Any], where: str) -> AestheticHead:
+    """Weights and biases by their numbered names. Raises BenchError as above; `where` is what they are in."""
     stems = sorted(
         {name.rpartition(".")[0] for name in tensors},
         key=lambda stem: [int(digits) for digits in _NUMBER.findall(stem)],
     )
     prefixes = [f"{stem}." if stem else "" for stem in stems]
     if sorted(tensors) != sorted(f"{prefix}{kind}" for prefix in prefixes for kind in ("weight", "bias")):
-        raise BenchError(f"{what} {file}: its tensors {', '.join(sorted(tensors)[:6])} are no linear layers")
+        raise BenchError(f"{where}: its tensors {', '.join(sorted(tensors)[:6])} are no linear layers")
     layers = tuple((tensors[f"{prefix}weight"], tensors[f"{prefix}bias"]) for prefix in prefixes)
     shapes = [(tuple(weight.shape), tuple(bias.shape)) for weight, bias in layers]
     fits = all(len(weight) == 2 and bias == weight[:1] for weight, bias in shapes)
@@ -57,5 +63,5 @@ def load_aesthetic_head(file: Path) -> AestheticHead:
         before[0][0] == after[0][1] for before, after in zip(shapes, shapes[1:], strict=False)
     )
     if not chained or shapes[-1][0][0] != 1:
-        raise BenchError(f"{what} {file}: layers of shapes {[weight for weight, _ in shapes]} give no rating")
+        raise BenchError(f"{where}: layers of shapes {[weight for weight, _ in shapes]} give no rating")
     return AestheticHead(layers)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from erasure_bench.evaluators.network_features import FolderFeatures
 from erasure_bench.evaluators.packages import version_of
 from erasure_bench.evaluators.sets import (
     BASE,
+    OTHER_SEEDS,
     FeatureSet,
     SetEvaluator,
     Statistics,
@@ -103,7 +104,8 @@ class Fidelity(SetEvaluator):
         return {
             "network": NAME if self._is_inception else "a classifier's own features",
             "kid": f"cubic kernel, unbiased, {SUBSETS} subsets of min({LARGEST_SUBSET}, n1, n2); where both "
-            "sets have pictures of one prompt and noise: all pairs but these",
+            "sets have pictures of one prompt and noise: all pairs but these"
+            + ("; here: all pairs but those of one prompt" if self.reference == OTHER_SEEDS else ""),
             "neighbours": self.neighbours,
             "splits": SPLITS,
             "torch-fidelity": version_of("torch-fidelity"),
@@ -115,7 +117,7 @@ class Fidelity(SetEvaluator):
             found["inception_score"] = _or_why(_inception_score, _logits(pictures))
         if reference is not None:
             x, y = self._pooled(pictures), self._pooled(reference)
-            found["kid"] = _or_why(_kid, x, y, pictures.twins(reference))
+            found["kid"] = _or_why(_kid, x, y, _dependent(pictures, reference))
             found["fid"] = _or_why(_fid, x, y)
             coverage = _or_why(_coverage, x, y, self.neighbours)
             both = (coverage, coverage) if isinstance(coverage, Failure) else coverage
@@ -133,7 +135,7 @@ class Fidelity(SetEvaluator):
         if reference is not None:
             x, y = self._pooled(pictures), self._pooled(reference)
             codes = pictures.prompts, reference.prompts
-            kernels = _kernels(x, y, pictures.twins(reference))
+            kernels = _kernels(x, y, _dependent(pictures, reference))
             found["kid"] = without_each(kernels, *codes, prompts, unbiased=True)
             found["fid"] = frechet_without_each(x, y, *codes, prompts)
             both = coverage_without_each(x, y, *codes, prompts, self.neighbours)
@@ -183,12 +185,40 @@ def _logits(pictures: FeatureSet) -> Vectors:
     return pictures.values[:, POOLED:]
 
 
-def _kid(x: Vectors, y: Vectors, twins: NDArray[np.bool_] | None) -> float:
+class _Dependent(NamedTuple):
+    """Pairs of pictures that are not independent: across [m, n], and within the sets [m, m] and [n, n]."""
+
+    twins: NDArray[np.bool_] | None = None
+    kin: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
+
+
+def _dependent(pictures: FeatureSet, reference: FeatureSet) -> _Dependent:
+    """Those of one noise; of one prompt where the reference is of the same prompts and of other noises.
+
+    There, other than beside the same noises, no pairs within the sets make up for them: KID fell below 0.
+    """
+    twins = pictures.twins(reference)
+    if twins is not None or pictures.noises is None or reference.noises is None:
+        return _Dependent(twins)
+    across = pictures.of_one_prompt(reference)
+    if not across.any():
+        return _Dependent()
+    return _Dependent(across, (_akin(pictures), _akin(reference)))
+
+
+def _akin(pictures: FeatureSet) -> NDArray[np.bool_]:
+    return pictures.of_one_prompt(pictures) | np.eye(len(pictures), dtype=bool)
+
+
+def _kid(x: Vectors, y: Vectors, dependent: _Dependent) -> float:
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
     _at_least(2, x, y)
-    if twins is not None:
-        return squared_mmd(_kernels(x, y, twins), unbiased=True)
+    if dependent.twins is not None:
+        found = squared_mmd(_kernels(x, y, dependent), unbiased=True)
+        if not math.isfinite(found):
+            raise _TooFew("pictures of one prompt alone: an unbiased distance needs others (--limit)")
+        return found
     if np.array_equal(x, y):
         raise _TooFew(
             "the same pictures as the reference: an unbiased distance needs others (reference=other-seeds)"
@@ -196,14 +226,14 @@ def _kid(x: Vectors, y: Vectors, twins: NDArray[np.bool_] | None) -> float:
     size = min(LARGEST_SUBSET, len(x), len(y))
     # Subsets that are the whole sets are all the same.
     subsets = 1 if size == len(x) == len(y) else SUBSETS
-    found = kid_features_to_metric(
+    of_subsets = kid_features_to_metric(
         *_tensors(x, y), kid_subsets=subsets, kid_subset_size=size, rng_seed=_seed(), verbose=False
     )
-    return float(found[KEY_METRIC_KID_MEAN])
+    return float(of_subsets[KEY_METRIC_KID_MEAN])
 
 
-def _kernels(x: Vectors, y: Vectors, twins: NDArray[np.bool_] | None) -> Kernels:
-    return Kernels(cubic(x, x), cubic(y, y), cubic(x, y), twins)
+def _kernels(x: Vectors, y: Vectors, dependent: _Dependent) -> Kernels:
+    return Kernels(cubic(x, x), cubic(y, y), cubic(x, y), *dependent)
 
 
 def _fid(x: Vectors, y: Vectors) -> float:
@@ -276,7 +306,7 @@ CARD = EvaluatorCard(
     notes="FID of few pictures is biased upwards: compare equal n only, and prefer KID, or cmmd. Concept "
     "Ablation prints KID ×10³, resized by clean-fid: not the same digits. Pictures of the reference's own "
     "prompts and noises lie nearer than independent ones: KID leaves these pairs out, and is 0 where no "
-    "picture changed; with reference=other-seeds the base model's own row is the noise floor. On erased "
-    "roles a distance only describes: noise is the farthest.",
+    "picture changed; with reference=other-seeds, where it leaves out all pairs of one prompt, the base "
+    "model's own row is the noise floor. On erased roles a distance only describes: noise is the farthest.",
     requires=("torch_fidelity", "torch"),
 )

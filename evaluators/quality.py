@@ -20,11 +20,12 @@ from erasure_bench.evaluators.base import (
 from erasure_bench.evaluators.clip_model import Clip, Precision, embedding_width, load_clip
 from erasure_bench.evaluators.clip_source import clip_source
 from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.image_reward import TOKENS, Files, image_reward_files, load_image_reward
 from erasure_bench.evaluators.local_weights import local_weights
 from erasure_bench.evaluators.measuring import Failure, measure_each
 from erasure_bench.evaluators.packages import version_of
 
-Measure = Literal["clip-iqa", "aesthetic", "pickscore"]
+Measure = Literal["clip-iqa", "aesthetic", "pickscore", "imagereward"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 PAIRS = {
@@ -34,6 +35,7 @@ PAIRS = {
     "clip_iqa_natural": ("Natural photo.", "Synthetic photo."),
 }
 """CLIP-IQA's texts, the good one first, by metric."""
+Rater = Callable[[Picture, Any], dict[str, float]]
 SCALE = 100.0
 """The cosines are multiplied by this before the softmax of a pair."""
 
@@ -58,6 +60,9 @@ _METRICS: dict[Measure, tuple[Metric, ...]] = {
         ),
     ),
     "pickscore": (Metric("pickscore", "PickScore", "score", (-math.inf, math.inf), _BETTER, kind="free"),),
+    "imagereward": (
+        Metric("imagereward", "ImageReward", "score", (-math.inf, math.inf), _BETTER, kind="free"),
+    ),
 }
 
 
@@ -68,14 +73,16 @@ class Quality:
     `clip-iqa`: the probability that CLIP finds a "good photo." and no "bad photo.", and three more pairs.
     `aesthetic`: the rating by a `head` of LAION's on the unit embedding. `pickscore`: the cosine to the
     prompt's own text, times the model's scale, of a CLIP model that was fine-tuned on people's choices.
-    `backbone` and `weights` are the CLIP model as `clip` takes it. Several proxies stand side by side as
-    `quality,quality@aesthetic`.
+    `backbone` and `weights` are the CLIP model as `clip` takes it. `imagereward`: the rating of a picture
+    with its prompt by a BLIP model; `weights` is its checkpoint, `vocabulary` BERT's words (`image_reward`).
+    Several proxies stand side by side as `quality,quality@aesthetic`.
     """
 
     measure: Measure = "clip-iqa"
     backbone: str = "ViT-L-14/openai"
     weights: str | None = None
     head: str | None = None
+    vocabulary: str | None = None
     precision: Precision = "fp32"
     device: str = "cpu"
     batch_size: int = 32
@@ -92,10 +99,25 @@ class Quality:
         return _METRICS[self.measure]
 
     def unused_settings(self) -> Mapping[str, str]:
-        """Only one measure has a head."""
-        return {} if self.measure == "aesthetic" else {"head": f"with measure={self.measure}"}
+        """What another measure takes."""
+        own: dict[Measure, tuple[str, ...]] = {"aesthetic": ("head",), "imagereward": ("vocabulary",)}
+        others = [name for measure, names in own.items() if measure != self.measure for name in names]
+        if self.measure == "imagereward":
+            others += ["backbone", "precision"]
+        return dict.fromkeys(others, f"with measure={self.measure}")
 
     def protocol(self) -> Mapping[str, Any]:
+        if self.measure == "imagereward":
+            files = self._image_reward_files()
+            return {
+                "measure": self.measure,
+                "weights_sha256": sha256_of(files.weights),
+                "vocabulary_sha256": sha256_of(files.vocabulary),
+                "text": f"the prompt's own, at most {TOKENS} tokens",
+                "resize": "shorter side to the model's, bicubic, centre",
+                "transformers": version_of("transformers"),
+                "torchvision": version_of("torchvision"),
+            }
         facts: dict[str, Any] = {
             "measure": self.measure,
             **clip_source(self.backbone, self.weights).protocol(),
@@ -116,6 +138,9 @@ class Quality:
         }
 
     def prepare(self) -> None:
+        if self.measure == "imagereward":
+            load_image_reward(self._image_reward_files(), self.device)
+            return
         clip = self._clip()
         if self.measure == "aesthetic":
             head, width = load_aesthetic_head(self._head_file()), embedding_width(clip)
@@ -126,9 +151,9 @@ class Quality:
                 )
 
     def score(self, images: ImageSet) -> Scores:
-        clip, sheet = self._clip(), ScoreSheet()
-        rated = self._rater(clip, images)
-        for picture, embedded in measure_each(images, self.batch_size, clip.encode_images):
+        sheet = ScoreSheet()
+        encode, rated = self._ways(images)
+        for picture, embedded in measure_each(images, self.batch_size, encode):
             names = [metric.name for metric in self.metrics]
             values = {} if isinstance(embedded, Failure) else rated(picture, embedded)
             if isinstance(embedded, Failure):
@@ -139,7 +164,17 @@ class Quality:
                 sheet.missing(picture, names, "the score is not finite")
         return Scores(sheet.frame())
 
-    def _rater(self, clip: Clip, images: ImageSet) -> Callable[[Picture, Any], dict[str, float]]:
+    def _ways(self, images: ImageSet) -> tuple[Callable[..., Any], Rater]:
+        """What embeds pictures, and what rates one of them by that."""
+        if self.measure == "imagereward":
+            model = load_image_reward(self._image_reward_files(), self.device)
+            return model.encode_images, lambda picture, embedded: {
+                "imagereward": model.rating(embedded, picture.prompt.text)
+            }
+        clip = self._clip()
+        return clip.encode_images, self._rater(clip, images)
+
+    def _rater(self, clip: Clip, images: ImageSet) -> Rater:
         """Gives every metric of a picture from its unit embedding [width]."""
         match self.measure:
             case "clip-iqa":
@@ -148,7 +183,7 @@ class Quality:
             case "aesthetic":
                 head = load_aesthetic_head(self._head_file())
                 return lambda _, embedded: {"aesthetic_rating": head.rating(embedded)}
-            case "pickscore":
+            case _:  # pickscore
                 texts = sorted({picture.prompt.text for picture in images.pictures})
                 embedded_texts = dict(zip(texts, clip.encode_texts(texts), strict=True)) if texts else {}
                 scale = clip.logit_scale
@@ -158,6 +193,9 @@ class Quality:
 
     def _clip(self) -> Clip:
         return load_clip(clip_source(self.backbone, self.weights), self.precision, self.device)
+
+    def _image_reward_files(self) -> Files:
+        return image_reward_files(self.weights, self.vocabulary)
 
     def _head_file(self) -> Path:
         return local_weights(
@@ -182,22 +220,27 @@ def clip_iqa(embedded: Any, anchors: Any) -> dict[str, float]:
 
 CARD = EvaluatorCard(
     name="quality",
-    title="Proxies for what people like: CLIP-IQA, aesthetic rating, PickScore",
+    title="Proxies for what people like: CLIP-IQA, aesthetic rating, PickScore, ImageReward",
     paper="Wang et al., Exploring CLIP for Assessing the Look and Feel of Images, AAAI 2023; Schuhmann et "
-    "al., LAION-5B, NeurIPS 2022; Kirstain et al., Pick-a-Pic, NeurIPS 2023",
+    "al., LAION-5B, NeurIPS 2022; Kirstain et al., Pick-a-Pic, NeurIPS 2023; Xu et al., ImageReward, NeurIPS "
+    "2023",
     formula="CLIP-IQA = softmax(100·cos to 'Good photo.', 'Bad photo.')[0]; aesthetic rating = linear layers "
-    "on the unit embedding; PickScore = scale·cos(picture, its prompt)",
+    "on the unit embedding; PickScore = scale·cos(picture, its prompt); ImageReward = (linear layers on "
+    "BLIP's first token of the prompt beside the picture − .167) / 1.033",
     build=Quality,
     presets={
         "official": {},
         "clip-iqa": {"measure": "clip-iqa"},
         "aesthetic": {"measure": "aesthetic"},
         "pickscore": {"measure": "pickscore", "backbone": "yuvalkirstain/PickScore_v1"},
+        "imagereward": {"measure": "imagereward"},
     },
     notes="Describes a picture and not whether a concept is gone: nothing wins by it on erased roles. "
     "`coherence` says whether it is still a picture. CLIP-IQA with any CLIP model, as torchmetrics computes "
     "it (the paper's ResNet-50 without positions is not used: compare numbers of one backbone alone). "
-    "PickScore: copy its repository to $BENCH_MODELS/yuvalkirstain/PickScore_v1, or backbone=FOLDER. Trained "
+    "PickScore: copy its repository to $BENCH_MODELS/yuvalkirstain/PickScore_v1, or backbone=FOLDER. "
+    "ImageReward: ImageReward.pt to $BENCH_MODELS/THUDM/ImageReward and vocab.txt of bert-base-uncased to "
+    "$BENCH_MODELS/bert-base-uncased, or weights=FILE and vocabulary=FILE. Trained "
     "on photographs and on Stable Diffusion's pictures: of little meaning on drawings.",
     requires=("open_clip", "torch"),
 )

@@ -83,6 +83,11 @@ class FeatureSet:
         same: NDArray[np.bool_] = self.noises[:, None] == reference.noises[None]
         return same if same.any() else None
 
+    def of_one_prompt(self, other: "FeatureSet") -> NDArray[np.bool_]:
+        """[n, n of the other]: whether two pictures are of one prompt, or of one group of prompts."""
+        same: NDArray[np.bool_] = self.prompts[:, None] == other.prompts[None]
+        return same & (self.prompts != NO_PROMPT)[:, None]
+
 
 Statistics = Mapping[str, float | Failure]
 

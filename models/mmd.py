@@ -18,13 +18,15 @@ class Kernels(NamedTuple):
 
     `twins` [m, n] marks the pairs across whose members are not independent, as pictures of one noise. They
     are left out: with them the mean is too large, and an unbiased distance of equal sets falls below 0. With
-    each member a twin this is Gretton's U-statistic of m = n pairs, and 0 where every twin is equal.
+    each member a twin this is Gretton's U-statistic of m = n pairs, and 0 where every twin is equal. `kin`
+    does the same within either set, [m, m] and [n, n], for an unbiased distance: each member is its own kin.
     """
 
     first: Matrix
     second: Matrix
     across: Matrix
     twins: NDArray[np.bool_] | None = None
+    kin: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
 
 
 def cubic(first: NDArray[np.floating], second: NDArray[np.floating]) -> Matrix:
@@ -60,9 +62,10 @@ def without_each(
     NaN where too few are left.
     """
     ones, others = (_chosen(codes, left_out) for codes in (first, second))
+    kin = kernels.kin if kernels.kin is not None and unbiased else (None, None)
     within = [
-        _mean_of_rest(kernel, chosen, unbiased)
-        for kernel, chosen in ((kernels.first, ones), (kernels.second, others))
+        _mean_of_rest(kernel, chosen, unbiased) if akin is None else _mean_of_strangers(kernel, chosen, akin)
+        for kernel, chosen, akin in zip(kernels[:2], (ones, others), kin, strict=True)
     ]
     across, twins = kernels.across, kernels.twins
     counts = (across.shape[0] - ones.sum(axis=1)) * (across.shape[1] - others.sum(axis=1))
@@ -94,3 +97,10 @@ def _mean_of_rest(kernel: Matrix, chosen: csr_array, unbiased: bool) -> Matrix:
             sums = sums - (kernel.trace() - chosen @ kernel.diagonal())
             return np.asarray(sums / (rest * (rest - 1)))
         return np.asarray(sums / rest**2)
+
+
+def _mean_of_strangers(kernel: Matrix, chosen: csr_array, akin: NDArray[np.bool_]) -> Matrix:
+    """[left_out]: over the pairs within a set that are not akin."""
+    pairs = _sum_of_rest(~akin, chosen, chosen)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _sum_of_rest(np.where(akin, 0.0, kernel), chosen, chosen) / pairs

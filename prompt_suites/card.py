@@ -14,6 +14,8 @@ class SuiteCard:
 
     `load` takes the folder of upstream data, if the user named one, and the suite's options with
     every option present. `options` gives the valid values of each option, the default first.
+    `further_evaluators` measure it beside its own where what they need is here: the papers' measures, which
+    want weights. They are no part of what the suite asks.
     `concepts` are the concepts that the suite has in its default form. A suite that is not
     `reported` exists to tune methods on; no table of results shows it. `version` names the prompts and
     the protocol: another one is due where they change. `upstream` are the files that are not in the
@@ -33,6 +35,7 @@ class SuiteCard:
     reported: bool = True
     upstream: tuple[tuple[UpstreamFile, ...], ...] = ()
     digest: str = ""
+    further_evaluators: tuple[str, ...] = ()
 
     @property
     def pinned(self) -> dict[str, str]:

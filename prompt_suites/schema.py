@@ -283,6 +283,7 @@ class SuiteFile(_Entry):
     model: Plain
     protocol: ProtocolEntry
     evaluators: Annotated[tuple[EvaluatorName, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    further_evaluators: Annotated[tuple[EvaluatorName, ...], BeforeValidator(_as_list)] = ()
     evaluator_options: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     attacks: Annotated[tuple[AttackName, ...], BeforeValidator(_as_list)] = ()
     attack_options: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
@@ -303,8 +304,8 @@ class SuiteFile(_Entry):
         return tuple(SuiteAttack(name, self.attack_options.get(_bare(name), {})) for name in self.attacks)
 
 
-WORDS = {"title", "description", "source", "licence", "version", "reported"}
-"""What a suite says to people."""
+WORDS = {"title", "description", "source", "licence", "version", "reported", "further_evaluators"}
+"""What a suite says to people, and who else may measure it: neither changes what is drawn and asked."""
 
 
 def parsed(marked: Marked, where: str) -> SuiteFile:
@@ -344,9 +345,12 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
                 ("prompts", number, "concept"),
                 f"no concept {source.concept!r}: valid: {', '.join(seen.values())}",
             )
+    measured_by = *suite.evaluators, *suite.further_evaluators
     for name in suite.evaluator_options:
-        if name not in suite.evaluators:
-            yield ("evaluator_options", name), f"valid: {', '.join(suite.evaluators)}"
+        if name not in measured_by:
+            yield ("evaluator_options", name), f"valid: {', '.join(measured_by)}"
+    if twice := [name for name, times in Counter(measured_by).items() if times > 1]:
+        yield ("further_evaluators",), f"{twice[0]} is there twice"
     attacked = tuple(map(_bare, suite.attacks))
     for name in suite.attack_options:
         if name not in attacked:

@@ -162,6 +162,7 @@ def card_of_file(read: ReadSuite) -> SuiteCard:
         reported=spec.reported,
         upstream=tuple(_groups(spec)),
         digest=read.digest,
+        further_evaluators=spec.further_evaluators,
     )
 
 

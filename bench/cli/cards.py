@@ -251,6 +251,7 @@ def _suite_sheet(name: str) -> Sheet:
         "protocol": said(whole.protocol),
         "evaluators": ", ".join(whole.evaluators),
         "attacks": said_attacks(whole.attacks),
+        "further evaluators": ", ".join(whole.further_evaluators),
         "version": card.version,
         "made for": card.model,
         "source": card.source,

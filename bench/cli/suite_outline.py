@@ -18,6 +18,7 @@ class Outline(NamedTuple):
     protocol: Protocol
     evaluators: tuple[str, ...]
     attacks: tuple[SuiteAttack, ...]
+    further_evaluators: tuple[str, ...]
 
 
 def outline(name: str) -> Outline:
@@ -29,11 +30,10 @@ def outline(name: str) -> Outline:
     options = registry.complete_options(card, {})
     if (read := _file_of(name)) is not None:
         spec = read.spec
-        return Outline(
-            read.concepts(options), spec.protocol.protocol(), tuple(spec.evaluators), spec.suite_attacks()
-        )
+        protocol, concepts = spec.protocol.protocol(), read.concepts(options)
+        return Outline(concepts, protocol, spec.evaluators, spec.suite_attacks(), card.further_evaluators)
     suite = card.load(None, options)
-    return Outline(suite.concepts, suite.protocol, suite.evaluators, suite.attacks)
+    return Outline(suite.concepts, suite.protocol, suite.evaluators, suite.attacks, card.further_evaluators)
 
 
 def said(protocol: Protocol) -> str:

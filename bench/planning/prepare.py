@@ -34,12 +34,14 @@ from erasure_bench.methods.registry import METHODS, method_card
 from erasure_bench.models.conditional.origin import training_data
 from erasure_bench.models.image_families import Family
 from erasure_bench.models.zoo import ModelSource, resolve_model
-from erasure_bench.prompt_suites.registry import load_suite
+from erasure_bench.prompt_suites.registry import load_suite, suite_card
 from erasure_bench.prompt_suites.suite import Suite
 from erasure_bench.prompt_suites.transformations.applying import transformed
 
 ALL = "all"
 """Instead of the methods' names: every one that comes with the project and knows the model's family."""
+SKIPPED = "skipped: "
+"""What a note of an evaluator that the run goes without begins with."""
 ATTACKED: Family = "text-to-image"
 """Attacks search for prompts and latents of it."""
 CLASS_ROUNDS = 5000
@@ -192,17 +194,22 @@ def _general_prompts(
     return general_prompts(source.general_prompts, config.data_dir)
 
 
+def _asked(config: RunConfig, suite: Suite) -> tuple[str, ...]:
+    """The evaluators that the run names, or all of the suite's."""
+    return config.evaluators or (*suite.evaluators, *suite_card(config.suite).further_evaluators)
+
+
 def _evaluators(
     config: RunConfig, suite: Suite, source: ModelSource, rows: Collection[str] = ()
 ) -> tuple[list[ChosenEvaluator], list[str]]:
     chosen: list[ChosenEvaluator] = []
     skipped = []
-    for name in config.evaluators or suite.evaluators:
+    for name in _asked(config, suite):
         if missing := missing_packages(name):
             why = f"evaluator {name!r} needs {', '.join(missing)}, which is not installed"
             if config.evaluators:
                 raise BenchError(f"{why}: install it or leave {name} out of --evaluators")
-            skipped.append(f"skipped: {why}")
+            skipped.append(f"{SKIPPED}{why}")
             continue
         own = config.evaluator_options.get(evaluator_name(name), {})
         check_label(name, evaluator_card(name).presets, own)
@@ -214,7 +221,7 @@ def _evaluators(
         except NotHere as error:
             if config.evaluators or options:
                 raise
-            skipped.append(f"skipped: evaluator {name!r}: {error}")
+            skipped.append(f"{SKIPPED}evaluator {name!r}: {error}")
             continue
         if evaluator.name in (other.name for other in chosen):
             raise BenchError(
@@ -248,7 +255,7 @@ def _no_stray_options(config: RunConfig, suite: Suite) -> None:
         (
             "--evaluator-option",
             config.evaluator_options,
-            tuple(map(evaluator_name, config.evaluators or suite.evaluators)),
+            tuple(map(evaluator_name, _asked(config, suite))),
         ),
     ):
         for name in options:

@@ -13,6 +13,7 @@ from PIL import Image
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.planning.prepare import SKIPPED
 from erasure_bench.bench.planning.tasks import GenerateTask
 from erasure_bench.bench.reporting.evidence import CellKey, Evidence
 from erasure_bench.bench.reporting.merging import Part, foreign_code
@@ -27,7 +28,6 @@ from erasure_bench.bench.storage.atomic import write_atomically
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
 
-SKIPPED = "skipped: "
 _MADE = ("execution", "merged", "scored", "ratings")
 
 

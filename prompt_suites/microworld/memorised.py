@@ -68,4 +68,5 @@ CARD = SuiteCard(
     concepts=MEMORISED,
     model=MODEL,
     load=load,
+    further_evaluators=("memorization",),
 )

@@ -73,3 +73,14 @@ def test_prompts_left_out_at_once_are_those_left_out_one_by_one(tiny_clip: Path)
     left = evaluator.without_each(own, base, range(4))["cmmd"]
     anew = [evaluator.statistics(own.without(one), base.without(one))["cmmd"] for one in range(4)]
     assert left == pytest.approx(np.array(anew, dtype=float))
+
+
+def test_small_sets_are_cautioned_about_by_the_bias_that_they_have_at_most() -> None:
+    """Of two sets of one distribution on the whole sphere: 1000 · 2 / n · E‖x − x'‖² / 200, so 20 / n."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(100):
+        x, y = rng.normal(size=(2, 25, 256)).astype(np.float32)
+        sets = (FeatureSet(v / np.linalg.norm(v, axis=1, keepdims=True), np.arange(25)) for v in (x, y))
+        found.append(CMMD().statistics(*sets)["cmmd"])
+    assert np.mean(found) == pytest.approx(20 / 25, rel=0.03)
+    assert "at most 0.8 here" in CMMD().caution(25) and CMMD().caution(1000) == ""

@@ -217,6 +217,36 @@ def test_too_few_pictures_are_a_reason_and_never_a_number(tiny: None, count: int
     assert all("at least" in value.reason for value in found.values() if isinstance(value, Failure))
 
 
+@pytest.mark.parametrize("each", [1, 3])
+def test_the_noise_floor_of_other_seeds_is_0_on_average(each: int) -> None:
+    """Two drawings of the same prompts by one model, half of their variance the prompt's: the truth is 0."""
+    evaluator, rng, found = Fidelity(network="anybody's"), np.random.default_rng(4), []
+    prompts = np.repeat(np.arange(12), each)
+    for _ in range(300):
+        of_prompt = rng.normal(size=(12, 1, 5)).repeat(each, axis=1)
+        own, other = (of_prompt + rng.normal(size=of_prompt.shape) for _ in range(2))
+        sets = (
+            FeatureSet(drawn.reshape(-1, 5).astype(np.float32), prompts, noises)
+            for drawn, noises in ((own, np.arange(12 * each)), (other, np.full(12 * each, OTHER_NOISE)))
+        )
+        found.append(evaluator.statistics(*sets)["kid"])
+    assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(300)
+
+
+def test_pictures_of_one_prompt_have_no_distance_to_its_other_seeds() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    own, other = (
+        FeatureSet(values, np.zeros(4, np.int64), noises) for noises in (np.arange(4), np.full(4, -1))
+    )
+    kid = Fidelity(network="anybody's").statistics(own, other)["kid"]
+    assert isinstance(kid, Failure) and "one prompt alone" in kid.reason
+
+
+def test_only_the_protocol_of_other_seeds_speaks_of_prompts() -> None:
+    of_base, of_others = (Fidelity(reference=each).protocol() for each in ("base", "other-seeds"))
+    assert of_others["kid"].removeprefix(of_base["kid"]) == "; here: all pairs but those of one prompt"
+
+
 def test_small_sets_are_cautioned_about() -> None:
     assert "FID of fewer than 2,048 pictures is biased at small n; prefer KID, CMMD" in Fidelity().caution(
         2047

@@ -100,3 +100,29 @@ def test_equal_twins_are_at_no_distance(sets: tuple[np.ndarray, np.ndarray]) -> 
     same = cubic(x, x)
     kernels = Kernels(same, same, same, np.eye(9, dtype=bool))
     assert squared_mmd(kernels, unbiased=True) == pytest.approx(0, abs=1e-12)
+
+
+def test_kin_are_left_out_within_the_sets_as_twins_are_across(sets: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = sets[0][:8], sets[1]
+    of_x, of_y = np.array([0, 0, 1, 1, 2, 2, 3, 4]), np.array([0, 0, 1, 2, 2, 3, 4])
+
+    def of_strangers(left_out: int) -> float:
+        def mean(one: np.ndarray, other: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+            return float(
+                np.mean(
+                    [
+                        (float(a.astype(float) @ b.astype(float)) / 5 + 1) ** 3
+                        for a, i in zip(one, first, strict=True)
+                        for b, j in zip(other, second, strict=True)
+                        if i != j and left_out not in (i, j)
+                    ]
+                )
+            )
+
+        return mean(x, x, of_x, of_x) + mean(y, y, of_y, of_y) - 2 * mean(x, y, of_x, of_y)
+
+    same = [one[:, None] == other[None] for one, other in ((of_x, of_x), (of_y, of_y), (of_x, of_y))]
+    kernels = Kernels(cubic(x, x), cubic(y, y), cubic(x, y), same[2], (same[0], same[1]))
+    assert squared_mmd(kernels, unbiased=True) == pytest.approx(of_strangers(-1))
+    left = without_each(kernels, of_x, of_y, [0, 2, 4], unbiased=True)
+    assert left == pytest.approx([of_strangers(one) for one in (0, 2, 4)])

@@ -202,6 +202,16 @@ def test_the_version_is_that_of_the_content_not_of_the_place_or_of_comments(here
     assert first.version.startswith("1+") and "p.csv sha256" in first.source
 
 
+def test_who_else_may_measure_it_makes_no_other_suite() -> None:
+    prompts = 'prompts: [{texts: ["a kite"]}]\n'
+    further = load(prompts, head=HEAD + "further_evaluators: [fidelity, quality@pickscore]\n")
+    assert suite_card("mine.yaml").further_evaluators == ("fidelity", "quality@pickscore")
+    plain = load(prompts)
+    assert suite_card("mine.yaml").further_evaluators == ()
+    assert (plain.evaluators, plain.version) == (further.evaluators, further.version)
+    assert load(prompts, head=HEAD.replace("[clip]", "[clip, fidelity]")).version != plain.version
+
+
 def test_a_byte_order_mark_of_utf_8_is_no_part_of_the_first_column() -> None:
     assert texts(of_csv(b"\xef\xbb\xbfprompt\r\na kite\r\n").prompts["Red kite"]) == ["a kite"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from erasure_bench.evaluators.registry import evaluator_names
+from erasure_bench.evaluators.instances import check_label, instance
+from erasure_bench.evaluators.registry import evaluator_card, evaluator_names
 from erasure_bench.models.zoo import ZOO
 from erasure_bench.prompt_suites import suite_file
 from erasure_bench.prompt_suites.fetch import Found, UpstreamFile
@@ -69,6 +70,18 @@ CONCEPTS = {
     "unlearncanvas unlearn=styles": 50,
     "unlearncanvas unlearn=objects": 20,
 }
+FURTHER: dict[str, tuple[str, ...]] = {
+    "celebrities": ("celebrity@giphy", "celebrity@dlib"),
+    "styles": ("fidelity",),
+    "instances": ("fidelity",),
+    "objects": (),
+    "coco": ("fidelity", "cmmd"),
+    "memorized": ("memorization", "fidelity"),
+    "artists": ("perceptual", "classifier@artists"),
+    "unlearndiffatk": ("nudity@v3.0", "inappropriate", "classifier@artists", "classifier@imagenette"),
+    "unlearncanvas": ("classifier@unlearncanvas", "fidelity"),
+}
+"""The papers' own measures: CA's KID and SSCD, ESD's LPIPS, UnlearnCanvas' UA, IRA and CRA."""
 LEFT_OUT = {"coco size=30k": 9, "coco size=10k": 2, "coco size=3k": 1}
 """Where the screen leaves anything out of what is not about something unsafe."""
 PICTURES: dict[str, dict[str, int]] = {
@@ -247,9 +260,19 @@ def test_a_suites_words_lead_somewhere(name: str) -> None:
     assert card.model in ZOO and card.source and card.licence and card.concepts
     if not card.upstream:
         suite = load_suite(name)
-        assert set(suite.evaluators) <= set(evaluator_names())
+        all_are_evaluators((*suite.evaluators, *card.further_evaluators))
+
+
+def all_are_evaluators(names: tuple[str, ...]) -> None:
+    """Each is registered, and its label is one of its presets."""
+    for name in names:
+        of = instance(name)
+        assert of.name in evaluator_names()
+        check_label(name, evaluator_card(of.name).presets, {})
 
 
 @pytest.mark.parametrize(("name", "words"), [case for case in COUNTS if not case[1] or "10" not in case[1]])
 def test_the_evaluators_are_registered(name: str, words: str, data: Path) -> None:
-    assert set(whole(name, words, data).evaluators) <= set(evaluator_names())
+    further = suite_card(name).further_evaluators
+    all_are_evaluators((*whole(name, words, data).evaluators, *further))
+    assert further == FURTHER[name]

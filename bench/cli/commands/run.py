@@ -45,7 +45,6 @@ def full_run(
     `track` names the trackers that are told of it, `hands` says who does the tasks.
     """
     from erasure_bench.bench.cli.workers import by_workers, exchange, worker_of
-    from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.planning.tasks import Task
     from erasure_bench.bench.reporting.board import Board
     from erasure_bench.bench.reporting.completing import complete
@@ -57,6 +56,7 @@ def full_run(
     from erasure_bench.bench.running.executor import NOTHING, Reporter
     from erasure_bench.bench.running.journal import journal_of
     from erasure_bench.bench.running.progress import LiveProgress
+    from erasure_bench.bench.running.settled import settled
     from erasure_bench.bench.running.together import Together
     from erasure_bench.bench.storage.two_levels import opened
     from erasure_bench.bench.tracking.guarded import Guarded
@@ -72,7 +72,7 @@ def full_run(
     root = store_folder(store_asked)
     check_store(root)
     remote = remote_url(remote_asked)
-    prepared = prepare(config, root)
+    prepared, skipped = settled(config, root)
     plan, source = prepared.plan, prepared.source
     for note in prepared.notes:
         said.print(words(note, "dim"))
@@ -97,7 +97,6 @@ def full_run(
             f"{len(plan.cells)} cells, {len(plan.tasks)} tasks: {len(plan.tasks) - todo} in the store, "
             f"{todo} to do, {missing.images} images to draw"
         )
-        skipped = [note for note in prepared.notes if note.startswith("skipped")]
 
         def estimate(todo: tuple[Task, ...]) -> Estimator:
             return estimator_of(plan, todo, store, prepared.general_prompts)
@@ -142,15 +141,15 @@ def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> in
     """Prints the plan: cells, tasks, how many are in the store, images to draw."""
     from erasure_bench.bench.planning.devices import check_devices
     from erasure_bench.bench.planning.preflight import check_evaluators
-    from erasure_bench.bench.planning.prepare import prepare
     from erasure_bench.bench.running.estimating import estimator_of
     from erasure_bench.bench.running.progress import in_full
+    from erasure_bench.bench.running.settled import settled
     from erasure_bench.bench.storage.store import Store
 
     check_devices(config)
     root = store_folder(store_asked)
     check_store(root, make=False)
-    prepared = prepare(config, root)
+    prepared = settled(config, root).prepared
     plan, store = prepared.plan, Store(root)
     missing = plan.missing(store)
     if missing.tasks["score"]:

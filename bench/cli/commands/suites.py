@@ -1,7 +1,7 @@
 """`bench suite new`, `suite check` and `fetch`: prints what they did and found."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def check_suite(name: str, options: Mapping[str, str], data_dir: Path | None, *,
     card = suite_card(name)
     suite = load_suite(name, data_dir=data_dir, options=options)
     unscreened = card.load(data_folder(data_dir), complete_options(card, options))
-    notes = _evaluator_notes(name, suite)
+    notes = _evaluator_notes(name, (*suite.evaluators, *card.further_evaluators))
     _check_attacks(name, suite)
     drawn = _all(suite)
     cut, note = _cut(suite.model, tuple(drawn.values()))
@@ -61,6 +61,7 @@ def check_suite(name: str, options: Mapping[str, str], data_dir: Path | None, *,
         "model": suite.model,
         "evaluators": list(suite.evaluators),
         "attacks": said_attacks(suite.attacks),
+        "further_evaluators": list(card.further_evaluators),
         "options": complete_options(card, options),
         "prompts": len(drawn),
         "pictures": sum(map(suite.protocol.images_of, drawn.values())),
@@ -111,10 +112,10 @@ def _by_role(suite: Suite, concept: str) -> dict[str, int]:
     return {role: roles.count(role) for role in ROLES if role in roles}
 
 
-def _evaluator_notes(name: str, suite: Suite) -> list[str]:
+def _evaluator_notes(name: str, evaluators: Iterable[str]) -> list[str]:
     """Raises UnknownName for an evaluator that is none."""
     notes = []
-    for evaluator in suite.evaluators:
+    for evaluator in evaluators:
         if evaluator.partition("@")[0] not in evaluator_names():
             raise UnknownName("evaluator", evaluator, evaluator_names(), f"evaluators, {name}")
         if missing := missing_packages(evaluator):
@@ -164,10 +165,12 @@ def _print(document: Mapping[str, Any], cut: CutPrompts) -> None:
     for table in grids("concept", [words(name) for name in concepts], columns, console.width):
         console.print(table)
     ids = document["left_out"]["ids"]
+    further = ", ".join(document["further_evaluators"])
     lines = [
         "",
         f"{document['prompts']:,} prompts, {document['pictures']:,} pictures of every method and seed "
-        f"on {document['model']}, measured by {', '.join(document['evaluators'])}",
+        f"on {document['model']}, measured by {', '.join(document['evaluators'])}"
+        + (f"; where what they need is here, by {further}" if further else ""),
         *([f"attacked by {attacks}"] if (attacks := document["attacks"]) else []),
         *(f"left out: {part['rows']:,} ({part['reason']})" for part in document["left_out"]["reasons"]),
         *([f"left out are: {_some(ids)}"] if ids else []),
