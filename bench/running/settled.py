@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from erasure_bench.bench.planning.chosen import ChosenEvaluator
 from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.planning.prepare import SKIPPED, Prepared, prepare
 from erasure_bench.bench.planning.tasks import FeatureTask, ScoreTask
@@ -60,8 +61,9 @@ def _lacking(plan: Plan, store: Path) -> Mapping[str, NotHere]:
         task.evaluator for task in plan.unfinished(Store(store)) if isinstance(task, ScoreTask | FeatureTask)
     }
     found = {}
+    device = pick_device(plan.config.device)
     for chosen in plan.evaluators:
-        if chosen.name in todo and (why := _why_not(chosen, plan.config.device)):
+        if chosen.name in todo and (why := _why_not(chosen, device)):
             if chosen.options:
                 raise why
             found[chosen.name] = why

@@ -85,3 +85,10 @@ def test_a_run_with_nothing_to_measure_with_is_an_error(bare: Path) -> None:
 def test_an_evaluator_that_stands_in_both_lists_is_refused(bare: Path) -> None:
     with pytest.raises(BenchError, match=r"mine.yaml:11: further_evaluators: distance is there twice"):
         settled(config(bare, further="distance"), bare)
+
+
+def test_evaluators_are_tried_on_the_device_that_work_runs_on(bare: Path) -> None:
+    asked = config(bare, evaluators="classifier", further="")
+    assert asked.device == "auto"
+    found, skipped = settled(asked, bare)
+    assert [each.name for each in found.plan.evaluators] == ["classifier"] and not skipped
