@@ -75,14 +75,15 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
         others = (name for name in config.methods if name != ALL)
         named = tuple(dict.fromkeys((*_knowing(source.family), *others)))
         config = config.model_copy(update={"methods": named})
-    _no_stray_options(config, suite)
+    further = suite_card(config.suite).further_evaluators
+    _no_stray_options(config, suite, further)
     notes = []
     names = with_baseline(config.methods)
     if names[0] not in config.methods:
         notes.append(f"added the baseline {names[0]!r}: every other row is compared with it")
     concepts = {slug(case.concept.name) for case in pick_cases(suite, config.concepts)}
     methods = _methods(config, names, source, concepts, store)
-    evaluators, skipped = _evaluators(config, suite, source, {method.name for method in methods})
+    evaluators, skipped = _evaluators(config, suite, source, {method.name for method in methods}, further)
     notes += skipped
     attacks = choose_attacks(with_suites_attacks(config, suite), _preset(config, source), store / "settings")
     if attacks and source.family != ATTACKED:
@@ -194,17 +195,21 @@ def _general_prompts(
     return general_prompts(source.general_prompts, config.data_dir)
 
 
-def _asked(config: RunConfig, suite: Suite) -> tuple[str, ...]:
+def _asked(config: RunConfig, suite: Suite, further: tuple[str, ...]) -> tuple[str, ...]:
     """The evaluators that the run names, or all of the suite's."""
-    return config.evaluators or (*suite.evaluators, *suite_card(config.suite).further_evaluators)
+    return config.evaluators or (*suite.evaluators, *further)
 
 
 def _evaluators(
-    config: RunConfig, suite: Suite, source: ModelSource, rows: Collection[str] = ()
+    config: RunConfig,
+    suite: Suite,
+    source: ModelSource,
+    rows: Collection[str] = (),
+    further: tuple[str, ...] = (),
 ) -> tuple[list[ChosenEvaluator], list[str]]:
     chosen: list[ChosenEvaluator] = []
     skipped = []
-    for name in _asked(config, suite):
+    for name in _asked(config, suite, further):
         if missing := missing_packages(name):
             why = f"evaluator {name!r} needs {', '.join(missing)}, which is not installed"
             if config.evaluators:
@@ -243,7 +248,7 @@ def _check_row(evaluator: ChosenEvaluator, rows: Collection[str]) -> None:
         )
 
 
-def _no_stray_options(config: RunConfig, suite: Suite) -> None:
+def _no_stray_options(config: RunConfig, suite: Suite, further: tuple[str, ...]) -> None:
     if config.method_options.get("") and not set(config.methods) - {BASELINE}:
         untaken = ", ".join(config.method_options[""])
         raise BenchError(
@@ -255,7 +260,7 @@ def _no_stray_options(config: RunConfig, suite: Suite) -> None:
         (
             "--evaluator-option",
             config.evaluator_options,
-            tuple(map(evaluator_name, _asked(config, suite))),
+            tuple(map(evaluator_name, _asked(config, suite, further))),
         ),
     ):
         for name in options:
