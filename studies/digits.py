@@ -1,8 +1,8 @@
 """`python -m studies.digits`: Selective Amnesia's experiment of forgetting a class, on real digits.
 
 The class 0 is forgotten by a conditional VAE and a conditional DDPM of scikit-learn's digits: original,
-retrained without the class, SA with λ from 1 to 100, without replay, without EWC, mapped to another class, and
-the naive way, 3 seeds. Writes `results/digits/<suite>/leaderboard.{md,csv}` and `run.json`, and
+retrained without the class, SA with λ from 1 to 100, without replay, without EWC, mapped to another class,
+and the naive way, 3 seeds. Writes `results/digits/<suite>/leaderboard.{md,csv}` and `run.json`, and
 `results/digits/README.md` with the paper's findings, each held against an interval. About 20 minutes of one
 core. `--suites mnist` does the same on MNIST once `bench train mnist-vae` has been run.
 """
