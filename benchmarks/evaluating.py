@@ -38,11 +38,11 @@ Way = Callable[[], Answers]
 
 
 class Contest(NamedTuple):
-    """The same question asked in two ways: `library` says what the other one is, None where there is none."""
+    """The same question asked in two ways: `peer` says what `other` is, which may be None."""
 
     ours: Way
     other: Way | None = None
-    library: str = ""
+    peer: str = ""
 
 
 def drawings(count: int) -> list[Pixels]:
@@ -252,7 +252,7 @@ def measure(name: str, device: str, *, pictures: int, pairs: int) -> dict[str, A
     if answers.shape != theirs.shape:
         raise SystemExit(f"{name}: {answers.shape} answers, {theirs.shape} of the library's")
     figures: dict[str, Any] = {
-        "library": contest.library,
+        "library": contest.peer,
         "largest_difference": float(f"{np.abs(answers - theirs).max(initial=0.0):.2g}"),
     }
     wait = waiting(device)

@@ -1,12 +1,13 @@
-"""Are a received run's scores those that the plan asks for: every one there, once, and within its bounds?"""
+"""Are a received run's rows those that the plan asks for: every one there, once, and within its bounds?"""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.evidence import CellKey
@@ -16,9 +17,23 @@ from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.score_frames import MISSING, OK, ROUNDING
 
 CELL = ["method", "concept", "seed"]
-_ONE = [*CELL, "role", "evaluator", "evaluator_protocol", "prompt_id", "image_index", "metric"]
-"""What names one score: no two rows have all of it in common."""
 _SIDE = "_merge"
+
+
+class Rows(NamedTuple):
+    """What a received file's rows are: a word for them, the columns that name one, and what one is of."""
+
+    called: str
+    names: list[str]
+    """No two rows have all of these in common."""
+    of: "Callable[[Series[str]], str]"
+
+
+_SCORES = Rows(
+    "scores",
+    [*CELL, "role", "evaluator", "evaluator_protocol", "prompt_id", "image_index", "metric"],
+    lambda row: f"{row['role']} picture {row['prompt_id']} #{row['image_index']}",
+)
 
 
 def read_scores(data: bytes, path: Path) -> DataFrame:
@@ -39,21 +54,32 @@ def check_scores(
     Raises BenchError that names the first cell with a score that is missing, doubled, asked for by nobody,
     or out of its metric's bounds.
     """
-    if (doubled := scores.duplicated(_ONE)).any():
-        raise _refused(path, scores[doubled], "are there twice")
-    both = scores.merge(expected(plan, cells), on=_ONE, how="outer", indicator=_SIDE)
+    found = held_against(_SCORES, scores, expected(plan, cells), failures, path)
+    scored, value = found["status"] == OK, found["value"]
+    inside = (value >= found["low"]) & (value <= found["high"]) & np.isfinite(value)
+    if (wrong := ~np.where(scored, inside, value.isna() & (found["status"] == MISSING))).any():
+        raise refused(_SCORES, path, found[wrong], "are out of their metric's bounds or of no known status")
+
+
+def held_against(
+    rows: Rows, there: DataFrame, due: DataFrame, failures: Iterable[Failure], path: Path
+) -> DataFrame:
+    """The rows of `there` with the columns of `due` beside them; only what a failure explains may be missing.
+
+    A column that both have besides the names is `_due` there. Raises BenchError that names the first row that
+    is missing, doubled or due to nobody.
+    """
+    if (doubled := there.duplicated(rows.names)).any():
+        raise refused(rows, path, there[doubled], "are there twice")
+    both = there.merge(due, on=rows.names, how="outer", indicator=_SIDE, suffixes=("", "_due"))
     if (foreign := both[_SIDE] == "left_only").any():
-        raise _refused(path, both[foreign], "are none that the plan asks for")
+        raise refused(rows, path, both[foreign], "are none that the plan asks for")
     missing = both[both[_SIDE] == "right_only"]
     for failure in failures:
         missing = missing[~_explained(missing, failure)]
     if len(missing):
-        raise _refused(path, missing, "are missing")
-    found = both[both[_SIDE] == "both"]
-    scored, value = found["status"] == OK, found["value"]
-    inside = (value >= found["low"]) & (value <= found["high"]) & np.isfinite(value)
-    if (wrong := ~np.where(scored, inside, value.isna() & (found["status"] == MISSING))).any():
-        raise _refused(path, found[wrong], "are out of their metric's bounds or of no known status")
+        raise refused(rows, path, missing, "are missing")
+    return both[both[_SIDE] == "both"]
 
 
 def expected(plan: Plan, cells: Collection[CellKey]) -> DataFrame:
@@ -71,7 +97,7 @@ def expected(plan: Plan, cells: Collection[CellKey]) -> DataFrame:
         for picture in ((image.prompt.id, image.image_index) for image in task.generate.images.images)
         for metric in metrics[task.evaluator]
     ]
-    return DataFrame(rows, columns=[*_ONE, "low", "high"])
+    return DataFrame(rows, columns=[*_SCORES.names, "low", "high"])
 
 
 def widened(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -81,20 +107,23 @@ def widened(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 def _explained(missing: DataFrame, failure: Failure) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-    of_cell = (
+    """What failed for no role failed for all; rows that know no role are explained by any."""
+    explained = (
         (missing["method"] == failure.method)
         & (missing["concept"] == failure.concept)
         & (missing["seed"] == failure.seed)
+        & ((missing["evaluator"] == failure.evaluator) | (failure.evaluator is None))
     )
-    role = (missing["role"] == failure.role) | (failure.role is None)
-    evaluator = (missing["evaluator"] == failure.evaluator) | (failure.evaluator is None)
-    return np.asarray(of_cell & role & evaluator, dtype=bool)
+    if "role" in missing:
+        explained &= (missing["role"] == failure.role) | (failure.role is None)
+    return np.asarray(explained, dtype=bool)
 
 
-def _refused(path: Path, wrong: DataFrame, what: str) -> BenchError:
+def refused(rows: Rows, path: Path, wrong: DataFrame, what: str) -> BenchError:
+    """Names the first of the wrong rows."""
     first = wrong.iloc[0]
     return BenchError(
-        f"{path}: {len(wrong)} scores {what}, the first: {first['method']} · {first['concept']} · seed "
-        f"{first['seed']}: {first['metric']} ({first['evaluator']}) of {first['role']} picture "
-        f"{first['prompt_id']} #{first['image_index']}; run the same bench run again"
+        f"{path}: {len(wrong)} {rows.called} {what}, the first: {first['method']} · {first['concept']} · "
+        f"seed {first['seed']}: {first['metric']} ({first['evaluator']}) of {rows.of(first)}; run the same "
+        "bench run again"
     )

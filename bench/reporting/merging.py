@@ -7,7 +7,7 @@ run.json by its digests, and counted against the plan.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from erasure_bench.bench.reporting.record import cost_of, failure_of, key_of, re
 from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.reporting.run_file import bound
 from erasure_bench.bench.reporting.tries import TRIES
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.running.kept_features import KeptFeatures
 from erasure_bench.errors import BenchError
 from erasure_bench.foreign.files import in_file
@@ -125,7 +126,7 @@ def merged(plan: Plan, parts: Sequence[Part]) -> Evidence:
         ),
         drawn_with=joined(part.record["drawn_with"] for part in used),
         features={task_id: kept for part, keys in taken for task_id, kept in _features(plan, part, keys)},
-        tries=_tries(plan, taken) if plan.attacks else None,
+        tries=_rows(plan, taken, TRIES, read_tries, check_tries) if plan.attacks else None,
         read_as={name: words for part in used for name, words in part.record["read_as"].items()},
     )
 
@@ -179,31 +180,32 @@ def _key(cell: Any) -> CellKey:
 
 
 def _scores(plan: Plan, taken: Iterable[tuple[Part, set[CellKey]]]) -> DataFrame:
-    frames = []
-    for part, keys in taken:
-        if not keys:
-            continue
-        path = part.folder / SCORES
-        frame = read_scores(bound(part.folder, part.record, SCORES), path)
-        frame = frame[~frame["evaluator"].isin([*part.record.get("ratings", ())])]
-        own = frame[pd.MultiIndex.from_frame(frame[CELL]).isin(keys)]
-        check_scores(own, plan, keys, map(failure_of, part.record["failures"]), path)
-        frames.append(own)
-    scores = _in_order(plan, frames)
+    scores = _rows(plan, taken, SCORES, read_scores, check_scores)
     again = drawn_before(plan)
     where = pd.MultiIndex.from_frame(scores[[*CELL, "prompt_id"]])
     return scores.assign(repeated=where.isin(again) if again else False)
 
 
-def _tries(plan: Plan, taken: Iterable[tuple[Part, set[CellKey]]]) -> DataFrame:
+def _rows(
+    plan: Plan,
+    taken: Iterable[tuple[Part, set[CellKey]]],
+    name: str,
+    read: Callable[[bytes, Path], DataFrame],
+    check: Callable[[DataFrame, Plan, set[CellKey], Iterable[Failure], Path], None],
+) -> DataFrame:
+    """The rows of the cells that are taken from each run's file of that name, in the plan's order.
+
+    Ratings that people gave are no scores of the plan's.
+    """
     frames = []
     for part, keys in taken:
         if not keys:
             continue
-        path = part.folder / TRIES
-        frame = read_tries(bound(part.folder, part.record, TRIES), path)
+        path = part.folder / name
+        frame = read(bound(part.folder, part.record, name), path)
+        frame = frame[~frame["evaluator"].isin([*part.record.get("ratings", ())])]
         own = frame[pd.MultiIndex.from_frame(frame[CELL]).isin(keys)]
-        check_tries(own, plan, keys, map(failure_of, part.record["failures"]), path)
+        check(own, plan, keys, map(failure_of, part.record["failures"]), path)
         frames.append(own)
     return _in_order(plan, frames)
 

@@ -17,8 +17,6 @@ from erasure_bench.bench.planning.prepare import SKIPPED, Prepared, prepare
 from erasure_bench.bench.planning.tasks import FeatureTask, ScoreTask
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError, NotHere
-from erasure_bench.evaluators.registry import build_evaluator
-from erasure_bench.foreign.errors import in_one_line
 
 
 class Settled(NamedTuple):
@@ -71,12 +69,10 @@ def _lacking(plan: Plan, store: Path) -> Mapping[str, NotHere]:
 
 
 def _why_not(chosen: ChosenEvaluator, device: str) -> NotHere | None:
-    from erasure_bench.bench.running.worker import prepared
+    from erasure_bench.bench.running.worker import loaded
 
-    own = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
     try:
-        with in_one_line(f"evaluator {chosen.name!r} cannot be prepared"):
-            prepared(own, device, may_move="device" not in chosen.options)
+        loaded(chosen, device)
     except NotHere as why:
         return why
     return None

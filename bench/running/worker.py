@@ -456,13 +456,9 @@ class Worker:
 
     def _evaluator(self, name: str) -> Evaluator:
         if name not in self._evaluators:
-            from erasure_bench.evaluators.registry import build_evaluator
-
             chosen = self._chosen_evaluators[name]
             check_unchanged(chosen)
-            own = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
-            with in_one_line(f"evaluator {name!r} cannot be prepared"), left_alone("its prepare"):
-                self._evaluators[name] = prepared(own, self.device, may_move="device" not in chosen.options)
+            self._evaluators[name] = loaded(chosen, self.device)
         return self._evaluators[name]
 
     def _kind(self, task: GenerateTask, guidance: "Guidance") -> tuple[object, ...]:
@@ -513,11 +509,20 @@ def _state_of(model: "ImageModel") -> "ModelState":
     return ModelState.of(model)
 
 
-def prepared(evaluator: Evaluator, device: str, *, may_move: bool) -> Evaluator:
-    """The evaluator, loaded; on `device` where it has such a setting and can run there.
+def loaded(chosen: ChosenEvaluator, device: str) -> Evaluator:
+    """The evaluator with its weights, on `device` where the user has not named another one.
 
-    Raises BenchError where it cannot be loaded at all.
+    Raises BenchError where it cannot be loaded, NotHere where what it needs is not on this machine.
     """
+    from erasure_bench.evaluators.registry import build_evaluator
+
+    own = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
+    with in_one_line(f"evaluator {chosen.name!r} cannot be prepared"), left_alone("its prepare"):
+        return _prepared(own, device, may_move="device" not in chosen.options)
+
+
+def _prepared(evaluator: Evaluator, device: str, *, may_move: bool) -> Evaluator:
+    """The evaluator, loaded; on `device` where it has such a setting and can run there."""
     if may_move and getattr(evaluator, "device", device) != device:
         settings: Any = evaluator
         moved: Evaluator = dataclasses.replace(settings, device=device)

@@ -69,15 +69,25 @@ def export_weights(
     parts = {part: _base_part(base, part) for part in PARTS}
     own = _named(parts)
     tensors = fitted("the edit", Contents("edit", dict(tensors)), own)
-    note = {"format": "pt", "erasure_bench": json.dumps(dict(about or {}))}
+    note = metadata(about)
     with appearing(out) as temporary:
         if chosen == "diffusers":
             _write_pipeline(base, temporary, parts, tensors, note)
-            (temporary / ABOUT_FILE).write_text(json.dumps(about or {}, indent=2) + "\n", encoding="ascii")
+            write_about(temporary, about)
         else:
             kept = tensors if chosen == "delta" else _with_the_rest(tensors, parts)
             save_file({_published(name): tensor for name, tensor in ready(kept).items()}, temporary, note)
     return out
+
+
+def metadata(about: Mapping[str, Any] | None) -> dict[str, str]:
+    """What a weight file says of itself."""
+    return {"format": "pt", "erasure_bench": json.dumps(dict(about or {}))}
+
+
+def write_about(folder: Path, about: Mapping[str, Any] | None) -> None:
+    """The same beside a whole model's files."""
+    (folder / ABOUT_FILE).write_text(json.dumps(about or {}, indent=2) + "\n", encoding="ascii")
 
 
 def check_export(tensors: Mapping[str, Tensor], out: Path) -> None:

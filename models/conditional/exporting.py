@@ -1,6 +1,5 @@
 """Writes a class-conditional model with other weights in it: as a folder like its own, or as one file."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +11,13 @@ from torch import Tensor
 from erasure_bench.errors import BenchError
 from erasure_bench.models.checkpoints.contents import Contents
 from erasure_bench.models.checkpoints.exporting import (
-    ABOUT_FILE,
     ExportFormat,
     appearing,
     check_export,
     in_one_dtype,
+    metadata,
     ready,
+    write_about,
 )
 from erasure_bench.models.checkpoints.fitting import fitted
 from erasure_bench.models.conditional.description import DESCRIPTION, WEIGHTS
@@ -54,7 +54,7 @@ def export_class_model(
     changed = fitted("the edit", Contents("edit", dict(tensors)), own)
     kept = changed if chosen == "delta" else in_one_dtype({**own, **changed})
     named = {name.removeprefix(f"{part}."): tensor for name, tensor in ready(kept).items()}
-    note = {"format": "pt", "erasure_bench": json.dumps(dict(about or {}))}
+    note = metadata(about)
     with appearing(out) as temporary:
         if chosen != "class-model":
             save_file(named, temporary, note)
@@ -62,7 +62,7 @@ def export_class_model(
             temporary.mkdir()
             save_file(named, temporary / WEIGHTS, note)
             shutil.copyfile(base / DESCRIPTION, temporary / DESCRIPTION)
-            (temporary / ABOUT_FILE).write_text(json.dumps(about or {}, indent=2) + "\n", encoding="ascii")
+            write_about(temporary, about)
     return out
 
 
