@@ -518,10 +518,10 @@ def loaded(chosen: ChosenEvaluator, device: str) -> Evaluator:
 
     own = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
     with in_one_line(f"evaluator {chosen.name!r} cannot be prepared"), left_alone("its prepare"):
-        return _prepared(own, device, may_move="device" not in chosen.options)
+        return prepared(own, device, may_move="device" not in chosen.options)
 
 
-def _prepared(evaluator: Evaluator, device: str, *, may_move: bool) -> Evaluator:
+def prepared(evaluator: Evaluator, device: str, *, may_move: bool) -> Evaluator:
     """The evaluator, loaded; on `device` where it has such a setting and can run there."""
     if may_move and getattr(evaluator, "device", device) != device:
         settings: Any = evaluator
