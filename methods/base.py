@@ -140,6 +140,8 @@ class EraseContext:
     empty unless the method's card asks for them. `cache` keeps what several edits share,
     `checkpoints` what this one has come to; `Training` uses them by itself. `training_data` reads the
     labelled pictures that the base model was trained on; None unless the method's card asks for it.
+    `loss_terms` is for `needs`, which has no model: of how many terms the base model's lower bound is a sum,
+    the timesteps of a diffusion model or 1.
     """
 
     seed: int = 0
@@ -149,6 +151,7 @@ class EraseContext:
     cache: Cache = field(default_factory=NoCache)
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
     training_data: Callable[[], LabelledParts] | None = None
+    loss_terms: int = 1000
 
 
 class Method(Protocol):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from erasure_bench.methods.base import EraseContext, Method, Need
 
 STEPS = "steps"
+TIMESTEPS = 1000
 
 
 class Needed(NamedTuple):
@@ -41,6 +42,7 @@ def needs_of_plan(plan: Plan, todo: Sequence[Task], store: Store, general_prompt
     methods: dict[str, Method] = {}
     entries = _Entries(store)
     shared: set[str] = set()
+    terms = loss_terms(plan)
     found: dict[str, tuple[Needed, ...] | None] = {}
     for cell in plan.cells:
         task = cell.erase
@@ -55,7 +57,7 @@ def needs_of_plan(plan: Plan, todo: Sequence[Task], store: Store, general_prompt
         declared = _declared(
             methods[task.method],
             task.concepts or (cell.concept,),
-            EraseContext(seed=task.seed or 0, general_prompts=general),
+            EraseContext(seed=task.seed or 0, general_prompts=general, loss_terms=terms),
         )
         if declared is None:
             found[task.id] = None
@@ -69,6 +71,17 @@ def needs_of_plan(plan: Plan, todo: Sequence[Task], store: Store, general_prompt
                 shared.add(kept)
         found[task.id] = tuple(needed)
     return found
+
+
+def loss_terms(plan: Plan) -> int:
+    """Of how many terms the base model's lower bound is a sum: its timesteps, 1 where it denoises nothing.
+
+    As most models have it where the plan says nothing of its bases.
+    """
+    if not plan.bases:
+        return TIMESTEPS
+    schedule = plan.bases[0].schedule
+    return 1 if schedule is None else int(schedule.config["num_train_timesteps"])
 
 
 def made_for_themselves(needs: Needs) -> dict[str, int]:

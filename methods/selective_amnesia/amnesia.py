@@ -254,7 +254,11 @@ class SelectiveAmnesia:
         general = self._general(context)
         shared = [general.pictures_needed()] if self.replay or self.ewc else []
         if self.ewc:
-            shared.append(general.fisher_needed(terms=self._fisher_terms, samples=self.fisher_images))
+            shared.append(
+                general.fisher_needed(
+                    terms=self._fisher_terms, samples=self.fisher_images, of=context.loss_terms
+                )
+            )
         own = [
             pictures_needed(prompts, context.seed, general.drawing)
             for concept in concepts

@@ -121,12 +121,12 @@ class GeneralSet:
         """What `latents` draws."""
         return pictures_needed(self.prompts, self.seed, self.drawing)
 
-    def fisher_needed(self, *, terms: int | None, samples: int | None) -> Need:
-        """What `fisher` computes; the exact one as if of 1000 terms, as nearly all latent models have."""
+    def fisher_needed(self, *, terms: int | None, samples: int | None, of: int) -> Need:
+        """What `fisher` computes on a model whose lower bound has `of` terms: the exact one takes them all."""
         return Need(
             unit="Fisher samples",
             count=len(self.prompts[:samples]),
-            passes=FORWARD_AND_BACKWARD * (1000 if terms is None else terms),
+            passes=FORWARD_AND_BACKWARD * (of if terms is None else terms),
             maker=__name__,
             key=self._fisher_key(terms, samples),
         )
