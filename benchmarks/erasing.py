@@ -27,7 +27,7 @@ from benchmarks.pairs import ratio_of
 from benchmarks.recording import record
 from erasure_bench.methods.base import EraseContext, Progress
 from erasure_bench.methods.machinery.cost import Meter
-from erasure_bench.methods.machinery.parameters import select
+from erasure_bench.methods.machinery.parameters import ParameterGroup, select
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD
 from erasure_bench.methods.registry import METHODS, build_method, method_card
 from erasure_bench.methods.selective_amnesia.fisher import fast_fisher
@@ -82,7 +82,7 @@ def ours(method: Any, task: Task) -> Pace:
 def plain(method: Any, task: Task, steps: int) -> Pace:
     """The same rows through the UNet in a loop with nothing else in it."""
     model, rows = task.model, rows_of(method, task)
-    parameters = select(model.parts, getattr(method, "parameters", "full"))
+    parameters = select(model.parts, group_of(method, task.concept))
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     latents, target = (torch.randn(rows, *model.latent_shape()) for _ in range(2))
     encoded = model.encode_prompts([task.concept.target]).repeat(rows, 1, 1)
@@ -107,6 +107,13 @@ def plain(method: Any, task: Task, steps: int) -> Pace:
             for name, parameter in parameters.items():
                 parameter.grad = None
                 parameter.requires_grad_(False).copy_(before[name])
+
+
+def group_of(method: Any, concept: Concept) -> ParameterGroup:
+    """What the method trains of the concept's kind; all of the UNet where that is no group of weights."""
+    settings = method.plan([concept]) if hasattr(method, "plan") else method
+    group: ParameterGroup = getattr(settings, "parameters", "full")
+    return group
 
 
 def rows_of(method: Any, task: Task) -> int:

@@ -1,10 +1,14 @@
 """Steps are timed as asked, the plain loop leaves the model as it was, the plain Fisher is the same one."""
 
+from typing import get_args
+
 import pytest
 import torch
 
-from benchmarks.erasing import Task, measure, measure_fisher, ours, plain, rows_of, trained
+from benchmarks.erasing import Task, group_of, measure, measure_fisher, ours, plain, rows_of, trained
 from erasure_bench.bench.identity.fingerprints.inputs import CONCEPTS, GENERAL_PROMPTS
+from erasure_bench.methods.machinery.parameters import ParameterGroup
+from erasure_bench.methods.registry import METHODS
 from erasure_bench.models.diffusion_model import DiffusionModel
 
 
@@ -32,6 +36,13 @@ def test_the_plain_loop_has_the_methods_rows_and_leaves_the_model_as_it_was(task
     assert len(plain(method, task, 3).seconds) == 2
     assert all(torch.equal(tensor, before[name]) for name, tensor in task.model.named_tensors().items())
     assert rows_of(method, task) == method.batch_size
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if trained(name, 2) is not None])
+def test_the_plain_loop_knows_what_every_method_trains(name: str, task: Task) -> None:
+    method = trained(name, 2)
+    assert group_of(method, task.concept) in get_args(ParameterGroup)
+    assert rows_of(method, task) >= 1
 
 
 def test_one_term_at_a_time_gives_the_same_fisher(task: Task) -> None:
