@@ -190,8 +190,8 @@ def _text(found: Number | None, decimals: int, *, signed: bool = False) -> str:
     return "not measured" if found is None else found.text(decimals, signed=signed)
 
 
-def page_of(results: Mapping[str, Results], minutes: Mapping[str, float], seeds: int) -> str:
-    """The page: for each suite the table and the findings."""
+def page_of(results: Mapping[str, Results], made: Mapping[str, str], seeds: int) -> str:
+    """The page: for each suite how it was made, the table and the findings."""
     lines = [
         "# Forgetting a class: Selective Amnesia on real digits",
         "",
@@ -207,7 +207,7 @@ def page_of(results: Mapping[str, Results], minutes: Mapping[str, float], seeds:
         "",
     ]
     for suite, (values, against_sa, sa) in results.items():
-        lines += [f"## {suite}", "", f"{minutes[suite]:.0f} minutes of one core's time.", ""]
+        lines += [f"## {suite}", "", made[suite], ""]
         lines += [f"| row | {' | '.join(COLUMNS)} |", "|:---|" + "---:|" * len(COLUMNS)]
         for method in values.methods:
             cells = [_text(values.get(method, key), decimals) for key, decimals in COLUMNS.values()]

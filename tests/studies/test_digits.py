@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from studies.digits import VARIANTS
+from studies.digits import VARIANTS, how_made
 from studies.digits_findings import (
     FID,
     KEPT,
@@ -125,9 +125,16 @@ def test_intervals_decide_only_as_a_whole() -> None:
 
 
 def test_the_page_says_every_row_and_finding() -> None:
-    page = page_of({"digits-vae": Results(WHOLE, Differences([], SA), SA)}, {"digits-vae": 3.2}, 3)
+    page = page_of({"digits-vae": Results(WHOLE, Differences([], SA), SA)}, {"digits-vae": "3 minutes."}, 3)
     assert "| naive | 0.020 [0.010, 0.030] |" in page and "**holds**: The forgotten class" in page
-    assert "not measured" in page
+    assert "not measured" in page and "3 minutes." in page
+
+
+def test_the_page_says_what_the_base_is_and_which_settings_are_no_presets() -> None:
+    said = how_made("digits-vae", ["steps=1000"], 3.2)
+    assert said.startswith("3 minutes of one core's time.") and "1,442 pictures" in said
+    assert "8,000 steps of 64" in said and said.endswith("instead of its preset's: steps=1000.")
+    assert "preset" not in how_made("digits-vae", [], 3.2)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
