@@ -43,7 +43,7 @@ def paired_p(differences: Values) -> Values:
     rounding = 1e-12 * np.abs(differences).sum(axis=1)
     edge = np.abs(differences.sum(axis=1)) - rounding
     ways = _ways(differences.shape[1])
-    at_once = max(1, _CELLS_AT_ONCE // max(1, differences.shape[1]))
+    at_once = max(1, _CELLS_AT_ONCE // max(1, *differences.shape))
     extreme = np.zeros(len(differences))
     for start in range(0, len(ways), at_once):
         signs = 1.0 - 2.0 * ways[start : start + at_once]

@@ -12,6 +12,10 @@ _ROUNDING = 1e-9
 """Means that differ by less than this differ by rounding."""
 
 
+PAIRS_AT_ONCE = 1024
+"""Of two methods: there are as many as the square of the methods, and their prompts are held together."""
+
+
 class Axis(NamedTuple):
     """One column: `values` [methods, prompts], and whether the lower are the better ones."""
 
@@ -33,9 +37,9 @@ def beaten_by(axes: Sequence[Axis]) -> list[list[int]]:
     beaten, rivals = np.nonzero((ahead >= -_ROUNDING).all(axis=0) & (ahead > _ROUNDING).any(axis=0))
     p = np.ones(len(rivals))
     for values, by in zip(oriented, ahead[:, beaten, rivals], strict=True):
-        better = by > _ROUNDING
-        differences = values[rivals[better]] - values[beaten[better]]
-        p[better] = np.minimum(p[better], paired_p(differences))
+        better = np.flatnonzero(by > _ROUNDING)
+        for lot in np.array_split(better, 1 + len(better) // PAIRS_AT_ONCE):
+            p[lot] = np.minimum(p[lot], paired_p(values[rivals[lot]] - values[beaten[lot]]))
     p = np.minimum(p * len(axes), 1.0)
     found: list[list[int]] = []
     for method in range(means.shape[1]):

@@ -1,7 +1,11 @@
 """The front: whom no other method surely beats on all axes together."""
 
-import numpy as np
+import tracemalloc
 
+import numpy as np
+import pytest
+
+from erasure_bench.bench.statistics import pareto
 from erasure_bench.bench.statistics.best import ALPHA
 from erasure_bench.bench.statistics.pareto import Axis, beaten_by
 
@@ -37,3 +41,30 @@ def test_better_by_chance_takes_nobody_from_the_front() -> None:
 def test_few_prompts_beat_nobody() -> None:
     axes = [Axis(one.values[:, :4], one.lower) for one in (axis(0, 1, lower=True), axis(1, 0, lower=False))]
     assert beaten_by(axes) == [[], []]
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_how_many_pairs_are_tested_together_changes_nothing(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    axes = [many(12, lower=True), many(12, lower=False, seed=1)]
+    expected = beaten_by(axes)
+    monkeypatch.setattr(pareto, "PAIRS_AT_ONCE", at_once)
+    assert beaten_by(axes) == expected and any(expected)
+
+
+def test_memory_does_not_grow_with_the_pairs() -> None:
+    def peak(methods: int) -> int:
+        tracemalloc.start()
+        beaten_by([many(methods, lower=True), many(methods, lower=False, seed=1)])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(128) < 1.5 * peak(64), "four times as many pairs"
+
+
+def many(methods: int, *, lower: bool, seed: int = 0) -> Axis:
+    """The first of them best, the last worst, on every axis."""
+    levels = np.linspace(0.1, 0.9, methods)
+    return axis(*(levels if lower else levels[::-1]), lower=lower, noise=0.3, seed=seed)
