@@ -65,7 +65,12 @@ def of_drawing(pictures: int) -> Used:
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         Drawing(model, BATCH, STEPS, Path(folder)).ours(BATCH)
         drawing = Drawing(model, min(pictures, IMAGES_PER_TASK), STEPS, Path(folder))
-        return used(lambda: [drawing.ours(BATCH) for _ in range(max(1, pictures // IMAGES_PER_TASK))])
+
+        def draw() -> None:
+            for _ in range(max(1, pictures // IMAGES_PER_TASK)):
+                drawing.ours(BATCH)
+
+        return used(draw)
 
 
 def used(do: Callable[[], object]) -> Used:

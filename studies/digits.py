@@ -24,7 +24,7 @@ from erasure_bench.bench.reporting.record import portable, read_record, write_re
 from erasure_bench.bench.reporting.results import LEADERBOARD
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.errors import BenchError
-from erasure_bench.models.conditional.description import read_description
+from erasure_bench.models.conditional.description import Description, read_description
 from erasure_bench.models.conditional.recipes import Recipe
 from erasure_bench.models.zoo import resolve_model
 from erasure_bench.prompt_suites.registry import load_suite
@@ -59,13 +59,27 @@ def run_seed(suite: str, work: Path, limit: int | None, options: Sequence[str], 
         *("--evaluator-option", f"{PLAIN}.model={data}-plain"),
         *("--seeds", str(seed), "--store", str(work / "store"), "--out", str(out)),
         *(("--limit", str(limit)) if limit else ()),
-        *chain.from_iterable(
-            ("--method-option", f"{getattr(digits_rows, row).name}.{option}")
-            for row in VARIANTS
-            for option in options
-        ),
+        *chain.from_iterable(("--method-option", option) for option in options_of_rows(suite, options)),
     )
     return out
+
+
+def options_of_rows(suite: str, options: Sequence[str]) -> list[str]:
+    """ROW.KEY=VALUE for every row of SA in which the setting has an effect."""
+    cards = [getattr(digits_rows, row) for row in VARIANTS]
+    preset = description_of(suite).preset
+    unused = {card.name: card.build(**card.presets[preset]).unused_settings() for card in cards}
+    return [
+        f"{name}.{option}"
+        for name in unused
+        for option in options
+        if option.split("=")[0] not in unused[name]
+    ]
+
+
+def description_of(suite: str) -> Description:
+    """What the suite's base model says of itself."""
+    return read_description(resolve_model(load_suite(suite).model).path)
 
 
 def study(
@@ -107,7 +121,7 @@ def found_in(suite: str, numbers: Sequence[int], work: Path) -> Results:
 
 def how_made(suite: str, options: Sequence[str], minutes: float) -> str:
     """What the numbers of a suite rest on: time, the base's training, what differs from SA's preset."""
-    base = read_description(resolve_model(load_suite(suite).model).path)
+    base = description_of(suite)
     said = f"{minutes:.0f} minutes of one core's time."
     if base.origin is not None and base.recipe is not None:
         recipe = Recipe.model_validate(base.recipe)

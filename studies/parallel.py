@@ -16,6 +16,9 @@ from erasure_bench.errors import BenchError
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
+_log = Path(os.devnull)
+"""Where this process writes its stderr, if it is one of several."""
+
 
 def in_processes(
     work: Callable[[Piece], Result], pieces: Iterable[Piece], jobs: int, until: float, logs: Path
@@ -52,6 +55,8 @@ def _as_one_line(work: Callable[[Piece], Result], piece: Piece) -> Result:
         return work(piece)
     except BenchError as error:
         raise BenchError(str(error)) from None
+    except SystemExit as error:
+        raise BenchError(f"{piece}: ended with exit status {error.code}; why is in {_log}") from None
 
 
 def _begin(logs: Path) -> None:
@@ -68,7 +73,9 @@ def _end_with_the_parent() -> None:
 
 
 def _stderr_to(logs: Path) -> None:
-    handle = os.open(logs / f"{os.getpid()}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    global _log
+    _log = logs / f"{os.getpid()}.log"
+    handle = os.open(_log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     sys.stderr.flush()
     os.dup2(handle, 2)
     os.close(handle)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from studies.digits import VARIANTS, how_made
+from studies.digits import VARIANTS, how_made, options_of_rows
 from studies.digits_findings import (
     FID,
     KEPT,
@@ -128,6 +128,13 @@ def test_the_page_says_every_row_and_finding() -> None:
     page = page_of({"digits-vae": Results(WHOLE, Differences([], SA), SA)}, {"digits-vae": "3 minutes."}, 3)
     assert "| naive | 0.020 [0.010, 0.030] |" in page and "**holds**: The forgotten class" in page
     assert "not measured" in page and "3 minutes." in page
+
+
+def test_a_row_in_which_a_setting_means_nothing_is_not_given_it() -> None:
+    given = options_of_rows("digits-vae", ["steps=9", "general_images=5"])
+    assert sum(one.endswith(".steps=9") for one in given) == len(VARIANTS)
+    assert sum(one.endswith(".general_images=5") for one in given) == len(VARIANTS) - 1
+    assert "naive.general_images=5" not in given
 
 
 def test_the_page_says_what_the_base_is_and_which_settings_are_no_presets() -> None:

@@ -27,6 +27,12 @@ def test_an_error_for_users_comes_back_as_it_is(tmp_path: Path) -> None:
         list(in_processes(suite_card, ["microwrld-styles"], 1, math.inf, tmp_path))
 
 
+def test_a_command_that_ends_the_process_is_told_with_its_log(tmp_path: Path) -> None:
+    """What it said of itself went to that log."""
+    with pytest.raises(BenchError, match=r"3: ended with exit status 3; why is in .*\.log"):
+        list(in_processes(sys.exit, [3], 1, math.inf, tmp_path))
+
+
 PARENT = """
 import math, sys, time
 from pathlib import Path
