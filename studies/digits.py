@@ -4,8 +4,9 @@ The class 0 is forgotten by a conditional VAE and a conditional DDPM of scikit-l
 retrained without the class, SA with λ from 1 to 100, without replay, without EWC, mapped to another class,
 and the naive way, 3 seeds. Writes `results/digits/<suite>/leaderboard.{md,csv}` and `run.json`, and
 `results/digits/README.md` with the paper's findings, each held against an interval. About 20 minutes of one
-core. `--suites mnist` does the same on MNIST once `bench train mnist-vae` has been run; its official training
-takes SA's rows six hours of a core, and `--option steps=1000` and its like make all of them shorter.
+core. `--suites mnist` does the same on MNIST once `bench train mnist-vae` and
+`python -m erasure_bench.models.classifiers.train mnist-plain` have been run; its official training takes SA's
+rows six hours of a core, and `--option steps=1000` and its like make all of them shorter.
 """
 
 import argparse

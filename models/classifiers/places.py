@@ -10,6 +10,8 @@ from erasure_bench.errors import NotHere
 from erasure_bench.models.classifiers.names import CARD_FILE, CLASSIFIERS
 from erasure_bench.user_paths import user_path
 
+PLAIN = "-plain"
+"""Ends the names of classifiers that judge no base: `bench train` makes none."""
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -25,7 +27,8 @@ def classifier_folder(name: str) -> Path | None:
     if found is None:
         raise NotHere(
             f"classifier {name!r}: not trained here: looked in {', '.join(map(str, looked))}; to get it: "
-            f"`python -m erasure_bench.models.classifiers.train {name}`, or bench train a base of its data"
+            f"`python -m erasure_bench.models.classifiers.train {name}`"
+            + ("" if name.endswith(PLAIN) else ", or bench train a base of its data")
         )
     return found
 

@@ -182,6 +182,8 @@ def test_what_is_still_to_be_trained_says_how(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("BENCH_MODELS", str(tmp_path / "models"))
     with pytest.raises(NotHere, match="classifiers.train cifar10"):
         classifier_folder("cifar10")
+    with pytest.raises(NotHere, match=r"classifiers\.train mnist-plain`$"):  # no base has it for its judge
+        classifier_folder("mnist-plain")
     assert classifier_folder("microworld") is None
     network = SmallClassifier(labels=tuple("abc"), channels=1, side=28)
     save_classifier(tmp_path / "models" / "classifiers" / "fashion-mnist", network, {"image_size": 28})
