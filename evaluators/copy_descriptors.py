@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import Pixels
@@ -89,8 +89,8 @@ class TorchScriptDescriptor:
 
 
 class _OfOracle(BaseModel):
-    threshold: float
-    references: Mapping[str, tuple[float, ...]]
+    threshold: FiniteFloat
+    references: Mapping[str, tuple[FiniteFloat, ...]]
 
 
 class _Card(BaseModel):

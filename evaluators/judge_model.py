@@ -84,6 +84,8 @@ class JudgeModel:
                 return_dict_in_generate=True,
                 output_logits=True,
             )
+        if not all(step.amax(dim=-1).isfinite().all() for step in made.logits):
+            raise ValueError("the judge's logits are not finite")
         fresh = made.sequences[:, given["input_ids"].shape[1] :]
         texts = self.processor.tokenizer.batch_decode(fresh, skip_special_tokens=True)
         first = made.logits[0].double().softmax(-1).cpu().numpy()

@@ -66,6 +66,8 @@ def load_network(file: Path, network: str, device: str) -> "LPIPS":
         if found[name].shape != shape:
             shapes = f"{list(found[name].shape)} instead of {list(shape)}"
             raise BenchError(f"{file}: {network}.{name} has shape {shapes}; make the file again: {COMMAND}")
+        if not np.isfinite(found[name]).all():
+            raise BenchError(f"{file}: {network}.{name} is not finite; make the file again: {COMMAND}")
     tensors = {name: torch.from_numpy(each.astype(np.float32)) for name, each in found.items()}
     return LPIPS(backbone, tensors).to(device)
 

@@ -4,7 +4,7 @@ Kumari et al., Ablating Concepts in Text-to-Image Diffusion Models, ICCV 2023, s
 SSCD's descriptors (Pizzi et al., CVPR 2022) of a picture and of the memorised one; above 0.5 it is a copy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +34,7 @@ from erasure_bench.evaluators.copy_descriptors import (
 )
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.local_weights import local_weights
-from erasure_bench.evaluators.measuring import Failure, measure_each
+from erasure_bench.evaluators.measuring import Failure, measure_each, measure_pixels
 from erasure_bench.evaluators.memorized_pictures import plain_key, reference_files, references_of
 from erasure_bench.evaluators.picture_files import read_picture
 from erasure_bench.evaluators.shipped import shipped_folder
@@ -169,7 +169,7 @@ class Memorization:
         path = user_path(self.model)
         if path.is_dir():
             return OracleDescriptor(path, self.model)
-        is_file = path.suffix in SUFFIXES
+        is_file = path.suffix in SUFFIXES or path.is_file()
         file = local_weights(
             self.model if is_file else None,
             f"sscd/{self.model}.torchscript.pt",
@@ -221,15 +221,34 @@ def _load(
         return describe, References(by_key, {plain_key(name): (name,) for name in known})
     keys = reference_files(folder)
     files = list(dict.fromkeys(file for of_key in keys.values() for file in of_key))
-    vectors = [
-        row
+    rows = {
+        file: _reference(file, row)
         for start in range(0, len(files), batch_size)
-        for row in describe([read_picture(file) for file in files[start : start + batch_size]])
-    ]
-    rows = dict(zip(files, vectors, strict=True))
+        for file, row in _described(describe, files[start : start + batch_size])
+    }
     return describe, References(
         {key: np.stack([rows[file] for file in of_key]) for key, of_key in keys.items()},
         {key: tuple(file.relative_to(folder).as_posix() for file in of_key) for key, of_key in keys.items()},
+    )
+
+
+def _described(describe: Describe, files: Sequence[Path]) -> Iterable[tuple[Path, Descriptors | Failure]]:
+    pixels = [read_picture(file) for file in files]
+    return zip(files, measure_pixels(pixels, len(files), describe), strict=True)
+
+
+def _reference(file: Path, found: Descriptors | Failure) -> Descriptors:
+    """Raises BenchError for a picture that nothing could resemble: every copy of it would look erased."""
+    if isinstance(found, Failure):
+        why = found.reason
+    elif not np.isfinite(found).all():
+        why = "its descriptor is not finite"
+    elif not found.any():
+        why = "its descriptor is all zeros, as of a picture in one flat colour"
+    else:
+        return found
+    raise BenchError(
+        f"{file}: cannot be held against anything: {why} (--evaluator-option memorization.references=FOLDER)"
     )
 
 

@@ -39,6 +39,7 @@ LEAST_SIDES = {"alex": 31, "vgg": 16}
 """The shorter side, in pixels, below which nothing is left for a backbone's last layer."""
 NARROWEST = 16
 """How many times the other a side may be: brought to 64 pixels, a single row would fill the memory."""
+NOT_FINITE = Failure("its distance is not finite")
 _TITLES = {"alex": "AlexNet", "vgg": "VGG16"}
 Network = Literal["alex", "vgg"]
 
@@ -110,8 +111,8 @@ class PerceptualDistance:
         networks = self._loaded()
         sheet = ScoreSheet()
 
-        def measure(pairs: Sequence[Pair]) -> list[dict[str, float]]:
-            found = [{_PIXELS.name: pixel_change(*pair)} for pair in pairs]
+        def measure(pairs: Sequence[Pair]) -> list[dict[str, float | Failure]]:
+            found: list[dict[str, float | Failure]] = [{_PIXELS.name: pixel_change(*pair)} for pair in pairs]
             shrunk = [_shrunk(pair) for pair in pairs]
             for network, model in networks.items():
                 for small, shown in ((True, shrunk), (False, pairs)):
@@ -122,13 +123,11 @@ class PerceptualDistance:
 
         for picture, found in measure_pairs(images, base, self.batch_size, measure):
             for metric in self.metrics:
-                if isinstance(found, Failure):
-                    sheet.missing(picture, [metric.name], found.reason)
-                elif math.isfinite(value := found[metric.name]):
-                    sheet.add(picture, **{metric.name: value})
+                value = found if isinstance(found, Failure) else found[metric.name]
+                if isinstance(value, Failure):
+                    sheet.missing(picture, [metric.name], value.reason)
                 else:
-                    size = f"{picture.pixels.shape[1]}×{picture.pixels.shape[0]}"
-                    sheet.missing(picture, [metric.name], f"{size} pixels are too small or narrow for it")
+                    sheet.add(picture, **{metric.name: value})
         return Scores(sheet.frame())
 
     def _loaded(self) -> dict[str, "LPIPS"]:
@@ -155,11 +154,11 @@ def _shrunk(pair: Pair) -> Pair:
     return pair if longer > NARROWEST * shorter else Pair(*(shorter_side(each, SMALL) for each in pair))
 
 
-def _distances(model: "LPIPS", network: str, pairs: Sequence[Pair], device: str) -> list[float]:
-    """The distance of each pair: 0 for equal pictures; NaN where the network has nothing to look at."""
+def _distances(model: "LPIPS", network: str, pairs: Sequence[Pair], device: str) -> list[float | Failure]:
+    """The distance of each pair: 0 for equal pictures, none where the network has nothing to look at."""
     import torch
 
-    values = [0.0 if np.array_equal(*pair) else math.nan for pair in pairs]
+    values: list[float | Failure] = [0.0 if np.array_equal(*pair) else _too_small(pair.own) for pair in pairs]
     for places in by_size(pair.own for pair in pairs):
         shorter, longer = sorted(pairs[places[0]].own.shape[:2])
         if shorter < LEAST_SIDES[network] or longer > NARROWEST * shorter:
@@ -172,8 +171,12 @@ def _distances(model: "LPIPS", network: str, pairs: Sequence[Pair], device: str)
             with torch.inference_mode():
                 found = model(*(2 * batch - 1 for batch in batches)).cpu().tolist()
             for place, value in zip(changed, found, strict=True):
-                values[place] = max(0.0, value)
+                values[place] = max(0.0, value) if math.isfinite(value) else NOT_FINITE
     return values
+
+
+def _too_small(pixels: Pixels) -> Failure:
+    return Failure(f"{pixels.shape[1]}×{pixels.shape[0]} pixels are too small or narrow for it")
 
 
 @lru_cache(maxsize=2)

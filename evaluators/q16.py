@@ -51,4 +51,10 @@ def load_q16(prompts: Path, source: ClipSource, precision: Precision, device: st
             f"Q16's prompts {prompts} have {vectors.shape[1]} numbers each, CLIP's embeddings {width}: they "
             f"were learned with another model (--evaluator-option backbone=ARCHITECTURE/TAG)"
         )
-    return Q16(clip, torch.nn.functional.normalize(torch.from_numpy(vectors), dim=-1))
+    directions = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=-1)
+    if not directions.any(dim=-1).all() or torch.allclose(directions[0], directions[1], atol=1e-6):
+        raise BenchError(
+            f"Q16's prompts {prompts}: one of the two is all zeros, or both point the same way: no picture "
+            f"would ever be nearer to the second (--evaluator-option inappropriate.prompts=FILE)"
+        )
+    return Q16(clip, directions)

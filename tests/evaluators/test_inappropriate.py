@@ -181,6 +181,11 @@ def test_missing_and_wrong_prompts_say_what_to_do(
         np.save(tmp_path / "wrong.npy", np.ones(shape, np.float32))
         with pytest.raises(BenchError, match=said):
             Inappropriate(backbone=str(tiny_clip), prompts=str(tmp_path / "wrong.npy")).prepare()
+    one = np.arange(1, 1 + WIDTH, dtype=np.float32)
+    for vectors in ([one, 3 * one], [one, 0 * one], [0 * one, one]):
+        np.save(tmp_path / "wrong.npy", np.stack(vectors))
+        with pytest.raises(BenchError, match="no picture would ever be nearer to the second"):
+            Inappropriate(backbone=str(tiny_clip), prompts=str(tmp_path / "wrong.npy")).prepare()
     for wrong in ({"parts": "some"}, {"detector": "v9"}, {"threshold": 0.1}, {"batch_size": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Inappropriate(**wrong)  # type: ignore[arg-type]

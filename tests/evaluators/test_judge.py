@@ -235,6 +235,27 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> No
         Judge(**settings)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_network_that_gives_no_numbers_answers_nothing(
+    tiny_judge: Path, tmp_path: Path, images: ImageSet, bad: float
+) -> None:
+    """The largest of logits that are not finite is a token all the same, and it may be the one of no."""
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_judge, broken)
+    tensors = load_file(broken / "model.safetensors")
+    (head,) = [name for name in tensors if name.endswith("lm_head.weight")]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(broken)
+    tensors[head][tokenizer.convert_tokens_to_ids("no")] = bad
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+
+    values = _judge(broken).score(images).values
+
+    assert (values.status == "missing").all() and values.value.isna().all()
+    assert all("logits are not finite" in reason for reason in values.reason)
+
+
 def test_it_keeps_the_contract(tiny_judge: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = run_command(["check", "judge", "--evaluator-option", f"judge.model={tiny_judge}", "--json"])
     document = json.loads(capsys.readouterr().out)

@@ -144,12 +144,14 @@ def test_mistakes_are_one_line(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "anne-g.png").write_bytes(b"hello")
     (tmp_path / "text.pt").write_bytes(b"hello")
+    (tmp_path / "weights.safetensors").write_bytes(b"hello")
     save(coarse(0), tmp_path / "whole" / "anne-g.png")
     model, whole = str(copy_descriptor), str(tmp_path / "whole")
     for settings, reason in (
         ({"references": whole}, "looked for .*sscd/sscd_imagenet_mixup.torchscript.pt"),
         ({"model": str(tmp_path / "no.pt"), "references": whole}, "weights are missing, looked for"),
         ({"model": str(tmp_path / "text.pt"), "references": whole}, "cannot be opened as TorchScript"),
+        ({"model": str(tmp_path / "weights.safetensors"), "references": whole}, "opened as TorchScript"),
         ({"model": model}, "memorization.references=FOLDER"),
         ({"model": model, "references": str(tmp_path / "nowhere")}, "is no folder of memorised pictures"),
         ({"model": model, "references": str(tmp_path / "empty")}, "holds no pictures"),
@@ -159,6 +161,52 @@ def test_mistakes_are_one_line(
         with pytest.raises(BenchError, match=reason) as refused:
             Memorization(**settings).prepare()  # type: ignore[arg-type]
         assert "\n" not in str(refused.value)
+
+
+def of_differences(file: Path, least: float) -> Path:
+    """A network that finds no direction in one flat colour: it gives 0 / 0, or zeros with a `least`."""
+
+    class OfDifferences(torch.nn.Module):
+        def forward(self, images: Any) -> Any:
+            spots = images[:, 0, ::40, ::40].flatten(1)
+            beside = spots[:, 1:] - spots[:, :-1]
+            return beside / beside.norm(dim=1, keepdim=True).clamp(min=least)
+
+    torch.jit.trace(OfDifferences(), torch.rand(1, 3, 288, 288)).save(str(file))
+    return file
+
+
+@pytest.mark.parametrize(("least", "reason"), [(0.0, "is not finite"), (1e-9, "is all zeros")])
+def test_a_reference_that_nothing_can_resemble_is_refused_by_its_name(
+    tmp_path: Path, least: float, reason: str
+) -> None:
+    """Every picture would be at 0 or below, as though no copy of it was ever drawn."""
+    model = of_differences(tmp_path / "spots.pt", least)
+    save(coarse(0, 64, 64), tmp_path / "all" / "anne-g" / "1.png")
+    save(np.full((48, 48, 3), 9, np.uint8), tmp_path / "all" / "anne-g" / "2.png")
+    with pytest.raises(BenchError, match=rf"anne-g.2\.png: cannot be held .* descriptor {reason}") as refused:
+        Memorization(model=str(model), references=str(tmp_path / "all")).prepare()
+    assert "\n" not in str(refused.value) and "memorization.references=" in str(refused.value)
+
+
+def test_a_reference_that_cannot_be_described_is_named(copy_descriptor: Path, tmp_path: Path) -> None:
+    save(coarse(0), tmp_path / "anne-g" / "1.png")
+    save(coarse(0, 1, 400), tmp_path / "anne-g" / "2.png")
+    with pytest.raises(BenchError, match=r"anne-g.2\.png: .* 400×1 pixels are too narrow"):
+        Memorization(model=str(copy_descriptor), references=str(tmp_path)).prepare()
+
+
+def test_a_picture_without_a_finite_descriptor_is_missing_never_erased(tmp_path: Path) -> None:
+    model = of_differences(tmp_path / "spots.pt", 0.0)
+    shown = [coarse(0, 64, 64), np.zeros((64, 64, 3), np.uint8), coarse(1, 64, 64)]
+    save(shown[0], tmp_path / "all" / "anne-g.png")
+    evaluator = Memorization(model=str(model), references=str(tmp_path / "all"))
+
+    frame = evaluator.score(images(*shown)).values
+
+    blank = frame[frame.image_index == 1]
+    assert blank.value.isna().all() and set(blank.reason) == {"the descriptor is not finite"}
+    assert (frame[frame.image_index != 1].status == "ok").all()
 
 
 def test_a_file_that_gives_no_descriptors_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet, Picture, Pixels
-from erasure_bench.evaluators.lpips_weights import COPY, load_network
+from erasure_bench.evaluators.lpips_weights import COPY, load_network, write_weights
 from erasure_bench.evaluators.perceptual import PerceptualDistance, pixel_change
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt
@@ -139,6 +139,40 @@ def test_what_is_too_small_is_missing_and_spoils_no_other(lpips_weights: dict[st
     assert found == narrow | {(0, "lpips_alex"), (0, "lpips_vgg"), (2, "lpips_alex")}
     assert "64×1 pixels are too small or narrow for it" in set(missing.reason)
     assert not scores[scores.metric == "pixel_change"].value.isna().any()
+
+
+def test_a_distance_that_is_no_number_is_missing_never_zero(
+    lpips_weights: dict[str, Any], tmp_path: Path
+) -> None:
+    """What overflows is divided by its own length, infinity: 0 would say that nothing changed."""
+    file = tmp_path / "overflows.safetensors"
+    name = "features.0.weight"
+    write_weights(
+        file, {"alex": lpips_weights["alex"] | {name: np.full_like(lpips_weights["alex"][name], 3e38)}}, {}
+    )
+    own, base = some(2, 40, 40), [some(1, 40, 40, seed=1)[0], some(2, 40, 40)[1]]
+
+    evaluator = PerceptualDistance(weights=str(file), networks=("alex",))
+    scores = evaluator.score(image_set(own), image_set(base)).values
+
+    of_alex = scores[scores.metric.str.startswith("lpips")].sort_values("image_index")
+    assert of_alex.status.tolist() == ["missing"] * 2 + ["ok"] * 2, "equal pictures are at 0 whatever it says"
+    assert of_alex.reason.tolist()[:2] == ["its distance is not finite"] * 2
+    assert of_alex.value.isna().tolist() == [True, True, False, False]
+    assert (scores[scores.metric == "pixel_change"].status == "ok").all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(
+    lpips_weights: dict[str, Any], tmp_path: Path, bad: float
+) -> None:
+    file = tmp_path / "damaged.safetensors"
+    lin = lpips_weights["alex"]["lin.4"].copy()
+    lin[3] = bad
+    write_weights(file, {"alex": lpips_weights["alex"] | {"lin.4": lin}}, {})
+    with pytest.raises(BenchError, match=r"alex\.lin\.4 is not finite; make the file again") as refused:
+        PerceptualDistance(weights=str(file), networks=("alex",)).prepare()
+    assert "\n" not in str(refused.value)
 
 
 def test_noise_is_no_success_on_erased_roles() -> None:
