@@ -81,8 +81,11 @@ def pictures_of(plan: Plan) -> Iterator[Drawn]:
 
 @cache
 def picture_id(task: str, number: int) -> str:
-    """What a picture is called where its method is not to be seen."""
-    return content_id({"task": task, "number": number})[:12]
+    """What a picture is called where its method is not to be seen.
+
+    It begins with a letter that no number has: 12345e67 in a spreadsheet would come back as 1.2345E+71.
+    """
+    return f"p{content_id({'task': task, 'number': number})[:12]}"
 
 
 def joined(plan: Plan, evidence: Evidence, files: Sequence[RatingFile]) -> Rated:
@@ -116,6 +119,7 @@ def _matched(plan: Plan, file: RatingFile) -> tuple[dict[_Key, list[Rating]], li
         by_id.setdefault(drawn.id, []).append(drawn)
         by_name.setdefault((drawn.method, drawn.image.prompt.id), []).append(drawn)
     found: dict[_Key, list[Rating]] = {}
+    rated: dict[tuple[str, str, str], dict[str, int]] = {}
     lost: list[str] = []
     for rating in file.ratings:
         place = rating.place
@@ -135,14 +139,17 @@ def _matched(plan: Plan, file: RatingFile) -> tuple[dict[_Key, list[Rating]], li
                 f"{file.path}: line {rating.line}: {len(ids)} pictures are meant: say which in the column "
                 f"{' or '.join(differing)}"
             )
-        others = found.setdefault((ids.pop(), concept, rating.metric), [])
-        twice = next((other for other in others if rating.rater and other.rater == rating.rater), None)
-        if twice:
+        id_ = ids.pop()
+        lines = rated.setdefault((id_, rating.metric, rating.rater), {})
+        # Without a concept a rating counts for each of them.
+        again = next((line for other, line in lines.items() if not concept or other in ("", concept)), None)
+        if rating.rater and again:
             raise BenchError(
                 f"{file.path}: line {rating.line}: {rating.rater} rated {rating.metric} of this picture on "
-                f"line {twice.line} already"
+                f"line {again} already"
             )
-        others.append(rating)
+        lines[concept] = rating.line
+        found.setdefault((id_, concept, rating.metric), []).append(rating)
     if not found:
         raise _nothing(plan, file, lost)
     if not lost:

@@ -128,6 +128,15 @@ def test_the_form_hides_the_methods_and_read_back_gives_what_was_filled_in(run: 
         write_form(plan, store, form.file, "people", metrics)
 
 
+def test_a_picture_is_called_by_no_number(run: Any) -> None:
+    """A spreadsheet writes 12345e67 back as 1.2345E+71, and 000123456789 as 123456789."""
+    plan, _, _ = run
+    for drawn in pictures_of(plan):
+        with pytest.raises(ValueError, match="could not convert"):
+            float(drawn.id)
+    assert all(drawn.id.startswith("p") for drawn in pictures_of(plan)), "whatever their digits are"
+
+
 def test_rows_of_no_picture_are_named_and_left_out(run: Any, tmp_path: Path) -> None:
     plan, evidence, _ = run
     rows = "".join(f"dim,red ball,0,no/{i},0,ann,2\n" for i in range(7))
@@ -189,6 +198,14 @@ def test_a_mistake_names_file_line_and_column(tmp_path: Path, text: str, message
         (
             "dim,red ball,0,red ball/t0,0,ann,3\ndim,,0,red ball/t1,0,ann,3\n"
             "dim,red ball,0,red ball/t0,0,ann,4\n",
+            "line 5: ann rated quality of this picture on line 3 already",
+        ),
+        (
+            "dim,,0,red ball/t0,0,ann,3\ndim,red ball,0,red ball/t0,0,ann,4\n",
+            "line 4: ann rated quality of this picture on line 3 already",
+        ),
+        (
+            "none,red ball,0,keep/0,0,ann,3\nnone,blue cube,0,keep/0,0,ann,4\nnone,,0,keep/0,0,ann,4\n",
             "line 5: ann rated quality of this picture on line 3 already",
         ),
         ("dimm,red ball,0,red ball/t0,0,ann,3\n", "did you mean dim"),
