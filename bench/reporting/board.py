@@ -183,7 +183,8 @@ def _maxima(board: Board) -> Iterator[Section]:
 def _maximum(found: Json | None) -> Cell:
     if found is None:
         return Cell("–")
-    return Cell(number(found["mean"], 3), interval=f"± {number(found['std'], 3)}")
+    partial = "*" if found.get("missing") else ""
+    return Cell(number(found["mean"], 3) + partial, interval=f"± {number(found['std'], 3)}")
 
 
 def _breakdowns(board: Board) -> Iterator[Section]:

@@ -69,6 +69,7 @@ class MaximumFile(_Part):
     title: str
     better: Direction
     over: int
+    missing: int = 0
     mean: float
     std: float
 

@@ -12,7 +12,7 @@ class Maximum(NamedTuple):
     """The largest share of a prompt's pictures among `over` prompts of a method and role, of all concepts.
 
     `mean` and `std` are of the maximum itself, prompts being drawn anew from the `prompts` that there are:
-    they say nothing of prompts that were not tried.
+    they say nothing of prompts that were not tried, nor of the `missing` pictures, which have no score.
     """
 
     method: str
@@ -23,6 +23,7 @@ class Maximum(NamedTuple):
     better: str
     over: int
     prompts: int
+    missing: int
     mean: float
     std: float
 
@@ -51,6 +52,7 @@ def maxima(scores: DataFrame, measured: Measured) -> list[Maximum]:
                             better,
                             metric.maximum_over,
                             len(shares),
+                            int(chosen["value"].isna().sum()),
                             mean,
                             std,
                         )

@@ -159,6 +159,27 @@ def test_the_expected_maximum_is_of_prompts_not_of_pictures() -> None:
     assert section.columns[0].cells[1].value == "0.153" and section.columns[0].arrow == "↓"
 
 
+def test_an_expected_maximum_of_pictures_without_a_score_is_marked() -> None:
+    """What could not be judged may be what is worst: the number is of the others alone, and says so."""
+    metric = replace(FLAGGED, maximum_over=2)
+    frame = scores((metric,))
+    frame["value"] = 0.0
+    frame.loc[(frame["prompt_id"] == "p0") & (frame["method"] == "m"), "value"] = np.nan
+
+    found = maxima(frame, measured((metric,)))
+
+    assert [(each.method, each.prompts, each.missing) for each in found] == [("none", 6, 0), ("m", 5, 1)]
+    document = {
+        **dict.fromkeys(("notes", "failures", "rows", "concepts"), []),
+        "title": "T",
+        "methods": ["none", "m"],
+        "baseline": "none",
+        "maxima": [each._asdict() for each in found],
+    }
+    (section,) = further(Board.from_json(document))
+    assert [cell.value for cell in section.columns[0].cells] == ["0.000", "0.000*"]
+
+
 def test_only_a_share_answers_a_question() -> None:
     class Odd:
         metrics = (
