@@ -25,7 +25,7 @@ concepts:
     kind: instance # or style, identity, implicit, object, memorised, unsafe
     targets: [grumpy cat] # phrases that name it: methods train on them
     anchor: cat # what should appear instead
-    neighbours: [happy dog] # close concepts that must survive
+    neighbours: [tuxedo cat, ginger cat] # close concepts that must survive
 
 prompts:
   - file: NAME.csv
@@ -35,12 +35,19 @@ CSV = """\
 role,prompt,subject
 target,a photo of {},{}
 target,a painting of {},{}
+target,a drawing of {},{}
+target,a picture of {} in the snow,{}
 anchor,a photo of a cat,cat
-neighbour,a photo of a happy dog,happy dog
+anchor,a painting of a cat,cat
+neighbour,a photo of a tuxedo cat,tuxedo cat
+neighbour,a painting of a ginger cat,ginger cat
 retention,a photo of a house,house
 retention,a photo of a tree,tree
+retention,a painting of a boat,boat
+retention,a painting of a flower,flower
 """
-"""`{}` stands for the concept's first target phrase."""
+"""`{}` stands for the concept's first target phrase. With fewer pictures there would be no `coherence`,
+with one prompt of a role no interval."""
 
 
 def new_suite(name: str, folder: Path) -> tuple[Path, Path]:

@@ -210,7 +210,7 @@ def test_the_suite_in_the_document_is_the_new_one_with_more(
     (tmp_path / "my-concept.yaml").write_text(written)
     capsys.readouterr()
     assert run_command([*check, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["concepts"]["grumpy cat"]["retention"] == 2 + 2 * 2
+    assert json.loads(capsys.readouterr().out)["concepts"]["grumpy cat"]["retention"] == 4 + 2 * 2
 
 
 def test_the_commands_that_score_a_run_are_those_that_there_are() -> None:

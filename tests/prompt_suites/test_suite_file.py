@@ -1,5 +1,6 @@
 """A suite's own file: what it means, and that every mistake is one line with file, line and key."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators.reference_range import FEWEST
+from erasure_bench.prompt_suites.microworld.vocabulary import placeable
 from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names
 from erasure_bench.prompt_suites.scaffold import CSV, YAML, new_suite
 from erasure_bench.prompt_suites.suite import MAX_SEED, Prompt, Suite
@@ -219,11 +222,8 @@ def test_a_byte_order_mark_of_utf_8_is_no_part_of_the_first_column() -> None:
 def test_the_scaffold_is_a_suite(here: Path) -> None:
     files = new_suite("my-own", here)
     suite = load_suite(str(files[0]))
-    assert [prompt.subject for prompt in suite.prompts["grumpy cat"]][:3] == [
-        "grumpy cat",
-        "grumpy cat",
-        "cat",
-    ]
+    subjects = [prompt.subject for prompt in suite.prompts["grumpy cat"]]
+    assert subjects[:5] == [*["grumpy cat"] * 4, "cat"]
     assert suite.name == "my-own" and {prompt.role for prompt in suite.prompts["grumpy cat"]} >= {
         "target",
         "anchor",
@@ -233,6 +233,18 @@ def test_the_scaffold_is_a_suite(here: Path) -> None:
     with pytest.raises(BenchError, match="is no name for a suite"):
         new_suite("../x", here)
     assert "NAME" in YAML and CSV.isascii()
+
+
+def test_the_scaffolds_first_table_lacks_nothing(here: Path) -> None:
+    """Pictures enough to tell noise by, prompts enough for intervals, and nothing that nobody can draw."""
+    suite = load_suite(str(new_suite("my-own", here)[0]))
+    assert "coherence" in suite.evaluators
+    for concept in suite.concepts:
+        prompts = suite.prompts[concept.name]
+        assert sum(map(suite.protocol.images_of, prompts)) >= FEWEST
+        assert min(Counter(prompt.role for prompt in prompts).values()) >= 2
+        subjects = {prompt.subject for prompt in prompts}
+        assert {concept.anchor, *concept.neighbours} <= subjects <= set(placeable())
 
 
 # What is wrong

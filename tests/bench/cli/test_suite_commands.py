@@ -36,11 +36,11 @@ def change(file: Path, old: str, new: str) -> None:
 def test_check_says_what_the_suite_holds(mine: Path, capsys: Captured) -> None:
     assert run_command(["suite", "check", "./mine.yaml", "--json"]) == 0
     found = out(capsys)
-    assert found["concepts"] == {"grumpy cat": {"target": 2, "anchor": 1, "neighbour": 1, "retention": 2}}
-    assert (found["prompts"], found["pictures"]) == (6, 12)
+    assert found["concepts"] == {"grumpy cat": {"target": 4, "anchor": 2, "neighbour": 2, "retention": 4}}
+    assert (found["prompts"], found["pictures"]) == (12, 24)
     assert found["cut"]["ids"] == found["left_out"]["ids"] == []
     assert run_command(["suite", "check", "./mine.yaml"]) == 0
-    assert "none of 6 prompts is longer" in capsys.readouterr().out
+    assert "none of 12 prompts is longer" in capsys.readouterr().out
 
 
 def test_check_names_what_is_cut_and_what_is_left_out(mine: Path, capsys: Captured) -> None:
