@@ -1,6 +1,6 @@
 """`python -m studies.microworld_leaderboards`: every method on every suite of the built-in model, 3 seeds.
 
-Writes `results/microworld/<suite>/` `leaderboard.{md,csv}`, `scores.parquet`, `prompts.parquet` and
+Writes `results/microworld/<suite>/` `leaderboard.{md,csv.gz}`, `scores.parquet`, `prompts.parquet` and
 `run.json`, and one summary over the suites that are there, `results/microworld/LEADERBOARD.md`. What those
 folders hold already, of the same code and settings, is not done again, nor what is in the store of `--work`.
 All of it takes two cores about 11 hours as `--jobs 2`, two suites at a time
@@ -9,6 +9,7 @@ All of it takes two cores about 11 hours as `--jobs 2`, two suites at a time
 """
 
 import argparse
+import gzip
 import math
 import shutil
 import sys
@@ -38,7 +39,8 @@ from studies.running import bench_merge, bench_run
 MODEL = "microworld"
 SUMMARY = "LEADERBOARD.md"
 TABLE = f"{LEADERBOARD}.csv"
-KEEP = (f"{LEADERBOARD}.md", TABLE, SCORES, PROMPTS)
+PACKED = f"{TABLE}.gz"
+KEEP = (f"{LEADERBOARD}.md", SCORES, PROMPTS)
 
 
 class Lack(NamedTuple):
@@ -93,6 +95,7 @@ def complete(config: RunConfig, out: Path, work: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name in KEEP:
         shutil.copyfile(whole / name, out / name)
+    (out / PACKED).write_bytes(gzip.compress((whole / TABLE).read_bytes(), mtime=0))
     record = {key: value for key, value in read_record(whole).items() if key != "merged"}
     write_record(out, portable(record))
 
@@ -115,7 +118,7 @@ def documents(folder: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _document(folder: Path) -> Mapping[str, Any]:
-    rows = pd.read_csv(folder / TABLE).astype(object)
+    rows = pd.read_csv(folder / PACKED).astype(object)
     return read_record(folder) | {"rows": rows.where(rows.notna(), None).to_dict("records")}
 
 

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from erasure_bench.bench.reporting.record import read_record
-from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES
+from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.statistics.ranks import retest
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.errors import BenchError
 from studies import bars_needed
-from studies.microworld_leaderboards import reported_suites
+from studies.microworld_leaderboards import PACKED, reported_suites
 
 GRID = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
 SHOWN = (12, 24, 48, 96)
@@ -81,7 +81,7 @@ class Spread:
 def columns(suite: str, folder: Path) -> Iterator[Column]:
     """The headline columns of a suite's results; the base model is no rival."""
     baseline = read_record(folder)["baseline"]
-    table = pd.read_csv(folder / f"{LEADERBOARD}.csv")
+    table = pd.read_csv(folder / PACKED)
     shown = table[table["headline"] & (table["scope"] == "overall")]
     scores = pd.read_parquet(folder / SCORES)
     scores = scores[(scores["method"] != baseline) & ~scores["repeated"].astype(bool)]

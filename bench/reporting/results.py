@@ -47,7 +47,7 @@ from erasure_bench.bench.reporting.run_file import (
     named,
 )
 from erasure_bench.bench.reporting.sampling import interval_record
-from erasure_bench.bench.reporting.scores import protocol_key
+from erasure_bench.bench.reporting.scores import protocol_key, write_scores
 from erasure_bench.bench.reporting.sets import joined_scores, statistics_of
 from erasure_bench.bench.reporting.sheet import save_png
 from erasure_bench.bench.reporting.tabled import Measured, tabled
@@ -152,7 +152,7 @@ def write_results(
         write_text(folder / f"{LEADERBOARD}.json", in_json(results.document))
         write_text(folder / f"{LEADERBOARD}.md", markdown(Board.from_json(results.document)))
         _write_csv(folder / f"{LEADERBOARD}.csv", to_frame(results.rows))
-        write_atomically(folder / SCORES, lambda path: results.evidence.scores.to_parquet(path, index=False))
+        write_atomically(folder / SCORES, lambda path: write_scores(path, results.evidence.scores))
         write_atomically(folder / PROMPTS, lambda path: write_prompts(path, plan.prompts))
         written = [*ALWAYS, PROMPTS]
         if features := results.evidence.features:

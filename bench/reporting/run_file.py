@@ -146,7 +146,7 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 ALWAYS = ("leaderboard.json", "leaderboard.md", "leaderboard.csv", "scores.parquet")
 OPTIONAL = (
-    *("features.parquet", "images.png", "prompts.parquet", "rewritten.csv"),
+    *("features.parquet", "images.png", "prompts.parquet", "rewritten.csv", "leaderboard.csv.gz"),
     *("robustness.json", "robustness.csv", "robustness.md", "attacks.parquet"),
 )
 RESULTS = (*ALWAYS, *OPTIONAL)

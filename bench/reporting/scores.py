@@ -1,6 +1,7 @@
 """All scores of a run in one tidy table, and what the work cost, both read from the store."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -30,13 +31,14 @@ RUN_COLUMNS = (
 """Columns of `scores.parquet`: `evaluator_protocol` as in leaderboard.json's `evaluators`; `repeated` is
 true where the picture is the one of an earlier seed, as of a prompt with a seed of its own."""
 
+VALUE = "value"
 
 _SCHEMA = pa.schema(
     [
         ("prompt_id", pa.string()),
         ("image_index", pa.int64()),
         ("metric", pa.string()),
-        ("value", pa.float64()),
+        (VALUE, pa.float64()),
         ("status", pa.string()),
         ("reason", pa.string()),
     ]
@@ -162,3 +164,14 @@ def _kept(store: Store, task: ScoreTask, metrics: Sequence[Metric]) -> pa.Table:
     except (pa.ArrowException, WrongScores) as error:
         raise entry.damaged(f"{SCORES_FILE}: {error}") from error
     return pa.Table.from_pandas(checked, schema=_SCHEMA, preserve_index=False)
+
+
+def write_scores(path: Path, scores: DataFrame) -> None:
+    """A run's scores.parquet: names as dictionaries, values byte by byte, as their last bytes differ most."""
+    scores.to_parquet(
+        path,
+        index=False,
+        compression="zstd",
+        use_dictionary=[name for name in scores.columns if name != VALUE],
+        column_encoding={VALUE: "BYTE_STREAM_SPLIT"},
+    )

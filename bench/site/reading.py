@@ -1,7 +1,9 @@
 """A finished run as a report shows it: from its folder's files alone, checked against their digests."""
 
+import gzip
 import io
 import math
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -89,12 +91,14 @@ def _document(folder: Path, record: Json) -> Json:
     if f"{LEADERBOARD}.json" in record["files"]:
         document = read_document(folder)
         return {**document, "rows": [_row(row) for row in document["rows"]]}
-    name = f"{LEADERBOARD}.csv"
-    if name not in record["files"]:
-        raise BenchError(f"{folder}: neither {LEADERBOARD}.json nor {name} is part of its {RUN}")
+    name = next((name for name in _TABLES if name in record["files"]), None)
+    if name is None:
+        raise BenchError(f"{folder}: neither {LEADERBOARD}.json nor {_TABLES[0]} is part of its {RUN}")
     try:
-        frame = pd.read_csv(io.BytesIO(bound(folder, record, name)), keep_default_na=True).astype(object)
-    except ValueError as error:
+        data = bound(folder, record, name)
+        text = gzip.decompress(data) if name.endswith(".gz") else data
+        frame = pd.read_csv(io.BytesIO(text), keep_default_na=True).astype(object)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise BenchError(f"{folder / name} cannot be read: {error}") from error
     lacking = set(COLUMNS) - set(frame.columns)
     notes = [*record["notes"], *([EARLIER] if "verdict" in lacking else [])]
@@ -106,6 +110,7 @@ def _document(folder: Path, record: Json) -> Json:
     }
 
 
+_TABLES = (f"{LEADERBOARD}.csv", f"{LEADERBOARD}.csv.gz")
 _TEXT = ("reason", "breakdown", "column", "title", "unit")
 _WHOLE = ("images", "prompts", "missing", "pairs", "rank", "rank_low", "rank_high", "gap_pairs")
 

@@ -30,6 +30,7 @@ MARK = "report.json"
 FORMAT = "erasure-bench report 1"
 _TITLES = {
     f"{LEADERBOARD}.csv": "CSV",
+    f"{LEADERBOARD}.csv.gz": "CSV (gzip)",
     f"{LEADERBOARD}.md": "Markdown",
     f"{LEADERBOARD}.json": "JSON",
     SCORES: "scores of every picture (Parquet)",

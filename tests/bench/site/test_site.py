@@ -1,5 +1,6 @@
 """The report's files: what others wrote becomes no markup and no code, no file of the reader's is lost."""
 
+import gzip
 import json
 import re
 import shutil
@@ -197,12 +198,17 @@ def test_a_forged_run_brings_no_file_from_elsewhere(finished: Path, tmp_path: Pa
     assert write_site([read_reported(folder)], tmp_path / "out").pictures.shown == 0
 
 
-def test_a_table_alone_is_enough(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_table_alone_is_enough(packed: bool, finished: Path, tmp_path: Path) -> None:
     """As in the results that the project commits: no leaderboard.json, no pictures, no list of prompts."""
     folder = shutil.copytree(finished, tmp_path / "run")
     whole = read_reported(folder)
     for name in ("leaderboard.json", "prompts.parquet"):
         (folder / name).unlink()
+    if packed:
+        table = folder / "leaderboard.csv"
+        (folder / "leaderboard.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+        table.unlink()
     write_record(folder, portable(read_record(finished)))
     run = read_reported(folder)
     assert [row["value"] for row in run.document["rows"]] == pytest.approx(
