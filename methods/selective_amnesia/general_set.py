@@ -122,7 +122,7 @@ class GeneralSet:
         return pictures_needed(self.prompts, self.seed, self.drawing)
 
     def fisher_needed(self, *, terms: int | None, samples: int | None, of: int) -> Need:
-        """What `fisher` computes on a model whose lower bound has `of` terms: the exact one takes them all."""
+        """What `fisher` computes; the exact one takes all `of` terms of the model's lower bound."""
         return Need(
             unit="Fisher samples",
             count=len(self.prompts[:samples]),
