@@ -202,7 +202,8 @@ def own_card(name: str, path: Path, taken: Sequence[str]) -> SuiteCard:
 def _bytes(path: Path, most: int, where: str) -> bytes:
     try:
         if not path.exists():
-            raise BenchError(f"{where}: no such file: {path}")
+            looked = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
+            raise BenchError(f"{where}: no such file: {path}{looked}")
         if not path.is_file():
             raise BenchError(f"{where}: {path} is no file")
         if path.stat().st_size > most:
