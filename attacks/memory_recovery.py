@@ -145,7 +145,7 @@ MEMORY_RECOVERY = AttackCard(
     formula="x₀ between DDIM inversions of the edited model; min over B, A of ‖ε − ε_{θ+BA}(x_t, c, t)‖²",
     build=MemoryRecovery,
     presets={
-        "official": {},
+        "official": {"batch_size": 1},
         "microworld": {"learning_rate": 2e-3, "batch_size": 8, "steps": 30, "guidance_scale": 4.0},
     },
     argument="steps",
@@ -154,7 +154,7 @@ MEMORY_RECOVERY = AttackCard(
     needs_base=True,
     notes=(
         "Preset official has the numbers of the authors' configuration: 11 points between 3 pairs of "
-        "pictures, from step 15 of 50, rank 4, learning rate 1e-4, 10 steps (their README says 500): "
-        "memory-recovery:500."
+        "pictures, from step 15 of 50, rank 4, learning rate 1e-4, 10 steps of one picture (their README "
+        "says 500 steps: memory-recovery:500)."
     ),
 )

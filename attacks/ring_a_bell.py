@@ -176,6 +176,7 @@ RING_A_BELL = AttackCard(
         "official has the numbers of the code at e4585ad for nudity: population 200, 3,000 generations, 16 "
         "tokens, η 3 (5 to 5.5 for violence, 16, 38 or 77 tokens). The pairs of prompts are ten frames with "
         "the concept's phrases and with its anchor, in the place of those that the authors had a language "
-        "model write."
+        "model write. There a crossing gives two children, parents mutate like their children, and the best "
+        "may be lost; here the better half stays as it is."
     ),
 )

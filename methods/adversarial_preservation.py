@@ -308,12 +308,27 @@ def _card(
     )
 
 
+ALIKE: dict[str, Any] = {
+    "parameters": "xattn",
+    "top": 1,
+    "hard": True,
+    "adversary_rate": 1e-2,
+    "centres": 100,
+}
+OFFICIAL_EAP: dict[str, Any] = ALIKE | {"nearest": 1000, "temperature": 2.0, "led_from": "empty", "eta": 1.0}
+OFFICIAL_AGE: dict[str, Any] = ALIKE | {
+    "nearest": 100,
+    "temperature": 0.1,
+    "led_from": "empty",
+    "eta": 1.0,
+    "space": "image",
+}
 NOTES = (
-    "Learning rate 1e-5, 1,000 steps of the weights and as many of the adversary, ESD's latents (DDIM in 50 "
-    "steps, guidance 3, by the model as it is trained). Its words are the 3,000 first whole ones of the "
-    "tokenizer's vocabulary, where the official code has a list of 3,000 English words; a candidate is the "
-    "text nearest to each centre of k-means. Which weight λ has, and how its top 2 are mixed, could not be "
-    "checked: λ 1, in equal parts. Written from formulas: the code has no licence."
+    "Learning rate 1e-5, 1,000 steps of the weights and as many of the adversary in turn with them, λ 1, "
+    "ESD's latents (DDIM in 50 steps, guidance 3, by the model as it is trained). Its words are the 3,000 "
+    "first whole ones of the tokenizer's vocabulary, where the official code has a list of 3,000 English "
+    "words; a candidate is the text nearest to each centre of k-means. Written from formulas and from the "
+    "numbers of the commands that reproduce the paper's tables: the code has no licence."
 )
 
 EAP = _card(
@@ -322,8 +337,15 @@ EAP = _card(
     "Bui et al., Erasing Undesirable Concepts in Diffusion Models with Adversarial Preservation, "
     "NeurIPS 2024, arXiv:2410.15618",
     "min_θ max_π ‖ε_θ(x_t, c) − [ε_∅ − η (ε_c − ε_∅)]‖² + λ ‖ε_θ(x_t, a_π) − ε_a‖²",
-    "The concept that suffers most keeps its prediction. Preset official is 7222925.",
-    {"official": {"led_from": "empty", "eta": 1.0, "space": "noise"}, "microworld": MICROWORLD},
+    "The concept that suffers most keeps its prediction. Preset official has the numbers of 7222925 for "
+    "things and artists (run_imagenette.sh, run_artist.sh): the cross-attention, one hard choice among 100 "
+    "of the 1,000 nearest words; official-nudity those of run_nudity.sh: noxattn, 50 of 2,000.",
+    {
+        "official": OFFICIAL_EAP | {"space": "noise"},
+        "official-nudity": OFFICIAL_EAP
+        | {"space": "noise", "parameters": "noxattn", "centres": 50, "nearest": 2000},
+        "microworld": MICROWORLD,
+    },
 )
 AGE = _card(
     "age",
@@ -331,10 +353,18 @@ AGE = _card(
     "Bui et al., Fantastic Targets for Concept Erasure in Diffusion Models and Where To Find Them, "
     "ICLR 2025, arXiv:2501.18950",
     "min_θ max_π ‖ε_θ(x_t, c) − ε_a‖² + λ ‖ε_θ(x_t, a_π) − ε_a‖²",
-    "The adversary's choice is the concept's destination, too. Preset official is b56a903: errors on x̂_0, "
-    "and led away from the empty prompt's prediction; preset paper maps the concept to the choice itself.",
+    "The adversary's choice is the concept's destination, too. Preset official has the numbers of b56a903 "
+    "for things (scripts/imagenette): errors on x̂_0, led away from the empty prompt's prediction, the "
+    "cross-attention, temperature 0.1, the 100 nearest, there of ImageNet's names; official-nudity those of "
+    "erasing_nudity.sh: noxattn, temperature 2; official-style those of scripts/artist: five soft weights, "
+    "an adversary at 1e-3, the 1,000 nearest of a list of artists. A hard choice is a single one in that "
+    "code, whatever its option says of the top 2. Preset paper maps the concept to the choice itself, a "
+    "mixture of two, and could not be checked against the paper.",
     {
-        "official": {"led_from": "empty", "eta": 1.0, "space": "image"},
+        "official": OFFICIAL_AGE,
+        "official-nudity": OFFICIAL_AGE | {"parameters": "noxattn", "temperature": 2.0},
+        "official-style": OFFICIAL_AGE
+        | {"hard": False, "top": 5, "temperature": 2.0, "adversary_rate": 1e-3, "nearest": 1000},
         "paper": {"led_from": "choice", "eta": 0.0, "space": "noise"},
         "microworld": MICROWORLD | {"led_from": "choice", "eta": 0.0, "steps": 80, "learning_rate": 1e-3},
     },

@@ -150,7 +150,8 @@ def skilled(weight: Tensor, of_target: Tensor, of_anchor: Tensor, share: float) 
     return found
 
 
-OFFICIAL: dict[str, Any] = {"row_share": 0.01, "skilled_steps": 10}
+OFFICIAL: dict[str, Any] = {"row_share": 0.01, "skilled_steps": 10, "images": 20}
+NUDITY: dict[str, Any] = {"row_share": 0.01, "skilled_steps": 9, "images": 18}
 MICROWORLD: dict[str, Any] = {
     "row_share": 0.3,
     "skilled_steps": 10,
@@ -166,11 +167,15 @@ CONCEPT_PRUNE = MethodCard(
     "ICLR 2025, arXiv:2405.19237",
     formula="W_ij = 0 where |W_ij| ‖X_j‖ is in the top share of row i for c, and larger than for the anchor",
     build=ConceptPrune,
-    presets={"official": OFFICIAL, "microworld": MICROWORLD},
+    presets={"official": OFFICIAL, "official-nudity": NUDITY, "microworld": MICROWORLD},
     quick={"images": 2, "denoise_steps": 3, "skilled_steps": 2},
     many_concepts=True,
-    notes="Without training. Preset official has the top 1 % of each row (72927d9); how many steps and "
-    "pictures it takes, 10 of 50 and 10 here, could not be checked. With several concepts the union is "
-    "pruned. As |W| is in both scores, the second condition is on the inputs alone: ‖X_j‖ is larger than for "
-    "the anchor. Written from the formula: the code has no licence.",
+    notes="Without training. Presets have the numbers of the official README, configuration and scripts "
+    "(72927d9): the top 1 % of each row, united over the first 10 steps, of 20 plain things with and "
+    "without the style (datasets/things.txt); of nudity over the first 9, of 18 words for people. For "
+    "objects, in 12 scenes, the scripts have both 1 % and 2 % (--method-option row_share=0.02 images=12); "
+    "which one the paper's table 7 has for each could not be checked. There it is Stable Diffusion 1.5 with "
+    "50 steps of PNDM, here of DDIM. With several concepts the union is pruned. As |W| is in both scores, "
+    "the second condition is on the inputs alone: ‖X_j‖ is larger than for the anchor. Written from the "
+    "formula: the code has no licence.",
 )

@@ -35,7 +35,8 @@ from erasure_bench.prompt_suites.concepts import Concept
 
 @dataclass(frozen=True, kw_only=True)
 class EraseDiff(ForgetAndRemain):
-    """Settings of EraseDiff; the defaults are the official code's for a class of things in SD 1.4.
+    """Settings of EraseDiff; what the official code has for things and for nudity in SD 1.4, its presets
+    say.
 
     What the concept's prompts should predict (`target`): what their `anchor`'s do, or `uniform` noise from
     [0, 1), as for the paper's models without prompts. λ is `forget_weight`, or chosen at every step
@@ -162,7 +163,21 @@ def multiplier(outer: Mapping[str, Tensor], inner: Mapping[str, Tensor], eta: fl
     return max(0.0, eta - product / squared) if squared else 0.0
 
 
-OFFICIAL: dict[str, Any] = {"multiplier": "fixed", "forget_weight": 1.0, "inner_steps": 2}
+OFFICIAL: dict[str, Any] = {
+    "parameters": "full",
+    "multiplier": "fixed",
+    "forget_weight": 1.0,
+    "inner_steps": 1,
+    "steps": 120,
+}
+NUDITY: dict[str, Any] = {
+    "parameters": "noxattn",
+    "remain": "anchor",
+    "multiplier": "fixed",
+    "forget_weight": 1.0,
+    "inner_steps": 2,
+    "steps": 250,
+}
 PAPER: dict[str, Any] = {"multiplier": "adaptive", "forget_weight": 0.1, "inner_steps": 2}
 MICROWORLD: dict[str, Any] = {
     "images": 48,
@@ -182,14 +197,20 @@ ERASEDIFF = MethodCard(
     "first EraseDiff: Erasing Data Influence in Diffusion Models)",
     formula="min_θ L_r(θ) + λ (f(θ) − f(φ_K)), φ_K: K steps on f from θ",
     build=EraseDiff,
-    presets={"official": OFFICIAL, "paper": PAPER, "microworld": MICROWORLD},
+    presets={"official": OFFICIAL, "official-nudity": NUDITY, "paper": PAPER, "microworld": MICROWORLD},
     quick={"images": 4, "denoise_steps": 2, "steps": 2, "batch_size": 2},
     many_concepts=True,
     general_prompts=True,
-    notes="Preset official has the code's numbers (14f4e98): K 2, λ 1 fixed, noxattn, learning rate 1e-5, "
-    "batch 16; its number of steps could not be checked, 500 is 5 epochs of 800 pictures in lots of 8. As "
-    "φ_K is a constant to the gradient, a step is one on L_r + λ f: the steps within cost time and move what "
-    "is reported as the loss alone (a test shows that the weights are the same without them, as "
-    "the built-in model's preset has it). Preset paper chooses λ as BOME does, on which the paper builds; "
-    "that formula and its η of 0.1 could not be checked against the paper.",
+    notes="Preset official has the numbers of the code's command for a class of things (14f4e98, "
+    "sd/train_scripts/train_cls.sh): all of the UNet, K 1, λ 1 fixed, learning rate 1e-5, two epochs of "
+    "lots of 16, which are 120 steps on the 960 pictures that Imagenette has of a class; official-nudity "
+    "those of train_nsfw.sh: noxattn, K 2, five epochs; how many pictures an epoch has is not said there, "
+    "and 250 steps are 800 of them. There both are relabelled as “a photo of a pokemon”; here they become "
+    "the concept's anchor. As φ_K is a constant to the gradient, a step is one on L_r + λ f: the steps "
+    "within cost time and move what is reported as the loss alone (a test shows that the weights are the "
+    "same without them, as the built-in model's preset has it). There they are whole epochs of the same "
+    "Adam, whose moments stay, and of the K rounds of an epoch only the last one's steps are kept; here "
+    "they are plain and leave nothing. Preset paper chooses λ as BOME does, on which the paper builds (the "
+    "code's own choice, with a negative lambda_bome, divides by both gradients' norms); that formula and "
+    "its η of 0.1, which is an option's default there, could not be checked against the paper.",
 )

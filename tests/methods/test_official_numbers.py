@@ -63,18 +63,28 @@ SLD = ("warmup_steps", "safety_scale", "threshold", "momentum_scale", "momentum_
 SALUN = {"parameters": "full", "mask_share": 0.5, "learning_rate": 1e-5, "batch_size": 8, "optimiser": "adam"}
 WAYS = {"denoise_steps": 50, "guidance_scale": 3.0, "scheduler": "ddim", "timestep": "interval"}
 PRESERVING = WAYS | {
-    "parameters": "noxattn",
     "learning_rate": 1e-5,
     "steps": 1000,
-    "temperature": 2.0,
-    "top": 2,
-    "hard": True,
+    "adversary_steps": 1,
     "vocabulary_size": 3000,
-    "nearest": 1000,
-    "centres": 100,
-    "adversary_rate": 1e-2,
+    "preserve_weight": 1.0,
+    "led_from": "empty",
+    "eta": 1.0,
+    "sampled_by": "edited",
 }
-MACE = {"rank": 1, "learning_rate": 1e-5, "focal_from": 200, "focal_to": 400, "focal_slope": 0.05}
+HARD = {"top": 1, "hard": True, "adversary_rate": 1e-2}
+EAP = PRESERVING | HARD | {"space": "noise", "temperature": 2.0}
+AGE = PRESERVING | {"space": "image", "centres": 100}
+PRUNED = {"row_share": 0.01, "denoise_steps": 50, "guidance_scale": 7.5}
+MACE = {
+    "rank": 1,
+    "images": 8,
+    "fusion": "fit",
+    "learning_rate": 1e-5,
+    "focal_from": 200,
+    "focal_to": 400,
+    "focal_slope": 0.05,
+}
 STEREO = WAYS | {
     "parameters": "noxattn",
     "optimiser": "adamw",
@@ -121,8 +131,14 @@ NUMBERS = [
     (
         "erasediff",
         "official",
-        {"parameters": "noxattn", "inner_steps": 2, "forget_weight": 1.0, "batch_size": 16}
-        | {"learning_rate": 1e-5, "multiplier": "fixed"},
+        {"parameters": "full", "inner_steps": 1, "forget_weight": 1.0, "batch_size": 16, "steps": 2 * 60}
+        | {"learning_rate": 1e-5, "multiplier": "fixed", "remain": "general"},
+    ),
+    (
+        "erasediff",
+        "official-nudity",
+        {"parameters": "noxattn", "inner_steps": 2, "forget_weight": 1.0, "batch_size": 16, "steps": 5 * 50}
+        | {"learning_rate": 1e-5, "multiplier": "fixed", "remain": "anchor"},
     ),
     ("erasediff", "paper", {"multiplier": "adaptive", "inner_steps": 2}),
     (
@@ -134,9 +150,18 @@ NUMBERS = [
         | {"retain_weight": 0.3, "retain_batch": 5, "retain_prompts": 243, "retain_early": True}
         | {"sampled_by": "base"},
     ),
-    ("eap", "official", PRESERVING | {"space": "noise", "led_from": "empty", "eta": 1.0}),
-    ("age", "official", PRESERVING | {"space": "image", "led_from": "empty", "eta": 1.0}),
-    ("age", "paper", PRESERVING | {"led_from": "choice", "eta": 0.0}),
+    ("eap", "official", EAP | {"parameters": "xattn", "centres": 100, "nearest": 1000}),
+    ("eap", "official-nudity", EAP | {"parameters": "noxattn", "centres": 50, "nearest": 2000}),
+    ("age", "official", AGE | HARD | {"parameters": "xattn", "nearest": 100, "temperature": 0.1}),
+    ("age", "official-nudity", AGE | HARD | {"parameters": "noxattn", "nearest": 100, "temperature": 2.0}),
+    (
+        "age",
+        "official-style",
+        AGE
+        | {"parameters": "xattn", "nearest": 1000, "temperature": 2.0}
+        | {"top": 5, "hard": False, "adversary_rate": 1e-3},
+    ),
+    ("age", "paper", {"led_from": "choice", "eta": 0.0, "learning_rate": 1e-5, "steps": 1000}),
     (
         "fmn",
         "official",
@@ -154,7 +179,8 @@ NUMBERS = [
     ),
     ("mace", "official", MACE | {"steps": 50, "timesteps": "focal"}),
     ("mace", "official-nudity", MACE | {"steps": 120, "timesteps": "uniform"}),
-    ("concept-prune", "official", {"row_share": 0.01}),
+    ("concept-prune", "official", PRUNED | {"skilled_steps": 10, "images": 20}),
+    ("concept-prune", "official-nudity", PRUNED | {"skilled_steps": 9, "images": 18}),
     ("spm", "official", {"rank": 1, "spread": 1.0, "steps": 3000, "learning_rate": 1e-4}),
     ("stereo", "official", STEREO | {"towards": 1.0, "away": 3.0}),
     ("stereo", "paper", STEREO | {"towards": 1.0, "away": 2.0}),
