@@ -192,9 +192,11 @@ ADAVD_CARD = MethodCard(
     presets={"official": {}, "paper": {"rows": "conditional"}, "microworld": MICROWORLD},
     many_concepts=True,
     notes="While sampling: plain diffusers cannot hold it, and it is not exported. Preset official is the "
-    "code (c2d2962), which takes the values of the unconditional and of the conditional row for one "
-    "vector; preset paper takes the conditional alone. All heads are one vector, as there. That code has "
-    "the shift behind a flag (--token_sim; without it shift=false) and samples with 30 steps of "
-    "DPM-Solver++: here the suite's protocol samples. Not checked against it: its Gram-Schmidt of several "
-    "concepts, here a pseudo-inverse, which is the same projection. Left out: SDXL.",
+    "code (c2d2962), which takes the values of the unconditional and of the conditional row for one vector; "
+    "preset paper takes the conditional alone. All heads are one vector, as there. That code has the shift "
+    "behind a flag (--token_sim, which its demonstration sets; without it shift=false) and samples with 30 "
+    "steps of DPM-Solver++: here the suite's protocol samples. Of two concepts its Gram-Schmidt is the "
+    "projection that is here a pseudo-inverse; from three on it takes out of each value its parts along the "
+    "others' own values, and not along what of them was left, which is no projection any more: here it is "
+    "one for any number. Left out: SDXL.",
 )

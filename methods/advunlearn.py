@@ -38,13 +38,15 @@ from erasure_bench.prompt_suites.concepts import Concept
 class AdvUnlearn(WayThere):
     """Settings of AdvUnlearn; the numbers of preset official are the official code's for SD 1.4.
 
-    What is trained: the whole text encoder, or its first `layers` transformer layers. `eta` is η. `phrases`
+    What is trained: the text encoder, with or without its embeddings of tokens and positions
+    (`train_embeddings`), or its first `layers` transformer layers. `eta` is η. `phrases`
     says whether a concept's canonical phrase is erased or each of its target phrases in turn.
 
     The adversary: after `warmup_steps` steps without one, each step lets `prefix_tokens` vectors, which
     begin as random rows of the vocabulary, take `attack_steps` steps of Adam at `attack_rate`, each on fresh
-    latents. Where they push tokens out is decided by `counted`: the last padding (`tokens`), or what follows
-    as many tokens as the phrase has `words`, which in the official code cuts words of several tokens.
+    latents, along its own gradient or along the sum of all so far (`summed_gradients`). Where they push
+    tokens out is decided by `counted`: the last padding (`tokens`), or what follows as many tokens as the
+    phrase has `words`, which in the official code cuts words of several tokens.
 
     What is kept: γ is `retain_weight`; `retain_batch` prompts a step of the first `retain_prompts` general
     ones that neither name nor evoke a concept (`retain` `general`), or of a list of prompts. Their latents
@@ -55,12 +57,14 @@ class AdvUnlearn(WayThere):
     """
 
     layers: PositiveInt | None = None
+    train_embeddings: bool = True
     eta: float = 1.0
     phrases: Literal["canonical", "all"] = "canonical"
     warmup_steps: NonNegativeInt = 200
     prefix_tokens: PositiveInt = 1
     attack_steps: NonNegativeInt = 30
     attack_rate: PositiveFloat = 1e-3
+    summed_gradients: bool = False
     counted: Literal["tokens", "words"] = "words"
     retain: Literal["general"] | tuple[str, ...] = "general"
     retain_prompts: PositiveInt = 243
@@ -74,10 +78,12 @@ class AdvUnlearn(WayThere):
     gradient_checkpointing: bool = False
 
     def unused_settings(self) -> Mapping[str, str]:
-        """Those of an adversary that takes no step, and of a term without weight."""
+        """Those of an adversary that takes no step, of a term without weight, and of layers alone."""
         unused = {}
+        if self.layers is not None:
+            unused["train_embeddings"] = "with layers, which have none"
         if not self.attack_steps:
-            unused["attack_rate"] = "with attack_steps=0"
+            unused |= dict.fromkeys(("attack_rate", "summed_gradients"), "with attack_steps=0")
         if not self.retain_weight:
             unused |= dict.fromkeys(
                 ("retain", "retain_prompts", "retain_batch", "retain_early"), "with retain_weight=0"
@@ -92,7 +98,7 @@ class AdvUnlearn(WayThere):
         phrases, retained = self.erased(concepts), self.retained(concepts, context)
         base = model.frozen_copy()
         with Training(
-            of_text_encoder(model.text_encoder, self.layers),
+            of_text_encoder(model.text_encoder, self.layers, self.train_embeddings),
             device=model.device,
             learning_rate=self.learning_rate,
             steps=self.steps,
@@ -169,7 +175,7 @@ class AdvUnlearn(WayThere):
         """The prefix that brings the concept's prediction back the most, and the loss at every step."""
         table = token_vectors(model)
         start = table[integers(generator, 0, len(table), self.prefix_tokens)]
-        adversary = Adversary(start, learning_rate=self.attack_rate)
+        adversary = Adversary(start, learning_rate=self.attack_rate, summed=self.summed_gradients)
         losses = []
         for _ in range(self.attack_steps):
             seen = ways.draw(self.batch_size, generator)
@@ -213,6 +219,8 @@ def brought_back(model: DiffusionModel, seen: OnTheWay, soft: Tokens, prefix: Te
 
 
 OFFICIAL: dict[str, Any] = {
+    "train_embeddings": False,
+    "summed_gradients": True,
     "counted": "words",
     "sampled_by": "base",
     "timestep": "interval",
@@ -254,9 +262,12 @@ ADVUNLEARN = MethodCard(
     },
     many_concepts=True,
     general_prompts=True,
-    notes="Trains the text encoder alone. Preset official has the numbers of the code (9d23124), which "
-    "counts a phrase's tokens as words and so cuts words of several tokens (counted=tokens puts that right), "
-    "and retains 5 of its 243 prompts of COCO's objects a step: here general prompts take their place, or "
-    "--method-option retain=LIST. As there latents are sampled from the phrase itself by the base model, and "
-    "it retains from the first step on; the built-in model's preset only after the warm-up.",
+    notes="Trains the text encoder alone. Preset official has the numbers of the code's command (9d23124): "
+    "all of its layers and the last norm, the embeddings as they are (the built-in model's preset trains "
+    "them, too). That code counts a phrase's tokens as words and so cuts words of several tokens "
+    "(counted=tokens puts that right), and never zeroes the adversary's gradient (summed_gradients); it "
+    "trains on the prefix of before the adversary's last step, here on that after it. It retains 5 of its "
+    "243 prompts of COCO's objects a step: here general prompts take their place, or --method-option "
+    "retain=LIST. As there latents are sampled from the phrase itself by the base model, and it retains "
+    "from the first step on; the built-in model's preset only after the warm-up.",
 )

@@ -287,10 +287,14 @@ SAFREE_CARD = MethodCard(
     presets={"official": {}, "microworld": MICROWORLD},
     many_concepts=True,
     notes="While sampling: plain diffusers cannot hold it, and it is not exported. Written from its "
-    "formulas, without a look at the code, which has no licence. As in that code, a token is put out by "
-    "the token 0, which is an exclamation mark and no mask. Left out: latent re-attention, the paper's "
-    "third part, which does nothing in the code as it was released, so that there is no preset paper; its "
-    "phrases for nudity (here the parts of the text that guidance steers away from); SDXL, SD3 and video. "
-    "Not checked against it: a prompt of one token, which has no others to be held against, is a trigger "
-    "here. A prompt given as embeddings alone, as some attacks do, is let pass.",
+    "formulas, without a look at the code, which has no licence. As in that code, a token is put out by the "
+    "token 0, which is an exclamation mark and no mask, and α 0.01 and 10 steps at most are its options' "
+    "defaults. The paper has the projections the other way about, P_in (I − P_c) e, a strict > for "
+    "triggers, and round(10 σ(1 − cos)) steps (steepness=0.05 centre=0, which is 5 to 9 of them), by two "
+    "summaries of it. Left out: latent re-attention, the paper's third part, which does nothing in the code "
+    "as it was released, so that there is no preset paper; its phrases for nudity (here the parts of the "
+    "text that guidance steers away from); SDXL, SD3 and video. Not checked against it: a prompt of one "
+    "token, which has no others to be held against, is a trigger here. A prompt given as embeddings alone, "
+    "as some attacks do, is let pass. Weak on the built-in model: a concept of one or two phrases spans "
+    "that many directions of 128, and the rest of each token's embedding still says what it is.",
 )

@@ -16,7 +16,7 @@ sees least.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -51,12 +51,14 @@ class SPEED:
     "person" for an identity and the empty text for anything else, `anchor` for the concept's own, or any
     text. An empty one is represented by the start token. `phrases` says whether a concept's canonical phrase
     is erased or all of its target phrases, `tokens` whether it is their last token alone that is, or all
-    after the start token with those of the padding.
+    after the start token with those of the padding: then T and A are means over these `tokens`, or over
+    `phrases` of the sums over each one's (`mean_over`).
 
     `retain` says whose last tokens stay: the concepts' `neighbours`, the `general` prompts of the model, in
     `both` cases without those that name a concept; `none`, or a list of texts (JSON on the command line).
     With `prior_filter` those count that a first edit would move most, and with `copies` above 0 as many noisy
-    ones of each of these besides.
+    ones of each of these besides, which are held against their own mean likewise; with `filter_copies` they
+    are without a `prior_filter`, too.
 
     A direction is free where the singular value of C is below `threshold`. `keep_scale` is ρ, `empty_scale`
     λ, and `empty_centres` the number of centres of the empty prompt's tokens in K₂, the start token apart.
@@ -66,8 +68,10 @@ class SPEED:
     guide: str = "auto"
     phrases: Literal["canonical", "all"] = "canonical"
     tokens: Literal["last", "all"] = "last"
+    mean_over: Literal["tokens", "phrases"] = "tokens"
     retain: Literal["none", "neighbours", "general", "both"] | tuple[str, ...] = "both"
     prior_filter: bool = True
+    filter_copies: bool = False
     copies: NonNegativeInt = 10
     threshold: PositiveFloat = 0.1
     keep_scale: PositiveFloat = 1.0
@@ -76,11 +80,16 @@ class SPEED:
     matrices: Matrices = "v"
 
     def unused_settings(self) -> Mapping[str, str]:
-        """Where nothing is retained, nothing of it is chosen."""
-        if self.retain not in ("none", ()):
-            return {}
-        why = "with retain=none: nothing is retained"
-        return {"prior_filter": why, "copies": why, "threshold": why}
+        """Where nothing is retained, nothing of it is chosen; of one token there is one mean."""
+        unused: dict[str, str] = {}
+        if self.tokens == "last":
+            unused["mean_over"] = "with tokens=last: a phrase has one"
+        if self.retain in ("none", ()):
+            why = "with retain=none: nothing is retained"
+            unused |= dict.fromkeys(("prior_filter", "filter_copies", "copies", "threshold"), why)
+        elif self.prior_filter or not self.copies:
+            unused["filter_copies"] = "with prior_filter=true, which filters them, or copies=0"
+        return unused
 
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Nothing that takes time."""
@@ -98,12 +107,12 @@ class SPEED:
             rows = [texts[text][last_token(model.tokenizer, text)] for text in retained]
             stay = torch.stack(rows) if rows else targets[:0]
             empty = empty_tokens(texts[""], self.empty_centres, context.seed)
+            seen = moments(targets, anchors, len(erased) if self._over_phrases else len(targets))
 
             def changed(weight: Tensor) -> Tensor:
-                chosen = self._chosen(weight, targets, anchors, stay, generator)
+                chosen = self._chosen(weight, seen, stay, generator)
                 free = null_space(chosen, self.threshold)
-                scales = self.keep_scale, self.empty_scale
-                return weight + weight_update(weight, targets, anchors, free, empty, *scales)
+                return weight + weight_update(weight, seen, free, empty, self.keep_scale, self.empty_scale)
 
             tensors = changed_matrices(model, changed, self.matrices)
         return new_edit("speed", self, model, concepts, tensors=tensors, cost=meter.cost(steps=0))
@@ -146,26 +155,36 @@ class SPEED:
         )
         return torch.stack(targets), torch.stack(anchors)
 
-    def _chosen(
-        self, weight: Tensor, targets: Tensor, anchors: Tensor, retained: Tensor, generator: Generator
-    ) -> Tensor:
+    def _chosen(self, weight: Tensor, seen: "Moments", retained: Tensor, generator: Generator) -> Tensor:
         """The retained embeddings that count for this matrix, with their copies: [m, width]."""
-        moved = first_edit(weight, targets, anchors)
+        moved = first_edit(weight, seen)
         chosen = above_the_mean(retained, moved) if self.prior_filter else retained
         if not self.copies or not len(chosen):
             return chosen
         copies = noisy_copies(weight, chosen, self.copies, generator)
-        return torch.cat([chosen, above_the_mean(copies, moved) if self.prior_filter else copies])
+        filtered = self.prior_filter or self.filter_copies
+        return torch.cat([chosen, above_the_mean(copies, moved) if filtered else copies])
+
+    @property
+    def _over_phrases(self) -> bool:
+        return self.tokens == "all" and self.mean_over == "phrases"
 
 
-def moments(targets: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+class Moments(NamedTuple):
     """T = mean k kᵀ and A = mean a kᵀ, each [width, width]."""
-    return targets.T @ targets / len(targets), anchors.T @ targets / len(targets)
+
+    second: Tensor
+    mixed: Tensor
 
 
-def first_edit(weight: Tensor, targets: Tensor, anchors: Tensor) -> Tensor:
+def moments(targets: Tensor, anchors: Tensor, count: int) -> Moments:
+    """Of the tokens k and a, a row each, their sums divided by `count`."""
+    return Moments(targets.T @ targets / count, anchors.T @ targets / count)
+
+
+def first_edit(weight: Tensor, seen: Moments) -> Tensor:
     """E = W (A − T)(I + T)⁻¹, [out, width]: the change that retains nothing."""
-    second, mixed = moments(targets, anchors)
+    second, mixed = seen
     return weight @ torch.linalg.solve(torch.eye(len(second)).to(second) + second, mixed - second, left=False)
 
 
@@ -202,8 +221,7 @@ def empty_tokens(embeddings: Tensor, centres: int, seed: int) -> Tensor:
 
 def weight_update(
     weight: Tensor,
-    targets: Tensor,
-    anchors: Tensor,
+    seen: Moments,
     free: Tensor,
     empty: Tensor,
     keep_scale: float,
@@ -214,17 +232,17 @@ def weight_update(
     Where the null space does not tell the columns of K₂ apart, the inverse is a pseudo-inverse: Δ K₂ is 0 all
     the same.
     """
-    second, mixed = moments(targets, anchors)
+    second, mixed = seen
     projector, identity = free @ free.T, torch.eye(len(second)).to(second)
     solved = torch.linalg.inv(second @ projector + keep_scale * identity)
-    seen = projector @ solved @ empty.T
-    inner = empty @ seen + empty_scale * torch.eye(len(empty)).to(empty)
+    inner = empty @ projector @ solved @ empty.T + empty_scale * torch.eye(len(empty)).to(empty)
     least = NEGLIGIBLE * float(empty.square().sum()) / keep_scale
     inverse = torch.linalg.pinv(inner, atol=least, hermitian=True)
     held = identity - solved @ empty.T @ inverse @ empty @ projector
     return weight @ (mixed - second) @ projector @ held @ solved
 
 
+OFFICIAL: dict[str, Any] = {"mean_over": "phrases", "filter_copies": True}
 MICROWORLD: dict[str, Any] = {
     "phrases": "all",
     # In the built-in world the padding carries what a prompt asks for, more than its last word.
@@ -240,14 +258,15 @@ SPEED_CARD = MethodCard(
     "2026, arXiv:2503.07392",
     formula="Δ = W (A − T) P [I − M K₂ (K₂ᵀ P M K₂)⁻¹ K₂ᵀ P] M,  M = (T P + ρ I)⁻¹",
     build=SPEED,
-    presets={"official": {}, "microworld": MICROWORLD},
+    presets={"official": OFFICIAL, "microworld": MICROWORLD},
     many_concepts=True,
     general_prompts=True,
     notes="In closed form: no training; solved in fp64. Preset official is the code (6d3df0c) in its "
-    "numbers; ρ is 0.05 there for many celebrities, with prior_filter=false. What is retained there are "
-    "lists of some thousand words by kind of concept; here it is the concept's neighbours and the last "
-    "tokens of the model's general prompts. That code takes all tokens where the list of concepts is "
-    "nudity alone: here it is tokens=all. Not checked against it: whether its noisy copies stand beside "
-    "the embeddings or in their place (here beside), and whose mean they are held against (here their "
-    "own). Left out: SDXL and SD3.",
+    "numbers; ρ is 0.05 there for many celebrities, with prior_filter=false, which leaves its noisy copies "
+    "filtered. They stand beside the embeddings, and are held against the mean of their own, there of each "
+    "128 embeddings' copies, here of all. What is retained there are lists of some thousand words by kind "
+    "of concept; here it is the concept's neighbours and the last tokens of the model's general prompts, "
+    "and where there is none nothing, there the empty prompt's tokens. That code takes all tokens where the "
+    "list of concepts is nudity alone: here it is tokens=all, of which T is there the sum for each phrase "
+    "(mean_over=phrases; in the built-in model's preset it is a mean). Left out: SDXL and SD3.",
 )

@@ -46,10 +46,11 @@ class SPM:
     says whether the concept's canonical phrase is erased or all of its target phrases, of which each step
     draws one.
 
-    x_t is reached by 1 to `denoise_steps` − 1 steps of DDIM with `guidance_scale` and the adapters at work;
-    with `trajectories` above 0, that many images of each phrase are sampled once by the base model and
-    every step draws its latents from along them, which is many times faster. `eta` is η, `anchoring` λ,
-    `anchors` the number of random embeddings a step.
+    x_t is reached by 1 to `denoise_steps` − 1 steps of DDIM with `guidance_scale` and the adapters at work,
+    and is asked about at the timestep where the `sampler` then is, or at T − 1 − ⌊T i / n⌋ after i of n steps
+    (`timestep` `even`), which stands for a little more noise. With `trajectories` above 0, that many images
+    of each phrase are sampled once by the base model and every step draws its latents from along them, which
+    is many times faster. `eta` is η, `anchoring` λ, `anchors` the number of random embeddings a step.
 
     `steps` steps of AdamW at `learning_rate`, each on `batch_size` latents that share a timestep: `warmup`
     steps of them linearly from 0, the rest along a cosine to 0, begun anew `restarts` times in all.
@@ -62,6 +63,7 @@ class SPM:
     phrases: Literal["canonical", "all"] = "canonical"
     denoise_steps: PositiveInt = 30
     guidance_scale: float = 3.0
+    timestep: Literal["sampler", "even"] = "sampler"
     trajectories: NonNegativeInt = 0
     eta: float = 1.0
     anchoring: NonNegativeFloat = 1000.0
@@ -71,6 +73,10 @@ class SPM:
     batch_size: PositiveInt = 1
     warmup: NonNegativeInt = 500
     restarts: PositiveInt = 3
+
+    def unused_settings(self) -> Mapping[str, str]:
+        """Along trajectories the sampler's own timesteps are known."""
+        return {"timestep": "with trajectories above 0"} if self.trajectories else {}
 
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Latents, and the training of each concept's adapters."""
@@ -181,6 +187,8 @@ class SPM:
                     stop=step,
                     guidance_scale=self.guidance_scale,
                 )
+            if self.timestep == "even":
+                timestep = evenly(step, self.denoise_steps, model.num_train_timesteps)
             with torch.no_grad():
                 pair = model.predict_noise_pair(latents, timestep, phrases[phrase])
             return Lesson(phrase, latents, timestep, pair.unconditional, pair.conditional)
@@ -237,6 +245,11 @@ def start_of_adapters(
         yield f"{name}.{UP}", up.to(model.device, model.dtype)
 
 
+def evenly(step: int, steps: int, every: int) -> int:
+    """The timestep after `step` of `steps` steps on the schedule of all `every` timesteps."""
+    return every - 1 - step * every // steps
+
+
 def random_anchors(concept: Tensor, count: int, generator: Generator) -> Tensor:
     """`count` embeddings [n, tokens, width] for a concept's [tokens, width]: about as long, and elsewhere."""
     flat = concept.detach().float().cpu().flatten()
@@ -269,13 +282,14 @@ SPM_CARD = MethodCard(
     "Applications, CVPR 2024, arXiv:2312.16145",
     formula="‖ε_spm(c) − [ε_∅ − η (ε_c − ε_∅)]‖² + λ ‖ε_spm(a) − ε(a)‖²,  h ← h + γ(prompt) up(down(z))",
     build=SPM,
-    presets={"official": {"spread": 1.0}, "microworld": MICROWORLD},
+    presets={"official": {"spread": 1.0, "timestep": "even"}, "microworld": MICROWORLD},
     quick={"steps": 2, "denoise_steps": 4, "warmup": 1},
     many_concepts=True,
     notes="Adapters that stay in the network and open by prompt: plain diffusers cannot hold them, and they "
     "are not exported; with gate=none they are an ordinary LoRA, are exported, and erase something else, as "
     "users who load the official files so have found. The gate is one for all rows of a picture, as there. "
-    "Preset official is the code (3dd762e) in its numbers, but for AdamW in 32 bits where that code's has 8; "
-    "as there adapters stand beside every Linear and Conv2d of the transformers. Left out: SD 2 at 768 "
-    "pixels and SDXL, transfer to other models.",
+    "Preset official is the code (3dd762e) in its numbers, but for AdamW in 32 bits where that code's has "
+    "8, and for pictures of one size, where that code draws theirs at random; as there adapters stand "
+    "beside every Linear and Conv2d of the transformers, and latents are asked about at a timestep a little "
+    "noisier than theirs (timestep=even). Left out: SD 2 at 768 pixels and SDXL, transfer to other models.",
 )

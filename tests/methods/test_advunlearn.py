@@ -6,6 +6,7 @@ import torch
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.advunlearn import AdvUnlearn, brought_back
 from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.machinery.adversary import Adversary
 from erasure_bench.methods.machinery.on_the_way import Ways
 from erasure_bench.methods.machinery.parameters import of_text_encoder
 from erasure_bench.methods.registry import build_method
@@ -107,3 +108,36 @@ def test_mistakes_are_refused(tiny_model):
         AdvUnlearn(**TINY | {"retain": "general"}).erase(tiny_model, [CAT], EraseContext())
     with pytest.raises(BenchError, match="attack_rate has no effect with attack_steps=0"):
         build_method("advunlearn", options={"attack_steps": "0", "attack_rate": "0.1"})
+
+
+def test_officially_the_layers_and_the_last_norm_are_trained_and_no_embedding(tiny_model):
+    method = build_method("advunlearn")
+    trained = of_text_encoder(tiny_model.text_encoder, method.layers, method.train_embeddings)
+    whole = of_text_encoder(tiny_model.text_encoder)
+    assert {name for name in whole if "embedding" in name} == whole.keys() - trained.keys() != set()
+    assert {name.split(".")[1] for name in trained} == {"encoder", "final_layer_norm"}
+    edit = AdvUnlearn(**TINY, train_embeddings=False).erase(tiny_model, [CAT], EraseContext())
+    assert edit.tensors.keys() <= trained.keys()
+    with_them = AdvUnlearn(**TINY).erase(tiny_model, [CAT], EraseContext())
+    assert any("embedding" in name for name in with_them.tensors)
+
+
+def test_gradients_that_are_never_zeroed_add_up():
+    """Against torch's own loop without zero_grad, and going on from a state that was kept."""
+    start, slopes = torch.tensor([1.0, -2.0]), torch.tensor([[1.0, 0.5], [-3.0, 0.2], [0.5, -1.0]])
+    plain = start.clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([plain], lr=0.1)
+    for slope in slopes:
+        (plain * slope).sum().backward()
+        optimiser.step()
+    summed = Adversary(start, learning_rate=0.1, summed=True)
+    for slope in slopes[:2]:
+        summed.descend(lambda value, slope=slope: (value * slope).sum())
+    again = Adversary(start, learning_rate=0.1, summed=True)
+    again.load_state_dict(summed.state_dict())
+    again.descend(lambda value: (value * slopes[2]).sum())
+    torch.testing.assert_close(again.value.detach(), plain.detach())
+    own = Adversary(start, learning_rate=0.1)
+    for slope in slopes:
+        own.descend(lambda value, slope=slope: (value * slope).sum())
+    assert not torch.allclose(own.value.detach(), plain.detach())

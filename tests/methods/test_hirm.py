@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods import hirm
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import applied
@@ -17,12 +19,33 @@ def test_targets_have_the_norm_and_the_direction(tiny_model):
     method = build_method("hirm")
     random = method._targets(tiny_model, ["cat", "dog"], torch.Generator().manual_seed(0))
     assert random.shape == (2, 16, 32) and (random >= 0).all() and not torch.equal(*random)
+    torch.testing.assert_close(random.norm(dim=2), torch.full((2, 16), 500.0))
+    whole = dataclasses.replace(method, norm=5000.0, norm_of="all")
+    random = whole._targets(tiny_model, ["cat", "dog"], torch.Generator().manual_seed(0))
     torch.testing.assert_close(random.flatten(1).norm(dim=1), torch.full((2,), 5000.0))
 
-    anchored = dataclasses.replace(method, target="anchor", norm=7.0)
+    anchored = dataclasses.replace(whole, target="anchor", norm=7.0)
     (found,) = anchored._targets(tiny_model, ["cat"], torch.Generator())
     given = hirm.last_attention(tiny_model, ["cat"])[0].detach()
     torch.testing.assert_close(found, 7.0 * given / given.square().sum().sqrt())
+
+    (found,) = build_method("hirm", "official-anchor")._targets(tiny_model, ["cat"], torch.Generator())
+    torch.testing.assert_close(found, given)
+
+
+@pytest.mark.parametrize(("preset", "steps"), [("official", (40, 25, 50)), ("official-anchor", (30, 15, 25))])
+def test_the_papers_steps_go_by_kind_and_target(preset, steps):
+    method = build_method("hirm", preset)
+    style, unsafe = (dataclasses.replace(CAT, kind=kind) for kind in ("style", "unsafe"))
+    found = [method.schedule([concept]) for concept in (style, CAT, unsafe)]
+    assert found == list(zip(steps, (5e-5, 5e-5, 1e-4), strict=True))
+    assert method.schedule([CAT, unsafe]) == found[2]
+    assert build_method("hirm", preset, {"steps": "3", "learning_rate": "0.1"}).schedule([CAT]) == (3, 0.1)
+
+
+def test_a_random_target_needs_a_length():
+    with pytest.raises(BenchError, match="a random target has no length"):
+        hirm.HiRM(norm=None)
 
 
 def test_what_is_caught_is_what_the_last_attention_adds(tiny_model):
@@ -44,7 +67,8 @@ def test_what_is_caught_is_what_the_last_attention_adds(tiny_model):
 
 def test_the_first_layer_alone_learns_the_target(tiny_model):
     method = build_method(
-        "hirm", options={"steps": "40", "norm": "20", "learning_rate": "1e-2", "phrases": "all"}
+        "hirm",
+        options={"steps": "40", "norm": "5", "learning_rate": "1e-2", "phrases": "all"},
     )
     edit = method.erase(tiny_model, [CAT], EraseContext(seed=3))
     assert edit.tensors.keys() <= hirm.first_layer(tiny_model).keys()

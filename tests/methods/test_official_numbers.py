@@ -148,7 +148,7 @@ NUMBERS = [
         | {"learning_rate": 1e-5, "steps": 1000, "warmup_steps": 200, "eta": 1.0, "layers": None}
         | {"prefix_tokens": 1, "attack_steps": 30, "attack_rate": 1e-3, "counted": "words"}
         | {"retain_weight": 0.3, "retain_batch": 5, "retain_prompts": 243, "retain_early": True}
-        | {"sampled_by": "base"},
+        | {"sampled_by": "base", "train_embeddings": False, "summed_gradients": True},
     ),
     ("eap", "official", EAP | {"parameters": "xattn", "centres": 100, "nearest": 1000}),
     ("eap", "official-nudity", EAP | {"parameters": "noxattn", "centres": 50, "nearest": 2000}),
@@ -179,9 +179,37 @@ NUMBERS = [
     ),
     ("mace", "official", MACE | {"steps": 50, "timesteps": "focal"}),
     ("mace", "official-nudity", MACE | {"steps": 120, "timesteps": "uniform"}),
+    (
+        "speed",
+        "official",
+        {"guide": "auto", "tokens": "last", "mean_over": "phrases", "prior_filter": True, "copies": 10}
+        | {"filter_copies": True, "threshold": 0.1, "keep_scale": 1.0, "empty_scale": 0.0}
+        | {"empty_centres": 3, "matrices": "v"},
+    ),
+    (
+        "rece",
+        "official",
+        {"guide": "auto", "retain": "none", "erase_scale": 1.0, "retain_scale": 0.1, "keep_scale": 0.1}
+        | {"first_edit": "uce", "rounds": None, "closeness": None},
+    ),
+    ("hirm", "official", {"target": "random", "norm": 500.0, "norm_of": "token", "weight_decay": 1e-8}),
+    ("hirm", "official-anchor", {"target": "anchor", "norm": None}),
+    (
+        "adavd",
+        "official",
+        {"rows": "both", "shift": True, "steepness": 100.0, "centre": 0.93, "factor": 2.0, "tokens": "last"},
+    ),
+    ("adavd", "paper", {"rows": "conditional"}),
+    ("safree", "official", {"sensitivity": 0.01, "most_steps": 10, "padding": False, "of_steps": None}),
     ("concept-prune", "official", PRUNED | {"skilled_steps": 10, "images": 20}),
     ("concept-prune", "official-nudity", PRUNED | {"skilled_steps": 9, "images": 18}),
-    ("spm", "official", {"rank": 1, "spread": 1.0, "steps": 3000, "learning_rate": 1e-4}),
+    (
+        "spm",
+        "official",
+        {"rank": 1, "alpha": 1.0, "spread": 1.0, "steps": 3000, "learning_rate": 1e-4, "timestep": "even"}
+        | {"denoise_steps": 30, "guidance_scale": 3.0, "warmup": 500, "restarts": 3, "eta": 1.0}
+        | {"anchoring": 1000.0, "anchors": 4, "batch_size": 1},
+    ),
     ("stereo", "official", STEREO | {"towards": 1.0, "away": 3.0}),
     ("stereo", "paper", STEREO | {"towards": 1.0, "away": 2.0}),
 ]

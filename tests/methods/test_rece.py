@@ -49,7 +49,7 @@ def erased_to(model, method, found):
 
 def test_each_round_erases_what_brought_the_concept_back(tiny_model):
     """The embedding that recalls the concept from UCE's edit does so no longer after one round."""
-    first = build_method("rece", options={"rounds": "0"})
+    first = build_method("rece", options={"rounds": "0", "first_edit": "own"})
     own, concept = matrices(tiny_model), tiny_model.encode_prompts([CAT.target])[0].double()
     edit = first.erase(tiny_model, [CAT], EraseContext())
     assert edit.tensors.keys() == own.keys()
@@ -82,3 +82,20 @@ def test_the_blank_stays_where_nothing_else_does():
     assert method.retained([CAT]) == (" ",)
     assert dataclasses.replace(method, retain="neighbours").retained([CAT]) == ("tabby cat",)
     assert dataclasses.replace(method, retain=("a", "b", "a")).retained([CAT]) == ("a", "b")
+
+
+def test_the_official_first_edit_is_old_uces(tiny_model):
+    """Without a round the edit is the one that UCE's old code, as a method of its own, makes."""
+    wanted = build_method("uce", "old", {"retain": '["tabby cat"]'}).erase(tiny_model, [CAT], EraseContext())
+    method = build_method("rece", options={"rounds": "0", "retain": '["tabby cat"]'})
+    found = method.erase(tiny_model, [CAT], EraseContext())
+    assert found.tensors.keys() == wanted.tensors.keys()
+    for name, tensor in wanted.tensors.items():
+        torch.testing.assert_close(found.tensors[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_a_styles_official_guide_is_art():
+    method = build_method("rece", options={"phrases": "all"})
+    style = dataclasses.replace(CAT, kind="style")
+    assert [pair.guide for pair in method.erased([CAT, style])] == [" ", " ", "art", "art"]
+    assert build_method("rece", options={"guide": "anchor"}).erased([CAT])[0].guide == "cat"

@@ -50,6 +50,8 @@ def test_the_validation_is_a_sigmoid_of_the_change(change):
     wanted = round(10 / (1 + math.exp(-2 * 2.5 * (10 * change - 5.333))))
     assert VALIDATED.last_step(change) == wanted
     assert [VALIDATED.used(3, index, 50) for index in (0, 3, 4)] == [True, True, False]
+    papers = safree.SelfValidation(steepness=0.05, centre=0.0, most_steps=10, of_steps=None)
+    assert papers.last_step(change) == round(10 / (1 + math.exp(-change)))
     share = safree.SelfValidation(steepness=2.5, centre=5.333, most_steps=10, of_steps=50)
     assert [share.used(10, index, 20) for index in (0, 4, 5)] == [True, True, False]
 

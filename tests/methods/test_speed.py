@@ -38,7 +38,7 @@ def problem():
 
 def test_retained_texts_and_the_empty_prompt_are_not_touched(problem):
     weight, targets, anchors, retained, free, empty = problem
-    change = speed.weight_update(weight, targets, anchors, free, empty, 1.0, 0.0)
+    change = speed.weight_update(weight, speed.moments(targets, anchors, 3), free, empty, 1.0, 0.0)
 
     assert (change @ retained.T).abs().max() < 1e-11
     assert (change @ empty.T).abs().max() < 1e-11
@@ -51,7 +51,7 @@ def test_retained_texts_and_the_empty_prompt_are_not_touched(problem):
 def test_the_change_is_the_best_within_the_null_space(problem, keep_scale):
     """Against a ridge regression in coordinates of the space that both constraints leave free."""
     weight, targets, anchors, _, free, empty = problem
-    change = speed.weight_update(weight, targets, anchors, free, empty, keep_scale, 0.0)
+    change = speed.weight_update(weight, speed.moments(targets, anchors, 3), free, empty, keep_scale, 0.0)
 
     seen = (empty @ free).T  # of the null space's coordinates, [free, tokens]
     allowed = free @ torch.linalg.svd(seen, full_matrices=True).U[:, seen.shape[1] :]
@@ -65,16 +65,15 @@ def test_the_change_is_the_best_within_the_null_space(problem, keep_scale):
 
 def test_an_empty_prompt_that_is_retained_already_is_no_obstacle(problem):
     weight, targets, anchors, retained, free, _ = problem
-    change = speed.weight_update(weight, targets, anchors, free, retained[:4], 1.0, 0.0)
+    seen = speed.moments(targets, anchors, 3)
+    change = speed.weight_update(weight, seen, free, retained[:4], 1.0, 0.0)
     assert change.isfinite().all() and (change @ retained.T).abs().max() < 1e-9
-    torch.testing.assert_close(
-        change, speed.weight_update(weight, targets, anchors, free, retained[:1], 1.0, 0.0)
-    )
+    torch.testing.assert_close(change, speed.weight_update(weight, seen, free, retained[:1], 1.0, 0.0))
 
 
 def test_the_prior_filter_keeps_what_a_first_edit_moves_most(problem):
     weight, targets, anchors, retained, *_ = problem
-    moved = speed.first_edit(weight, targets, anchors)
+    moved = speed.first_edit(weight, speed.moments(targets, anchors, 3))
     closed = torch.stack(
         [torch.linalg.solve(torch.eye(WIDTH).double() + targets.T @ targets / 3, row) for row in
          weight @ (anchors - targets).T @ targets / 3]
@@ -84,6 +83,51 @@ def test_the_prior_filter_keeps_what_a_first_edit_moves_most(problem):
     norms = (retained @ moved.T).norm(dim=1)
     assert torch.equal(kept, retained[norms > norms.mean()]) and 0 < len(kept) < len(retained)
     assert len(speed.above_the_mean(retained[:1], moved)) == 1
+
+
+def ridge(weight, keys, wanted, directions, keep_scale):
+    """argmin_Δ Σ ‖(W + Δ) k − W a‖² + ρ ‖Δ‖² with Δ = D directionsᵀ, by stacked least squares."""
+    inputs, missing = keys @ directions, (wanted - keys) @ weight.T
+    padded = torch.cat([inputs, keep_scale**0.5 * torch.eye(directions.shape[1], dtype=torch.float64)])
+    target = torch.cat([missing, torch.zeros(directions.shape[1], len(weight), dtype=torch.float64)])
+    return torch.linalg.lstsq(padded, target).solution.T @ directions.T
+
+
+def test_of_all_tokens_officially_a_phrases_sum_counts_and_not_their_mean(tiny_model):
+    """Of one phrase the official change solves the ridge over all of its tokens, each with weight 1."""
+    options = {"tokens": "all", "retain": "none"}
+    own, tokens = tiny_model.named_tensors(), {}
+    for text in ("grumpy cat", ""):
+        tokens[text] = tiny_model.encode_prompts([text])[0].double()
+    empty = speed.empty_tokens(tokens[""], 3, 0)
+    _, sizes, directions = torch.linalg.svd(empty, full_matrices=True)
+    free = directions[int((sizes > 1e-9 * sizes[0]).sum()) :].T
+    keys, anchors = tokens["grumpy cat"][1:], tokens[""][1:]
+    for mean_over, keep_scale in (("phrases", 1.0), ("tokens", float(len(keys)))):
+        edit = build_method("speed", options=options | {"mean_over": mean_over}).erase(
+            tiny_model, [CAT], EraseContext()
+        )
+        assert edit.tensors
+        for name, new in edit.tensors.items():
+            weight = own[name].double()
+            best = ridge(weight, keys, anchors, free, keep_scale)
+            torch.testing.assert_close(new.double() - weight, best, rtol=1e-3, atol=1e-4)
+
+
+def test_noisy_copies_are_officially_filtered_whether_or_not_the_texts_are(problem):
+    weight, targets, anchors, retained, *_ = problem
+    seen = speed.moments(targets, anchors, 3)
+    method = build_method("speed", options={"prior_filter": "false"})
+    assert method.filter_copies
+
+    def chosen(method):
+        return method._chosen(weight, seen, retained, torch.Generator().manual_seed(0))
+
+    every = chosen(dataclasses.replace(method, filter_copies=False))
+    copies = every[len(retained) :]
+    norms = (copies @ speed.first_edit(weight, seen).T).norm(dim=1)
+    assert len(copies) == 10 * len(retained) and torch.equal(every[: len(retained)], retained)
+    assert torch.equal(chosen(method), torch.cat([retained, copies[norms > norms.mean()]]))
 
 
 def test_copies_differ_where_the_matrix_sees_least(problem):

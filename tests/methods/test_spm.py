@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 from erasure_bench.methods import spm
 from erasure_bench.methods.base import EraseContext
@@ -79,6 +80,27 @@ def test_the_learning_rate_warms_up_and_begins_anew():
     third = 2500 / 3
     torch.testing.assert_close(method.factor(round(500 + third / 2)), 0.5, atol=2e-3, rtol=0)
     assert method.factor(int(500 + third)) < 1e-3 < 0.99 < method.factor(int(500 + third) + 1)
+
+
+def test_latents_are_officially_asked_about_on_the_schedule_of_all_timesteps(tiny_model, monkeypatch):
+    """What diffusers' DDIM of 1,000 steps has at place ⌊1000 i / n⌋, and the trained model is asked there."""
+    whole = DDIMScheduler(num_train_timesteps=1000, steps_offset=0)
+    whole.set_timesteps(1000)
+    wanted = [int(whole.timesteps[int(step * 1000 / 30)]) for step in range(1, 30)]
+    assert [spm.evenly(step, 30, 1000) for step in range(1, 30)] == wanted
+
+    asked = []
+    predict = type(tiny_model).predict_noise_pair
+    monkeypatch.setattr(
+        type(tiny_model),
+        "predict_noise_pair",
+        lambda model, latents, timestep, prompt: (
+            asked.append(timestep) or predict(model, latents, timestep, prompt)
+        ),
+    )
+    build_method("spm", options=FAST).erase(tiny_model, [CAT], EraseContext())
+    every = tiny_model.num_train_timesteps
+    assert set(asked) <= {spm.evenly(step, 3, every) for step in (1, 2)} and len(asked) == 4
 
 
 @pytest.mark.parametrize("drawing", [{}, {"trajectories": "2", "batch_size": "2"}])
