@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss
 
 from erasure_bench.errors import BenchError
@@ -32,6 +32,8 @@ from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, Optim
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.token_input import Tokens, token_vectors
 from erasure_bench.prompt_suites.concepts import Concept
+
+EMBEDDINGS = "text_encoder.embeddings."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,7 @@ class AdvUnlearn(WayThere):
         phrases, retained = self.erased(concepts), self.retained(concepts, context)
         base = model.frozen_copy()
         with Training(
-            of_text_encoder(model.text_encoder, self.layers, self.train_embeddings),
+            self.trained(model),
             device=model.device,
             learning_rate=self.learning_rate,
             steps=self.steps,
@@ -142,6 +144,13 @@ class AdvUnlearn(WayThere):
         kept = (self.retain_batch if retained else 0) * (1.0 if self.retain_early else attacked)
         passes = each * (self.batch_size + attacked * self.attack_steps * self.batch_size + kept)
         return (*walks[0], *walks[1], Need(unit="steps", count=self.steps, passes=passes))
+
+    def trained(self, model: DiffusionModel) -> dict[str, nn.Parameter]:
+        """What is trained, by the names of `DiffusionModel.named_tensors`."""
+        found = of_text_encoder(model.text_encoder, self.layers)
+        if self.train_embeddings:
+            return found
+        return {name: tensor for name, tensor in found.items() if not name.startswith(EMBEDDINGS)}
 
     def erased(self, concepts: Sequence[Concept]) -> tuple[str, ...]:
         """The phrases to erase."""

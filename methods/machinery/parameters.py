@@ -40,7 +40,6 @@ NETWORKS = ("unet", "vae")
 """The part that methods train: the denoiser, and where there is none the autoencoder itself."""
 TOKEN_EMBEDDING = "embeddings.token_embedding.weight"
 LAYERS = "encoder.layers."
-EMBEDDINGS = "embeddings."
 
 
 def select(parts: Mapping[str, nn.Module], group: ParameterGroup) -> dict[str, nn.Parameter]:
@@ -70,13 +69,10 @@ def cross_attentions(unet: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in unet.named_modules() if name.rpartition(".")[2] in names}
 
 
-def of_text_encoder(
-    text_encoder: nn.Module, layers: int | None = None, embeddings: bool = True
-) -> dict[str, nn.Parameter]:
+def of_text_encoder(text_encoder: nn.Module, layers: int | None = None) -> dict[str, nn.Parameter]:
     """The text encoder's parameters by their names in `DiffusionModel.named_tensors`.
 
-    All of them, with or without its `embeddings` of tokens and positions, or those of its first `layers`
-    transformer layers alone; BenchError where it has fewer.
+    All of them, or those of its first `layers` transformer layers alone; BenchError where it has fewer.
     """
     named = {
         name.removeprefix("text_model."): parameter  # transformers 4 has one level more
@@ -88,8 +84,6 @@ def of_text_encoder(
             raise BenchError(f"layers={layers}: the text encoder has {len(known)} (--method-option layers=…)")
         first = tuple(f"{LAYERS}{number}." for number in range(layers))
         named = {name: parameter for name, parameter in named.items() if name.startswith(first)}
-    elif not embeddings:
-        named = {name: parameter for name, parameter in named.items() if not name.startswith(EMBEDDINGS)}
     return {f"text_encoder.{name}": parameter for name, parameter in named.items()}
 
 

@@ -112,7 +112,7 @@ def test_mistakes_are_refused(tiny_model):
 
 def test_officially_the_layers_and_the_last_norm_are_trained_and_no_embedding(tiny_model):
     method = build_method("advunlearn")
-    trained = of_text_encoder(tiny_model.text_encoder, method.layers, method.train_embeddings)
+    trained = method.trained(tiny_model)
     whole = of_text_encoder(tiny_model.text_encoder)
     assert {name for name in whole if "embedding" in name} == whole.keys() - trained.keys() != set()
     assert {name.split(".")[1] for name in trained} == {"encoder", "final_layer_norm"}
