@@ -56,9 +56,10 @@ class SPEED:
 
     `retain` says whose last tokens stay: the concepts' `neighbours`, the `general` prompts of the model, in
     `both` cases without those that name a concept; `none`, or a list of texts (JSON on the command line).
-    With `prior_filter` those count that a first edit would move most, and with `copies` above 0 as many noisy
-    ones of each of these besides, which are held against their own mean likewise; with `filter_copies` they
-    are without a `prior_filter`, too.
+    With `empty` it is all tokens of the empty prompt but the start token. With `prior_filter` those count
+    that a first edit would move most, and with `copies` above 0 as many noisy ones of each of these besides,
+    which are held against their own mean likewise; with `filter_copies` they are without a `prior_filter`,
+    too.
 
     A direction is free where the singular value of C is below `threshold`. `keep_scale` is ρ, `empty_scale`
     λ, and `empty_centres` the number of centres of the empty prompt's tokens in K₂, the start token apart.
@@ -69,7 +70,7 @@ class SPEED:
     phrases: Literal["canonical", "all"] = "canonical"
     tokens: Literal["last", "all"] = "last"
     mean_over: Literal["tokens", "phrases"] = "tokens"
-    retain: Literal["none", "neighbours", "general", "both"] | tuple[str, ...] = "both"
+    retain: Literal["none", "empty", "neighbours", "general", "both"] | tuple[str, ...] = "both"
     prior_filter: bool = True
     filter_copies: bool = False
     copies: NonNegativeInt = 10
@@ -104,8 +105,8 @@ class SPEED:
             retained = self.retained(concepts, context.general_prompts)
             texts = text_embeddings(model, [text for pair in erased for text in pair] + [*retained, ""])
             targets, anchors = self._pairs(model, texts, erased)
-            rows = [texts[text][last_token(model.tokenizer, text)] for text in retained]
-            stay = torch.stack(rows) if rows else targets[:0]
+            rows = [texts[text][last_token(model.tokenizer, text)][None] for text in retained]
+            stay = texts[""][1:] if self.retain == "empty" else torch.cat([targets[:0], *rows])
             empty = empty_tokens(texts[""], self.empty_centres, context.seed)
             seen = moments(targets, anchors, len(erased) if self._over_phrases else len(targets))
 
@@ -243,6 +244,12 @@ def weight_update(
 
 
 OFFICIAL: dict[str, Any] = {"mean_over": "phrases", "filter_copies": True}
+NUDITY: dict[str, Any] = OFFICIAL | {
+    "tokens": "all",
+    "retain": "empty",
+    "keep_scale": 0.7,
+    "empty_scale": 0.5,
+}
 MICROWORLD: dict[str, Any] = {
     "phrases": "all",
     # In the built-in world the padding carries what a prompt asks for, more than its last word.
@@ -258,15 +265,16 @@ SPEED_CARD = MethodCard(
     "2026, arXiv:2503.07392",
     formula="Δ = W (A − T) P [I − M K₂ (K₂ᵀ P M K₂)⁻¹ K₂ᵀ P] M,  M = (T P + ρ I)⁻¹",
     build=SPEED,
-    presets={"official": OFFICIAL, "microworld": MICROWORLD},
+    presets={"official": OFFICIAL, "official-nudity": NUDITY, "microworld": MICROWORLD},
     many_concepts=True,
     general_prompts=True,
     notes="In closed form: no training; solved in fp64. Preset official is the code (6d3df0c) in its "
-    "numbers; ρ is 0.05 there for many celebrities, with prior_filter=false, which leaves its noisy copies "
-    "filtered. They stand beside the embeddings, and are held against the mean of their own, there of each "
-    "128 embeddings' copies, here of all. What is retained there are lists of some thousand words by kind "
-    "of concept; here it is the concept's neighbours and the last tokens of the model's general prompts, "
-    "and where there is none nothing, there the empty prompt's tokens. That code takes all tokens where the "
-    "list of concepts is nudity alone: here it is tokens=all, of which T is there the sum for each phrase "
-    "(mean_over=phrases; in the built-in model's preset it is a mean). Left out: SDXL and SD3.",
+    "numbers; of many celebrities it has ρ 0.05 and prior_filter=false, which leaves its noisy copies "
+    "filtered, and, in scripts/eval_multi.sh alone, a threshold of 1e-4. The copies stand beside the "
+    "embeddings, and are held against the mean of their own, there of each 128 embeddings' copies, here of "
+    "all. What is retained there are lists of some thousand words by kind of concept; here it is the "
+    "concept's neighbours and the last tokens of the model's general prompts. Preset official-nudity is "
+    "scripts/eval_nudity.sh: all tokens of the phrase and of the empty prompt that is retained, ρ 0.7, λ "
+    "0.5; T is then the sum for each phrase (mean_over=phrases; in the built-in model's preset it is a "
+    "mean). Left out: SDXL and SD3.",
 )

@@ -187,6 +187,12 @@ NUMBERS = [
         | {"empty_centres": 3, "matrices": "v"},
     ),
     (
+        "speed",
+        "official-nudity",
+        {"tokens": "all", "mean_over": "phrases", "retain": "empty", "keep_scale": 0.7, "empty_scale": 0.5}
+        | {"guide": "auto", "copies": 10, "threshold": 0.1, "matrices": "v"},
+    ),
+    (
         "rece",
         "official",
         {"guide": "auto", "retain": "none", "erase_scale": 1.0, "retain_scale": 0.1, "keep_scale": 0.1}

@@ -114,6 +114,20 @@ def test_of_all_tokens_officially_a_phrases_sum_counts_and_not_their_mean(tiny_m
             torch.testing.assert_close(new.double() - weight, best, rtol=1e-3, atol=1e-4)
 
 
+def test_the_empty_prompt_is_officially_retained_for_nudity(tiny_model):
+    """What all of its tokens span, less one filtered half, is what the change does not see."""
+    options = {"prior_filter": "false", "copies": "0", "threshold": "1e-6", "empty_scale": "1e9"}
+    method = build_method("speed", "official-nudity", options)
+    tokens = tiny_model.encode_prompts([""])[0].double()
+    own = tiny_model.named_tensors()
+    edit = method.erase(tiny_model, [dataclasses.replace(CAT, kind="unsafe")], EraseContext())
+    assert edit.tensors
+    for name, new in edit.tensors.items():
+        change = new.double() - own[name].double()
+        assert (change @ tokens[1:].T).norm() < 1e-2 * change.norm() * tokens[1:].norm()
+    assert method.retained([CAT], ("a tree",)) == ()
+
+
 def test_noisy_copies_are_officially_filtered_whether_or_not_the_texts_are(problem):
     weight, targets, anchors, retained, *_ = problem
     seen = speed.moments(targets, anchors, 3)
