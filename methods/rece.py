@@ -63,9 +63,9 @@ class RECE:
     phrases.
 
     `erase_scale`, `retain_scale` and `keep_scale` are UCE's, of every round's edit and, where `first_edit` is
-    `own`, of the first one's. With `uce` that has the numbers of UCE's old code, from whose checkpoints the
-    official code starts: 1, the larger of 0.1 and 1 by the number of what is retained, the blank included,
-    and 0.5.
+    `own`, of the first one's. With `old-uce` that has the numbers of UCE's old code, from whose checkpoints
+    the official code starts: 1, the larger of 0.1 and 1 by the number of what is retained, the blank
+    included, and 0.5.
 
     `rounds` follow the first edit, each with the `closeness` λ: the larger, the nearer to 0 are the
     embeddings that it finds. None is the official number for the kind of the concept, the larger where
@@ -78,7 +78,7 @@ class RECE:
     erase_scale: PositiveFloat = 1.0
     retain_scale: NonNegativeFloat = 0.1
     keep_scale: PositiveFloat = 0.1
-    first_edit: Literal["own", "uce"] = "own"
+    first_edit: Literal["own", "old-uce"] = "own"
     rounds: NonNegativeInt | None = None
     closeness: PositiveFloat | None = None
 
@@ -86,8 +86,9 @@ class RECE:
         """Without a round nothing is looked for, nor has it scales."""
         if self.rounds != 0:
             return {}
-        scales = ("erase_scale", "retain_scale", "keep_scale") if self.first_edit == "uce" else ()
-        return {"closeness": "with rounds=0"} | dict.fromkeys(scales, "with rounds=0 and first_edit=uce")
+        scales = ("erase_scale", "retain_scale", "keep_scale") if self.first_edit == "old-uce" else ()
+        why = "with rounds=0 and first_edit=old-uce"
+        return {"closeness": "with rounds=0"} | dict.fromkeys(scales, why)
 
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Nothing that takes time."""
@@ -101,7 +102,7 @@ class RECE:
             retained = self.retained(concepts)
             tokens = embedded_tokens(model, erased, retained, "last-to-end")
             start = weight_change(tokens, *self._scales)
-            if self.first_edit == "uce":
+            if self.first_edit == "old-uce":
                 start = self._as_uce(model, erased, retained)
             whole = text_embeddings(model, [text for pair in erased for text in pair])
             change = self.change(
@@ -193,7 +194,7 @@ def recalled(second: Tensor, change: Tensor, embeddings: Tensor, closeness: floa
     return torch.linalg.solve(closeness * identity + seen @ change, seen @ embeddings.T).T
 
 
-OFFICIAL: dict[str, Any] = {"guide": "auto", "first_edit": "uce"}
+OFFICIAL: dict[str, Any] = {"guide": "auto", "first_edit": "old-uce"}
 MICROWORLD: dict[str, Any] = {"phrases": "all", "retain": "neighbours", "keep_scale": 8.0}
 
 RECE_CARD = MethodCard(
@@ -208,8 +209,8 @@ RECE_CARD = MethodCard(
     notes="In closed form: no training, no seed; solved in fp64. Preset official is the code (403a67f) in "
     "its numbers by kind of concept: three rounds with λ = 0.1 for nudity (kind unsafe), two for what is "
     "evoked, one with 1e-3 for anything else, from a checkpoint that UCE's old code made with numbers of "
-    "its own (first_edit=uce); easy objects, which have λ = 0.1 there, are not told apart, and objects that "
-    "UCE erases by itself are not left out. For an artist it retains 1,700 others in every round, for "
+    "its own (first_edit=old-uce); easy objects, which have λ = 0.1 there, are not told apart, and objects "
+    "that UCE erases by itself are not left out. For an artist it retains 1,700 others in every round, for "
     "nudity one blank for each concept; here the blank, or what --method-option retain= asks for. That "
     "script keeps the round with the fewest detections on a validation set, and none that has more than the "
     "one before it: here the last round is the result, as no evaluator may choose an edit. Left out: its "

@@ -196,7 +196,7 @@ NUMBERS = [
         "rece",
         "official",
         {"guide": "auto", "retain": "none", "erase_scale": 1.0, "retain_scale": 0.1, "keep_scale": 0.1}
-        | {"first_edit": "uce", "rounds": None, "closeness": None},
+        | {"first_edit": "old-uce", "rounds": None, "closeness": None},
     ),
     ("hirm", "official", {"target": "random", "norm": 500.0, "norm_of": "token", "weight_decay": 1e-8}),
     ("hirm", "official-anchor", {"target": "anchor", "norm": None}),
