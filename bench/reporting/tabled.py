@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from erasure_bench.bench.statistics.cells import Cells, Codes, Contributions, Groups, Values, grouped, sums
-from erasure_bench.bench.statistics.intervals import CONFIDENCE, Ends, change_intervals, level_intervals
+from erasure_bench.bench.statistics.intervals import (
+    CONFIDENCE,
+    Ends,
+    change_intervals,
+    level_intervals,
+    within,
+)
 from erasure_bench.bench.statistics.moments import Moments, moments
 from erasure_bench.evaluators.base import Metric
 from erasure_bench.prompt_suites.suite import ROLES, Role
@@ -161,7 +167,9 @@ class Tabled:
         for place, chosen in self._by_metric(overall):
             metric = self.measured.metrics[place][1]
             part = level_intervals(found.at(chosen), metric.scale, metric.ends, confidence)
-            ends.low[chosen], ends.high[chosen] = part
+            ends.low[chosen], ends.high[chosen] = (
+                within(part, metric.bounds) if metric.scale == "free" else part
+            )
         return ends
 
     def change_ends(self, found: PairedMoments, overall: bool, confidence: float = CONFIDENCE) -> Ends:

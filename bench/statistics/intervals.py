@@ -48,6 +48,8 @@ def level_intervals(
     free: Student's t, in quadrature with one imagined prompt half-way to each of `bounds` that is finite.
     count: the Gamma interval of Fay and Feuer (1997).
     statistic: Student's t on the jackknife's shares (`bench.statistics.jackknife`), cut at `bounds`.
+
+    A free mean's `bounds` are its reach, past which it may go; `within` cuts it at what is possible.
     """
     if scale == "share":
         return _share(moments, confidence)
@@ -56,9 +58,13 @@ def level_intervals(
     if scale == "bounded":
         return _bounded(moments, bounds, confidence)
     if scale == "statistic":
-        low, high = _free(moments, moments.value, UNBOUNDED, confidence)
-        return Ends(np.clip(low, *bounds), np.clip(high, *bounds))
+        return within(_free(moments, moments.value, UNBOUNDED, confidence), bounds)
     return _free(moments, moments.value, bounds, confidence)
+
+
+def within(ends: Ends, bounds: tuple[float, float]) -> Ends:
+    """Cut at `bounds`, past which no mean can lie: as many intervals cover theirs as before."""
+    return Ends(np.clip(ends.low, *bounds), np.clip(ends.high, *bounds))
 
 
 def change_intervals(

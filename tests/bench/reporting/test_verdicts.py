@@ -1,11 +1,13 @@
 """Verdicts from scores: three states of a bar, who may be the best, places, and what seeds agree on."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from pandas import DataFrame
+from scipy import stats
 
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of
 from erasure_bench.bench.reporting.rivals import may_be_best
@@ -113,6 +115,16 @@ def test_what_marks_a_collapse_has_no_bar_nor_has_a_measure_without_a_share() ->
     for metric in (nothing, cosine):
         found = verdicts(table_of(values, values, metric))
         assert {row.verdict for row in found.values()} == {None}
+
+
+def test_no_interval_reaches_past_what_is_possible() -> None:
+    """Of a measure that keeps far from its bounds: with few prompts Student's t alone goes past them."""
+    distance = replace(PROBABILITY, bounds=(0.0, math.inf), kind="free")
+    few = np.array([0.01, 0.4, 0.02, 0.03])
+    row = verdicts(table_of({BASE: few, "m": few}, metric=distance))["m", "target", "cat"]
+    spread = few.std(ddof=1) / 2 * stats.t.ppf(0.975, 3)
+    assert few.mean() - spread < 0.0 == row.low
+    assert row.high == pytest.approx(few.mean() + spread)
 
 
 def test_all_that_the_prompts_do_not_tell_from_the_best_are_the_best() -> None:
