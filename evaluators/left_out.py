@@ -4,8 +4,7 @@ The distance by the identity tr √(ΣΣ') = ‖A Bᵀ‖ (nuclear norm), with �
 smaller of pictures and features asks for.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,27 +55,62 @@ def coverage_without_each(
     x: Vectors, y: Vectors, of_x: Codes, of_y: Codes, prompts: Sequence[int], neighbours: int
 ) -> NDArray[np.float64]:
     """[2, prompts]: precision and recall; NaN where no more than `neighbours` are left in a set."""
+    if min(len(x), len(y)) <= neighbours:
+        return np.full((2, len(prompts)), np.nan)
     import torch
     from torch_fidelity.metric_prc import calc_cdist_full
 
     first, second = (torch.from_numpy(np.ascontiguousarray(each)) for each in (x, y))
     pairs = ((first, first), (second, second), (first, second))
     within, other, across = (calc_cdist_full(*pair).numpy() for pair in pairs)
-    return np.array(list(_coverages(within, other, across, of_x, of_y, prompts, neighbours))).T.reshape(2, -1)
+    precision = _Covered(across.T, _Reach(other, of_y, neighbours), of_x)
+    recall = _Covered(across, _Reach(within, of_x, neighbours), of_y)
+    return np.array([[covered.without(prompt) for prompt in prompts] for covered in (precision, recall)])
 
 
-def _coverages(
-    within: Any, other: Any, across: Any, of_x: Codes, of_y: Codes, prompts: Sequence[int], neighbours: int
-) -> Iterator[tuple[float, float]]:
-    for prompt in prompts:
-        mine, theirs = np.flatnonzero(of_x != prompt), np.flatnonzero(of_y != prompt)
-        if min(len(mine), len(theirs)) <= neighbours:
-            yield np.nan, np.nan
-            continue
-        # the nearest is the picture itself
-        reach, others_reach = (
-            np.partition(distances[np.ix_(kept, kept)], neighbours, axis=1)[:, neighbours]
-            for distances, kept in ((within, mine), (other, theirs))
-        )
-        between = across[np.ix_(mine, theirs)]
-        yield (between <= others_reach).any(axis=1).mean(), (between <= reach[:, None]).any(axis=0).mean()
+class _Reach:
+    """How far each picture of a set reaches: to its nearest neighbour but `neighbours`, itself not counted.
+
+    `distances` [n, n] are those within the set, `codes` [n] the pictures' prompts.
+    """
+
+    def __init__(self, distances: Matrix, codes: Codes, neighbours: int) -> None:
+        self.codes, self.place = codes, neighbours  # the nearest is the picture itself
+        most = np.unique(codes, return_counts=True)[1].max()
+        enough = min(len(codes), neighbours + 1 + most)
+        nearest = np.argpartition(distances, enough - 1, axis=1)[:, :enough]
+        near = np.take_along_axis(distances, nearest, axis=1)
+        order = np.argsort(near, axis=1)
+        self._near = np.take_along_axis(near, order, axis=1)
+        self._of = codes[np.take_along_axis(nearest, order, axis=1)]
+        self.whole = self._near[:, neighbours]
+
+    def changed(self, prompt: int) -> tuple[Codes, Matrix]:
+        """The pictures of other prompts that reach further without it, by their places, and how far."""
+        hit = (self._of[:, : self.place + 1] == prompt).any(axis=1) & (self.codes != prompt)
+        places = np.flatnonzero(hit)
+        left = np.cumsum(self._of[places] != prompt, axis=1) == self.place + 1
+        return places, self._near[places, left.argmax(axis=1)]
+
+
+class _Covered:
+    """Which share of a set's pictures lies within reach of any of another set's.
+
+    `across` [n, m] are the distances from the n that reach to the m, `codes` [m] the prompts of the m. By
+    how many each is reached is counted once; a prompt takes its own away, and moves a few others' reach.
+    """
+
+    def __init__(self, across: Matrix, reach: _Reach, codes: Codes) -> None:
+        self._across, self._reach, self._codes = across, reach, codes
+        self._by = (across <= reach.whole[:, None]).sum(axis=0)
+
+    def without(self, prompt: int) -> float:
+        """The share, both sets without the prompt's pictures; NaN where too few are left in one."""
+        gone, kept = np.flatnonzero(self._reach.codes == prompt), self._codes != prompt
+        if min(len(self._reach.codes) - len(gone), kept.sum()) <= self._reach.place:
+            return np.nan
+        places, further = self._reach.changed(prompt)
+        by = self._by - (self._across[gone] <= self._reach.whole[gone, None]).sum(axis=0)
+        moved = self._across[places]
+        by += ((moved <= further[:, None]) & (moved > self._reach.whole[places, None])).sum(axis=0)
+        return float((by[kept] > 0).mean())
