@@ -5,8 +5,8 @@ retrained without the class, SA with λ from 1 to 100, without replay, without E
 and the naive way, 3 seeds. Writes `results/digits/<suite>/leaderboard.{md,csv}` and `run.json`, and
 `results/digits/README.md` with the paper's findings, each held against an interval. About 20 minutes of one
 core. `--suites mnist` does the same on MNIST once `bench train mnist-vae` and
-`python -m erasure_bench.models.classifiers.train mnist-plain` have been run; its official training takes SA's
-rows six hours of a core, and `--option steps=1000` and its like make all of them shorter.
+`python -m erasure_bench.models.classifiers.train mnist-plain` have been run; the official 10,000 steps
+take all rows and seeds about four hours of a core, and `--option steps=4000` and its like make them shorter.
 """
 
 import argparse
