@@ -17,7 +17,8 @@ def test_seconds_add_up_and_results_and_errors_come_through() -> None:
 
 @pytest.mark.usefixtures("microworld")
 def test_a_run_takes_longer_than_its_models() -> None:
-    figures = measure((*RUN, "--methods", "negative-prompt", "--limit", "1", "--evaluators", "classifier"))
+    few = ("--concepts", "grumpy-cat", "--methods", "negative-prompt", "--limit", "1")
+    figures = measure((*RUN, *few, "--evaluators", "classifier"))
     models = figures["models_seconds"]
     assert models["drawing"] > 0 and models["scoring"] > 0 and models["erasing"] >= 0
     assert figures["wall_seconds"] > sum(models.values())
