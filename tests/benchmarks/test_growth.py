@@ -14,6 +14,7 @@ def test_the_exponent_is_the_slope_of_logarithms() -> None:
     assert growth.exponent(sizes, [1.0, 0.0, 0.0, 0.0]) is None
 
 
+@pytest.mark.slow
 def test_sizes_are_measured_apart_and_drawn(tmp_path: Path) -> None:
     figures = growth.measure("prompts", [1, 2])
     assert figures["sizes"] == [1, 2] and min(figures["seconds_on_a_core"]) > 0

@@ -15,6 +15,7 @@ def test_seconds_add_up_and_results_and_errors_come_through() -> None:
         Timed(lambda: 1 / 0)()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("microworld")
 def test_a_run_takes_longer_than_its_models() -> None:
     few = ("--concepts", "grumpy-cat", "--methods", "negative-prompt", "--limit", "1")

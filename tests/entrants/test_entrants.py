@@ -35,6 +35,9 @@ from erasure_bench.prompt_suites.general import general_prompts
 from erasure_bench.prompt_suites.registry import load_suite
 from erasure_bench.prompt_suites.suite import Prompt, Role
 
+pytestmark = pytest.mark.slow
+"""A minute to draw all that the entrants draw."""
+
 SUITE = load_suite("microworld-instances")
 CONCEPT = SUITE.concepts[0]
 OF_ROLE: Mapping[Role, int] = {"target": 12, "anchor": 6, "neighbour": 8, "retention": 8}
@@ -218,7 +221,6 @@ def test_blur_costs_in_the_kept_roles_though_every_label_is_still_there(found: B
     assert found.value("blur", "neighbour", "coherence") < found.value("none", "neighbour", "coherence") - 0.2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["esd-x", "sa"])
 def test_trained_methods_are_not_marked(microworld: DiffusionModel, method: str) -> None:
     base = draw_base(microworld)

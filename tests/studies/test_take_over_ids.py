@@ -17,6 +17,9 @@ from erasure_bench.errors import BenchError
 from studies import microworld_leaderboards
 from studies.take_over_ids import Differs, compared, named_cells, sampled, take_over, taken_over
 
+pytestmark = pytest.mark.slow
+"""Half a minute: whole runs, before and after."""
+
 SUITE = "microworld-implicit"
 FAKE_RUN = Path(__file__).parents[1] / "bench" / "fake_run.py"
 OLD = "0" * 64
