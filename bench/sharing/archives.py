@@ -16,15 +16,13 @@ from pathlib import Path, PurePosixPath
 
 from erasure_bench.bench.reporting.run_file import RESULTS, RUN
 from erasure_bench.bench.storage.atomic import write_atomically
+from erasure_bench.bench.storage.unpacked import most_unpacked
 from erasure_bench.errors import BenchError
 
 SUFFIX = ".tar.gz"
 CHECKSUMS = "checksums.sha256"
-MOST_BYTES, MOST_FILES = 4 * 2**30, 100_000
-"""Of an archive, unpacked: more is no run."""
-MOST_GROWN = 200
-"""How many times larger than packed it may be, beside `_SMALL`: tables of text reach some 30."""
-_SMALL = 64 << 20
+MOST_FILES = 100_000
+"""Of an archive: more is no run."""
 _LONGEST_HEADER = 64 << 10
 """Bytes of what tar writes of a file beside the file, such as a long name."""
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -117,7 +115,7 @@ def check_files(files: dict[str, bytes], where: str) -> None:
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Plain files of plain names; nothing is written for it."""
     total = 0
-    most = min(MOST_BYTES, MOST_GROWN * path.stat().st_size + _SMALL)
+    most = most_unpacked(path.stat().st_size)
     with tarfile.open(path, mode="r:gz", tarinfo=_Member) as archive:
         for count, member in enumerate(archive):
             name = PurePosixPath(member.name)

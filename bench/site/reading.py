@@ -21,6 +21,7 @@ from erasure_bench.bench.reporting.record import failure_of, read_record
 from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES, read_document
 from erasure_bench.bench.reporting.run_file import RUN, bound
 from erasure_bench.bench.running.progress import describe
+from erasure_bench.bench.storage.unpacked import most_unpacked
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Metric
 from erasure_bench.prompt_suites.registry import load_suite, suite_names
@@ -96,7 +97,7 @@ def _document(folder: Path, record: Json) -> Json:
         raise BenchError(f"{folder}: neither {LEADERBOARD}.json nor {_TABLES[0]} is part of its {RUN}")
     try:
         data = bound(folder, record, name)
-        text = gzip.decompress(data) if name.endswith(".gz") else data
+        text = _unpacked(data, folder / name) if name.endswith(".gz") else data
         frame = pd.read_csv(io.BytesIO(text), keep_default_na=True).astype(object)
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise BenchError(f"{folder / name} cannot be read: {error}") from error
@@ -108,6 +109,17 @@ def _document(folder: Path, record: Json) -> Json:
         "notes": notes,
         "failures": [describe(failure_of(failure)) for failure in record["failures"]],
     }
+
+
+def _unpacked(data: bytes, path: Path) -> bytes:
+    most = most_unpacked(len(data))
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        text = file.read(most + 1)
+    if len(text) > most:
+        raise BenchError(
+            f"{path}: unpacked it is larger than {most >> 20:,} MiB, which no table of its size is"
+        )
+    return text
 
 
 _TABLES = (f"{LEADERBOARD}.csv", f"{LEADERBOARD}.csv.gz")

@@ -221,6 +221,27 @@ def test_a_table_alone_is_enough(packed: bool, finished: Path, tmp_path: Path) -
     write_site([run], tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("packed", "why"),
+    [
+        (gzip.compress(bytes(2**27)), "unpacked it is larger than"),
+        (gzip.compress(b"method\n")[:-9], "cannot be read"),
+        (b"method\n", "cannot be read"),
+    ],
+    ids=["a bomb", "cut off", "no gzip"],
+)
+def test_a_packed_table_that_is_none_is_refused(
+    packed: bytes, why: str, finished: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(finished, tmp_path / "run")
+    for name in ("leaderboard.json", "leaderboard.csv"):
+        (folder / name).unlink()
+    (folder / "leaderboard.csv.gz").write_bytes(packed)
+    write_record(folder, portable(read_record(finished)))
+    with pytest.raises(BenchError, match=why):
+        read_reported(folder)
+
+
 def test_several_runs_have_a_page_each_and_one_that_leads_to_them(finished: Path, tmp_path: Path) -> None:
     runs = [read_reported(finished), read_reported(finished)]
     write_site(runs, tmp_path / "out")
