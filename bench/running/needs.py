@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from erasure_bench.methods.base import EraseContext, Method, Need
 
 STEPS = "steps"
-TIMESTEPS = 1000
 
 
 class Needed(NamedTuple):
@@ -42,7 +41,7 @@ def needs_of_plan(plan: Plan, todo: Sequence[Task], store: Store, general_prompt
     methods: dict[str, Method] = {}
     entries = _Entries(store)
     shared: set[str] = set()
-    terms = loss_terms(plan)
+    terms = _loss_terms(plan)
     found: dict[str, tuple[Needed, ...] | None] = {}
     for cell in plan.cells:
         task = cell.erase
@@ -73,17 +72,6 @@ def needs_of_plan(plan: Plan, todo: Sequence[Task], store: Store, general_prompt
     return found
 
 
-def loss_terms(plan: Plan) -> int:
-    """Of how many terms the base model's lower bound is a sum: its timesteps, 1 where it denoises nothing.
-
-    As most models have it where the plan says nothing of its bases.
-    """
-    if not plan.bases:
-        return TIMESTEPS
-    schedule = plan.bases[0].schedule
-    return 1 if schedule is None else int(schedule.config["num_train_timesteps"])
-
-
 def made_for_themselves(needs: Needs) -> dict[str, int]:
     """How many pictures and Fisher samples, by unit; training steps are no such thing."""
     counts: dict[str, int] = {}
@@ -92,6 +80,19 @@ def made_for_themselves(needs: Needs) -> dict[str, int]:
             if need.unit != STEPS:
                 counts[need.unit] = counts.get(need.unit, 0) + need.count
     return counts
+
+
+def _loss_terms(plan: Plan) -> int:
+    """Of how many terms the base model's lower bound is a sum: its timesteps, 1 where it denoises nothing.
+
+    As most models have it where the plan says nothing of its bases.
+    """
+    from erasure_bench.methods.base import EraseContext
+
+    if not plan.bases:
+        return EraseContext.loss_terms
+    schedule = plan.bases[0].schedule
+    return 1 if schedule is None else int(schedule.config["num_train_timesteps"])
 
 
 def _built(method: ChosenMethod) -> "Method":

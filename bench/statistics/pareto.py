@@ -10,8 +10,6 @@ from erasure_bench.bench.statistics.cells import Values
 
 _ROUNDING = 1e-9
 """Means that differ by less than this differ by rounding."""
-
-
 PAIRS_AT_ONCE = 1024
 """Of two methods: there are as many as the square of the methods, and their prompts are held together."""
 
