@@ -314,15 +314,11 @@ ALIKE: dict[str, Any] = {
     "hard": True,
     "adversary_rate": 1e-2,
     "centres": 100,
-}
-OFFICIAL_EAP: dict[str, Any] = ALIKE | {"nearest": 1000, "temperature": 2.0, "led_from": "empty", "eta": 1.0}
-OFFICIAL_AGE: dict[str, Any] = ALIKE | {
-    "nearest": 100,
-    "temperature": 0.1,
     "led_from": "empty",
     "eta": 1.0,
-    "space": "image",
 }
+OFFICIAL_EAP: dict[str, Any] = ALIKE | {"nearest": 1000, "temperature": 2.0, "space": "noise"}
+OFFICIAL_AGE: dict[str, Any] = ALIKE | {"nearest": 100, "temperature": 0.1, "space": "image"}
 NOTES = (
     "Learning rate 1e-5, 1,000 steps of the weights and as many of the adversary in turn with them, λ 1, "
     "ESD's latents (DDIM in 50 steps, guidance 3, by the model as it is trained). Its words are the 3,000 "
@@ -341,9 +337,8 @@ EAP = _card(
     "things and artists (run_imagenette.sh, run_artist.sh): the cross-attention, one hard choice among 100 "
     "of the 1,000 nearest words; official-nudity those of run_nudity.sh: noxattn, 50 of 2,000.",
     {
-        "official": OFFICIAL_EAP | {"space": "noise"},
-        "official-nudity": OFFICIAL_EAP
-        | {"space": "noise", "parameters": "noxattn", "centres": 50, "nearest": 2000},
+        "official": OFFICIAL_EAP,
+        "official-nudity": OFFICIAL_EAP | {"parameters": "noxattn", "centres": 50, "nearest": 2000},
         "microworld": MICROWORLD,
     },
 )

@@ -26,7 +26,9 @@ from erasure_bench.methods.machinery.closed_form import (
     Erased,
     changed_matrices,
     embedded_tokens,
+    guide_of,
     matrices,
+    old_retain_scale,
     text_embeddings,
     weight_change,
 )
@@ -35,8 +37,8 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
 
 NOTHING = " "
-UCE_ERASE, UCE_RETAIN, UCE_KEEP = 1.0, 0.1, 0.5
-"""UCE's old numbers; where little is retained, that has more weight than UCE_RETAIN."""
+UCE_ERASE, UCE_KEEP = 1.0, 0.5
+"""UCE's old numbers."""
 
 
 class Rounds(NamedTuple):
@@ -119,7 +121,7 @@ class RECE:
     def erased(self, concepts: Sequence[Concept]) -> tuple[Erased, ...]:
         """What is erased and what takes its place."""
         return tuple(
-            Erased(phrase, self._guide(concept))
+            Erased(phrase, guide_of(concept, self.guide, "art" if concept.kind == "style" else NOTHING))
             for concept in concepts
             for phrase in (concept.targets if self.phrases == "all" else (concept.target,))
         )
@@ -169,16 +171,7 @@ class RECE:
         """The first edit's D as UCE's old code has it."""
         kept = tuple(dict.fromkeys((NOTHING, *retained)))
         tokens = embedded_tokens(model, erased, kept, "last-to-end")
-        return weight_change(tokens, UCE_ERASE, max(UCE_RETAIN, 1 / len(kept)), UCE_KEEP)
-
-    def _guide(self, concept: Concept) -> str:
-        match self.guide:
-            case "auto":
-                return "art" if concept.kind == "style" else NOTHING
-            case "anchor":
-                return concept.anchor
-            case _:
-                return self.guide
+        return weight_change(tokens, UCE_ERASE, old_retain_scale(len(kept)), UCE_KEEP)
 
 
 def gram(weights: Any) -> Tensor:

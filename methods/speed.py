@@ -28,6 +28,7 @@ from erasure_bench.methods.machinery.closed_form import (
     Erased,
     Matrices,
     changed_matrices,
+    guide_of,
     last_token,
     text_embeddings,
 )
@@ -121,7 +122,7 @@ class SPEED:
     def erased(self, concepts: Sequence[Concept]) -> tuple[Erased, ...]:
         """What is erased and what takes its place."""
         return tuple(
-            Erased(phrase, self._guide(concept))
+            Erased(phrase, guide_of(concept, self.guide, ANCHORS.get(concept.kind, "")))
             for concept in concepts
             for phrase in (concept.targets if self.phrases == "all" else (concept.target,))
         )
@@ -134,15 +135,6 @@ class SPEED:
         texts = texts if self.retain in ("neighbours", "both") else []
         texts += general if self.retain in ("general", "both") else []
         return tuple(dict.fromkeys(texts[place] for place in silent_on(concepts, texts)))
-
-    def _guide(self, concept: Concept) -> str:
-        match self.guide:
-            case "auto":
-                return ANCHORS.get(concept.kind, "")
-            case "anchor":
-                return concept.anchor
-            case _:
-                return self.guide
 
     def _pairs(
         self, model: DiffusionModel, texts: Mapping[str, Tensor], erased: Sequence[Erased]

@@ -18,6 +18,8 @@ from erasure_bench.methods.machinery.closed_form import (
     Erased,
     changed_matrices,
     embedded_tokens,
+    guide_of,
+    old_retain_scale,
     weight_change,
 )
 from erasure_bench.methods.machinery.cost import Meter
@@ -88,7 +90,10 @@ class UCE:
     def erased(self, concepts: Sequence[Concept]) -> tuple[Erased, ...]:
         """What is erased and what takes its place."""
         return tuple(
-            Erased(text.format(phrase), text.format(self._guide(concept)))
+            Erased(
+                text.format(phrase),
+                text.format(guide_of(concept, self.guide, "art" if concept.kind == "style" else "")),
+            )
             for concept in concepts
             for phrase in (concept.targets if self.phrases == "all" else (concept.target,))
             for text in self._texts(concept)
@@ -109,18 +114,9 @@ class UCE:
             prompts = [] if self.retain == "none" else list(self.retain)
         return tuple(dict.fromkeys([*([""] if self.retain_empty_prompt else []), *prompts]))
 
-    def _guide(self, concept: Concept) -> str:
-        match self.guide:
-            case "auto":
-                return "art" if concept.kind == "style" else ""
-            case "anchor":
-                return concept.anchor
-            case _:
-                return self.guide
-
     def _retain_scale(self, retained: int) -> float:
         if self.retain_scale is None:
-            return max(0.1, 1 / max(retained, 1))
+            return old_retain_scale(retained)
         return self.retain_scale
 
 

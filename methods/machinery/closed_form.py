@@ -21,6 +21,7 @@ from torch import Tensor
 
 from erasure_bench.methods.machinery.parameters import select
 from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.prompt_suites.concepts import Concept
 
 ENCODED_AT_ONCE = 64
 
@@ -44,6 +45,16 @@ class EmbeddedTokens(NamedTuple):
     erased: Tensor
     guides: Tensor
     retained: Tensor
+
+
+def guide_of(concept: Concept, guide: str, official: str) -> str:
+    """The text that takes a concept's place: `official` for `auto`, its anchor for `anchor`, else `guide`."""
+    return {"auto": official, "anchor": concept.anchor}.get(guide, guide)
+
+
+def old_retain_scale(retained: int) -> float:
+    """β of UCE's old code (35e91e2) for so many retained prompts: each of few has more weight."""
+    return max(0.1, 1 / max(retained, 1))
 
 
 def embedded_tokens(
