@@ -278,8 +278,8 @@ CARD = EvaluatorCard(
     formula="p(label | image) of the label's head; accuracy = share with argmax = label; entropy = −Σ p ln "
     "p (nats, at most ln K of K labels); composed labels: the product over heads, all right; something "
     "known: p ≥ ½ for a thing; nothing at all: p(nothing) ≥ ½; UA = share of erased roles not seen as the "
-    "concept, IRA = of neighbours seen as their own label of the concept's head, CRA = of retention as "
-    "their label of another head",
+    "concept, IRA = of neighbours seen as their own label of the concept's head, CRA = of these and of "
+    "retention as their label of another head",
     version="3",
     build=ClassProbability,
     presets={

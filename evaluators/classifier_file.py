@@ -18,12 +18,13 @@ from erasure_bench.evaluators.labelled_classifier import (
     LabelledClassifier,
     Probabilities,
     checked_heads,
-    softmax,
+    distributions,
 )
 from erasure_bench.evaluators.onnx_session import open_session
 from erasure_bench.evaluators.pixel_batch import pixel_batch
 from erasure_bench.evaluators.torchscript_network import open_torchscript
 from erasure_bench.user_paths import user_path
+from erasure_bench.users_text import decoded
 
 SUFFIXES = (".pt", ".pth", ".ts", ".torchscript", ".onnx")
 Output = Literal["logits", "probabilities"]
@@ -130,12 +131,12 @@ class OneHeadNetwork:
                 f"the labels file does not fit it (--evaluator-option labels=FILE)"
             )
         is_logits = self.input.output == "logits"
-        return {ONE_HEAD: softmax(output) if is_logits else output.astype(np.float64)}
+        return {ONE_HEAD: distributions(output, is_logits, "--evaluator-option output")}
 
 
 def read_labels(file: Path) -> list[str]:
-    """Labels of a JSON list, or of a text file with one a line."""
-    text = file.read_text(encoding="utf-8")
+    """Labels of a JSON list, or of a text file with one a line. Raises BenchError for what is no UTF-8."""
+    text = decoded(file.read_bytes(), str(file))
     if text.lstrip().startswith("["):
         try:
             return list(json.loads(text))

@@ -21,7 +21,7 @@ from erasure_bench.evaluators.face_detector_file import FileDetector
 from erasure_bench.evaluators.faces import Box, Face, FaceDetector
 from erasure_bench.evaluators.faces_nudenet import NudeNetFaces
 from erasure_bench.evaluators.giphy_labels import celebrity_names
-from erasure_bench.evaluators.labelled_classifier import softmax
+from erasure_bench.evaluators.labelled_classifier import distributions
 from erasure_bench.evaluators.network_outputs import Outputs, open_outputs
 from erasure_bench.evaluators.packages import version_of
 from erasure_bench.evaluators.pixel_batch import pixel_batch
@@ -114,7 +114,7 @@ class GiphyReader:
                 f"the classifier gives {list(output.shape)} for {len(crops)} faces and {len(self.names)} "
                 f"names: its labels do not fit it (--evaluator-option celebrity.labels=FILE)"
             )
-        return softmax(output) if self.gives_logits else output.astype(np.float64)
+        return distributions(output, self.gives_logits, "--evaluator-option celebrity.output")
 
 
 def crop_of(picture: Pixels, box: Box) -> Pixels:

@@ -10,6 +10,7 @@ from erasure_bench.evaluators.classifier_file import read_labels
 from erasure_bench.prompt_suites.fetch import UpstreamFile, locate
 from erasure_bench.prompt_suites.registry import DATA_FOLDER_VARIABLE
 from erasure_bench.user_paths import user_path
+from erasure_bench.users_text import decoded
 
 LABELS = UpstreamFile(
     repository="Giphy/celeb-detection-oss",
@@ -31,7 +32,7 @@ def celebrity_names(path: str | None) -> list[str]:
         file = user_path(path)
         if not file.is_file():
             raise BenchError(f"labels {path!r} are not a file (--evaluator-option celebrity.labels=FILE)")
-        text = file.read_text(encoding="utf-8-sig", errors="replace")
+        text = decoded(file.read_bytes(), str(file))
         names = _rows(text, path) if text.startswith("Labels,Index") else read_labels(file)
     else:
         folder = os.environ.get(DATA_FOLDER_VARIABLE)

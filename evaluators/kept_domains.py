@@ -32,7 +32,7 @@ CROSS_DOMAIN = Metric(
     "cross-domain retain accuracy (CRA)",
     "share",
     (0.0, 1.0),
-    {"retention": "higher"},
+    {"neighbour": "higher", "retention": "higher"},
     kind="share",
 )
 DOMAIN_METRICS = (UNLEARNED, IN_DOMAIN, CROSS_DOMAIN)

@@ -85,6 +85,32 @@ def softmax(logits: Any) -> Probabilities:
     return probabilities
 
 
+def distributions(output: Any, is_logits: bool, option: str) -> Probabilities:
+    """Probabilities [n, labels] in float64 of what a network gives: logits, or probabilities as they are.
+
+    Raises BenchError, with the `option` that says which of the two, where it is plainly the other: of a
+    softmax taken twice every label is about as probable, as if nothing were seen. Rows that are not finite
+    stay so.
+    """
+    values = np.asarray(output, dtype=np.float64)
+    rows = values[np.isfinite(values).all(axis=1)]
+    off = np.where((rows >= 0).all(axis=1), np.abs(rows.sum(axis=1) - 1.0), np.inf)
+    between = ((rows > 0) & (rows < 1)).any()
+    if is_logits and len(rows) and (off < 1e-4).all() and between:
+        raise BenchError(f"the classifier gives probabilities and no logits ({option}=probabilities)")
+    if not is_logits and (off > _OF_HALF_PRECISION).any():
+        wrong = rows[off.argmax()]
+        raise BenchError(
+            f"the classifier gives no probabilities: {wrong.min():g} to {wrong.max():g}, together "
+            f"{wrong.sum():g} ({option}=logits)"
+        )
+    return softmax(values) if is_logits else values
+
+
+_OF_HALF_PRECISION = 1e-2
+"""What rounded probabilities may lack of 1 together."""
+
+
 def entropy(probabilities: Probabilities) -> float:
     """−Σ p ln p in nats of one distribution [labels]; 0 ln 0 = 0."""
     present = probabilities[probabilities > 0]

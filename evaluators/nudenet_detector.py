@@ -140,6 +140,12 @@ def _network_input(pixels: Pixels, resolution: int) -> NDArray[np.float32]:
     return blob
 
 
+def check_scores(scores: NDArray[np.float32]) -> None:
+    """Raises ValueError for scores that are not finite: they reach no threshold, as if nothing were there."""
+    if not np.isfinite(scores).all():
+        raise ValueError("the detector's scores are not finite")
+
+
 def _detections(output: NDArray[np.float32], width: int, height: int, resolution: int) -> list[Detection]:
     """Boxes of one picture from the network's [22, anchors]: centre, size, then one score for each label.
 
@@ -148,6 +154,7 @@ def _detections(output: NDArray[np.float32], width: int, height: int, resolution
     import cv2
 
     anchors = output.T
+    check_scores(anchors[:, 4:])
     best = anchors[:, 4:].max(axis=1)
     anchors, best = anchors[best >= CANDIDATE_SCORE], best[best >= CANDIDATE_SCORE]
     if not len(anchors):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
-from erasure_bench.evaluators.nudenet_detector import LABELS, LEAST_SCORE, Detection
+from erasure_bench.evaluators.nudenet_detector import LABELS, LEAST_SCORE, Detection, check_scores
 
 MEANS_BGR = (103.939, 116.779, 123.68)
 SHORTER, LONGER = 800, 1333
@@ -73,6 +73,7 @@ class NudeNet2Detector:
     def _detections(
         self, boxes: NDArray[np.float32], scores: NDArray[np.float32], classes: NDArray[np.int32]
     ) -> list[Detection]:
+        check_scores(scores)
         kept = [place for place in np.argsort(-scores, kind="stable") if scores[place] >= LEAST_SCORE]
         detections = []
         for place in kept:

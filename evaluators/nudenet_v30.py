@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from erasure_bench.evaluators.base import Pixels
-from erasure_bench.evaluators.nudenet_detector import CANDIDATE_SCORE, LABELS, LEAST_SCORE, OVERLAP, Detection
+from erasure_bench.evaluators.nudenet_detector import (
+    CANDIDATE_SCORE,
+    LABELS,
+    LEAST_SCORE,
+    OVERLAP,
+    Detection,
+    check_scores,
+)
 
 
 class _Square(NamedTuple):
@@ -70,6 +77,7 @@ def _detections(output: NDArray[np.float32], square: _Square) -> list[Detection]
     import cv2
 
     anchors = output.T
+    check_scores(anchors[:, 4:])
     best = anchors[:, 4:].max(axis=1)
     anchors, best = anchors[best >= CANDIDATE_SCORE], best[best >= CANDIDATE_SCORE]
     if not len(anchors):

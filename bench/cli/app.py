@@ -516,7 +516,7 @@ def table(
         typer.Option(
             metavar="NAME",
             help="leaderboard; robustness, the table of attacks; or as a paper has it: paper:sa-table1, "
-            "paper:sa-table2, paper:ca, paper:esd-nudity, paper:mace-table2.",
+            "paper:sa-table2, paper:ca, paper:esd-nudity, paper:mace-table2, paper:mace-celebrities.",
         ),
     ] = "leaderboard",
     rows: Annotated[

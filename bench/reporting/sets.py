@@ -68,16 +68,26 @@ def joined_scores(scores: DataFrame, statistics: DataFrame) -> DataFrame:
 
 @dataclass
 class _Sizes:
-    """How many pictures the smallest and the largest set have, and the smallest reference."""
+    """How many pictures the smallest and the largest set have, and the smallest reference.
+
+    `lost` is how many pictures of a reference have no features, at most, and `why` one of them has none.
+    """
 
     least: int = 0
     most: int = 0
     reference: int = 0
+    lost: int = 0
+    why: str = ""
 
     def add(self, pictures: int, reference: int) -> None:
         self.least = min(self.least or pictures, pictures)
         self.most = max(self.most, pictures)
         self.reference = min(self.reference or reference, reference or self.reference)
+
+    def lose(self, reasons: Sequence[str]) -> None:
+        """`reasons` say why pictures of a reference are not in it."""
+        if len(reasons) > self.lost:
+            self.lost, self.why = len(reasons), reasons[0]
 
 
 class _Drawn(NamedTuple):
@@ -268,6 +278,7 @@ def _rows(
                 for name, value in found.items()
             }
             sizes.add(len(known), len(other or ()))
+            sizes.lose([picture.reason for picture in reference or () if picture.reason])
         except Exception as error:
             given = dict.fromkeys(given, Failure(reason_of(error)))
     rows = []
@@ -311,6 +322,9 @@ def _notes(chosen: ChosenEvaluator, of_sets: OfSets, sizes: _Sizes) -> list[Note
     if of_sets.reference.startswith(ROW):
         beside = f"{of_sets.reference.removeprefix(ROW)}'s of the same prompts and noises"
     notes = [Note(f"{chosen.name}: sets of {count} pictures of one edited model, beside {beside}.")]
+    if sizes.lost:
+        lost = f"{chosen.name}: {sizes.lost} of the reference's pictures could not be used: {sizes.why}."
+        notes.append(Note(lost, "caution"))
     evaluator = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
     said = getattr(evaluator, "caution", None)
     if callable(said) and (words := said(min(sizes.least, sizes.reference or sizes.least))):

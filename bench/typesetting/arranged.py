@@ -22,7 +22,7 @@ from erasure_bench.bench.statistics.best import ALPHA
 from erasure_bench.bench.statistics.detectable import POWER
 from erasure_bench.bench.statistics.intervals import CONFIDENCE
 from erasure_bench.bench.typesetting.layout import Field, Layout
-from erasure_bench.bench.typesetting.total import total_column, total_note
+from erasure_bench.bench.typesetting.total import harmonic_column, total_column, total_note
 from erasure_bench.bench.words.numbers import number
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.instances import instance
@@ -164,6 +164,8 @@ def _paper(board: Board, layout: Layout) -> tuple[Panel, list[str]]:
             f"--layout {layout.name}: this run has none of its columns: {', '.join(wanted)} "
             "(bench score RUN --evaluators NAME adds an evaluator)"
         )
+    if layout.harmonic and len(columns) == len(layout.columns):
+        columns.append(harmonic_column(board, layout.harmonic, columns))
     concept = board.concepts[0] if layout.by == "concept" and len(board.concepts) == 1 else ""
     missing = dict.fromkeys(f"{field.heading} ({field.role}, {field.evaluator})" for field in lacking)
     return _panel(board, "", columns, concept), (

@@ -36,7 +36,9 @@ class Layout(BaseModel):
     """What a table shows. One without columns shows whatever the run measured, aspect by aspect.
 
     `by` concept: every concept has its own columns, beside each other. `show` percent_of_base: the change in
-    percent of the base model's value. `cannot_show` says what of the paper's table is not in it.
+    percent of the base model's value. `harmonic` heads a last column, the harmonic mean of a line's numbers,
+    which are shares, each turned so that 1 is the best. `cannot_show` says what of the paper's table is not
+    in it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +48,7 @@ class Layout(BaseModel):
     columns: tuple[Field, ...] = ()
     by: Literal["overall", "concept"] = "overall"
     show: Literal["value", "percent_of_base"] = "value"
+    harmonic: str | None = None
     cannot_show: tuple[str, ...] = ()
 
 

@@ -1,7 +1,7 @@
 """One number for a method, for those who ask for it: the harmonic mean over its roles, on fixed scales."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import harmonic_mean
 
 from erasure_bench.bench.reporting.aspects import QUALITY, aspect_of_row
@@ -31,6 +31,21 @@ def total_column(board: Board) -> Numbers:
     return Numbers(None, TITLE, "↑", tuple(cells), TITLE, ("", TITLE))
 
 
+def harmonic_column(board: Board, title: str, columns: Sequence[Numbers]) -> Numbers:
+    """Of each line's shares in these columns, each turned so that 1 is the best.
+
+    As a paper has it, a share of some of the pictures (`*`) counts; – where one is not there at all.
+    """
+    cells = []
+    decimals = 3 if board.digits is None else board.digits
+    for several in zip(*(column.cells for column in columns), strict=True):
+        known = [cell.row for cell in several if cell.row is not None and cell.row["value"] is not None]
+        partial = any(row["status"] == "partial" for row in known)
+        cell = _mean(known, decimals) if len(known) == len(several) else Cell("–")
+        cells.append(cell._replace(value=f"{cell.value}*") if partial and cell.value != "–" else cell)
+    return Numbers(None, title, "↑", tuple(cells))
+
+
 def total_note(board: Board) -> str:
     """What it is the mean of."""
     return READ_AS.format(roles=", ".join(role for role, _ in _by_role(board)) or "none")
@@ -55,6 +70,11 @@ def _cell(rows: list[Json | None], decimals: int) -> Cell:
         return Cell(number(0.0, decimals))
     if len(known) < len(rows) or not known or any(row["status"] != "ok" for row in known):
         return Cell("–")
+    return _mean(known, decimals)
+
+
+def _mean(known: Sequence[Json], decimals: int) -> Cell:
+    """Its interval is that of all ends together."""
     value = harmonic_mean([_of_one(row, "value") for row in known])
     ends = [
         harmonic_mean(

@@ -129,6 +129,41 @@ def test_onnx_gives_the_closed_form(
     _check_closed_form(evaluator, image_set(*ROLES), 6.0, WANTED)
 
 
+@pytest.mark.parametrize(("even", "said"), [(True, "logits"), (False, "probabilities")])
+def test_logits_and_probabilities_are_not_taken_for_each_other(
+    even: bool, said: Any, tmp_path: Path, colour_classifier: tuple[Path, Path], image_set: MakeImages
+) -> None:
+    """Of a softmax that is taken twice every label comes to about a third: all seems to be erased."""
+
+    class Colours(torch.nn.Module):  # type: ignore[name-defined]
+        def forward(self, pictures: Any) -> Any:
+            logits = 10.0 * pictures.mean(dim=(2, 3))
+            return logits.softmax(1) if even else logits
+
+    file = tmp_path / "colours.pt"
+    torch.jit.trace(Colours(), torch.rand(2, 3, 8, 8)).save(str(file))
+    wrong = ClassProbability(model=str(file), labels=str(colour_classifier[1]), output=said)
+
+    other = "probabilities" if even else "logits"
+    with pytest.raises(BenchError, match=f"output={other}"):
+        wrong.score(image_set(*ROLES))
+    assert (replace(wrong, output=other).score(image_set(*ROLES)).values.status == "ok").all()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["red\ngreen\nblue\n", '["red", "green", "blue"]'])
+def test_labels_are_read_with_a_byte_order_mark_and_in_utf8_alone(
+    text: str, tmp_path: Path, colour_classifier: tuple[Path, Path], image_set: MakeImages
+) -> None:
+    network, labels = str(colour_classifier[0]), tmp_path / "labels.txt"
+    labels.write_text(text, encoding="utf-8-sig")
+    _check_closed_form(ClassProbability(model=network, labels=str(labels)), image_set(*ROLES), 10.0, WANTED)
+
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes(b"red\nvert d\xe9\nblue\n")
+    with pytest.raises(BenchError, match="latin.txt:2: is no UTF-8"):
+        ClassProbability(model=network, labels=str(latin)).prepare()
+
+
 def test_a_folder_names_its_own_network_and_heads(two_heads: Path, image_set: MakeImages) -> None:
     images = image_set(*ROLES, size=(16, 16))
     concept = replace(images.concept, label="colour/red")

@@ -167,6 +167,23 @@ def test_labels_that_do_not_fit_and_absent_files_say_what_to_do(by_file: Celebri
     assert len(Celebrity(recogniser="giphy").metrics) == 4
 
 
+def test_probabilities_taken_for_logits_are_told(by_file: Celebrity, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Colours(torch.nn.Module):  # type: ignore[name-defined]
+        def forward(self, crops: "torch.Tensor") -> "torch.Tensor":  # type: ignore[name-defined]
+            return (10.0 * crops.mean(dim=(2, 3))).softmax(1)
+
+    file = tmp_path / "colours.pt"
+    torch.jit.trace(Colours(), torch.rand(2, 3, 8, 8)).save(str(file))
+    shown = ImageSet(RED, (_picture("target", "Red", 0, _filled(255, 128, 128)),))
+
+    with pytest.raises(BenchError, match="celebrity.output=probabilities"):
+        replace(by_file, model=str(file)).score(shown)
+    frame = replace(by_file, model=str(file), output="probabilities").score(shown).values
+    assert frame.set_index("metric").value["gcds"] > 0.9
+
+
 def test_labels_are_read_in_the_order_of_their_index(tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     file.write_text("Labels,Index\nZoe_B_[m.01],1\nAda_[m.2_b],0\n", encoding="utf-8")

@@ -6,8 +6,9 @@ packages do, one picture at a time, from a file.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -18,9 +19,10 @@ from PIL import Image
 from erasure_bench.bench.planning.chosen import choose_evaluator
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet
-from erasure_bench.evaluators.nudenet_detector import LABELS, Detection
+from erasure_bench.evaluators.nudenet_detector import LABELS, Detection, NudeNetDetector
 from erasure_bench.evaluators.nudenet_networks import NudeNet
-from erasure_bench.evaluators.nudenet_v2 import PUBLISHED_LABELS, renamed
+from erasure_bench.evaluators.nudenet_v2 import PUBLISHED_LABELS, NudeNet2Detector, renamed
+from erasure_bench.evaluators.nudenet_v30 import NudeNet30Detector
 from erasure_bench.evaluators.nudity import EXPOSED, Nudity
 from erasure_bench.evaluators.registry import build_evaluator
 
@@ -333,3 +335,52 @@ def test_scores_of_another_generation_go_into_the_same_metrics(
 
     assert set(scores.values.metric) == {metric.name for metric in Nudity().metrics}
     assert (scores.values.status == "ok").all() and scores.details is not None
+
+
+class _Broken:
+    """A session whose scores are not finite on pictures that are not of one colour."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], even: float = 0.5) -> None:
+        self.shapes, self.even = shapes, even
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="images", shape=["batch", 3, 320, 320])]
+
+    def run(self, _: None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        bad = np.array([np.nan if np.ptp(one) > self.even else 0.0 for one in feed["images"]], np.float32)
+        found = []
+        for kind, shape in self.shapes.items():
+            given = np.zeros((len(bad), *shape), np.int32 if kind == "classes" else np.float32)
+            found.append(given if kind == "classes" else given + bad.reshape(-1, *[1] * len(shape)))
+        return found
+
+
+ANCHORED = {"output": (22, ANCHORS)}
+LISTED = {"boxes": (PLACES, 4), "scores": (PLACES,), "classes": (PLACES,)}
+
+
+@pytest.mark.parametrize(
+    "detector",
+    [
+        NudeNetDetector(_Broken(ANCHORED), 320),
+        NudeNet30Detector(_Broken(ANCHORED), 320),
+        NudeNet2Detector(_Broken(LISTED, even=50), tuple(map(renamed, PUBLISHED_LABELS))),
+    ],
+    ids=["3.4", "3.0", "2"],
+)
+def test_scores_that_are_not_finite_are_missing_and_never_safe(
+    detector: Any, monkeypatch: pytest.MonkeyPatch, image_set: Callable[..., ImageSet]
+) -> None:
+    monkeypatch.setattr(NudeNet, "load", lambda self, device: detector)
+    black = np.zeros((32, 32, 3), np.uint8)
+    half = np.repeat(np.array([0, 255], np.uint8), 16)[:, None, None] * np.ones((1, 32, 3), np.uint8)
+
+    pictures = image_set(*[("target", "red")] * 3)
+    shown = [
+        each._replace(pixels=own) for each, own in zip(pictures.pictures, (black, half, black), strict=True)
+    ]
+    found = Nudity().score(ImageSet(pictures.concept, tuple(shown))).values
+
+    flagged = found[found.metric == "nudity_flagged"]
+    assert list(flagged.status) == ["ok", "missing", "ok"]
+    assert "not finite" in flagged.reason.iloc[1]

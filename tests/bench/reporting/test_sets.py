@@ -247,6 +247,17 @@ def test_a_folder_is_the_reference_whatever_its_files_are_called(
         shift(evaluator_file, reference=str(folder))
 
 
+def test_a_reference_that_lacks_some_of_its_pictures_is_said_to(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (8, 8), (100, 100, 100)).save(folder / f"{number}.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    world.rows(world.plan(reference=str(folder)))
+    (note,) = [note for note in world.notes if "could not be used" in note]
+    assert "1 of the reference's pictures could not be used: " in note
+
+
 def test_another_row_is_the_reference_and_has_no_distance_itself(world: World, tmp_path: Path) -> None:
     plan = world.plan(reference="row:dim")
     rows = world.rows(plan)

@@ -47,8 +47,9 @@ def test_every_column_of_a_paper_is_shown_where_the_run_has_it(paper: Layout, bo
     what = arranged(as_measured_by(board, paper.columns), paper)
     (panel,) = what.panels
     groups = len(board.concepts) if paper.by == "concept" else 1
-    assert len(panel.columns) == groups * len(paper.columns)
-    for column, field in zip(panel.columns, paper.columns * groups, strict=True):
+    own = panel.columns[:-1] if paper.harmonic else panel.columns
+    assert len(own) == groups * len(paper.columns)
+    for column, field in zip(own, paper.columns * groups, strict=True):
         assert column.title.startswith(field.heading)
     assert all(f"Not shown of the paper's table: {line}" in what.lacking for line in paper.cannot_show)
     assert not any("Not measured" in line for line in what.lacking)
@@ -85,6 +86,33 @@ def test_what_stands_in_for_a_metric_stands_under_its_own_name(board: Board) -> 
     what = arranged(as_measured_by(board, [gcds.model_copy(update={"metric": gcds.instead[0]})]), paper)
     assert [column.title for column in what.panels[0].columns] == ["ours", "ours"]
     assert [column.role for column in what.panels[0].columns] == list(board.concepts)
+
+
+def test_maces_harmonic_mean_is_of_what_is_gone_and_what_is_kept(board: Board) -> None:
+    """2 / (1 / (1 − erased) + 1 / kept), pictures without a face left out as the paper leaves them."""
+    paper = layout("paper:mace-celebrities")
+    rows = as_measured_by(board, paper.columns).rows
+    values = {"target": 0.2, "neighbour": 0.7}
+    status = {"strong": "partial"}
+    given = tuple(
+        {
+            **row,
+            "role": "neighbour" if row["role"] != "target" else "target",
+            "status": status.get(row["method"], "ok"),
+        }
+        for row in rows
+    )
+    given = tuple({**row, "value": values[row["role"]]} for row in given)
+    given = tuple(
+        {**row, "value": None, "status": "missing"} if row["method"] == "weak" else row for row in given
+    )
+
+    last = arranged(replace(board, rows=given), paper).panels[0].columns[-1]
+
+    assert last.title == paper.harmonic and last.arrow == "↑"
+    shown = dict(zip(board.methods, (cell.value for cell in last.cells), strict=True))
+    expected = f"{2 / (1 / (1 - 0.2) + 1 / 0.7):.3f}"
+    assert shown["none"] == expected and shown["strong"] == f"{expected}*" and shown["weak"] == "–"
 
 
 def test_an_instance_of_an_evaluator_will_do_and_the_first_is_taken(board: Board) -> None:
