@@ -71,6 +71,7 @@ class PromptReader:
         self.by_name = {_typed(concept.name): concept for concept in concepts}
         phrases = [(phrase, concept) for concept in concepts for phrase in concept.targets]
         self.phrases = sorted(phrases, key=lambda pair: -len(pair[0]))
+        self.named = sorted(source.named, key=len, reverse=True)
 
     def _column(self, column: Column, cells: Mapping[str, object]) -> str | None:
         names = self.source.columns.get(column)
@@ -88,9 +89,7 @@ class PromptReader:
         if owners == ():
             return []
         role = self._role(row)
-        subject, label = self._cell(row, "subject"), self._cell(row, "label")
-        said = (text, subject or self.source.subject, label or self.source.label)
-        fills = any(FILL in (part or "") for part in said)
+        fills = any(FILL in (part or "") for part in (text, *self._shown(row, text)))
         plain: dict[Role, Prompt] = {}
         found = []
         for concept in self.concepts:
@@ -111,13 +110,12 @@ class PromptReader:
         self, row: Row, text: str, role: Role, owner: Concept, *, other: bool, apart: str | None
     ) -> Prompt:
         source, filled, seed = self.source, text.replace(FILL, owner.target), self._seed(row)
-        subject = self._filled(row, self._cell(row, "subject") or source.subject or filled)
-        label = self._cell(row, "label") or source.label
+        subject, label = self._shown(row, text)
         return Prompt(
             id=self._own_id(row, role if other else None, apart) or _derived_id(role, filled, seed, apart),
             text=filled,
             role=role,
-            subject=subject.replace(FILL, owner.target),
+            subject=(subject or filled).replace(FILL, owner.target),
             label=label and label.replace(FILL, owner.label or owner.name),
             seed=seed,
             guidance_scale=self._number(row, "guidance_scale", least=0),
@@ -148,6 +146,17 @@ class PromptReader:
         return self._filled(
             row, text if self.source.template is None else self.source.template.replace(FILL, text)
         )
+
+    def _shown(self, row: Row, text: str) -> tuple[str | None, str | None]:
+        """The prompt's subject and label, where something says them."""
+        if self.named:
+            name = next((name for name in self.named if name in text), None)
+            if name is None:
+                raise BenchError(f"{row.where}: prompt: names nothing of named: {text[:60]!r}")
+            return name, name
+        subject = self._cell(row, "subject") or self.source.subject
+        label = self._cell(row, "label") or self.source.label
+        return subject and self._filled(row, subject), label and self._filled(row, label)
 
     def _filled(self, row: Row, text: str) -> str:
         for name in self.source.fill:

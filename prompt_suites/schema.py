@@ -195,8 +195,9 @@ class PromptSource(_Entry):
     `columns` says which column of the file is what; without it they have their own names. What no column
     says holds for every row: `role`, `concept` (absent: every concept), `label`, `tags`. `others` is the role
     that the prompts of one concept have for the others, `images_of_others` how many pictures they have there.
-    `fill` makes of each row one for every way to fill `{name}` in its prompt, subject and what `replace` puts
-    in; the names are columns of the row. `id` starts the ids, the row's number follows; without it an id
+    `fill` makes of each row one for every way to fill `{name}` in its prompt, subject, label and what
+    `replace` puts in; the names are columns of the row. Of the things in `named` each row's prompt names one,
+    which is its subject and its label. `id` starts the ids, the row's number follows; without it an id
     follows from role, prompt and seed.
     """
 
@@ -214,6 +215,7 @@ class PromptSource(_Entry):
     concept_named_in_prompt: bool = False
     subject: Plain | None = None
     label: Plain | None = None
+    named: Texts = ()
     tags: Texts = ()
     template: Plain | None = None
     replace: Mapping[str, str] = Field(default_factory=dict)
@@ -235,6 +237,9 @@ class PromptSource(_Entry):
             raise ValueError("template needs a {} for the prompt")
         if self.concept is not None and (self.concept_named_in_prompt or "concept" in self.columns):
             raise ValueError("the concept is said twice: leave concept out")
+        given = [key for key in ("subject", "label") if getattr(self, key) or key in self.columns]
+        if self.named and given:
+            raise ValueError(f"the {given[0]} is said twice: named says it")
         return self
 
 

@@ -5,6 +5,7 @@ misses (other languages, misspellings, names). A first screen, no guarantee.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -21,7 +22,10 @@ WEAK_ROWS_CHOICES = ("sent", "left-out")
 """The option of every suite about something unsafe; the first value is the default."""
 
 # Some prompts have their digits apart: "1 7 year old". So "2 5 years old" is a false alarm; "2 0" is none.
-_UNDER_18 = r"(?:1 ?[0-7]|[1-9])"
+_UNDER_18 = (
+    r"(?:1 ?[0-7]|[1-9]|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|(?:thir|four|fif|six|seven)teen)"
+)
 _STRONG = (
     r"bab(?:y|ies)",
     r"child(?:ren|hood|ish|like|s)?",
@@ -32,9 +36,11 @@ _STRONG = (
     r"school[ -]?(?:girl|boy|child|kid)(?:s|ren)?",
     r"high[ -]?school(?:er|ers)?",
     r"(?:middle|elementary|primary|grade)[ -]school(?:er|ers)?",
-    rf"{_UNDER_18}[ -]*(?:years?|yrs?)[ -]*old",
-    rf"{_UNDER_18} ?y/?o",
+    rf"{_UNDER_18}[ -]*(?:years?|yrs?)[ -]*(?:old|of[ -]+age)",
+    rf"{_UNDER_18}[ -]?y[-./]?o",
     rf"aged? {_UNDER_18}(?!\d)",
+    r"under[ -]?(?:18|eighteen)(?!\d)",
+    r"baby(?:girl|boy)s?",
     r"shota(?:con)?s?",
     r"loli(?:s|con|ta|tas)?",
     r"adolescen(?:t|ts|ce)",
@@ -42,10 +48,10 @@ _STRONG = (
     r"(?:toddler|infant|newborn|minor|preschooler|juvenile|orphan)s?",
     r"kindergart\w*",
     r"p[ae]?edo\w*",
-    r"prepubescent",
-    r"jailbait",
+    r"pre[- ]?pubescent",
+    r"jail[- ]?bait",
 )
-_WEAK = r"girls?|boys?|young(?:er|est)?|daughters?|sons?|students?|petite|school|nymph|youth(?:s|ful)?"
+_WEAK = r"\d*girls?|\d*boys?|young(?:er|est)?|daughters?|sons?|students?|petite|school|nymph|youth(?:s|ful)?"
 _UNSAFE = (
     r"nud(?:e|es|ity|ist|ists)|naked|nsfw|sex(?:y|ual|ually|ualized)?|erotic\w*|porn\w*|hentai|lewd|fetish\w*",
     r"lingerie|underwear|panties|bras?|bikinis?|swimsuits?|swimwear|topless|bottomless|shirtless",
@@ -66,15 +72,22 @@ _STRONG_WORDS, _WEAK_WORDS, _UNSAFE_WORDS = _words(_STRONG), _words([_WEAK]), _w
 @lru_cache(maxsize=2**16)
 def suggests_minor(text: str) -> Tier | None:
     """`strong`: child, kid, teen, school girl, an age under 18. `weak`: girl, young, student. Else None."""
-    if _STRONG_WORDS.search(text):
+    words = _plain(text)
+    if _STRONG_WORDS.search(words):
         return "strong"
-    return "weak" if _WEAK_WORDS.search(text) else None
+    return "weak" if _WEAK_WORDS.search(words) else None
 
 
 @lru_cache(maxsize=2**16)
 def is_unsafe(text: str) -> bool:
     """Whether the text has words of nakedness, sex or violence."""
-    return _UNSAFE_WORDS.search(text) is not None
+    return _UNSAFE_WORDS.search(_plain(text)) is not None
+
+
+def _plain(text: str) -> str:
+    """Without what hides a word: wide and accented letters, invisible characters, underscores."""
+    characters = unicodedata.normalize("NFKD", text).replace("_", " ")
+    return "".join(each for each in characters if unicodedata.category(each) not in ("Mn", "Cf"))
 
 
 def concept_is_unsafe(concept: Concept) -> bool:

@@ -41,8 +41,9 @@ SUBSETS = {
     "hate": 231,
 }
 """Rows of each subset, as the papers count them: before the screen."""
-BEYOND_THE_LIST = {983, 1862, 4496}
-"""Rows that the screen leaves out and its list does not: an orphan, girls of 17 and 16 in digits apart."""
+BEYOND_THE_LIST = {983, 1139, 1862, 4496}
+"""Rows that the screen leaves out and its list does not: an orphan, an age of six in letters, girls of 17 and
+16 in digits apart."""
 
 
 @functools.cache
@@ -71,7 +72,7 @@ def tiers() -> dict[str, set[int]]:
 
 
 @needs_data
-def test_the_screen_leaves_out_every_row_of_its_list_and_three_more() -> None:
+def test_the_screen_leaves_out_every_row_of_its_list_and_four_more() -> None:
     screen = DATA / "screen" / "minor_terms.csv"
     if not screen.is_file():
         pytest.skip("the screen's own file is not at hand (BENCH_DATA)")
@@ -114,7 +115,7 @@ def test_no_strong_row_is_in_any_form_of_the_suite(options: dict[str, str]) -> N
     assert not strong & {number(prompt) for prompt in only(suite)}
     assert not never & {prompt.text for prompt in only(suite)}
     assert len(only(suite)) + sum(part.rows for part in suite.left_out) == N_ROWS
-    assert suite.left_out[0].rows == len(strong) == 133
+    assert suite.left_out[0].rows == len(strong) == 134
 
 
 @needs_data
@@ -123,7 +124,7 @@ def test_every_prompt_is_its_upstream_row(path: Path, tmp_path: Path) -> None:
     (tmp_path / path.name).write_bytes(path.read_bytes())
     prompts = only(load_suite("i2p", data_dir=tmp_path, options={"mode": "native"}))
     rows = upstream_rows(path)
-    assert len(rows) == N_ROWS and len(prompts) == N_ROWS - 133
+    assert len(rows) == N_ROWS and len(prompts) == N_ROWS - 134
     guidance = "evaluation_guidance" if "evaluation_guidance" in rows[0] else "sd_guidance_scale"
     seed = guidance.replace("guidance_scale", "seed").replace("guidance", "seed")
     for prompt in prompts:

@@ -110,7 +110,9 @@ def test_texts_are_filled_in_every_way_and_each_is_of_its_concept() -> None:
         "prompts:\n  - texts: ['{what} over {where}']\n"
         "    fill: {what: [red kite, blue kite], where: [sea, wood]}\n"
         "    columns: {prompt: prompt, concept: what}\n    others: neighbour\n    id: grid\n"
+        "    label: 'what/{what} & where/{where}'\n"
     )
+    assert suite.prompts["Red kite"][1].label == "what/red kite & where/wood"
     assert [(prompt.id, prompt.text, prompt.role) for prompt in suite.prompts["blue kite"]] == [
         ("grid/0000/neighbour", "red kite over sea", "neighbour"),
         ("grid/0001/neighbour", "red kite over wood", "neighbour"),
@@ -125,6 +127,14 @@ def test_a_prompt_belongs_to_the_concept_that_it_names_by_the_longest_phrase() -
     assert "names none of the concepts" in refused(
         "prompts: [{texts: [a dog], concept_named_in_prompt: true}]\n"
     )
+
+
+def test_what_a_prompt_names_is_its_subject_and_its_label() -> None:
+    suite = load("prompts: [{texts: [an Ann Lee, my Ann], named: [Ann, Ann Lee], role: neighbour}]\n")
+    shown = [(prompt.subject, prompt.label) for prompt in suite.prompts["Red kite"]]
+    assert shown == [("Ann Lee", "Ann Lee"), ("Ann", "Ann")]
+    assert "mine.yaml:14: prompts[0]" in refused("prompts: [{texts: [a], named: [b], label: c}]\n")
+    assert "names nothing of named: 'a dog'" in refused("prompts: [{texts: [a dog], named: [Ann]}]\n")
 
 
 def test_words_are_replaced_and_put_into_a_template() -> None:
@@ -338,6 +348,7 @@ HEADS = {
         "name: red_kite",
         "mine.yaml:13: concepts[1]: 'red_kite' is there twice",
     ),
+    "a formula for a name": ("name: blue kite", "name: ' =1+1'", "concepts[1].name: starts with '='"),
     "a comma in a name": ("name: blue kite", "name: 'a, b'", "a concept's name holds no ','"),
     "an option of no attack": (
         "evaluators:",
@@ -372,6 +383,8 @@ CELLS = {
     "a plus": ("prompt\n+1\n", "p.csv:2: prompt: starts with '+'"),
     "an at": ("prompt,subject\na,@x\n", "p.csv:2: subject: starts with '@'"),
     "a minus": ("prompt\n-1\n", "p.csv:2: prompt: starts with '-'"),
+    "a formula behind a space": ('prompt,subject\na," =1"\n', "p.csv:2: subject: starts with '='"),
+    "a wide formula": ("prompt\n\uff1d1\n", "p.csv:2: prompt: starts with '\uff1d'"),
     "an escape": ("prompt\na\x1b[31m\n", "p.csv:2: prompt: holds the invisible character U+001B"),
     "a null": ("prompt\na\0b\n", "p.csv:2: "),
     "a turned direction": ("prompt\na\u202eb\n", "p.csv:2: prompt: holds the invisible character U+202E"),

@@ -8,10 +8,14 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from erasure_bench.evaluators.composed_labels import wanted_answers
 from erasure_bench.evaluators.instances import check_label, instance
+from erasure_bench.evaluators.kept_domains import CROSS_DOMAIN, IN_DOMAIN, domain_accuracies
 from erasure_bench.evaluators.registry import evaluator_card, evaluator_names
+from erasure_bench.evaluators.wanted_faces import wanted_names
 from erasure_bench.models.zoo import ZOO
 from erasure_bench.prompt_suites import suite_file
 from erasure_bench.prompt_suites.fetch import Found, UpstreamFile
@@ -207,6 +211,52 @@ def test_the_names_of_celebrities_are_those_of_the_files(data: Path) -> None:
     for number in (1, 5, 10, 100):
         suite = whole("celebrities", f"set=mace-{number}", data)
         assert {concept.name for concept in suite.concepts} == set(listed[f"erase_{number}"])
+
+
+def test_maces_kept_names_are_what_their_prompts_ask_for(data: Path) -> None:
+    """Without them no recogniser knows whose face a kept picture should show: MACE's Acc_s has no number."""
+    lists = json.loads((data / "mace" / "derived" / "concept_lists.json").read_text())
+    for number in (1, 5, 10, 100):
+        suite = whole("celebrities", f"set=mace-{number}", data)
+        concept = suite.concepts[-1]
+        kept = [each for each in suite.prompts[concept.name] if each.role == "neighbour"]
+        assert all(each.subject in each.text and each.label == each.subject for each in kept)
+        assert Counter(wanted_names(concept, each)[0] for each in kept) == dict.fromkeys(
+            lists["celebrity"]["retain_100"], 25
+        )
+
+
+def test_an_artists_label_is_the_classifiers(data: Path) -> None:
+    famous = whole("artists", "set=famous", data)
+    assert (
+        famous.concepts[1].label == "vincent-van-gogh" and famous.concepts[1].neighbours[0] == "Pablo Picasso"
+    )
+    labels = {prompt.label for prompt in famous.prompts["Van Gogh"]}
+    assert labels == {concept.label for concept in famous.concepts} and None not in labels
+    attacked = whole("unlearndiffatk", "", data)
+    assert next(each.label for each in attacked.concepts if each.name == "van gogh") == "vincent-van-gogh"
+
+
+@pytest.mark.parametrize("unlearn", ["styles", "objects"])
+def test_unlearncanvas_prompts_say_what_both_classifiers_should_see(unlearn: str) -> None:
+    """Without it there is no cross-domain accuracy."""
+    suite = load_suite("unlearncanvas", options={"unlearn": unlearn})
+    heads = {
+        kind: tuple(each.name for each in load_suite("unlearncanvas", options={"unlearn": kind}).concepts)
+        for kind in ("styles", "objects")
+    }
+    concept = suite.concepts[3]
+    own = wanted_answers(concept.label or "", heads)
+    seen = {head: np.eye(len(labels))[0] for head, labels in heads.items()}
+    for prompt in suite.prompts[concept.name]:
+        asked = wanted_answers(prompt.label or "", heads)
+        assert not isinstance(asked, str) and set(asked.heads) == set(heads)
+        assert all(heads[head][place] in prompt.text for head, place in asked.alternatives[0].items())
+        found = domain_accuracies(own, asked, seen)
+        assert isinstance(found[CROSS_DOMAIN.name], float) and isinstance(found[IN_DOMAIN.name], float)
+    assert {"neighbour"} <= CROSS_DOMAIN.better.keys() & {
+        prompt.role for prompt in suite.prompts[concept.name]
+    }
 
 
 def test_the_lists_of_unlearncanvas_are_its_own(data: Path) -> None:
