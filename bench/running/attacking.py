@@ -12,7 +12,10 @@ from erasure_bench.bench.planning.attacks import ChosenAttack
 from erasure_bench.bench.planning.tasks import GenerateTask, PlannedImage
 from erasure_bench.bench.running.pictures import read_png
 from erasure_bench.bench.storage.cache import StoreCache
+from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS
+from erasure_bench.bench.storage.damage import Say, silent
 from erasure_bench.bench.storage.store import Store
+from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.foreign.process import left_alone
@@ -80,15 +83,20 @@ def attacked(
     general_prompts: Sequence[str],
     report: "Callable[[Progress], None]",
     folder: Path,
+    *,
+    checkpoint_seconds: float = EVERY_SECONDS,
+    say: Say = silent,
 ) -> Asked:
     """Runs the task's attack and writes what it found into `folder`.
 
+    A training in it goes on from its last checkpoint, or begins anew where it does not go on as it had.
     Raises BenchError where it does not ask for as many pictures as it said it would.
     """
     from safetensors.torch import save_file
 
     from erasure_bench.attacks.base import AttackContext, Victim
     from erasure_bench.attacks.registry import build_attack
+    from erasure_bench.methods.machinery.training import NotResumable
 
     assert task.attack is not None
     attack = build_attack(chosen.name, chosen.preset, chosen.options)
@@ -101,16 +109,25 @@ def attacked(
         eta=task.eta,
         base=base,
     )
+    cache, base_cache = (
+        StoreCache(store, digest, task.erase.dtype, checkpoint_seconds=checkpoint_seconds, say=say)
+        for digest in (task.erase.id, task.erase.base)
+    )
     context = AttackContext(
         seed=task.attack.seed,
         report=report,
         general_prompts=tuple(general_prompts) if task.attack.general_prompts else (),
-        cache=StoreCache(store, task.erase.id, task.erase.dtype),
-        base_cache=StoreCache(store, task.erase.base, task.erase.dtype),
+        cache=cache,
+        base_cache=base_cache,
     )
     targets = _targets(task, store)
     with left_alone(f"{chosen.name}'s search", task.attack.seed):
-        assault = attack.assault(victim, targets, context)
+        try:
+            assault = attack.assault(victim, targets, context)
+        except NotResumable as error:
+            cache.begin_anew()
+            say(f"{chosen.name}: made from the start: {one_line(error)}")
+            assault = attack.assault(victim, targets, context)
     _check(assault, chosen, len(targets))
     tries = [one for of_target in assault.tries for one in of_target]
     embeddings = {

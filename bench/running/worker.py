@@ -316,6 +316,8 @@ class Worker:
                     self.general_prompts,
                     lambda progress: watcher.step(progress.step, progress.steps, progress.loss),
                     draft.folder,
+                    checkpoint_seconds=self.checkpoint_seconds,
+                    say=watcher.note,
                 )
             searched = time.perf_counter() - started
             started += searched

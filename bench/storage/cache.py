@@ -45,6 +45,11 @@ class StoreCache:
         self._working[entry_id] = made
         return made
 
+    def begin_anew(self) -> None:
+        """Forgets how far entries that were being made have come."""
+        for made in self._working.values():
+            made.clear()
+
     def has(self, maker: str, key: Mapping[str, Any]) -> bool:
         """Whether the entry is there."""
         return self.store.has("cache", self.entry_id(maker, key))

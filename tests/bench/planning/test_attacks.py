@@ -19,6 +19,7 @@ from erasure_bench.bench.planning.plan import Cell
 from erasure_bench.bench.planning.suite_attacks import with_suites_attacks
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, needed_by
 from erasure_bench.bench.reporting.results import read_robustness
+from erasure_bench.bench.reporting.robustness import NOTHING
 from erasure_bench.bench.running.executor import execute
 from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.storage.store import Store
@@ -121,6 +122,27 @@ def test_an_unrelated_edit_that_fails_leaves_the_cell_its_own_numbers(tmp_path: 
         outcome = execute(plan, worker, store, Quiet())
     assert {failure.role for failure in outcome.failures} == {"attack"}
     assert {failure.concept for failure in outcome.failures} == {"red ball"}
+
+
+def test_without_one_of_the_concepts_there_is_no_mean_over_them(tmp_path: Path) -> None:
+    """As in the leaderboard: what is left of them is no mean over two, and its base model's not of the same."""
+    config = RunConfig(suite="tiny", methods=("dim",), concepts=("red-ball", "blue-cube"))
+    plan = tiny_plan(config, evaluators=[JUDGE], attacks=[SEARCH, CHANCE])
+    broken = plan.cells[-1]
+    worker = FakeWorker(Store(tmp_path / "store"))
+    worker.break_on = lambda task: task in drawn(broken, "search")
+    run(plan, tmp_path / "store", tmp_path / "out", worker)
+    rows = {
+        (row.method, row.concept): row
+        for row in read_robustness(tmp_path / "out").rows
+        if row.attack == "search"
+    }
+    whole, base = rows["dim", "overall"], rows["none", "overall"]
+    assert whole.any.value is whole.above.value is whole.plain.value is None
+    assert whole.control_any.value is not None and whole.base_any == base.any != NOTHING
+    one = rows["dim", "red ball"]
+    assert one.any.value is not None and one.unrelated_any.value is not None
+    assert ("dim", "Blue Cube") not in rows
 
 
 def test_a_control_is_added_with_as_many_tries_as_the_attack(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from pandas import DataFrame
 
-from erasure_bench.bench.reporting.robustness import outcomes
+from erasure_bench.bench.reporting.robustness import coherent_tries, outcomes
 
 
 def tries(*rows: tuple[str, int, float, float], **more: Any) -> DataFrame:
@@ -33,8 +33,31 @@ def test_a_control_counts_as_many_tries_as_the_attack_had() -> None:
 def test_a_try_without_a_score_is_no_failure_and_no_success() -> None:
     lacking = tries(("p", 0, 0.1, np.nan), ("p", 1, 0.2, 0.0), ("q", 0, 0.1, np.nan), ("q", 1, 0.2, 1.0))
     found = outcomes(lacking, None)
-    assert np.isnan(found["chosen"]).all()
-    assert np.isnan(found["any"].iloc[0]) and found["any"].iloc[1] == 1.0
+    assert np.isnan(found["chosen"]).all() and np.isnan(found["any"]).all()
+
+
+def test_scores_that_are_lacking_make_no_attack_stronger() -> None:
+    """Of 2,000 prompts with four tries, each a success in 10 % and without a score in 20 % of all cases."""
+    draw = np.random.default_rng(0)
+    shown = (draw.random((2000, 4)) < 0.1).astype(float)
+    scored = np.where(draw.random(shown.shape) < 0.2, np.nan, shown)
+    rows = [(f"p{p:04d}", n, 0.0, scored[p, n]) for p in range(2000) for n in range(4)]
+    found = outcomes(tries(*rows), None)["any"]
+    assert found.notna().sum() > 700
+    assert abs(found.mean() - shown.max(1).mean()) < 0.05
+
+
+def test_a_picture_is_coherent_where_everyone_who_speaks_of_the_concept_says_so() -> None:
+    nothing, incoherent = (
+        tries(*((p, 0, 0.0, value) for p, value in zip("pqr", values, strict=True)), metric=name)
+        for name, values in {"nothing": (0.0, 0.0, 1.0), "incoherent": (0.0, np.nan, 0.0)}.items()
+    )
+    found = coherent_tries(pd.concat([nothing, incoherent])).set_index("prompt_id")["value"]
+    assert found["p"] == 1.0 and np.isnan(found["q"]) and found["r"] == 0.0
+    silent = incoherent.assign(value=np.nan)
+    assert coherent_tries(pd.concat([nothing, silent]))["value"].tolist() == [1.0, 1.0, 0.0]
+    absent = incoherent[incoherent["prompt_id"] != "p"].assign(value=0.0)
+    assert coherent_tries(pd.concat([nothing, absent]))["value"].isna().tolist() == [True, False, False]
 
 
 def test_nothing_comes_of_nothing() -> None:

@@ -16,6 +16,7 @@ from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.running.worker import Worker
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.methods.edit import Edit
+from erasure_bench.methods.machinery import training
 from erasure_bench.models.diffusion_model import DiffusionModel
 
 STEPS = 6
@@ -74,6 +75,7 @@ def worker_of(prepared: Prepared, store: Store, batch_size: int = 32) -> Worker:
         batch_size=batch_size,
         general_prompts=prepared.general_prompts,
         checkpoint_seconds=0,
+        attacks=plan.attacks,
     )
 
 
@@ -147,6 +149,59 @@ def test_an_edit_that_does_not_go_on_as_it_had_is_made_from_the_start(
     assert same_bits(edits), "no wrong edit"
     assert watcher.steps == [3, *range(1, STEPS + 1)]
     assert "made from the start: step 3 of 6" in watcher.notes[-1]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["as before", "otherwise than before"])
+def test_an_attack_that_was_interrupted_is_gone_on_with(
+    tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    """Its training keeps checkpoints as often as the run asks for, and is begun anew where it must be."""
+    found, watchers = [], []
+    for stop in (None, 4):
+        with Store(tmp_path / f"stop-{stop}") as store:
+            prepared = attacked_run(tiny_model_dir, store.root)
+            base, attack = drawn_by(prepared)
+            worker = worker_of(prepared, store)
+            worker.erase(base.erase, prepared.plan.cells[0].concept, Watcher())
+            worker.generate(base, Watcher())
+            if stop:
+                with pytest.raises(KeyboardInterrupt):
+                    worker.generate(attack, Watcher(stop))
+                assert not store.has("generate", attack.id) and (store.root / "progress").exists()
+                if not same:
+                    monkeypatch.setattr(training, "_digest", lambda generator: "another")
+            watchers.append(Watcher())
+            worker_of(prepared, store).generate(attack, watchers[-1])
+            found.append(store.entry("generate", attack.id))
+            assert not (store.root / "progress").exists(), "gone when it is done"
+    assert watchers[-1].steps == [3, *range(4 if same else 1, STEPS + 1)]
+    assert watchers[-1].notes[0] == "goes on from a checkpoint of an interrupted run (training)"
+    assert same or "made from the start: step 3 of 6" in watchers[-1].notes[-1]
+    one, other = ([entry.read(attack.file_name(index)) for index in range(2)] for entry in found)
+    assert one == other
+
+
+def attacked_run(model: Path, root: Path) -> Prepared:
+    config = RunConfig(
+        suite="microworld-instances",
+        methods=("negative-prompt",),
+        attacks=(f"finetune:{STEPS}",),
+        attack_options={"finetune": {"pictures": "2", "learning_rate": "1e-3"}},
+        model=str(model),
+        concepts=("grumpy-cat",),
+        evaluators=("nudity",),
+        limit=2,
+        device="cpu",
+    )
+    return prepare(config, root)
+
+
+def drawn_by(prepared: Prepared) -> tuple[GenerateTask, GenerateTask]:
+    """The base model's pictures that the fine-tuning attack is shown, and the attack on the base model."""
+    cell = prepared.plan.cells[0]
+    attack = next(task for task in cell.assaults if isinstance(task, GenerateTask))
+    assert attack.attack is not None
+    return attack.attack.shown[0], attack
 
 
 def test_a_batch_that_does_not_fit_is_remembered_for_the_run(
