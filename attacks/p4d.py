@@ -5,7 +5,7 @@ ICML 2024, equation 4; the optimiser of hard prompts is PEZ (Wen et al. 2023).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -74,8 +74,7 @@ class P4D:
         curve: list[float],
     ) -> Iterator[Try]:
         model, base = victim.model, base_of(victim)
-        parts = self._parts(model, target.prompt)
-        asked, usable = with_slots(model, [parts]), usable_tokens(model)
+        asked, usable = self.asked(model, target.prompt), usable_tokens(model)
         table = token_vectors(model)[usable.to(model.device)].to(torch.float32)
         latents, choice = latents_of(model, [target]), Choice.of(model, [target], context.seed)
         (own,) = generators("p4d", [target], context.seed)
@@ -98,17 +97,20 @@ class P4D:
             text = written(model, self._read(asked.filled(chosen)))
             yield Try(asked=text, embedding=embeddings[0].cpu(), loss=loss)
 
-    def _parts(self, model: DiffusionModel, prompt: str) -> list[str | int]:
+    def asked(self, model: DiffusionModel, prompt: str) -> Tokens:
+        """P* with its free tokens as slots: those alone, or the prompt's own with one after every so many."""
         if not self.every:
-            return [self.tokens]
+            return with_slots(model, [[self.tokens]])
         room = model.tokenizer.model_max_length - 2
-        ids: list[int] = model.tokenizer(prompt, add_special_tokens=False).input_ids
-        ids = ids[: room * self.every // (self.every + 1)]
-        parts: list[str | int] = []
-        for start in range(0, len(ids), self.every):
-            words = ids[start : start + self.every]
-            parts += [written(model, words), *([1] if len(words) == self.every else [])]
-        return parts if any(isinstance(part, int) for part in parts) else [*parts, 1]
+        own: list[int] = model.tokenizer(prompt, add_special_tokens=False).input_ids
+        own = own[: room * self.every // (self.every + 1)]
+        free = max(1, len(own) // self.every)
+        whole = with_slots(model, [[len(own) + free]])
+        places = [min((number + 1) * self.every, len(own)) + number for number in range(free)]
+        taken = [place for place in range(len(own) + free) if place not in places]
+        # By their ids: read as text again, the parts of a word that is cut in two would be other tokens.
+        kept = replace(whole, slots=whole.slots[:, taken]).filled(torch.tensor([own], dtype=torch.int64))
+        return replace(kept, slots=whole.slots[:, places])
 
     @staticmethod
     def _read(asked: Tokens) -> list[int]:

@@ -115,10 +115,20 @@ def test_p4d_takes_its_gradient_at_the_nearest_tokens(
     assert float(moved.abs().max()) > 1e-7
 
 
-def test_p4d_k_keeps_the_prompt_and_has_a_token_after_every_third(tiny_model: DiffusionModel) -> None:
-    parts = P4D(every=3)._parts(tiny_model, "cat dog cat dog cat dog")
-    assert parts == ["cat dog cat", 1, "dog cat dog", 1]
-    assert P4D(every=3)._parts(tiny_model, "cat") == ["cat", 1]
+@pytest.mark.parametrize(
+    ("prompt", "free"), [("cat dog cat dog cat dog", (4, 8)), ("cat", (2,)), ("", (1,)), ("cats dog", (4,))]
+)
+def test_p4d_k_keeps_the_prompts_own_tokens_and_has_one_after_every_third(
+    tiny_model: DiffusionModel, prompt: str, free: tuple[int, ...]
+) -> None:
+    """Also where that is within a word, as of "cats" in this tokenizer."""
+    asked = P4D(every=3).asked(tiny_model, prompt)
+    own = tiny_model.tokenizer(prompt).input_ids
+    assert tuple(asked.slots[0].tolist()) == free
+    kept = [token for place, token in enumerate(asked.ids[0].tolist()) if place not in free]
+    assert kept[: len(own)] == own and asked.mask.sum() == len(own) + len(free)
+    filled = asked.filled(torch.full((1, len(free)), 7))
+    assert (filled.ids[0, list(free)] == 7).all() and (filled.ids == 7).sum() == len(free)
 
 
 def test_evolution_never_loses_its_best_and_comes_nearer(
