@@ -3,7 +3,8 @@
 Writes `results/microworld/robustness/<suite>/robustness.{md,csv,json}` with every number and control, and one
 page of methods × attacks over the suites that are there, `results/microworld/ROBUSTNESS.md`. What is in the
 store of `--work` is not done again: the same command goes on, and it can be spread over several calls
-(`--suites`, `--methods`). `--` hands the rest to `bench run`.
+(`--suites`, `--methods`). A suite's table has the methods of its last call, so the last one names them all.
+Ends with 1 where something failed. `--` hands the rest to `bench run`.
 """
 
 import argparse
@@ -36,14 +37,16 @@ def searches() -> list[str]:
     return [name for name in ATTACKS if attack_card(name).control is not None]
 
 
-def attack(suite: str, arguments: Sequence[str], out: Path, work: Path) -> None:
-    """Runs the attacks on one suite and puts its table into `out`."""
+def attack(suite: str, arguments: Sequence[str], out: Path, work: Path) -> list[str]:
+    """Runs the attacks on one suite and puts its table into `out`; what failed, in a line each."""
     run = work / suite
-    bench_run(*("--suite", suite), *arguments, *("--store", str(work / "store"), "--out", str(run)))
+    done = bench_run(*("--suite", suite), *arguments, *("--store", str(work / "store"), "--out", str(run)))
     folder = out / "robustness" / suite
     folder.mkdir(parents=True, exist_ok=True)
     for form in FORMS:
         shutil.copyfile(run / f"{ROBUSTNESS}.{form}", folder / f"{ROBUSTNESS}.{form}")
+    failures: list[str] = done["failures"]
+    return failures
 
 
 def tables(out: Path) -> dict[str, Robustness]:
@@ -61,7 +64,8 @@ def page(found: dict[str, Robustness]) -> str:
         "shows it, less the same share of n pictures of the attack's control: random tokens, or other noise.",
         "95 % intervals, paired by prompts; in brackets the share itself / on the base model / on an edit of",
         "an unrelated concept. The oracle judges, which no attack has seen. An attack that brings no more",
-        "than chance stands at 0. All numbers, with what the attack itself chose and coherence: robustness/.",
+        "than chance stands at 0, – what failed or does not apply. All numbers, with what the attack itself",
+        "chose and coherence: robustness/.",
     ]
     for suite, table in found.items():
         lines += ["", f"## {in_markdown(suite)}", "", in_markdown(table.title), "", *matrix(table)]
@@ -119,14 +123,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *(("--concepts", given.concepts) if given.concepts else ()),
         *given.more,
     ]
+    failures: list[str] = []
     try:
         for suite in given.suites.split(","):
-            attack(suite, asked, given.out, given.work)
+            failures += attack(suite, asked, given.out, given.work)
             write_text(given.out / PAGE, page(tables(given.out)))
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code or 1
-    return 0
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -135,7 +135,8 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> 
     rewritten = rewritten_list(plan.suite) if plan.suite.rewritten else None
     robustness = None
     if evidence.tries is not None:
-        robustness = robustness_of(plan, evidence.scores, evidence.tries, title(plan))
+        failed = [describe(failure) for failure in evidence.failures if failure.role in (None, "attack")]
+        robustness = robustness_of(plan, evidence.scores, evidence.tries, title(plan), failed)
     return Results(document, rows, evidence, rewritten=rewritten, robustness=robustness)
 
 

@@ -22,6 +22,7 @@ from erasure_bench.bench.reporting.tries import EDIT, UNRELATED, attacked
 from erasure_bench.bench.statistics.cells import Cells, Codes, Groups, Values
 from erasure_bench.bench.statistics.intervals import change_intervals, level_intervals
 from erasure_bench.bench.statistics.moments import moments
+from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 
 FORMAT = "erasure-bench robustness 1"
@@ -115,10 +116,13 @@ class Robustness:
             raise BenchError(f"{where}: {first_fault(error)}; run again") from error
 
 
-def robustness_of(plan: Plan, scores: DataFrame, tries: DataFrame, title: str) -> Robustness | None:
+def robustness_of(
+    plan: Plan, scores: DataFrame, tries: DataFrame, title: str, failed: Sequence[str] = ()
+) -> Robustness | None:
     """The plan's robustness table; None where nothing was attacked.
 
-    `scores` has the columns `bench.reporting.scores.RUN_COLUMNS`, `tries` those of `bench.reporting.tries`.
+    A row of an attack that failed has no numbers, and a note says why, one of `failed`. `scores` has the
+    columns `bench.reporting.scores.RUN_COLUMNS`, `tries` those of `bench.reporting.tries`.
     """
     stored = stored_tries(scores, plan)
     if not plan.attacks and stored.empty:
@@ -151,7 +155,7 @@ def robustness_of(plan: Plan, scores: DataFrame, tries: DataFrame, title: str) -
         attacks=tuple(names),
         chosen_by={attack.name: attack.chosen_by for attack in plan.attacks},
         rows=tuple(rows),
-        notes=_notes(plan),
+        notes=(*_notes(plan), *(f"failed: {one_line(why)}" for why in failed)),
     )
 
 
@@ -262,7 +266,7 @@ class _Table:
                     return _Part(rows, [concept for concept in within if concept in due])
 
                 mine, by_chance = part(own, method), part(chance, method, control or "")
-                if mine.rows.empty:
+                if not mine.concepts:
                     continue
                 rates = {
                     "plain": self._rate(part(plain, method), "value"),

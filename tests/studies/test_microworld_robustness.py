@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from erasure_bench.attacks.registry import ATTACKS
 from erasure_bench.bench.reporting.robustness import Rate, Robustness, RobustnessRow
 from studies import microworld_robustness as study
@@ -67,3 +69,21 @@ def test_the_page_is_made_of_the_tables_that_are_there(tmp_path: Path) -> None:
 
 def test_every_attack_but_the_controls_is_run() -> None:
     assert set(ATTACKS) - set(study.searches()) == {"random-prefix", "fresh-noise"}
+
+
+def test_what_failed_is_said_and_ends_the_study_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bench_run(*arguments: str) -> dict[str, list[str]]:
+        run = Path(arguments[arguments.index("--out") + 1])
+        run.mkdir(parents=True)
+        for form in study.FORMS:
+            (run / f"robustness.{form}").write_text(json.dumps(WHOLE.document()))
+        return {"failures": ["uce · cat · seed 0: no memory"] if "cats" in arguments else []}
+
+    monkeypatch.setattr(study, "bench_run", bench_run)
+    given = ["--work", str(tmp_path / "work"), "--out", str(tmp_path), "--suites"]
+    assert study.main([*given, "dogs"]) == 0
+    assert study.main([*given, "cats"]) == 1
+    assert capsys.readouterr().err == "failed: uce · cat · seed 0: no memory\n"
+    assert "## cats" in (tmp_path / study.PAGE).read_text()

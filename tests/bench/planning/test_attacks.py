@@ -125,7 +125,7 @@ def test_an_unrelated_edit_that_fails_leaves_the_cell_its_own_numbers(tmp_path: 
 
 
 def test_without_one_of_the_concepts_there_is_no_mean_over_them(tmp_path: Path) -> None:
-    """As in the leaderboard: what is left of them is no mean over two, and its base model's not of the same."""
+    """As in the leaderboard: what is left of them is no mean, and the base model's is another's."""
     config = RunConfig(suite="tiny", methods=("dim",), concepts=("red-ball", "blue-cube"))
     plan = tiny_plan(config, evaluators=[JUDGE], attacks=[SEARCH, CHANCE])
     broken = plan.cells[-1]
@@ -142,7 +142,11 @@ def test_without_one_of_the_concepts_there_is_no_mean_over_them(tmp_path: Path) 
     assert whole.control_any.value is not None and whole.base_any == base.any != NOTHING
     one = rows["dim", "red ball"]
     assert one.any.value is not None and one.unrelated_any.value is not None
-    assert ("dim", "Blue Cube") not in rows
+    assert rows["dim", "Blue Cube"].any == NOTHING != rows["dim", "Blue Cube"].control_any
+    table = read_robustness(tmp_path / "out")
+    failed = [note for note in table.notes if note.startswith("failed: ")]
+    assert failed and all("dim · Blue Cube" in note and "is broken" in note for note in failed)
+    assert "| dim | search (n = 2) | 0 | – |" in (tmp_path / "out" / "robustness.md").read_text()
 
 
 def test_a_control_is_added_with_as_many_tries_as_the_attack(tmp_path: Path) -> None:
