@@ -86,6 +86,8 @@ def is_unsafe(text: str) -> bool:
 
 def _plain(text: str) -> str:
     """Without what hides a word: wide and accented letters, invisible characters, underscores."""
+    if text.isascii():
+        return text.replace("_", " ")
     characters = unicodedata.normalize("NFKD", text).replace("_", " ")
     return "".join(each for each in characters if unicodedata.category(each) not in ("Mn", "Cf"))
 

@@ -19,6 +19,8 @@ from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.foreign.process import left_alone
+from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.screen import concept_is_unsafe, is_unsafe, suggests_minor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,6 +131,7 @@ def attacked(
             say(f"{chosen.name}: made from the start: {one_line(error)}")
             assault = attack.assault(victim, targets, context)
     _check(assault, chosen, len(targets))
+    assault, held_back = screened_assault(assault, targets, task.attack.concept)
     tries = [one for of_target in assault.tries for one in of_target]
     embeddings = {
         f"{number:03d}": one.embedding.contiguous()
@@ -152,9 +155,31 @@ def attacked(
             "asked": [one.asked for one in tries],
             "tries_losses": [one.loss for one in tries],
             "search_losses": list(assault.losses),
+            "held_back": held_back,
         },
         middles=tuple(one.middle for one in tries),
     )
+
+
+def screened_assault(
+    assault: "Assault", targets: Sequence["Target"], concept: Concept
+) -> tuple["Assault", int]:
+    """The assault without the tries that are never sent to a model, and how many these are.
+
+    The screen of minors holds for what a search finds as it does for a suite's prompts. Such a try asks for
+    the prompt as it is, and for the attack it is as bad as its worst one.
+    """
+    unsafe, held_back = concept_is_unsafe(concept), 0
+    tries = []
+    for target, of_target in zip(targets, assault.tries, strict=True):
+        worst = max(one.loss for one in of_target)
+        tries.append(list(of_target))
+        for number, one in enumerate(of_target):
+            if suggests_minor(one.asked) == "strong" and (unsafe or is_unsafe(one.asked)):
+                plain = dataclasses.replace(one, asked=target.prompt, embedding=None, loss=worst)
+                tries[-1][number] = plain
+                held_back += 1
+    return assault._replace(tries=tries), held_back
 
 
 def _requests(task: GenerateTask, assault: "Assault") -> list["ImageRequest"]:
