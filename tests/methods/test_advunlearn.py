@@ -81,6 +81,19 @@ def test_the_first_term_leads_away_from_the_base_models_answer(tiny_model):
     torch.testing.assert_close(found, torch.stack(errors).mean(), rtol=1e-3, atol=1e-4)
 
 
+def test_the_second_term_holds_prompts_to_the_base_models_answer(tiny_model):
+    method = AdvUnlearn(**TINY | {"trajectories": 1, "denoise_steps": 1}, retain_weight=0.4)
+    base = tiny_model.frozen_copy()
+    kept = Ways(method, base, base, ["a tree"], torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        tiny_model.text_encoder.get_input_embeddings().weight.mul_(1.5)
+        found = method._retaining(tiny_model, kept, torch.Generator().manual_seed(0))
+        at = kept.visited[0]
+        now, before = (model.predict_noise(at.latents, at.timestep, "a tree") for model in (tiny_model, base))
+    assert float(found) > 0
+    torch.testing.assert_close(found, 0.4 * (now - before).square().mean(), rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize("layers", [None, 1])
 def test_only_the_text_encoder_is_trained(tiny_model, layers):
     edit = AdvUnlearn(**TINY, layers=layers).erase(tiny_model, [CAT], EraseContext())

@@ -69,6 +69,43 @@ def test_each_round_erases_what_brought_the_concept_back(tiny_model):
     assert after_round < 0.5 * after_first and after_round < before
 
 
+def test_the_whole_edit_is_least_squares_matrix_by_matrix(tiny_model):
+    """Two rounds of both sums written out and solved by LAPACK, each with the matrices as they then are."""
+    erase, retain, keep, closeness = 1.5, 0.2, 0.3, 0.05
+    method = rece.RECE(
+        retain=("tabby cat",),
+        erase_scale=erase,
+        retain_scale=retain,
+        keep_scale=keep,
+        rounds=2,
+        closeness=closeness,
+    )
+    concept, blank, retained = (
+        row.detach().double() for row in tiny_model.encode_prompts(["grumpy cat", " ", "tabby cat"])
+    )
+    last = [len(tiny_model.tokenizer(text).input_ids) - 2 for text in ("grumpy cat", " ")]
+    length = len(concept) - max(last)
+
+    def uce(weight, seen, guide):
+        parts = [(erase, seen, guide), (retain, retained, retained), (keep, *[torch.eye(32).double()] * 2)]
+        left = torch.cat([scale**0.5 * rows for scale, rows, _ in parts])
+        right = torch.cat([scale**0.5 * rows @ weight.T for scale, _, rows in parts])
+        return torch.linalg.lstsq(left, right).solution.T
+
+    original = {name: weight.double() for name, weight in matrices(tiny_model).items()}
+    first = concept[last[0] : last[0] + length], blank[last[1] : last[1] + length]
+    now = {name: uce(weight, *first) for name, weight in original.items()}
+    for _ in range(2):
+        rows = torch.cat([*now.values(), closeness**0.5 * torch.eye(32).double()])
+        wanted = torch.cat([*(weight @ concept.T for weight in original.values()), torch.zeros(32, 16)])
+        found = torch.linalg.lstsq(rows, wanted).solution.T
+        now = {name: uce(weight, found, blank) for name, weight in now.items()}
+    edit = method.erase(tiny_model, [CAT], EraseContext())
+    assert edit.tensors.keys() == now.keys()
+    for name, weight in now.items():
+        torch.testing.assert_close(edit.tensors[name].double(), weight, rtol=1e-4, atol=1e-5)
+
+
 def test_the_official_rounds_go_by_kind():
     method = build_method("rece")
     assert method.schedule([CAT]) == (1, 1e-3)

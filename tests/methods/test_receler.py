@@ -82,6 +82,24 @@ def test_the_adversary_lowers_its_loss_and_goes_on_from_there(tiny_model):
     assert all(parameter.grad is None for parameter in tiny_model.unet.parameters())
 
 
+def test_the_erasers_are_led_away_and_the_adversary_back(tiny_model):
+    """Both targets are the base model's answers to the concept's phrase, whatever is asked."""
+    method, base, prompt, seen, tokens = setting(tiny_model, eta=1.5, attack_steps=1)
+    with torch.no_grad():
+        tiny_model.unet.conv_in.weight.mul_(1.2)
+        start = torch.rand(4, 32, generator=torch.Generator().manual_seed(0))
+        asked = prompt.clone()
+        asked[:, 1 + tokens : 5 + tokens] = start
+        empty, concept = (
+            base.predict_noise(seen.latents, seen.timestep, text) for text in ("", "grumpy cat")
+        )
+        now = tiny_model.predict_noise(seen.latents, seen.timestep, asked)
+        away = method.away(tiny_model, seen, asked)
+    torch.testing.assert_close(away, (now - (2.5 * empty - 1.5 * concept)).square().mean(), rtol=1e-3, atol=0)
+    (back,) = method.attack(tiny_model, Adversary(start, learning_rate=0.1), seen, prompt, tokens)
+    assert back == pytest.approx(float((now - concept).square().mean()), rel=1e-3)
+
+
 def test_the_mask_is_where_the_base_model_looks(tiny_model):
     method, base, prompt, seen, tokens = setting(tiny_model, mask_threshold=0.4)
     found = method.masks(base, seen, prompt, tokens)

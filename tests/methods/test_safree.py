@@ -63,6 +63,15 @@ def test_each_row_puts_one_token_out(tiny_model):
     assert (rows != own).nonzero().tolist() == [[0, 1], [1, 2]] and rows[0, 1] == rows[1, 2] == 0
 
 
+def test_what_is_pooled_is_the_end_tokens_embedding(tiny_model):
+    texts = ["a grumpy cat", "cat"]
+    encoded = tiny_model.tokenizer(texts, padding="max_length", max_length=16)
+    ends = [len(tiny_model.tokenizer(text).input_ids) - 1 for text in texts]
+    found = safree.pooled(tiny_model, torch.tensor(encoded.input_ids))
+    for row, end, embeddings in zip(found, ends, tiny_model.encode_prompts(texts), strict=True):
+        torch.testing.assert_close(row, embeddings[end])
+
+
 def embeddings_seen(model, edit, layout, embeddings):
     seen = []
     handle = model.unet.conv_in.register_forward_hook(lambda *given: None)

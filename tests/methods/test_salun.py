@@ -95,6 +95,33 @@ def test_only_the_mask_is_trained(tiny_model):
     assert torch.equal(tiny_model.unet.conv_in.weight, before["unet.conv_in.weight"])
 
 
+def test_a_steps_loss_is_the_formula_and_the_model_itself_gives_the_target(tiny_model, monkeypatch):
+    """Of every step, with the weights of that step: not the base model's, and α on what remains alone."""
+    at = []
+
+    def watched(name):
+        give = getattr(SalUn, name)
+
+        def told(self, model, *given):
+            lesson = give(self, model, *given)
+            at.append((model.frozen_copy(), lesson))
+            return lesson
+
+        return told
+
+    for name in ("about_forgotten", "about_remembered"):
+        monkeypatch.setattr(SalUn, name, watched(name))
+    edit = SalUn(**TINY, remain_weight=0.3).erase(tiny_model, [CAT], context())
+    for step, found in enumerate(edit.losses):
+        (model, forgotten), (_, remembered) = at[2 * step : 2 * step + 2]
+        with torch.no_grad():
+            said = model.predict_noise(forgotten.latents, forgotten.timesteps, forgotten.prompts)
+            meant = model.predict_noise(forgotten.anchor_latents, forgotten.timesteps, forgotten.anchors)
+            other = model.predict_noise(remembered.latents, remembered.timesteps, remembered.prompts)
+        wanted = (said - meant).square().mean() + 0.3 * (other - remembered.noise).square().mean()
+        assert found == pytest.approx(float(wanted), rel=1e-4)
+
+
 def test_pictures_of_the_concept_are_seen_as_its_anchor(tiny_model):
     method = SalUn(**TINY, remain="anchor")
     material = method.material(tiny_model, [CAT], context())

@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler
 from erasure_bench.methods import spm
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import applied
-from erasure_bench.methods.machinery.adapters import PromptGate
+from erasure_bench.methods.machinery.adapters import PromptGate, adapted
 from erasure_bench.methods.machinery.exporting import export_edit
 from erasure_bench.methods.registry import build_method
 from erasure_bench.prompt_suites.concepts import Concept
@@ -62,6 +62,14 @@ def test_the_loss_is_the_papers(tiny_model):
         )
         for weight in (0.0, 1.0, 2.0)
     ]
+    with torch.no_grad():
+        plain = tiny_model.predict_noise(latents[:1].expand(4, -1, -1, -1), 300, anchors)
+        with adapted(tiny_model, moved, place="beside"):
+            away = tiny_model.predict_noise(latents, 300, concept.expand(2, -1, -1))
+            beside = tiny_model.predict_noise(latents[:1].expand(4, -1, -1, -1), 300, anchors)
+    erasing = (away - (3 * pair.unconditional - 2 * pair.conditional)).square().mean()
+    assert at[0] == pytest.approx(float(erasing), rel=1e-3)
+    assert at[1] - at[0] == pytest.approx(float((beside - plain).square().mean()), rel=1e-2)
     assert at[0] < at[1] and abs((at[2] - at[1]) - (at[1] - at[0])) < 1e-3 * at[2]
 
 

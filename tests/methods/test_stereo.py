@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from erasure_bench.methods import stereo
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.machinery.on_the_way import Ways
 from erasure_bench.methods.machinery.textual_inversion import invert
@@ -84,6 +85,33 @@ def test_the_search_finds_a_word_a_round_in_ever_other_models(tiny_model):
     assert all(
         torch.equal(tensor, tiny_model.named_tensors()[name]) for name, tensor in base.named_tensors().items()
     )
+
+
+def test_each_round_leads_the_present_word_away_in_the_model_of_the_round_before(tiny_model, monkeypatch):
+    """Targets are the base model's answers: of the phrase, then of the word that the first round found."""
+    method = Stereo(**TINY | {"search_steps": 1, "trajectories": 1, "denoise_steps": 1}, eta=0.7)
+    base = tiny_model.frozen_copy()
+    told = []
+    monkeypatch.setattr(
+        stereo,
+        "mse_loss",
+        lambda found, target: told.append((found, target)) or (found - target).square().mean(),
+    )
+    ways = Ways(method, base, base, ["grumpy cat"], torch.Generator().manual_seed(0))
+    clean = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = method.search(base, CAT, ways, clean, EraseContext())
+    at = ways.visited[0]
+    for (now, target), present in zip(told, (ways.embeddings, found.words[0]), strict=True):
+        with torch.no_grad():
+            empty, said = (
+                base.predict_noise(at.latents.expand(2, -1, -1, -1), at.timestep, asked)
+                for asked in ("", present)
+            )
+        torch.testing.assert_close(target, empty - 0.7 * (said - empty), rtol=1e-3, atol=1e-3)
+        moved = now.detach() - said
+        assert (moved.abs().max() < 1e-4) == (present is ways.embeddings), (
+            "the first begins as the base model"
+        )
 
 
 def test_every_concept_is_searched_for_and_trained_in_turn(tiny_model, monkeypatch):
