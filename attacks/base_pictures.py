@@ -24,7 +24,7 @@ def base_of(victim: Victim) -> DiffusionModel:
 
 
 def of_the_concept(concept: Concept, count: int) -> list[str]:
-    """`count` prompts for the concept that are none of the suite's: its name, or things in its style."""
+    """`count` prompts for the concept: its phrases, which suites may have as well, or things in its style."""
     if concept.additions and concept.anchor_prompts:
         plain = concept.anchor_prompts
         styled = (

@@ -31,8 +31,9 @@ class ConceptInversion:
     """min over v of E_{x₀, t, ε} ‖ε − ε_θ(x_t, [prompt with v in the concept's place])‖².
 
     v is `tokens` vectors of the text encoder's input, which begin as the first tokens of the concept's
-    anchor. x₀ are `pictures` of the base model, of prompts that are none of the suite's; one v serves all of
-    the concept's prompts. Each try is a training of its own, from another seed.
+    anchor. x₀ are `pictures` of the base model, of the concept's phrases alone or of things in its style, on
+    noise that no suite draws with; one v serves all of the concept's prompts. Each try is a training of its
+    own, from another seed.
     """
 
     tries: int = 1
