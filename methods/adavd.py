@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from pydantic import FiniteFloat, PositiveFloat
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
@@ -120,9 +121,8 @@ class ValueProjection:
         concepts, empty = (self.tensors[name].to(model.device, model.dtype) for name in (CONCEPTS, EMPTY))
         with ExitStack() as stack:
             for module in cross_attentions(model.unet).values():
-                to_v: nn.Module = module.to_v  # type: ignore[assignment]
-                with torch.inference_mode(False), torch.no_grad():
-                    values = _Values(to_v(concepts).float(), to_v(empty).float(), self.rows, self.shift)
+                to_v: nn.Linear = module.to_v  # type: ignore[assignment]
+                values = _Values(to_v, concepts, empty, self.rows, self.shift)
                 stack.enter_context(output_changed(to_v, values))
             yield
 
@@ -133,8 +133,9 @@ class ValueProjection:
 
 @dataclass
 class _Values:
-    """What one module's values become."""
+    """What one module's values become, by the weights that it has then: an attack may tune them."""
 
+    to_v: nn.Linear
     concepts: Tensor
     empty: Tensor
     rows: Rows
@@ -144,20 +145,26 @@ class _Values:
         call = asked()
         prompts, wide = call.block("conditional"), values.float()
         tokens = values.shape[1]
-        targets = self.concepts[:, None].expand(-1, tokens, -1)
+        targets = self._of(self.concepts)[:, None].expand(-1, tokens, -1)
         changed = values.clone()
         if self.rows == "conditional":
             changed[prompts] = taken_out(wide[prompts], targets, self.shift).to(values)
             return changed
         paired = "unconditional" in call.layout.roles
         others = call.block("unconditional") if paired else None
-        before = self.empty.expand(call.pictures, -1, -1) if others is None else wide[others]
-        both = torch.cat([self.empty.expand(len(targets), -1, -1), targets], -1)
+        empty = self._of(self.empty)
+        before = empty.expand(call.pictures, -1, -1) if others is None else wide[others]
+        both = torch.cat([empty.expand(len(targets), -1, -1), targets], -1)
         after = taken_out(torch.cat([before, wide[prompts]], -1), both, self.shift).to(values)
         changed[prompts] = after[..., values.shape[-1] :]
         if others is not None:
             changed[others] = after[..., : values.shape[-1]]
         return changed
+
+    @torch.no_grad()
+    def _of(self, embeddings: Tensor) -> Tensor:
+        # Not by calling the module, whose hook this is.
+        return linear(embeddings, self.to_v.weight, self.to_v.bias).float()
 
 
 def taken_out(values: Tensor, targets: Tensor, shift: Shift | None) -> Tensor:

@@ -13,6 +13,7 @@ from erasure_bench.methods.machinery.exporting import export_edit
 from erasure_bench.methods.machinery.parameters import cross_attentions
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.asking import Layout, called_with, laid_out
+from erasure_bench.models.weights import swapped
 from erasure_bench.prompt_suites.concepts import Concept
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat")
@@ -87,6 +88,24 @@ def test_a_prompt_alone_has_the_empty_text_beside_it(tiny_model):
     torch.testing.assert_close(alone, pair.conditional, rtol=1e-4, atol=1e-4)
     alone.sum().backward()
     assert embeddings.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("preset", ["official", "paper"])
+def test_what_is_taken_out_is_the_value_of_the_weights_at_hand(tiny_model, preset):
+    """Weights that are tuned with the edit in place count as if it had been put there after them."""
+    edit = build_method("adavd", preset).erase(tiny_model, [CAT], EraseContext())
+    tuned = {
+        name: tensor + 0.3 * drawn(*tensor.shape).float()
+        for name, tensor in tiny_model.named_tensors().items()
+        if "attn2.to_v" in name
+    }
+    latents = drawn(1, 4, 8, 8).float()
+    with torch.no_grad():
+        with swapped(tiny_model, tuned), applied(tiny_model, edit):
+            after = tiny_model.predict_noise(latents, 500, "a grumpy cat")
+        with applied(tiny_model, edit), swapped(tiny_model, tuned):
+            found = tiny_model.predict_noise(latents, 500, "a grumpy cat")
+    assert torch.equal(found, after)
 
 
 def test_it_is_not_exported(tiny_model, tiny_model_dir, tmp_path):
