@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.aesthetic_head import load_aesthetic_head
 from erasure_bench.evaluators.base import (
     EvaluatorCard,
@@ -18,15 +18,18 @@ from erasure_bench.evaluators.base import (
     by_role,
 )
 from erasure_bench.evaluators.clip_model import Clip, Precision, embedding_width, load_clip
-from erasure_bench.evaluators.clip_source import clip_source
+from erasure_bench.evaluators.clip_source import ClipSource, clip_source
 from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.hub import local_folder
 from erasure_bench.evaluators.image_reward import TOKENS, Files, image_reward_files, load_image_reward
 from erasure_bench.evaluators.local_weights import local_weights
 from erasure_bench.evaluators.measuring import Failure, measure_each
 from erasure_bench.evaluators.packages import version_of
+from erasure_bench.user_paths import user_path
 
 Measure = Literal["clip-iqa", "aesthetic", "pickscore", "imagereward"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+PICKSCORE = "yuvalkirstain/PickScore_v1"
 
 PAIRS = {
     "clip_iqa": ("Good photo.", "Bad photo."),
@@ -120,7 +123,7 @@ class Quality:
             }
         facts: dict[str, Any] = {
             "measure": self.measure,
-            **clip_source(self.backbone, self.weights).protocol(),
+            **self._clip_source().protocol(),
         }
         match self.measure:
             case "clip-iqa":
@@ -192,7 +195,16 @@ class Quality:
                 }
 
     def _clip(self) -> Clip:
-        return load_clip(clip_source(self.backbone, self.weights), self.precision, self.device)
+        return load_clip(self._clip_source(), self.precision, self.device)
+
+    def _clip_source(self) -> ClipSource:
+        """Raises NotHere where PickScore's own model, which open_clip does not know, is not here."""
+        if self.backbone == PICKSCORE and not user_path(PICKSCORE).is_dir() and not local_folder(PICKSCORE):
+            raise NotHere(
+                f"evaluator 'quality', pickscore: no model, looked for $BENCH_MODELS/{PICKSCORE}. "
+                f"Copy that repository of the hub there; or name it: --evaluator-option backbone=FOLDER"
+            )
+        return clip_source(self.backbone, self.weights)
 
     def _image_reward_files(self) -> Files:
         return image_reward_files(self.weights, self.vocabulary)
@@ -232,7 +244,7 @@ CARD = EvaluatorCard(
         "official": {},
         "clip-iqa": {"measure": "clip-iqa"},
         "aesthetic": {"measure": "aesthetic"},
-        "pickscore": {"measure": "pickscore", "backbone": "yuvalkirstain/PickScore_v1"},
+        "pickscore": {"measure": "pickscore", "backbone": PICKSCORE},
         "imagereward": {"measure": "imagereward"},
     },
     notes="Describes a picture and not whether a concept is gone: nothing wins by it on erased roles. "

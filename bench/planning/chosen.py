@@ -5,8 +5,8 @@ run that finds everything finished does not import torch only to learn what it w
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ComparesWith, EvaluatorCard, Metric, compares_with
 from erasure_bench.evaluators.instances import Instance, instance
 from erasure_bench.evaluators.metrics import checked_metrics
-from erasure_bench.evaluators.registry import EVALUATORS, build_evaluator, evaluator_card
+from erasure_bench.evaluators.registry import EVALUATORS, OPTION_FLAG, build_evaluator, evaluator_card
 from erasure_bench.evaluators.sets import DATA, is_of_files, is_set_evaluator, reference_of
 from erasure_bench.foreign.errors import in_one_line
 from erasure_bench.foreign.files import absolute, file_of, in_file
@@ -251,10 +251,11 @@ def choose_evaluator(
 
     `data_dir` is the user's folder of data sets, whose pictures it may compare with.
     """
-    evaluator = build_evaluator(name, preset, options, settings)
     what = f"evaluator {evaluator_name(name)!r}"
+    with with_its_label(name):
+        evaluator = build_evaluator(name, preset, options, settings)
     module = type(evaluator).__module__
-    with in_one_line(f"{what} cannot say how it measures"):
+    with with_its_label(name), in_one_line(f"{what} cannot say how it measures"):
         protocol = plain(evaluator.protocol())
         if not module.startswith(f"{PACKAGE}."):
             protocol |= _settings_beside(protocol, evaluator)
@@ -277,6 +278,19 @@ def choose_evaluator(
         label=of.label,
         of_sets=of_sets,
     )
+
+
+@contextmanager
+def with_its_label(name: str) -> Iterator[None]:
+    """An error names the option that mends it as this instance takes it: NAME@LABEL.KEY, and not NAME.KEY."""
+    try:
+        yield
+    except BenchError as error:
+        of = instance(name)
+        if of.label:
+            plain_flag, own = (f"{OPTION_FLAG} {each}." for each in (of.name, of.labelled(of.name)))
+            error.args = tuple(str(word).replace(plain_flag, own) for word in error.args)
+        raise
 
 
 def _of_sets(evaluator: Any, name: str, data_dir: Path | None) -> OfSets:

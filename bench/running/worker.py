@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from erasure_bench.bench.planning.attacks import ChosenAttack
-from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod, check_unchanged
+from erasure_bench.bench.planning.chosen import (
+    ChosenEvaluator,
+    ChosenMethod,
+    check_unchanged,
+    with_its_label,
+)
 from erasure_bench.bench.planning.config import Compiling
 from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.planning.tasks import EraseTask, FeatureTask, GenerateTask, ScoreTask
@@ -519,7 +524,8 @@ def loaded(chosen: ChosenEvaluator, device: str) -> Evaluator:
     from erasure_bench.evaluators.registry import build_evaluator
 
     own = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
-    with in_one_line(f"evaluator {chosen.name!r} cannot be prepared"), left_alone("its prepare"):
+    what = f"evaluator {chosen.name!r} cannot be prepared"
+    with with_its_label(chosen.registered), in_one_line(what), left_alone("its prepare"):
         return prepared(own, device, may_move="device" not in chosen.options)
 
 

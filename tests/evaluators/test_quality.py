@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import ImageSet
 from erasure_bench.evaluators.clip import ClipAlignment
 from erasure_bench.evaluators.clip_model import load_clip
@@ -228,7 +228,7 @@ def test_what_is_missing_is_named(tmp_path: Path, tiny_clip: Path, monkeypatch: 
     monkeypatch.delenv("BENCH_MODELS", raising=False)
     with pytest.raises(BenchError, match=r"sac\+logos\+ava1-l14-linearMSE.pth.*head=FILE"):
         build_evaluator("quality@aesthetic", options={"backbone": str(tiny_clip)}).protocol()
-    with pytest.raises(BenchError, match=r"yuvalkirstain/PickScore_v1.*\$BENCH_MODELS"):
+    with pytest.raises(NotHere, match=r"\$BENCH_MODELS/yuvalkirstain/PickScore_v1.*backbone=FOLDER"):
         build_evaluator("quality@pickscore").protocol()
     with pytest.raises(BenchError, match="head has no effect with measure=clip-iqa"):
         build_evaluator("quality", options={"head": "x"})

@@ -8,6 +8,7 @@ import pytest
 
 from erasure_bench.bench.planning.chosen import choose_evaluator, evaluator_name
 from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.preflight import check_evaluators
 from erasure_bench.bench.planning.prepare import _evaluators
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.base import Evaluator
@@ -116,3 +117,28 @@ def test_a_users_own_has_instances_too(tmp_path: Path) -> None:
     assert dark.registered == f"{written}@dark" and dark.file == plain.file
     assert dark.code == plain.code and dark.protocol["power"] == 2.0
     assert build_evaluator(dark.registered, None, dark.options).protocol() == {"power": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("celebrity@giphy", "--evaluator-option celebrity@giphy.model=FILE"),
+        ("celebrity@official", "--evaluator-option celebrity@official.pack=FOLDER"),
+        ("celebrity", "--evaluator-option celebrity.pack=FOLDER"),
+    ],
+)
+def test_an_error_names_the_option_as_the_run_takes_it(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(BenchError, match=said):
+        choose_evaluator(name, None, {}, {})
+
+
+def test_an_error_on_loading_names_it_so_too(tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    (pack / "one.onnx").write_bytes(b"no network at all, but long enough to be taken for one")
+    chosen = choose_evaluator("celebrity@own", None, {"pack": str(pack)}, {})
+    with pytest.raises(BenchError, match="celebrity@own.pack=FOLDER"):
+        check_evaluators([chosen])
