@@ -4,58 +4,62 @@ From the scores of the leaderboards in `results/microworld`, over the concepts o
 concepts that can be described, for each rung of the ladder (name, sentence, variant, short and long
 description): 1 − p / p_none, p the oracle's probability of the concept where that rung asks for it. Kept,
 for what a prompt asks of what should stay (a thing in a sentence, a number, a colour, a position; beside an
-erased thing its presence, colour and position): the change of the oracle's accuracy in points. Intervals are
-95 %, from a bootstrap over concepts, each with all of its prompts and seeds. Writes
-`results/microworld/by-rung.{csv,md}`.
+erased thing its presence, colour and position): the change of the oracle's accuracy in points. Means over
+concepts of means over prompts; intervals are the leaderboards': 95 %, paired, for other prompts on the same
+concepts and, where there are several, other training seeds. Writes `results/microworld/by-rung.{csv,md}`.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
 from erasure_bench.bench.planning.chosen import BASELINE
+from erasure_bench.bench.reporting.collapsed import DAGGER, marked
 from erasure_bench.bench.reporting.results import SCORES
+from erasure_bench.bench.statistics.cells import Cells, Groups
+from erasure_bench.bench.statistics.intervals import Scale, change_intervals, correlation, level_intervals
+from erasure_bench.bench.statistics.moments import Moments, moments
+from erasure_bench.bench.statistics.ratios import ratio_ends
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.prompt_suites.microworld.wording import RUNGS, Rung
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, ROLES, Role
 from studies.leaderboard_summary import ACCURACY, PROBABILITY
-from studies.microworld_leaderboards import reported_suites
+from studies.microworld_leaderboards import documents, reported_suites
 
 NAME = "by-rung"
-RESAMPLES = 5000
+BOUNDS = (0.0, 1.0)
 DESCRIBED = "short"
 """A rung that only concepts have that can be described."""
-Values = NDArray[np.float64]
+CASE = ["suite", "concept"]
+PICTURE = [*CASE, "prompt_id", "seed", "image_index"]
 
 
 class Question(NamedTuple):
-    """What a table is on: a metric in some roles, and what it makes of two means per concept."""
+    """What a table is on: a metric in some roles, what its values are, and how a comparison is shown."""
 
     title: str
     metric: str
+    scale: Scale
     erased: bool
-    compare: Callable[[Values, Values], Any]
     shown: str
 
 
-def _gone(own: Values, base: Values, axis: int = -1) -> Any:
-    return 1 - own.mean(axis=axis) / base.mean(axis=axis)
-
-
-def _points(own: Values, base: Values, axis: int = -1) -> Any:
-    return 100 * (own.mean(axis=axis) - base.mean(axis=axis))
-
-
 QUESTIONS = (
-    Question("Erased", PROBABILITY, True, _gone, "{:.2f}"),
-    Question("Kept", ACCURACY, False, _points, "{:+.1f}"),
+    Question("Erased", PROBABILITY, "bounded", True, "{:.2f}"),
+    Question("Kept", ACCURACY, "share", False, "{:+.1f}"),
 )
+
+
+class Compared(NamedTuple):
+    """A number and its interval's ends."""
+
+    value: float
+    low: float
+    high: float
 
 
 def rung_of(prompt_id: str) -> str:
@@ -63,58 +67,68 @@ def rung_of(prompt_id: str) -> str:
     return prompt_id.rpartition("/")[2].rpartition("-")[0]
 
 
-def by_concept(scores: pd.DataFrame, question: Question) -> pd.DataFrame:
-    """Columns method, role, rung, concept, value: the concept's mean of what the question is on."""
+def asked(scores: pd.DataFrame, question: Question) -> pd.DataFrame:
+    """The scores of what the question is on, with the rung of each."""
     roles = scores["role"].isin(ERASED_ROLES)
     wanted = (scores["metric"] == question.metric) & (scores["evaluator"] == "classifier")
     wanted &= roles if question.erased else ~roles
     found = scores[wanted].assign(rung=scores["prompt_id"].map(rung_of))
     if question.erased:  # one ladder for the same concepts at each rung, or nearly: a style has no bare name
         found = found[found["concept"].isin(found.loc[found["rung"] == DESCRIBED, "concept"])]
-    within = ["method", "role", "rung", "suite", "concept"]
-    return found[found["rung"] != ""].groupby(within, sort=False)["value"].mean().reset_index()
+    return found[found["rung"] != ""]
 
 
-def compared(means: pd.DataFrame, question: Question) -> Iterator[dict[str, Any]]:
+def compared(found: pd.DataFrame, question: Question) -> Iterator[dict[str, Any]]:
     """One row for each method, role and rung, the base model's own level among them."""
-    for (role, rung), part in means.groupby(["role", "rung"], sort=False):
-        wide = part.pivot_table(index=["suite", "concept"], columns="method", values="value", sort=False)
-        base = wide[BASELINE].to_numpy()
-        for method in wide.columns:
-            own = wide[method].to_numpy()
-            both = ~np.isnan(own + base)
-            row = {
-                "question": question.title,
-                "role": role,
-                "rung": rung,
-                "method": method,
-                "concepts": both.sum(),
-            }
+    for (role, rung), part in found.groupby(["role", "rung"], sort=False):
+        wide = part.pivot_table(index=PICTURE, columns="method", values="value", sort=False)
+        for method in dict.fromkeys(part["method"]):
+            both = wide[[method, BASELINE]].dropna() if method != BASELINE else wide[[BASELINE]].dropna()
+            row: dict[str, Any] = {"question": question.title, "role": role, "rung": rung, "method": method}
+            row |= {"concepts": len(both.groupby(CASE)), "prompts": len(both.groupby("prompt_id"))}
             if method == BASELINE:
-                yield {**row, "value": base.mean()}
-                continue
-            low, high = _ends(question, own[both], base[both])
-            yield {**row, "value": question.compare(own[both], base[both]), "low": low, "high": high}
+                yield {**row, "value": _moments(both[BASELINE]).value.item()}
+            elif len(both):
+                yield {**row, **_compared(question, both[method], both[BASELINE])._asdict()}
 
 
-def _ends(question: Question, own: Values, base: Values) -> tuple[float, float]:
-    """The interval's ends; NaN where there is one concept alone."""
-    if len(own) < 2:
-        return np.nan, np.nan
-    found = bootstrap(
-        (own, base),
-        question.compare,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return found.confidence_interval.low, found.confidence_interval.high
+def _compared(question: Question, own: pd.Series, base: pd.Series) -> Compared:
+    """What is gone, or the change in points, of the same pictures."""
+    method, before, change = _moments(own), _moments(base), _moments(own - base)
+    if not question.erased:
+        ends = change_intervals(method, before, change, question.scale, BOUNDS)
+        return Compared(*(100 * each.item() for each in (change.value, ends.low, ends.high)))
+    left, was = (level_intervals(level, question.scale, BOUNDS) for level in (method, before))
+    together = correlation(method, before, change)
+    least, most = ratio_ends(method.value, left.low, left.high, before.value, was.low, was.high, together)
+    return Compared(*(1 - each.item() for each in (method.value / before.value, most, least)))
 
 
-def page(rows: pd.DataFrame) -> str:
-    """Both tables in Markdown."""
+def _moments(values: pd.Series) -> Moments:
+    """Of one number: concepts are its strata, prompts its clusters; a method that draws the same whatever
+    the training seed has one."""
+    frame = values.reset_index(name="value")
+    stratum = frame.groupby(CASE, sort=True).ngroup().to_numpy().astype(np.int64)
+    prompt = pd.factorize(frame["prompt_id"], sort=True)[0].astype(np.int64)
+    seed = pd.factorize(frame["seed"], sort=True)[0].astype(np.int64)
+    count = int(stratum.max(initial=-1)) + 1
+    spread = frame.groupby([*CASE, "prompt_id", "image_index"])["value"].agg(np.ptp)
+    same = (spread.groupby(CASE, sort=True).max() == 0).to_numpy()
+    cells = Cells.of(stratum, prompt, seed, frame["value"].to_numpy(np.float64), count)
+    return moments(cells.untrained(same), Groups(np.zeros(count, np.int64), np.zeros(1, bool)))
+
+
+def collapsed_in(folder: Path) -> dict[str, str]:
+    """The methods whose pictures have collapsed in a suite, and in which."""
+    found: dict[str, list[str]] = {}
+    for suite, document in documents(folder).items():
+        for method in document["collapsed"]:
+            found.setdefault(method, []).append(suite)
+    return {method: ", ".join(suites) for method, suites in found.items()}
+
+
+def page(rows: pd.DataFrame, collapsed: Mapping[str, str]) -> str:
+    """Both tables in Markdown; methods that are `collapsed` are marked, with where they are."""
     lines = [
         "# By rung",
         "",
@@ -131,10 +145,14 @@ def page(rows: pd.DataFrame) -> str:
         lines += ["|---|" + "---:|" * len(columns)]
         for method in dict.fromkeys(part["method"]):
             cells = [_shown(question, found.get((method, *column)), method) for column in columns]
-            lines.append(f"| {method} | {' | '.join(cells)} |")
-        concepts = [str(found[BASELINE, *column].concepts) for column in columns]
-        lines.append(f"| *concepts* | {' | '.join(concepts)} |")
+            lines.append(f"| {marked(method, collapsed)} | {' | '.join(cells)} |")
+        for count in ("concepts", "prompts"):
+            counts = [str(getattr(found[BASELINE, *column], count)) for column in columns]
+            lines.append(f"| *{count}* | {' | '.join(counts)} |")
         lines += ["", f"The row {BASELINE} has the base model's own level ({question.metric}).", ""]
+    if collapsed:
+        named = "; ".join(f"{method}: {suites}" for method, suites in collapsed.items())
+        lines += [f"{DAGGER} Its pictures have collapsed: {named}.", ""]
     return "\n".join(lines)
 
 
@@ -168,11 +186,11 @@ def main() -> None:
             f"--out {given.out}: no {SCORES} of a suite there; studies.microworld_leaderboards makes them"
         )
     scores = pd.concat(parts, ignore_index=True)
-    rows = pd.DataFrame([row for each in QUESTIONS for row in compared(by_concept(scores, each), each)])
+    rows = pd.DataFrame([row for each in QUESTIONS for row in compared(asked(scores, each), each)])
     if rows.empty:
         parser.error(f"--out {given.out}: the ids of these prompts name no rungs; make the leaderboards anew")
     write_text(given.out / f"{NAME}.csv", rows.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
-    write_text(given.out / f"{NAME}.md", page(rows))
+    write_text(given.out / f"{NAME}.md", page(rows, collapsed_in(given.out)))
 
 
 if __name__ == "__main__":

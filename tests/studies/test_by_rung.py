@@ -1,11 +1,14 @@
 """What is left is told apart by the rung that a prompt's id names, and compared concept by concept."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from studies.by_rung import QUESTIONS, by_concept, compared, page, rung_of
+from studies.by_rung import QUESTIONS, Question, asked, compared, page, rung_of
 
 ERASED, KEPT = QUESTIONS
+RESULTS = Path(__file__).parents[2] / "results" / "microworld"
 
 
 def scores() -> pd.DataFrame:
@@ -20,8 +23,10 @@ def scores() -> pd.DataFrame:
                     ("retention", "count", "class_accuracy", counted),
                     ("retention", "count", "class_probability", 0.123),
                 ):
-                    rows.append((method, concept, seed, role, f"{concept}/{role}/{rung}-01", metric, value))
-    columns = ["method", "concept", "seed", "role", "prompt_id", "metric", "value"]
+                    for number in ("01", "02"):
+                        prompt = f"{concept}/{role}/{rung}-{number}"
+                        rows.append((method, concept, seed, 0, role, prompt, metric, value))
+    columns = ["method", "concept", "seed", "image_index", "role", "prompt_id", "metric", "value"]
     return pd.DataFrame(rows, columns=columns).assign(suite="s", evaluator="classifier")
 
 
@@ -31,34 +36,52 @@ def test_a_rung_is_read_from_the_id() -> None:
 
 
 def test_each_rung_is_compared_with_the_base_model_on_the_same_rung() -> None:
-    rows = [row for question in QUESTIONS for row in compared(by_concept(scores(), question), question)]
+    rows = [row for question in QUESTIONS for row in compared(asked(scores(), question), question)]
     found = {(row["role"], row["rung"], row["method"]): row for row in rows}
     assert found["target", "name", "soft"]["value"] == pytest.approx(1.0)
     assert found["implicit", "short", "soft"]["value"] == pytest.approx(0.5)
     assert found["implicit", "short", "none"]["value"] == pytest.approx(0.4)
     assert found["retention", "count", "soft"]["value"] == pytest.approx(-10)
     assert {row["concepts"] for row in rows} == {2}
-    text = page(pd.DataFrame(rows))
-    assert (
-        "| soft | 1.00 [1.00, 1.00] | 0.50 [0.50, 0.50] |" in text
-        and "| soft | −10.0 [−10.0, −10.0] |" in text
-    )
+    text = page(pd.DataFrame(rows), {"soft": "microworld-styles"})
+    assert "† Its pictures have collapsed: soft: microworld-styles." in text
+    text = page(pd.DataFrame(rows), {})
+    assert "†" not in text and "| soft | 1.00 [" in text and "| 0.50 [" in text and "| soft | −10.0 [" in text
+    assert "| *prompts* | 4 | 4 |" in text
 
 
 def test_concepts_that_cannot_be_described_stay_out_of_the_ladder() -> None:
-    undescribed = scores()[lambda rows: (rows["concept"] == "cat") | (rows["role"] != "implicit")]
-    found = by_concept(undescribed, ERASED)
-    assert set(found["concept"]) == {"cat"} and set(by_concept(undescribed, KEPT)["concept"]) == {
+    rows = scores()
+    undescribed = rows.loc[(rows["concept"] == "cat") | (rows["role"] != "implicit")]
+    found = asked(undescribed, ERASED)
+    assert set(found["concept"]) == {"cat"} and set(asked(undescribed, KEPT)["concept"]) == {
         "cat",
         "dog",
     }
 
 
-def test_the_interval_is_over_concepts() -> None:
-    uneven = scores()
-    worse = (uneven["concept"] == "dog") & (uneven["method"] == "soft") & (uneven["role"] == "target")
-    uneven.loc[worse, "value"] = 0.4
-    rows = list(compared(by_concept(uneven, ERASED), ERASED))
-    (row,) = (row for row in rows if (row["rung"], row["method"]) == ("name", "soft"))
-    assert row["value"] == pytest.approx(0.75)
-    assert (row["low"], row["high"]) == pytest.approx((0.5, 1.0))
+def test_concepts_that_look_alike_make_nothing_certain() -> None:
+    rows = list(compared(asked(scores(), ERASED), ERASED))
+    (row,) = (row for row in rows if (row["rung"], row["method"]) == ("short", "soft"))
+    assert (row["concepts"], row["prompts"]) == (2, 4)
+    assert row["low"] < 0.3 and row["high"] > 0.7
+
+
+@pytest.mark.parametrize(("role", "rung", "question"), [("target", "pair", ERASED), ("anchor", "pair", KEPT)])
+def test_a_role_of_one_rung_has_the_number_and_the_interval_of_its_leaderboard(
+    role: str, rung: str, question: Question
+) -> None:
+    folder = RESULTS / "microworld-composition"
+    others = ("microworld-instances", folder.name)  # where the concepts are described, as a ladder wants them
+    found = pd.concat(
+        [pd.read_parquet(RESULTS / one / "scores.parquet").assign(suite=one) for one in others],
+        ignore_index=True,
+    )
+    rows = pd.DataFrame(compared(asked(found, question), question))
+    own = rows[(rows["role"] == role) & (rows["rung"] == rung)].set_index("method").drop("none")
+    board = pd.read_csv(folder / "leaderboard.csv.gz")
+    whole = (board["scope"] == "overall") & (board["role"] == role) & (board["metric"] == question.metric)
+    ends = ["gone", "gone_low", "gone_high"] if question.erased else ["change", "change_low", "change_high"]
+    theirs = board[whole].set_index("method").loc[own.index, ends].to_numpy()
+    scale = 1 if question.erased else 100
+    assert own[["value", "low", "high"]].to_numpy() == pytest.approx(scale * theirs, abs=1e-6)
