@@ -20,6 +20,7 @@ from erasure_bench.prompt_suites.registry import load_suite
 from erasure_bench.prompt_suites.suite import Suite
 from erasure_bench.prompt_suites.transformations.applying import transformed
 from fuzzing.harness import Harness
+from fuzzing.once import once
 
 SUITE = "microworld-styles"
 Build = Callable[[str, str, Mapping[str, str]], object]
@@ -54,7 +55,8 @@ def _settings(build: Build) -> Callable[[bytes], None]:
         name, preset, *words = [*_text(data).split("\n"), "", ""]
         by_name = named_options([word for word in words if word], "--option")
         options = {**by_name.get("", {}), **by_name.get(name.partition(":")[0], {})}
-        built = build(name, preset, options)
+        with once():
+            built = build(name, preset, options)
         found = (getattr(built, field.name) for field in dataclasses.fields(built))  # type: ignore[arg-type]
         assert all(math.isfinite(value) for value in found if isinstance(value, float)), built
 

@@ -26,7 +26,7 @@ from fuzzing.mutations import mutated
 from fuzzing.registry import PARSERS, harness
 from fuzzing.search import blind
 
-EXAMPLES = {"leaderboard-json": 12, "run-json": 12, "command-line": 12, "evaluator-settings": 20}
+EXAMPLES = {"leaderboard-json": 12, "run-json": 12}
 MOST_SECONDS, MOST_MEMORY = 20, 300 << 20
 """CPU time and memory that an input may take which once took them without end."""
 BOMBED = ("numpy-pickle", "array-file", "checkpoint", "packed-run")
@@ -62,6 +62,23 @@ def test_a_parser_takes_some_of_its_examples(name: str) -> None:
     """Else a search would knock at a closed door."""
     attacked = harness(name)
     assert any(survives(attacked, data) for data in attacked.seeds())
+
+
+def test_most_typed_examples_are_obeyed() -> None:
+    """A command that ends in an error is refused, not taken: else nobody would see that none gets further."""
+    attacked = harness("command-line")
+    obeyed = [survives(attacked, data) for data in attacked.seeds()]
+    assert sum(obeyed) > len(obeyed) / 2
+    assert not survives(attacked, b"table runs/nowhere")
+    assert not survives(attacked, b"train microworld")
+
+
+def test_no_input_waits_for_what_hangs_on_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read what every installed package offers took ten times as long as to parse the settings."""
+    attacked = harness("method-settings")
+    assert survives(attacked, b"esd-x\n")
+    monkeypatch.setattr("importlib.metadata.distributions", lambda **_: pytest.fail("read again"))
+    assert survives(attacked, b"esd-x\n")
 
 
 def _laughs() -> bytes:
