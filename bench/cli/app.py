@@ -244,6 +244,7 @@ def run(
         int | None,
         typer.Option(
             metavar="N",
+            min=1,
             help="So many processes share the work (docs/many-machines.md); else one, or one for each of "
             "--devices.",
         ),

@@ -3,6 +3,7 @@
 A task whose node is lost Ray starts on another; what its worker was at, others take over meanwhile.
 """
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from erasure_bench.errors import BenchError
 
 FOR_EVER = -1
 """A node may be lost as often as it likes; a worker that ends for reasons of its own is no node's loss."""
+OWN = "local"
+"""Ray's word for a new cluster of this machine: without an address it joins one that somebody began here."""
+BESIDE, SCHEME = (AUTO, OWN), "ray://"
+ANSWER_SECONDS = 10.0
 
 
 class RayTasks:
@@ -27,9 +32,16 @@ class RayTasks:
             raise BenchError("--executor ray needs Ray: pip install 'erasure-bench[ray]'") from error
         self._ray = ray
         self._ours = not ray.is_initialized()
+        if self._ours and address is not None:
+            _check_answers(address)
         try:
             if self._ours:
-                ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="error")
+                ray.init(
+                    address=address or OWN,
+                    log_to_driver=False,
+                    include_dashboard=False,
+                    logging_level="error",
+                )
         except (ConnectionError, RuntimeError, ValueError) as error:
             what = "auto finds no cluster here" if address == AUTO else " ".join(str(error).split())
             raise BenchError(f"--ray-address {address}: {what} (ray start --head begins one)") from error
@@ -69,6 +81,21 @@ class _Task:
 
     def wait(self) -> None:
         """Its process ends with Ray's own (`bench work --with-parent`)."""
+
+
+def _check_answers(address: str) -> None:
+    """Raises BenchError where nobody is at HOST:PORT: Ray itself would try for minutes, without a word."""
+    if address in BESIDE or ("://" in address and not address.startswith(SCHEME)):
+        return
+    host, _, port = address.removeprefix(SCHEME).rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise BenchError(f"--ray-address {address}: write it as HOST:PORT, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except (OSError, UnicodeError) as error:
+        raise BenchError(
+            f"--ray-address {address}: nobody answers there: {error} (ray start --head begins a cluster)"
+        ) from error
 
 
 def _work(words: list[str], log: str, environment: dict[str, str]) -> int:

@@ -57,6 +57,8 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     # numbers
     "a seed that is a word": ([*DRY, "--seeds", "zero"], "--seeds 'zero'"),
     "a seed below nought": ([*DRY, "--seeds", "-1"], "--seeds: needs"),
+    "no workers": ([*DRY, "--workers", "0"], "'--workers'"),
+    "workers below nought": ([*DRY, "--executor", "ray", "--workers", "-1"], "'--workers'"),
     "half a seed": ([*DRY, "--seeds", "1.5"], "--seeds '1.5'"),
     "a range of seeds": ([*DRY, "--seeds", "0-3"], "such as 0,1,2"),
     "a seed of 5,000 digits": ([*DRY, "--seeds", "9" * 5000], "--seeds"),
