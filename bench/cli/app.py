@@ -11,7 +11,7 @@ before a command runs.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -450,7 +450,7 @@ def status(
 def list_(
     kind: Annotated[
         ListKind,
-        typer.Argument(help="What to list.", metavar="methods|evaluators|suites|models|transformations"),
+        typer.Argument(help="What to list.", metavar="|".join(get_args(ListKind))),
     ],
     as_json: AsJson = False,
 ) -> int:
