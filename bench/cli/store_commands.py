@@ -25,6 +25,7 @@ TITLES = {
     "paces": "remembered paces",
     "batch-sizes": "remembered batch sizes",
     "compiling": "remembered costs of compiling",
+    "statistics": "remembered statistics of sets",
     "tmp": "being written",
 }
 

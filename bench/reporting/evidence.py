@@ -5,6 +5,7 @@ It comes from the store (`of_store`), or from the folders of earlier runs (`benc
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from pandas import DataFrame
 
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.features import stored_features
+from erasure_bench.bench.reporting.remembered_sets import FOLDER as STATISTICS
 from erasure_bench.bench.reporting.scores import CellCost, collect_costs, collect_scores
 from erasure_bench.bench.reporting.tries import collect_tries
 from erasure_bench.bench.running.failures import Failure
@@ -32,7 +34,8 @@ class Evidence(NamedTuple):
     `scores` has the columns `bench.reporting.scores.RUN_COLUMNS`. `drawn_with` lists the devices and versions
     that the pictures come from, `read_as` says for each row that is a user's checkpoint how it was read.
     `features` are those of the plan's feature tasks, by their ids. `tries` has the columns
-    `bench.reporting.tries.TRY_COLUMNS`, None where nothing is known of attacks.
+    `bench.reporting.tries.TRY_COLUMNS`, None where nothing is known of attacks. `memory` is the store's
+    folder of what statistics of sets came to, None without a store.
     """
 
     scores: DataFrame
@@ -42,6 +45,7 @@ class Evidence(NamedTuple):
     read_as: Mapping[str, list[str]]
     features: Mapping[str, KeptFeatures] = MappingProxyType({})
     tries: DataFrame | None = None
+    memory: Path | None = None
 
 
 def of_store(plan: Plan, store: Store, failures: Iterable[Failure]) -> Evidence:
@@ -56,6 +60,7 @@ def of_store(plan: Plan, store: Store, failures: Iterable[Failure]) -> Evidence:
         read_as=_read_as(plan, store),
         features=stored_features(plan, store),
         tries=collect_tries(plan, store) if plan.attacks else None,
+        memory=store.root / STATISTICS,
     )
 
 

@@ -84,7 +84,7 @@ class Results(NamedTuple):
 
 def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> Results:
     """The leaderboard of the plan, with `notes` below it; those of plain words are cautions."""
-    sets = statistics_of(plan, evidence.features)
+    sets = statistics_of(plan, evidence.features, evidence.memory)
     asked = measured(plan)
     table = tabled(joined_scores(evidence.scores, sets.scores), asked)
     rows = judged(table, rows_of(table, evidence.failures, evidence.costs))

@@ -6,6 +6,7 @@ others all seeds together. Beside pictures of other seeds each seed makes a set 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from erasure_bench.bench.planning.chosen import ChosenEvaluator, OfSets
 from erasure_bench.bench.planning.plan import Cell, Plan
 from erasure_bench.bench.planning.tasks import FeatureTask, GenerateTask
 from erasure_bench.bench.reporting.footnotes import Note
+from erasure_bench.bench.reporting.remembered_sets import Computed, remembered
 from erasure_bench.bench.reporting.scores import RUN_COLUMNS, protocol_key
 from erasure_bench.bench.running.kept_features import KeptFeatures
 from erasure_bench.bench.running.reasons import reason_of
@@ -48,13 +50,16 @@ class SetStatistics(NamedTuple):
     notes: list[Note]
 
 
-def statistics_of(plan: Plan, features: Features) -> SetStatistics:
-    """All that the plan's evaluators of sets say; what fails is a missing value with the reason."""
+def statistics_of(plan: Plan, features: Features, memory: Path | None = None) -> SetStatistics:
+    """All that the plan's evaluators of sets say; what fails is a missing value with the reason.
+
+    `memory` is the folder that remembers those of large sets.
+    """
     frames, notes = [], []
     for evaluator in plan.evaluators:
         if evaluator.of_sets is not None:
             sizes = _Sizes()
-            frames += list(_of_evaluator(plan, evaluator, evaluator.of_sets, features, sizes))
+            frames += list(_of_evaluator(plan, evaluator, evaluator.of_sets, features, sizes, memory))
             notes += _notes(evaluator, evaluator.of_sets, sizes)
     scores = pd.concat(frames, ignore_index=True) if frames else DataFrame(columns=list(RUN_COLUMNS))
     return SetStatistics(scores, notes)
@@ -106,7 +111,12 @@ class _Drawn(NamedTuple):
 
 
 def _of_evaluator(
-    plan: Plan, chosen: ChosenEvaluator, of_sets: OfSets, features: Features, sizes: _Sizes
+    plan: Plan,
+    chosen: ChosenEvaluator,
+    of_sets: OfSets,
+    features: Features,
+    sizes: _Sizes,
+    memory: Path | None,
 ) -> Iterator[DataFrame]:
     evaluator = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
     row = of_sets.reference.removeprefix(ROW) if of_sets.reference.startswith(ROW) else plan.methods[0].name
@@ -132,7 +142,7 @@ def _of_evaluator(
                         base = cells.get((row, concept), [])
                         of_base[key] = _of_base(base, group, chosen, role, features)
                     reference = of_base[key]
-                rows = _rows(evaluator, chosen, drawn, reference, sizes)
+                rows = _rows(evaluator, chosen, drawn, reference, sizes, memory)
                 yield rows.assign(
                     method=method,
                     concept=concept,
@@ -255,6 +265,7 @@ def _rows(
     drawn: Sequence[_Drawn],
     reference: Sequence[_Drawn] | Failure | None,
     sizes: _Sizes,
+    memory: Path | None,
 ) -> DataFrame:
     """One row for each picture and metric: its prompt's share of the statistic, or why there is none."""
     known = _known(drawn)
@@ -270,12 +281,16 @@ def _rows(
         beside = None if other is None else _set(other, codes, noises)
         try:
             with in_one_line(f"{chosen.name}'s statistics"), left_alone(f"{chosen.name}'s statistics"):
-                pictures = _set(known, codes, noises)
-                found = checked_statistics(evaluator, chosen.metrics, pictures, beside)
-                left = without_each(evaluator, found, pictures, beside, range(int(group.max()) + 1))
+                pictures, groups = _set(known, codes, noises), int(group.max()) + 1
+
+                def compute() -> Computed:
+                    found = checked_statistics(evaluator, chosen.metrics, pictures, beside)
+                    return Computed(found, without_each(evaluator, found, pictures, beside, range(groups)))
+
+                whole, left = remembered(memory, chosen, pictures, beside, groups, compute)
             given = {
                 name: value if isinstance(value, Failure) else shares(value, left[name], group)
-                for name, value in found.items()
+                for name, value in whole.items()
             }
             sizes.add(len(known), len(other or ()))
             sizes.lose([picture.reason for picture in reference or () if picture.reason])

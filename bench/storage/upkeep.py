@@ -18,7 +18,7 @@ from erasure_bench.bench.storage.session import is_dead, remove_if_dead, session
 from erasure_bench.bench.storage.store import DAMAGED, KINDS, TMP, EntryKind, Store
 from erasure_bench.errors import BenchError
 
-NOTES = ("settings", "paces", "batch-sizes", "compiling")
+NOTES = ("settings", "paces", "batch-sizes", "compiling", "statistics")
 """Folders of remembered facts (`storage.memory`)."""
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.json")
 

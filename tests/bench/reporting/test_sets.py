@@ -14,6 +14,7 @@ from erasure_bench.bench.planning.chosen import ChosenEvaluator, choose_evaluato
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.planning.tasks import FeatureTask
+from erasure_bench.bench.reporting import remembered_sets, sets
 from erasure_bench.bench.reporting.evidence import of_store
 from erasure_bench.bench.reporting.features import FEATURES
 from erasure_bench.bench.reporting.leaderboard import Row, to_frame
@@ -21,8 +22,9 @@ from erasure_bench.bench.reporting.merging import merged, read_part, whole_confi
 from erasure_bench.bench.reporting.results import gather
 from erasure_bench.bench.running.kept_features import FEATURES_FILE
 from erasure_bench.bench.storage.store import Store
-from erasure_bench.bench.storage.upkeep import Kept, prune
+from erasure_bench.bench.storage.upkeep import Kept, prune, verify
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators.sets import checked_statistics
 
 EVALUATOR = '''
 import math
@@ -317,6 +319,49 @@ def test_features_are_taken_once_and_a_second_evaluator_with_the_extractor_takes
     assert (
         first["dim", "overall", "target", "shift"].value == other["dim", "overall", "target", "shift"].value
     )
+
+
+def test_what_a_large_set_came_to_is_computed_once(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    computed: list[int] = []
+
+    def counted(*given: Any) -> Any:
+        computed.append(1)
+        return checked_statistics(*given)
+
+    monkeypatch.setattr(sets, "checked_statistics", counted)
+    plan, store = world.plan(), tmp_path / "store"
+    rows = world.rows(plan)
+
+    def count() -> int:
+        """Sets that another leaderboard of the same run computes; it is the same."""
+        computed.clear()
+        with Store(store) as held:
+            found = gather(plan, of_store(plan, held, ())).rows
+        mine = {
+            (row.method, row.concept, row.role, row.metric): row for row in found if row.evaluator == "Shift"
+        }
+        assert mine == rows
+        return len(computed)
+
+    assert count() == 2 * 2 * 3, "methods, concepts and roles: small sets are computed again"
+    monkeypatch.setattr(remembered_sets, "WORTH_SECONDS", 0.0)
+    assert [count(), count()] == [10, 0], "two concepts share their retention pictures, of both rows"
+
+    note = next((store / remembered_sets.FOLDER).glob("*.json"))
+    note.write_text(note.read_text().replace("0.", "0.9", 1))
+    assert [each.kind for each in verify(store, move=False)[1]] == [remembered_sets.FOLDER]
+    capsys.readouterr()
+    assert [count(), count()] == [1, 0] and "is damaged" in capsys.readouterr().err
+
+    computed.clear()
+    world.rows(world.plan(needs="2"))
+    assert len(computed) == 10, "another setting is another statistic"
+    for needs in ("8", "9"):  # no number without a prompt, or none at all
+        first = world.rows(world.plan(needs=needs))
+        computed.clear()
+        assert world.rows(world.plan(needs=needs)) == first and not computed
 
 
 def test_too_few_pictures_are_a_reason_and_no_number(world: World) -> None:
