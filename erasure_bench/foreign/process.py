@@ -7,6 +7,7 @@ name here leads to, memory written by C code.
 """
 
 import functools
+import operator
 import os
 import random
 import signal
@@ -63,15 +64,15 @@ def left_alone(what: str, seed: int = 0) -> Iterator[None]:
 
 
 class ProcessState(NamedTuple):
-    """The switches by name, and the functions that names lead to."""
+    """The switches by name, and what each name of a patchable module leads to."""
 
     switches: Mapping[str, Any]
-    functions: Mapping[tuple[str, str], Any]
+    names: Mapping[str, Mapping[str, Any]]
 
     @classmethod
     def now(cls) -> "ProcessState":
         """As it is; of torch and numpy only where they have been imported."""
-        return cls({name: _read(switch) for name, switch in _switches().items()}, dict(_functions()))
+        return cls({name: _read(switch) for name, switch in _switches().items()}, dict(_patchable()))
 
     def put_back(self) -> list[str]:
         """Puts back what is not as it was; gives what that was."""
@@ -83,16 +84,9 @@ class ProcessState(NamedTuple):
             with suppress(Exception):
                 switch.put(was)
             changed.append(name)
-        for (owner, name), function in self.functions.items():
-            namespace = _namespace(owner)
-            now = vars(namespace).get(name, ABSENT) if namespace is not None else function
-            if namespace is None or now is function or _wrapped_by_torch(now, function):
-                continue
-            if function is ABSENT:
-                delattr(namespace, name)
-            else:
-                setattr(namespace, name, function)
-            changed.append(f"{owner}.{name}")
+        for owner, names in self.names.items():
+            if (namespace := _namespace(owner)) is not None and not _same(names, vars(namespace)):
+                changed += [f"{owner}.{name}" for name in _put_functions_back(namespace, names)]
         return changed
 
 
@@ -247,18 +241,39 @@ def _flushes_denormals() -> bool:
     return smallest_normal / 2 == 0.0
 
 
-def _functions() -> Iterator[tuple[tuple[str, str], Any]]:
-    """What names lead to in torch's and our own modules: a patched one would serve every later row."""
-    modules = [name for name in sys.modules if name in _PATCHABLE or name.startswith(_OURS)]
-    for owner in (*modules, *(["torch.Tensor"] if "torch" in sys.modules else [])):
-        namespace = _namespace(owner)
-        if namespace is None:
+def _patchable() -> Iterator[tuple[str, dict[str, Any]]]:
+    """What names lead to in torch's and our own modules: a patched function would serve every later row."""
+    for owner in _owners(len(sys.modules)):
+        if (namespace := _namespace(owner)) is not None:
+            yield owner, dict(vars(namespace))
+
+
+@functools.lru_cache(maxsize=1)
+def _owners(modules: int) -> tuple[str, ...]:
+    """Of so many imported modules those that are ours or patchable, and torch's class of tensors."""
+    ours = [name for name in sys.modules if name in _PATCHABLE or name.startswith(_OURS)]
+    return (*ours, *(["torch.Tensor"] if "torch" in sys.modules else []))
+
+
+def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether all names lead to the same objects; done for each task, so without a loop of Python's."""
+    return before.keys() == now.keys() and all(map(operator.is_, before.values(), now.values()))
+
+
+def _put_functions_back(namespace: Any, before: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the functions that had to be put back; of a class also what hides an inherited name."""
+    now = dict(vars(namespace))
+    for name, function in before.items():
+        found = now.get(name, ABSENT)
+        if found is function or not isinstance(function, _FUNCTIONS) or _wrapped_by_torch(found, function):
             continue
-        for name, found in vars(namespace).items():
-            if isinstance(found, _FUNCTIONS):
-                yield (owner, name), found
-        if isinstance(namespace, type):  # what it inherits can be hidden by a name of its own
-            yield from (((owner, name), ABSENT) for name in dir(namespace) if name not in vars(namespace))
+        setattr(namespace, name, function)
+        yield name
+    if isinstance(namespace, type):
+        inherited = {name for base in namespace.__mro__[1:] for name in vars(base)}
+        for name in (now.keys() - before.keys()) & inherited:
+            delattr(namespace, name)
+            yield name
 
 
 def _wrapped_by_torch(now: Any, before: Any) -> bool:

@@ -46,6 +46,7 @@ HARM: dict[str, Callable[[], object]] = {
     "attention kernels": lambda: torch.backends.cuda.enable_math_sdp(False),
     "hooks of all modules": lambda: torch.nn.modules.module.register_module_forward_hook(lambda *_: None),
     "torch.nn.functional.conv2d": lambda: patch(torch.nn.functional, "conv2d"),
+    "torch.nn.functional.relu": lambda: delattr(torch.nn.functional, "relu"),
     "torch.Tensor.mul": lambda: setattr(torch.Tensor, "mul", None),
     "erasure_bench.models.sampling.sample": lambda: patch(erasure_bench.models.sampling, "sample"),
     "working folder": lambda: os.chdir("/"),

@@ -130,6 +130,7 @@ def test_a_run_merged_with_nothing_is_itself(fake: ModuleType, tmp_path: Path, o
         evidence.scores.sort_values(columns, ignore_index=True),
         stored.scores.sort_values(columns, ignore_index=True),
     )
+    stored = stored._replace(memory=None)  # a merge reads runs, whose store need not be here
     assert evidence._replace(scores=None) == stored._replace(scores=None)  # type: ignore[arg-type]
 
 
