@@ -18,6 +18,15 @@ class NotHere(BenchError):
     and says so, unless the user asked for just that."""
 
 
+LONGEST_SAID = 200
+"""Characters of what a user has written that a message says back."""
+
+
+def said(text: str) -> str:
+    """A name or a value as the user wrote it, its end left out where it is long."""
+    return text if len(text) <= LONGEST_SAID else f"{text[:LONGEST_SAID]}…"
+
+
 class UnknownName(BenchError):
     """A name that is in no table; the message suggests the nearest ones that are."""
 
@@ -26,4 +35,4 @@ class UnknownName(BenchError):
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         where = f" ({flag})" if flag else ""
-        super().__init__(f"unknown {what} {name!r}{where}: {hint}valid: {', '.join(names)}")
+        super().__init__(f"unknown {what} {said(name)!r}{where}: {hint}valid: {', '.join(names)}")

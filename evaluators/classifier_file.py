@@ -140,7 +140,7 @@ def read_labels(file: Path) -> list[str]:
     if text.lstrip().startswith("["):
         try:
             return list(json.loads(text))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise BenchError(f"labels {file} are no JSON list: {error}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 

@@ -89,7 +89,7 @@ def _labels(folder: Path) -> list[str]:
     try:
         by_index = json.loads(file.read_text(encoding="utf-8")).get("id2label") or {}
         labels = [str(by_index[index]) for index in sorted(by_index, key=int)]
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise BenchError(f"classifier {folder}: {CONFIG_FILE} cannot be read: {error}") from error
     if not labels or all(_UNNAMED.fullmatch(label) for label in labels):
         raise BenchError(f"classifier {folder}: {CONFIG_FILE} names no labels (id2label)")

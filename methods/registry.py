@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.errors import BenchError, UnknownName, said
 from erasure_bench.foreign.errors import contained, described
 from erasure_bench.foreign.files import file_target, in_file
 from erasure_bench.foreign.targets import load_target
@@ -134,10 +134,10 @@ def parse_settings(build: type, name: str, options: Mapping[str, str]) -> dict[s
     settings = {}
     for key, text in options.items():
         if not hints:
-            raise BenchError(f"{name} has no settings, so {key!r} cannot be set (--method-option)")
+            raise BenchError(f"{name} has no settings, so {said(key)!r} cannot be set (--method-option)")
         if key not in hints:
             raise UnknownName(f"setting of {name}", key, hints, "--method-option")
-        settings[key] = _parse(hints[key], text, f"{name}: --method-option {key}={text}")
+        settings[key] = _parse(hints[key], text, f"{name}: --method-option {key}={said(text)}")
     return settings
 
 
@@ -165,6 +165,8 @@ def _parse(hint: Any, text: str, where: str) -> Any:
     except ValidationError as error:
         reasons = (_HINTS.get(problem["type"], problem["msg"]) for problem in error.errors())
         reason = "; ".join(dict.fromkeys(reasons))
+    except RecursionError:  # a setting may read its text as JSON
+        reason = "the value nests too deeply"
     try:
         return adapter.validate_python(json.loads(text))
     except (ValidationError, ValueError, RecursionError):

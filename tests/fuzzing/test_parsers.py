@@ -183,6 +183,8 @@ FOUND: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: _changed("robustness-json", lambda table: table.update(title=None)),
     ),
     "a learning rate that is no number": ("attack-settings", lambda: b"p4d\n\nlearning_rate=nan"),
+    "a prompt that nests": ("method-settings", lambda: b"sa\n\nsurrogate=" + DEEP),
+    "a name of 20,000 characters": ("method-settings", lambda: b"a" * 20_000),
     "an endless picture": ("evaluator-settings", lambda: b"clip\n\nbatch_size=inf"),
     "a size below nought": ("packed-run", lambda: _tar(b"\xff" * 10 + b"\xfc\x00")),
     "a name of a gigabyte": ("packed-run", lambda: _tar(b"10000000000\0", tarfile.XHDTYPE)),
