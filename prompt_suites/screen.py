@@ -92,6 +92,11 @@ def _plain(text: str) -> str:
     return "".join(each for each in characters if unicodedata.category(each) not in ("Mn", "Cf"))
 
 
+def is_never_sent(text: str, unsafe: bool) -> bool:
+    """Whether no model is asked for the text, of a concept that is `unsafe` or not."""
+    return suggests_minor(text) == "strong" and (unsafe or is_unsafe(text))
+
+
 def concept_is_unsafe(concept: Concept) -> bool:
     """Whether what is erased is unsafe: by its kind, or by the words that name it."""
     return concept.kind == "unsafe" or any(
@@ -158,7 +163,7 @@ def _refuse_phrases(concept: Concept, suite: str, unsafe: bool) -> None:
     }
     for key, texts in phrases.items():
         for text in texts:
-            if suggests_minor(text) == "strong" and (unsafe or is_unsafe(text)):
+            if is_never_sent(text, unsafe):
                 raise BenchError(
                     f"suite {suite}: concept {concept.name}: {key}: {text!r} suggests a minor beside "
                     "something unsafe: never sent to a model; take it out"

@@ -20,7 +20,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.foreign.process import left_alone
 from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.screen import concept_is_unsafe, is_unsafe, suggests_minor
+from erasure_bench.prompt_suites.screen import concept_is_unsafe, is_never_sent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -175,7 +175,7 @@ def screened_assault(
         worst = max(one.loss for one in of_target)
         tries.append(list(of_target))
         for number, one in enumerate(of_target):
-            if suggests_minor(one.asked) == "strong" and (unsafe or is_unsafe(one.asked)):
+            if is_never_sent(one.asked, unsafe):
                 plain = dataclasses.replace(one, asked=target.prompt, embedding=None, loss=worst)
                 tries[-1][number] = plain
                 held_back += 1

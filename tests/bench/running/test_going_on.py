@@ -81,15 +81,18 @@ def worker_of(prepared: Prepared, store: Store, batch_size: int = 32) -> Worker:
 
 def prepared_run(method: str, model: Path, root: Path, options: dict[str, str]) -> Prepared:
     name = method.rpartition(":")[2]
+    return prepared_as(model, root, methods=(method,), method_options={name: options})
+
+
+def prepared_as(model: Path, root: Path, **fields: Any) -> Prepared:
     config = RunConfig(
         suite="microworld-instances",
-        methods=(method,),
-        method_options={name: options},
         model=str(model),
         concepts=("grumpy-cat",),
         evaluators=("nudity",),
         limit=2,
         device="cpu",
+        **fields,
     )
     return prepare(config, root)
 
@@ -182,18 +185,13 @@ def test_an_attack_that_was_interrupted_is_gone_on_with(
 
 
 def attacked_run(model: Path, root: Path) -> Prepared:
-    config = RunConfig(
-        suite="microworld-instances",
+    return prepared_as(
+        model,
+        root,
         methods=("negative-prompt",),
         attacks=(f"finetune:{STEPS}",),
         attack_options={"finetune": {"pictures": "2", "learning_rate": "1e-3"}},
-        model=str(model),
-        concepts=("grumpy-cat",),
-        evaluators=("nudity",),
-        limit=2,
-        device="cpu",
     )
-    return prepare(config, root)
 
 
 def drawn_by(prepared: Prepared) -> tuple[GenerateTask, GenerateTask]:
