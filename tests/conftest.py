@@ -21,11 +21,15 @@ settings.register_profile("ci", derandomize=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+UPSTREAM = Path(
+    os.environ.get("BENCH_DATA") or Path(__file__).parents[1] / ".." / "shared" / "data"
+).resolve()
+
+
 @pytest.fixture(scope="session")
 def upstream_data() -> Path:
     """Where the upstream prompt files lie, if anywhere: $BENCH_DATA, else beside the checkout."""
-    beside = Path(__file__).parents[1] / ".." / "shared" / "data"
-    return Path(os.environ.get("BENCH_DATA") or beside).resolve()
+    return UPSTREAM
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +90,7 @@ def as_many_threads() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def own_user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeps the tests out of the user's cache folder."""
+def own_user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the tests out of the user's cache and upstream files; `upstream_data` gives a test the latter."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("BENCH_DATA", raising=False)

@@ -18,6 +18,8 @@ from erasure_bench.bench.storage.store import Store
 from erasure_bench.methods.edit import Edit
 from erasure_bench.methods.machinery import training
 from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.zoo import GENERAL_PROMPTS
+from erasure_bench.prompt_suites import general
 
 STEPS = 6
 PREDICT_NOISE = DiffusionModel.predict_noise
@@ -159,6 +161,7 @@ def test_an_attack_that_was_interrupted_is_gone_on_with(
     tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, same: bool
 ) -> None:
     """Its training keeps checkpoints as often as the run asks for, and is begun anew where it must be."""
+    monkeypatch.setitem(general.LISTS, GENERAL_PROMPTS, general.LISTS["microworld"])
     found, watchers = [], []
     for stop in (None, 4):
         with Store(tmp_path / f"stop-{stop}") as store:
