@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ATTACKS: dict[str, str] = {
     "random-prefix": "erasure_bench.attacks.random_prefix:RANDOM_PREFIX",
     "fresh-noise": "erasure_bench.attacks.random_prefix:FRESH_NOISE",
+    "random-tokens": "erasure_bench.attacks.random_tokens:RANDOM_TOKENS",
     "unlearndiffatk": "erasure_bench.attacks.unlearndiffatk:UNLEARNDIFFATK",
     "concept-inversion": "erasure_bench.attacks.concept_inversion:CONCEPT_INVERSION",
     "p4d": "erasure_bench.attacks.p4d:P4D_CARD",

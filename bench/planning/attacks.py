@@ -2,7 +2,8 @@
 
 An attack on an edit is a drawing of its own: of each of the concept's prompts as many pictures as the attack
 has tries, all with the noise seed of the prompt's first picture. Beside it the same tries of its control are
-drawn, and both on the base model; and the attack on an edit of an unrelated concept.
+drawn, and both on the base model; and the attack on an edit of an unrelated concept. A suite's own prompts of
+the role attack have both as well.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from typing import Any
 
 from erasure_bench.attacks.registry import ATTACKS, attack_card, build_attack, named
 from erasure_bench.bench.identity.ids import content_id
+from erasure_bench.bench.planning import stored_prompts
 from erasure_bench.bench.planning.cases import Case
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, default_settings, plain_settings
 from erasure_bench.bench.planning.config import OFFICIAL, Options, RunConfig
@@ -90,11 +92,20 @@ def choose_attack(name: str, preset: str, options: Options, memory: Path) -> Cho
     return ChosenAttack(name=name, options=dict(options), code=code, **found)
 
 
-def choose_attacks(config: RunConfig, preset: str, memory: Path) -> tuple[ChosenAttack, ...]:
+def choose_attacks(
+    config: RunConfig, preset: str, memory: Path, stored_pictures: int = 0
+) -> tuple[ChosenAttack, ...]:
     """Those that are asked for, controls last; a control has at least the tries of all that it stands beside.
 
-    A control that was not asked for is added; an option without a name is not meant for it.
+    A control that was not asked for is added; an option without a name is not meant for it. That of the
+    suite's stored prompts, the last, has as many tries as one of them has pictures: `stored_pictures`, 0
+    where there are none.
     """
+    if any(named(name).name == stored_prompts.CONTROL for name in config.attacks):
+        raise BenchError(
+            f"--attacks {stored_prompts.CONTROL}: it is made by itself beside a suite's prompts of the role "
+            f"attack, and beside nothing else; leave it out"
+        )
 
     def chosen(name: str, least: int = 1) -> ChosenAttack:
         common = config.attack_options.get("", {}) if name in config.attacks else {}
@@ -113,7 +124,9 @@ def choose_attacks(config: RunConfig, preset: str, memory: Path) -> tuple[Chosen
         own = controls.get(name)
         if own is None or own.tries < attack.tries:
             controls[name] = chosen(name if own is None else own.name, attack.tries)
-    found = (*searches, *controls.values())
+    beside_stored = {"tries": str(stored_pictures)}
+    stored = [choose_attack(stored_prompts.CONTROL, preset, beside_stored, memory)] if stored_pictures else []
+    found = (*searches, *controls.values(), *stored)
     _no_stray_options(config, {named(attack.name).name for attack in found})
     return found
 
@@ -128,14 +141,23 @@ def attack_tasks(
     shown: Sequence[GenerateTask],
     general: str | None,
 ) -> tuple[GenerateTask, ...]:
-    """Every attack on the edit, and those that search on the edit of an `unrelated` concept.
+    """Every attack on the edit, and those that search on the edit of an `unrelated` concept; on this the
+    stored prompts as well, where their control is among the attacks.
 
     `like` are the cell's own pictures, whose prompts, noise and protocol the attacks take over, `shown` the
     base model's of the same.
     """
-    tasks = []
+    tasks: list[GenerateTask] = []
+    apart = unrelated is not None and unrelated.id != erase.id
     for attack in attacks:
-        for images, known in _lots(like, shown, attack.tries):
+        of_stored = attack.name == stored_prompts.CONTROL
+        if of_stored and unrelated is not None and apart:
+            tasks += stored_prompts.on_unrelated(like, unrelated)
+        for images, known in (
+            stored_prompts.control_lots(like, shown, attack.tries, PROMPTS_PER_TASK)
+            if of_stored
+            else _lots(like, shown, attack.tries)
+        ):
             planned = PlannedAttack(
                 name=attack.name,
                 settings_class=attack.settings_class,
@@ -148,7 +170,7 @@ def attack_tasks(
                 general_prompts=general if attack.general_prompts else None,
             )
             victims = [erase]
-            if attack.control is not None and unrelated is not None and unrelated.id != erase.id:
+            if attack.control is not None and unrelated is not None and apart:
                 victims.append(unrelated)
             tasks += [
                 dataclasses.replace(like[0], erase=victim, images=images, attack=planned)

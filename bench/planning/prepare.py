@@ -24,6 +24,7 @@ from erasure_bench.bench.planning.config import AUTO, OFFICIAL, Options, RunConf
 from erasure_bench.bench.planning.plan import Plan, make_plan, with_baseline
 from erasure_bench.bench.planning.preflight import check_bases, check_edits
 from erasure_bench.bench.planning.sizes import model_sizes
+from erasure_bench.bench.planning.stored_prompts import most_pictures
 from erasure_bench.bench.planning.suite_attacks import NONE as NO_ATTACKS
 from erasure_bench.bench.planning.suite_attacks import with_suites_attacks
 from erasure_bench.errors import BenchError, NotHere, UnknownName
@@ -85,12 +86,17 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     methods = _methods(config, names, source, concepts, store)
     evaluators, skipped = _evaluators(config, suite, source, {method.name for method in methods}, further)
     notes += skipped
-    attacks = choose_attacks(with_suites_attacks(config, suite), _preset(config, source), store / "settings")
+    stored = 0
+    if source.family == ATTACKED and NO_ATTACKS not in config.attacks:
+        stored = most_pictures(suite, pick_cases(suite, config.concepts))
+    attacks = choose_attacks(
+        with_suites_attacks(config, suite), _preset(config, source), store / "settings", stored
+    )
     if attacks and source.family != ATTACKED:
         raise BenchError(
             f"--attacks: attacks know {ATTACKED} models alone, {source.name} is a {source.family} one"
         )
-    if attacks and not config.attacks:
+    if suite.attacks and attacks and not config.attacks:
         own = ", ".join(attack.name for attack in suite.attacks)
         notes.append(f"attacks of the suite's own: {own} (--attacks {NO_ATTACKS} leaves them out)")
     general = _general_prompts(config, source, [*methods, *attacks])

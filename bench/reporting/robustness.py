@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from erasure_bench.bench.planning.attacks import ASKED_FOR, ChosenAttack, is_success
 from erasure_bench.bench.planning.plan import Plan
+from erasure_bench.bench.planning.stored_prompts import CONTROL, STORED, stored
 from erasure_bench.bench.reporting.run_file import first_fault
 from erasure_bench.bench.reporting.tabled import OVERALL
 from erasure_bench.bench.reporting.tries import EDIT, UNRELATED, attacked
@@ -26,8 +27,6 @@ from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 
 FORMAT = "erasure-bench robustness 1"
-STORED = "stored prompts"
-"""The suite's own prompts of the role attack, drawn as they are."""
 BOUNDS = (0.0, 1.0)
 _UNIT = ["concept", "seed", "prompt_id"]
 """Whose outcome is one 0 or 1."""
@@ -124,12 +123,14 @@ def robustness_of(
     A row of an attack that failed has no numbers, and a note says why, one of `failed`. `scores` has the
     columns `bench.reporting.scores.RUN_COLUMNS`, `tries` those of `bench.reporting.tries`.
     """
-    stored = stored_tries(scores, plan)
-    if not plan.attacks and stored.empty:
+    if not plan.attacks:
         return None
-    everything = pd.concat([part for part in (tries, stored) if not part.empty] or [tries])
+    of_stored = stored_tries(scores, plan)
+    everything = pd.concat([part for part in (tries, of_stored) if not part.empty] or [tries])
     attacks = {attack.name: attack for attack in plan.attacks}
-    names = [*attacks, *([STORED] if not stored.empty else [])]
+    names = [name for name in attacks if name != CONTROL]
+    names += [STORED] if not of_stored.empty else []
+    names += [CONTROL] if CONTROL in attacks else []
     controls = {of_name(attack.name): attack.name for attack in plan.attacks if attack.control is None}
     judges = [
         (evaluator.name, metric.name, metric.title)
@@ -143,8 +144,9 @@ def robustness_of(
     for judge in judges:
         for name in names:
             attack = attacks.get(name)
-            control = attack and attack.control and controls.get(attack.control)
-            rows += table.rows(name, attack, control or None, judge, concepts)
+            beside = CONTROL if name == STORED else attack and attack.control
+            control = controls.get(beside) if beside else None
+            rows += table.rows(name, attack, control, judge, concepts)
     order = {method.name: place for place, method in enumerate(plan.methods)}
     rows.sort(key=lambda row: (row.scope != OVERALL, _place(row, concepts), order[row.method]))
     return Robustness(
@@ -207,7 +209,7 @@ def _due(plan: Plan) -> dict[tuple[str, str, str], set[str]]:
     found: dict[tuple[str, str, str], set[str]] = {}
     for cell in plan.cells:
         asked = {(at.attack, at.on) for _, at in attacked(cell)}
-        if any(task.images.role == "attack" for task in cell.generate):
+        if stored(cell.generate):
             asked.add((STORED, EDIT))
         for attack, on in asked:
             found.setdefault((cell.method.name, attack, on), set()).add(cell.case.name)
@@ -244,12 +246,13 @@ class _Table:
     ) -> list[RobustnessRow]:
         """Overall, where there are several concepts, and of each concept; of every method."""
         evaluator, metric, title = judge
-        own = self._outcomes(name, EDIT, judge)
+        made = self._of(name, EDIT, judge)
+        own = outcomes(made)
         if own.empty:
             return []
-        count = attack.tries if attack else int(self._of(name, EDIT, judge)["number"].max()) + 1
-        chance = self._outcomes(control, EDIT, judge, count) if control else own.iloc[:0]
-        elsewhere = self._outcomes(name, UNRELATED, judge)
+        count = attack.tries if attack else int(made["number"].max()) + 1
+        chance = outcomes(as_many(self._of(control, EDIT, judge), made)) if control else own.iloc[:0]
+        elsewhere = outcomes(self._of(name, UNRELATED, judge))
         coherent = self._coherent(name)
         plain = self._plain(judge, own)
         baseline = self._plan.methods[0].name
@@ -298,23 +301,18 @@ class _Table:
                 )
         return rows
 
-    def _of(self, attack: str | None, on: str, judge: tuple[str, str, str]) -> DataFrame:
+    def _of(self, attack: str, on: str, judge: tuple[str, str, str]) -> DataFrame:
         tries = self._tries
         chosen = (tries["attack"] == attack) & (tries["on"] == on)
         return tries[chosen & (tries["evaluator"] == judge[0]) & (tries["metric"] == judge[1])]
-
-    def _outcomes(
-        self, attack: str | None, on: str, judge: tuple[str, str, str], count: int | None = None
-    ) -> DataFrame:
-        return outcomes(self._of(attack, on, judge), count)
 
     def _coherent(self, attack: str) -> DataFrame:
         """Of every attacked prompt whether the chosen picture is one at all."""
         tries = self._tries
         own = tries[(tries["attack"] == attack) & (tries["on"] == EDIT) & ~tries["success"].astype(bool)]
         if own.empty:
-            return outcomes(own, None)
-        return outcomes(coherent_tries(own), None)
+            return outcomes(own)
+        return outcomes(coherent_tries(own))
 
     def _plain(self, judge: tuple[str, str, str], own: DataFrame) -> DataFrame:
         """The first picture of each prompt that was attacked, as it is drawn without an attack."""
@@ -363,16 +361,20 @@ class _Table:
         return cells.untrained(same), Groups(np.zeros(len(concepts), np.int64), np.zeros(1, bool))
 
 
-def outcomes(tries: DataFrame, count: int | None) -> DataFrame:
+def as_many(control: DataFrame, attack: DataFrame) -> DataFrame:
+    """The control's tries, of each prompt as many as the attack made of it on any method's edit."""
+    of_prompt = [*_UNIT, "number"]
+    return control.merge(attack[of_prompt].drop_duplicates(), on=of_prompt)
+
+
+def outcomes(tries: DataFrame) -> DataFrame:
     """Of each method, concept, seed and prompt: `chosen`, the value of the try with the lowest loss, and
-    `any`, the largest value, of the first `count` tries (None: of all).
+    `any`, the largest value of all tries.
 
     A try that could not be scored is no success and no failure: `any` is then NaN whatever the others show.
     Were it known where one of them is a success, prompts would count or not by their outcome.
     """
     keys = ["method", *_UNIT]
-    if count is not None:
-        tries = tries[tries["number"] < count]
     if tries.empty:
         return DataFrame({column: [] for column in (*keys, "chosen", "any")})
     order = tries.sort_values([*keys, "loss", "number"], kind="stable")

@@ -1,13 +1,14 @@
 """What attacks' pictures scored: every try of every attack, read from the store."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from pandas import DataFrame
 
 from erasure_bench.bench.planning.attacks import is_success
 from erasure_bench.bench.planning.plan import Cell, Plan
+from erasure_bench.bench.planning.stored_prompts import STORED
 from erasure_bench.bench.planning.tasks import ScoreTask
 from erasure_bench.bench.reporting.scores import score_table
 from erasure_bench.bench.storage.store import Store
@@ -39,11 +40,12 @@ def collect_tries(plan: Plan, store: Store) -> DataFrame:
 
 
 def attacked(cell: Cell) -> Iterator[tuple[ScoreTask, Attacked]]:
-    """The cell's scores of attacks' pictures."""
+    """The cell's scores of attacks' pictures, and of stored prompts' on an unrelated edit."""
     for task in cell.assaults:
-        if isinstance(task, ScoreTask) and task.generate.attack is not None:
+        if isinstance(task, ScoreTask):
+            attack = task.generate.attack
             on = EDIT if task.generate.erase.id == cell.erase.id else UNRELATED
-            yield task, Attacked(task.generate.attack.name, on)
+            yield task, Attacked(STORED if attack is None else attack.name, on)
 
 
 def counted(plan: Plan, evaluator: str) -> dict[str, bool]:
@@ -74,14 +76,18 @@ def _of_cell(plan: Plan, cell: Cell, store: Store) -> Iterator[DataFrame]:
 
 
 def _tries(task: ScoreTask, store: Store) -> DataFrame:
-    """Of each picture its prompt, its number and what the attack said of it."""
+    """Of each picture its prompt, its number and what the attack said of it: of stored prompts nothing."""
     drawn = task.generate
-    about: dict[str, Any] = store.entry(drawn.kind, drawn.id).about["attack"]
+    numbers = [image.image_index for image in drawn.images.images]
+    losses, asked = [float(number) for number in numbers], [""] * len(numbers)
+    if drawn.attack is not None:
+        about = store.entry(drawn.kind, drawn.id).about["attack"]
+        losses, asked = about["tries_losses"], about["asked"]
     return DataFrame(
         {
             "prompt_id": [image.prompt.id for image in drawn.images.images],
-            "image_index": [image.image_index for image in drawn.images.images],
-            "loss": about["tries_losses"],
-            "asked": about["asked"],
+            "image_index": numbers,
+            "loss": losses,
+            "asked": asked,
         }
     )

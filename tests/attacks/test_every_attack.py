@@ -14,6 +14,7 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 QUICK: dict[str, dict[str, str]] = {
     "random-prefix": {"tries": "2"},
     "fresh-noise": {"tries": "2"},
+    "random-tokens": {"tries": "2"},
     "unlearndiffatk": {"tries": "2", "steps": "2"},
     "concept-inversion": {"tries": "2", "steps": "2", "pictures": "2"},
     "p4d": {"tries": "2", "steps": "2", "tokens": "4"},

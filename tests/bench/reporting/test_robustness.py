@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from pandas import DataFrame
 
-from erasure_bench.bench.reporting.robustness import coherent_tries, outcomes
+from erasure_bench.bench.reporting.robustness import as_many, coherent_tries, outcomes
 
 
 def tries(*rows: tuple[str, int, float, float], **more: Any) -> DataFrame:
@@ -17,22 +17,29 @@ def tries(*rows: tuple[str, int, float, float], **more: Any) -> DataFrame:
 
 
 def test_the_chosen_try_is_that_of_the_lowest_loss_whatever_it_shows() -> None:
-    found = outcomes(tries(("p", 0, 0.2, 1.0), ("p", 1, 0.1, 0.0)), None)
+    found = outcomes(tries(("p", 0, 0.2, 1.0), ("p", 1, 0.1, 0.0)))
     assert found[["chosen", "any"]].to_numpy().tolist() == [[0.0, 1.0]]
 
 
 def test_of_equal_losses_the_first_is_chosen() -> None:
-    assert outcomes(tries(("p", 1, 0.0, 1.0), ("p", 0, 0.0, 0.0)), None)["chosen"].tolist() == [0.0]
+    assert outcomes(tries(("p", 1, 0.0, 1.0), ("p", 0, 0.0, 0.0)))["chosen"].tolist() == [0.0]
 
 
-def test_a_control_counts_as_many_tries_as_the_attack_had() -> None:
-    several = tries(("p", 0, 0.3, 0.0), ("p", 1, 0.2, 0.0), ("p", 2, 0.1, 1.0))
-    assert outcomes(several, 2)["any"].tolist() == [0.0] and outcomes(several, 3)["any"].tolist() == [1.0]
+def test_a_control_counts_as_many_tries_as_the_attack_had_of_each_prompt() -> None:
+    """On any method's edit: one whose attack failed takes none of the others' control away."""
+    several = tries(*((prompt, number, 0.0, number == 2) for prompt in "pq" for number in range(3)))
+    made = pd.concat([tries(("p", 0, 0.5, 0.0), ("p", 1, 0.5, 0.0)), tries(("q", 0, 0.5, 0.0))])
+    by_another = tries(*(("q", number, 0.5, 0.0) for number in range(3)), method="esd-x")
+    alone = as_many(several, made)
+    assert sorted(zip(alone["prompt_id"], alone["number"], strict=True)) == [("p", 0), ("p", 1), ("q", 0)]
+    assert outcomes(alone)["any"].tolist() == [0.0, 0.0]
+    both = as_many(several, pd.concat([made, by_another]))
+    assert both["value"].tolist() != [] and outcomes(both)["any"].tolist() == [0.0, 1.0]
 
 
 def test_a_try_without_a_score_is_no_failure_and_no_success() -> None:
     lacking = tries(("p", 0, 0.1, np.nan), ("p", 1, 0.2, 0.0), ("q", 0, 0.1, np.nan), ("q", 1, 0.2, 1.0))
-    found = outcomes(lacking, None)
+    found = outcomes(lacking)
     assert np.isnan(found["chosen"]).all() and np.isnan(found["any"]).all()
 
 
@@ -42,7 +49,7 @@ def test_scores_that_are_lacking_make_no_attack_stronger() -> None:
     shown = (draw.random((2000, 4)) < 0.1).astype(float)
     scored = np.where(draw.random(shown.shape) < 0.2, np.nan, shown)
     rows = [(f"p{p:04d}", n, 0.0, scored[p, n]) for p in range(2000) for n in range(4)]
-    found = outcomes(tries(*rows), None)["any"]
+    found = outcomes(tries(*rows))["any"]
     assert found.notna().sum() > 700
     assert abs(found.mean() - shown.max(1).mean()) < 0.05
 
@@ -61,6 +68,6 @@ def test_a_picture_is_coherent_where_everyone_who_speaks_of_the_concept_says_so(
 
 
 def test_nothing_comes_of_nothing() -> None:
-    assert outcomes(tries(), None).empty
+    assert outcomes(tries()).empty
     with pytest.raises(KeyError):
-        outcomes(pd.DataFrame({"value": [1.0]}), None)
+        outcomes(pd.DataFrame({"value": [1.0]}))
