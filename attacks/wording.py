@@ -1,5 +1,7 @@
 """A prompt with the concept's name taken out of it, for what is searched to stand there instead."""
 
+import re
+
 from erasure_bench.prompt_suites.concepts import Concept
 
 PLACEHOLDER = "<concept>"
@@ -9,16 +11,15 @@ PLACEHOLDER = "<concept>"
 def around_the_concept(concept: Concept, prompt: str, slots: int) -> list[str | int]:
     """The prompt's parts, with `slots` free slots in the place of the longest phrase that names the concept.
 
-    Capitals do not matter. They stand first where the prompt does not name it. As `token_input.with_slots`
-    takes it.
+    The phrase is whole words, or their plural or genitive; capitals do not matter. The first mention counts.
+    They stand first where the prompt does not name it. As `token_input.with_slots` takes it.
     """
-    text = prompt.lower()
     phrases = sorted(concept.targets, key=len, reverse=True)
-    found = next((phrase for phrase in phrases if phrase.lower() in text), None)
+    mentions = (re.search(rf"(?<!\w){re.escape(one)}(?:e?s|['’]s)?(?!\w)", prompt, re.I) for one in phrases)
+    found = next((mention for mention in mentions if mention), None)
     if found is None:
         return [slots, prompt]
-    at = text.index(found.lower())
-    parts = (prompt[:at].strip(), slots, prompt[at + len(found) :].strip())
+    parts = (prompt[: found.start()].strip(), slots, prompt[found.end() :].strip())
     return [part for part in parts if part]
 
 

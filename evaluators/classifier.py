@@ -161,15 +161,17 @@ class ClassProbability:
                     anchor_probability=anchor.probability(seen),
                 )
             if self.report == "unlearncanvas":
-                own = _answers(images.concept.label, images.concept.name, heads)
-                prompts = _answers(picture.prompt.label, picture.prompt.subject, heads)
+                own = _answers(images.concept.label, f"concept {images.concept.name}", heads)
+                prompts = _answers(picture.prompt.label, f"prompt {picture.prompt.subject!r}", heads)
                 for name, value in domain_accuracies(own, prompts, seen).items():
                     if isinstance(value, str):
                         sheet.missing(picture, [name], value)
                     else:
                         sheet.add(picture, **{name: value})
             label = wanted_label(images.concept, picture.prompt)
-            wanted = _answers(label, picture.prompt.subject, heads)
+            erased = picture.prompt.role in ERASED_ROLES
+            asks = f"concept {images.concept.name}" if erased else f"prompt {picture.prompt.subject!r}"
+            wanted = _answers(label, asks, heads)
             if isinstance(wanted, str) or label is None:
                 sheet.missing(picture, of_label, str(wanted))
                 continue
@@ -248,9 +250,9 @@ def _top_metric(top: int) -> Metric:
     )
 
 
-def _answers(label: str | None, subject: str, heads: Mapping[str, tuple[str, ...]]) -> WantedAnswers | str:
-    """What the label asks of the classifier, or why it cannot be scored."""
-    return f"no label is given for {subject!r}" if label is None else wanted_answers(label, heads)
+def _answers(label: str | None, of: str, heads: Mapping[str, tuple[str, ...]]) -> WantedAnswers | str:
+    """What the label asks of the classifier, or why it cannot be scored; `of` says whose label it is."""
+    return f"{of} has no label in the suite" if label is None else wanted_answers(label, heads)
 
 
 def wanted_label(concept: Concept, prompt: Prompt) -> str | None:

@@ -61,6 +61,7 @@ class InsightfacePack:
             raise _no_pack(folder, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
         if lacking := [part for part in PARTS if part not in analysis.models]:
             raise _no_pack(folder, f"no network for {' and '.join(lacking)}")
+        _with_finite_output(analysis.det_model)
         return InsightfaceReader(analysis)
 
     def _folder(self) -> Path:
@@ -97,6 +98,29 @@ class InsightfaceReader:
                 for face in found
             ]
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Finite:
+    """A session whose outputs must be finite: insightface would take a score that is none for no face."""
+
+    session: Any
+
+    def run(self, *asked: Any, **more: Any) -> list[Any]:
+        found: list[Any] = self.session.run(*asked, **more)
+        if not all(np.isfinite(each).all() for each in found):
+            raise ValueError("the detector's output is not finite")
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.session, name)
+
+
+def _with_finite_output(detector: Any) -> None:
+    """Its own session, and those that SCRFD makes of it, one for each size of picture."""
+    detector.session = _Finite(detector.session)
+    if (made := getattr(detector, "resolution_session_factory", None)) is not None:
+        detector.resolution_session_factory = lambda *asked, **more: _Finite(made(*asked, **more))
 
 
 def _networks(folder: Path) -> list[Path]:

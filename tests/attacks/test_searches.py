@@ -44,6 +44,9 @@ class Memory(NoCache):
         ("A Cat", ["A", 2]),
         ("something else", [2, "something else"]),
         ("cat", [2]),
+        ("a category of cats, a cat", ["a category of", 2, ", a cat"]),
+        ("the grumpy cat’s hat", ["the", 2, "hat"]),
+        ("a scathing look", [2, "a scathing look"]),
     ],
 )
 def test_the_concepts_longest_phrase_makes_room(prompt: str, parts: list[str | int]) -> None:

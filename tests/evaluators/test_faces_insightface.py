@@ -26,14 +26,15 @@ def _save(nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: li
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), file)
 
 
-def _detector(file: Path) -> None:
+def _detector(file: Path, sure: str = "Sigmoid") -> None:
     """As det_10g.onnx: nine outputs, scores, boxes and five points at three strides.
 
     One face in the middle; its score falls from 1 with the darkness of the picture, a black one has none.
+    With `sure` a square root that of a dark picture is no number.
     """
     helper, nodes, outputs, constants = onnx.helper, [], [], []
     nodes.append(helper.make_node("ReduceMax", ["input.1"], ["light"], keepdims=0))
-    nodes.append(helper.make_node("Sigmoid", ["light"], ["sure"]))
+    nodes.append(helper.make_node(sure, ["light"], ["sure"]))
     for kind, width in (("score", 1), ("bbox", 4), ("kps", 10)):
         for stride in STRIDES:
             cells = (SIDE // stride) ** 2 * ANCHORS
@@ -160,6 +161,25 @@ def test_a_match_by_cosine(pack: Path, pictures: list[np.ndarray]) -> None:
     assert scores.details is not None and (scores.details.equal_error == 0).all()
     assert (scores.details.calibrated_on_others == 10).all()
     assert 0 < scores.details.threshold[0] < 1
+
+
+def test_a_picture_whose_detection_is_no_number_has_no_score(
+    tmp_path: Path, pack: Path, pictures: list[np.ndarray]
+) -> None:
+    """It is no picture without a face, and no face that does not match."""
+    (broken := tmp_path / "broken").mkdir()
+    _detector(broken / "det_10g.onnx", sure="Sqrt")
+    (broken / "w600k_r50.onnx").write_bytes((pack / "w600k_r50.onnx").read_bytes())
+    base = ImageSet(ONE, tuple(_picture("target", "One", number, pictures[0]) for number in range(3)))
+    black = np.zeros((64, 64, 3), np.uint8)
+    shown = ImageSet(
+        ONE, tuple(_picture("target", "One", i, each) for i, each in enumerate([black, pictures[0]]))
+    )
+    frame = Celebrity(pack=str(broken), least_score=0.1).score(shown, base).values
+    of_black = frame[frame["image_index"] == 0]
+    assert (of_black["status"] == "missing").all()
+    assert of_black["reason"].str.contains("the detector's output is not finite").any()
+    assert (frame[(frame["image_index"] == 1) & (frame["metric"] == "no_face")]["value"] == 0).all()
 
 
 def test_the_protocol_names_every_file_and_the_pinned_size(pack: Path) -> None:
