@@ -73,6 +73,7 @@ def bare_environment(home: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--offline"]], ids=["as it is", "--offline"])
 def test_a_run_of_the_built_in_model_needs_no_network_and_leaves_only_our_own_cache_in_an_empty_home(
     more: list[str], tmp_path: Path

@@ -20,9 +20,14 @@ ROLE: Role = "attack"
 
 
 def most_pictures(suite: Suite, cases: Iterable[Case]) -> int:
-    """Of a stored prompt of these cases; 0 where there is none."""
-    prompts = (prompt for case in cases for prompt in case.prompts(suite) if prompt.role == ROLE)
-    return max((suite.protocol.images_of(prompt) for prompt in prompts), default=0)
+    """Of a stored prompt of these cases; 0 where there is none.
+
+    One that a transformation wrote of another is none by itself: it stands beside that other one.
+    """
+    prompts = [prompt for case in cases for prompt in case.prompts(suite) if prompt.role == ROLE]
+    if not any(prompt.rewrites is None for prompt in prompts):
+        return 0
+    return max(suite.protocol.images_of(prompt) for prompt in prompts)
 
 
 def stored(tasks: Iterable[GenerateTask]) -> list[GenerateTask]:

@@ -35,6 +35,7 @@ def test_operations_are_counted_as_multiplications_and_additions() -> None:
     assert matrix_rate("cpu", torch.float32, side=16) > 0
 
 
+@pytest.mark.slow
 def test_sampling_is_measured_in_every_way() -> None:
     figures = sampling.measure(
         "tiny",

@@ -32,6 +32,7 @@ def drawn(model: DiffusionModel, sizes: list[int], unet: CompiledUNet | None = N
         return sample(model, requests, scheduler="ddim", steps=2, batch_size=2)
 
 
+@pytest.mark.slow
 def test_ten_edits_are_drawn_with_what_was_compiled_once(tiny_model: DiffusionModel) -> None:
     """Batches of two pictures, of three and of two with another guidance; the weights change in place."""
     before = ModelState.of(tiny_model)

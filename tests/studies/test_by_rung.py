@@ -67,6 +67,7 @@ def test_concepts_that_look_alike_make_nothing_certain() -> None:
     assert row["low"] < 0.3 and row["high"] > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("role", "rung", "question"), [("target", "pair", ERASED), ("anchor", "pair", KEPT)])
 def test_a_role_of_one_rung_has_the_number_and_the_interval_of_its_leaderboard(
     role: str, rung: str, question: Question

@@ -17,6 +17,7 @@ def config(*seeds: int, methods: tuple[str, ...] = ("none", "negative-prompt")) 
     return RunConfig(suite=SUITE, methods=methods, seeds=seeds, limit=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("microworld")
 def test_seeds_and_methods_are_added_to_what_is_there(tmp_path: Path) -> None:
     out, work = tmp_path / "out" / SUITE, tmp_path / "work"

@@ -68,7 +68,7 @@ def test_the_page_is_made_of_the_tables_that_are_there(tmp_path: Path) -> None:
 
 
 def test_every_attack_but_the_controls_is_run() -> None:
-    assert set(ATTACKS) - set(study.searches()) == {"random-prefix", "fresh-noise"}
+    assert set(ATTACKS) - set(study.searches()) == {"random-prefix", "fresh-noise", "random-tokens"}
 
 
 def test_what_failed_is_said_and_ends_the_study_with_1(

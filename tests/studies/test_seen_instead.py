@@ -34,6 +34,7 @@ def test_a_composed_label_is_missed_where_no_alternative_is_seen_whole() -> None
     assert not holds("object/cup & count/3", "object/cup & count/2")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("microworld")
 def test_predictions_are_those_of_a_run(tmp_path: Path) -> None:
     suite, store = "microworld-implicit", tmp_path / "store"

@@ -75,6 +75,7 @@ def targets(page: str, links: list[str]) -> Iterator[tuple[str, str]]:
             yield (place if parts.path else page), unquote(parts.fragment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_that_is_registered_has_a_page_with_its_card(site: Site, kind: Kind) -> None:
     index = dict(targets(f"{kind}/index.html", site.pages[f"{kind}/index.html"].links))
@@ -83,6 +84,7 @@ def test_everything_that_is_registered_has_a_page_with_its_card(site: Site, kind
         assert title in site.words(f"{kind}/{name}.html")
 
 
+@pytest.mark.slow
 def test_every_command_has_a_page_with_all_of_its_options(site: Site) -> None:
     import typer
 
@@ -97,6 +99,7 @@ def test_every_command_has_a_page_with_all_of_its_options(site: Site) -> None:
             assert {option for option in options if option not in words and option.startswith("--")} == set()
 
 
+@pytest.mark.slow
 def test_the_papers_tables_have_every_number(site: Site) -> None:
     words = site.words("paper-tables.html")
     for number in published().numbers:
@@ -104,6 +107,7 @@ def test_the_papers_tables_have_every_number(site: Site) -> None:
         assert f"{number.value:g}{mark}" in words and number.paper in words and number.metric in words
 
 
+@pytest.mark.slow
 def test_every_link_leads_to_a_page_and_an_id_that_are_there(site: Site) -> None:
     dead = []
     for name, page in site.pages.items():
@@ -121,6 +125,7 @@ def test_every_link_leads_to_a_page_and_an_id_that_are_there(site: Site) -> None
     assert dead == []
 
 
+@pytest.mark.slow
 def test_no_page_loads_anything_from_elsewhere(site: Site) -> None:
     loaded = {link for page in site.pages.values() for link in page.loaded if urlsplit(link).netloc}
     assert loaded == set()
@@ -128,12 +133,14 @@ def test_no_page_loads_anything_from_elsewhere(site: Site) -> None:
     assert re.findall(r"url\((?:https?:)?//", styles) == []
 
 
+@pytest.mark.slow
 def test_every_page_of_docs_is_in_the_menu(site: Site) -> None:
     menu = {place for place, _ in targets("index.html", site.pages["index.html"].links)}
     pages = {f"{path.stem}.html" for path in (ROOT / "docs").glob("*.md")}
     assert pages - menu == set()
 
 
+@pytest.mark.slow
 def test_what_markdown_obeys_is_shown_as_it_is_written(site: Site) -> None:
     """A formula of a card with stars, bars and underscores, and code that holds a bar, in a table or not."""
     for kind in KINDS:

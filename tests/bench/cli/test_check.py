@@ -128,6 +128,7 @@ def test_a_registered_method_can_be_checked_by_name(words: list[str], capsys: Ca
     }
 
 
+@pytest.mark.slow
 def test_the_built_in_model_is_the_one_that_is_meant_and_a_refusal_is_found_on_it(
     words: list[str], microworld: object, capsys: Captured
 ) -> None:

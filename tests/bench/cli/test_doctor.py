@@ -41,6 +41,7 @@ def rows(findings: list[Finding], topic: str) -> dict[str, Finding]:
     return {finding.name: finding for finding in findings if finding.topic == topic}
 
 
+@pytest.mark.slow
 def test_a_whole_installation_is_ready_where_its_weights_are_and_says_how_to_get_the_others(
     capsys: Captured, tmp_path: Path
 ) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from erasure_bench.bench.planning.attacks import PROMPTS_PER_TASK, choose_attacks
+from erasure_bench.bench.planning.cases import pick_cases
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.prepare import prepare
-from erasure_bench.bench.planning.stored_prompts import CONTROL, STORED, stored
+from erasure_bench.bench.planning.stored_prompts import CONTROL, STORED, most_pictures, stored
 from erasure_bench.bench.planning.tasks import GenerateTask, ScoreTask
 from erasure_bench.bench.reporting.results import read_robustness
 from erasure_bench.bench.reporting.tries import EDIT, UNRELATED, attacked
@@ -134,6 +135,20 @@ def test_a_suite_with_stored_prompts_gets_the_control(tmp_path: Path, tiny_model
     assert chosen(concepts=("pirate-dog",)) == []
     with pytest.raises(BenchError, match="--attacks random-tokens: it is made by itself"):
         chosen(attacks=("random-tokens",))
+
+
+def test_what_a_transformation_wrote_of_other_prompts_is_beside_these() -> None:
+    suite = with_stored(2)
+    written = {
+        name: tuple(
+            dataclasses.replace(each, rewrites=f"{name}/t0") if each.role == "attack" else each
+            for each in those
+        )
+        for name, those in suite.prompts.items()
+    }
+    cases = pick_cases(suite, ())
+    assert most_pictures(suite, cases) == 2
+    assert most_pictures(dataclasses.replace(suite, prompts=written), cases) == 0
 
 
 def test_its_tries_are_the_suites() -> None:

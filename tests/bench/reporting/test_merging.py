@@ -222,6 +222,7 @@ def test_what_is_no_run_is_refused_in_one_line(
     assert said.out == "" and message in said.err and said.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_command_merges_real_runs(tiny_model_dir: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     common = ["--suite", "microworld-instances", "--concepts", "grumpy-cat", "--evaluators", "nudity"]

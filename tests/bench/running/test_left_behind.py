@@ -21,6 +21,8 @@ from erasure_bench.methods.edit import new_edit
 from erasure_bench.methods.machinery.cost import Cost
 from erasure_bench.models.guidance import ClassifierFree, Guided
 
+pytestmark = pytest.mark.slow
+
 
 class Base:
     def erase(self, model, concepts, context):

@@ -302,6 +302,7 @@ def test_runs_lead_to_each_other(browser: Any, finished: Path, tmp_path: Path) -
     found.page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", sorted(BOARDS.glob("*/run.json")), ids=lambda file: file.parent.name)
 def test_a_board_of_many_methods_opens_at_any_width(browser: Any, board: Path, tmp_path: Path) -> None:
     """Plots lay names beside each other until none lies on another: on some widths that had no end."""

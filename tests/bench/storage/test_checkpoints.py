@@ -170,6 +170,7 @@ def test_two_processes_at_the_same_edit_leave_a_whole_checkpoint(tmp_path: Path)
         assert StoreCheckpoints(other, ID).load("training-1") is not None
 
 
+@pytest.mark.slow
 def test_a_killed_training_makes_the_same_edit(
     tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
