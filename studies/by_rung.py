@@ -20,9 +20,9 @@ import pandas as pd
 from erasure_bench.bench.planning.chosen import BASELINE
 from erasure_bench.bench.reporting.collapsed import DAGGER, marked
 from erasure_bench.bench.reporting.results import SCORES
-from erasure_bench.bench.statistics.cells import Cells, Groups
 from erasure_bench.bench.statistics.intervals import Scale, change_intervals, correlation, level_intervals
-from erasure_bench.bench.statistics.moments import Moments, moments
+from erasure_bench.bench.statistics.moments import Moments
+from erasure_bench.bench.statistics.one_number import moments_of_one
 from erasure_bench.bench.statistics.ratios import ratio_ends
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.prompt_suites.microworld.wording import RUNGS, Rung
@@ -109,13 +109,15 @@ def _moments(values: pd.Series) -> Moments:
     the training seed has one."""
     frame = values.reset_index(name="value")
     stratum = frame.groupby(CASE, sort=True).ngroup().to_numpy().astype(np.int64)
-    prompt = pd.factorize(frame["prompt_id"], sort=True)[0].astype(np.int64)
-    seed = pd.factorize(frame["seed"], sort=True)[0].astype(np.int64)
-    count = int(stratum.max(initial=-1)) + 1
     spread = frame.groupby([*CASE, "prompt_id", "image_index"])["value"].agg(np.ptp)
     same = (spread.groupby(CASE, sort=True).max() == 0).to_numpy()
-    cells = Cells.of(stratum, prompt, seed, frame["value"].to_numpy(np.float64), count)
-    return moments(cells.untrained(same), Groups(np.zeros(count, np.int64), np.zeros(1, bool)))
+    return moments_of_one(
+        stratum,
+        frame["prompt_id"].to_numpy(),
+        frame["seed"].to_numpy(),
+        frame["value"].to_numpy(np.float64),
+        same,
+    )
 
 
 def collapsed_in(folder: Path) -> dict[str, str]:

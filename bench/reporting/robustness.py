@@ -20,9 +20,10 @@ from erasure_bench.bench.planning.stored_prompts import CONTROL, STORED, stored
 from erasure_bench.bench.reporting.run_file import first_fault
 from erasure_bench.bench.reporting.tabled import OVERALL
 from erasure_bench.bench.reporting.tries import EDIT, UNRELATED, attacked
-from erasure_bench.bench.statistics.cells import Cells, Codes, Groups, Values
+from erasure_bench.bench.statistics.cells import Codes, Values
 from erasure_bench.bench.statistics.intervals import change_intervals, level_intervals
-from erasure_bench.bench.statistics.moments import moments
+from erasure_bench.bench.statistics.moments import Moments
+from erasure_bench.bench.statistics.one_number import moments_of_one
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 
@@ -329,7 +330,7 @@ class _Table:
     def _rate(self, part: _Part, column: str) -> Rate:
         if part.rows.empty:
             return NOTHING
-        found = moments(*self._cells(part, part.rows[column].to_numpy(np.float64)))
+        found = self._moments(part, part.rows[column].to_numpy(np.float64))
         ends = level_intervals(found, "share", BOUNDS)
         return _rate(found.value, ends.low, ends.high, found.clusters)
 
@@ -343,22 +344,18 @@ class _Table:
             return NOTHING
         values = [both[name].to_numpy(np.float64) for name in (column, f"{column}_other")]
         mine, others, change = (
-            moments(*self._cells(_Part(both, own.concepts), value))
-            for value in (*values, values[0] - values[1])
+            self._moments(_Part(both, own.concepts), value) for value in (*values, values[0] - values[1])
         )
         ends = change_intervals(mine, others, change, "share", BOUNDS)
         return _rate(change.value, ends.low, ends.high, change.clusters)
 
-    def _cells(self, part: _Part, value: Values) -> tuple[Cells, Groups]:
-        """One number of all of the part: its concepts are strata, and one without a value leaves it none."""
+    def _moments(self, part: _Part, value: Values) -> Moments:
+        """One number of all of the part, the mean over its concepts."""
         frame, concepts = part
-        stratum = pd.Index(concepts).get_indexer(pd.Index(frame["concept"]))
-        prompt, _ = pd.factorize(frame["prompt_id"], sort=True)
-        seed, _ = pd.factorize(frame["seed"], sort=True)
+        stratum = pd.Index(concepts).get_indexer(pd.Index(frame["concept"])).astype(np.int64)
         (method,) = frame["method"].unique()
         same = np.array([(method, concept) not in self._trained for concept in concepts])
-        cells = Cells.of(_codes(stratum), _codes(prompt), _codes(seed), value, len(concepts))
-        return cells.untrained(same), Groups(np.zeros(len(concepts), np.int64), np.zeros(1, bool))
+        return moments_of_one(stratum, frame["prompt_id"].to_numpy(), frame["seed"].to_numpy(), value, same)
 
 
 def as_many(control: DataFrame, attack: DataFrame) -> DataFrame:
@@ -397,10 +394,6 @@ def coherent_tries(tries: DataFrame) -> DataFrame:
 def _largest(values: "pd.Series[Any]") -> float:
     """NaN where one is."""
     return float(values.max(skipna=False))
-
-
-def _codes(codes: Any) -> Codes:
-    return np.asarray(codes, dtype=np.int64)
 
 
 def _rate(value: Values, low: Values, high: Values, prompts: Codes) -> Rate:
