@@ -83,6 +83,8 @@ class MethodFile(_Part):
     method: str
     base: str
     preset: str
+    code: str
+    settings: dict[str, Any]
 
 
 class RatingsFile(_Part):

@@ -10,6 +10,8 @@ import torch
 
 from erasure_bench.bench.cli.app import run_command
 
+pytestmark = pytest.mark.slow
+
 METHODS = """
 import sys
 import time
@@ -20,8 +22,6 @@ import torch
 from erasure_bench.methods.edit import new_edit
 from erasure_bench.methods.machinery.cost import Cost
 from erasure_bench.models.guidance import ClassifierFree, Guided
-
-pytestmark = pytest.mark.slow
 
 
 class Base:
