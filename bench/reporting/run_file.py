@@ -87,6 +87,18 @@ class MethodFile(_Part):
     settings: dict[str, Any]
 
 
+class ErasedFile(_Part):
+    """A concept that a case erases; pictures of a kind `unsafe` are not shown unasked."""
+
+    kind: str
+
+
+class CaseFile(_Part):
+    """What a case erases."""
+
+    erased: list[ErasedFile]
+
+
 class RatingsFile(_Part):
     """People's ratings: the file in the run's folder, and the metrics that flags declared."""
 
@@ -108,6 +120,7 @@ class RunFile(_Part):
     baseline: str
     methods: list[str]
     method_settings: list[MethodFile]
+    concept_definitions: dict[str, CaseFile] = Field(default_factory=dict)
     drawn_with: dict[str, list[str]]
     read_as: dict[str, list[str]]
     failures: list[FailureFile]

@@ -150,6 +150,15 @@ def _set(value: Any, *where: Any) -> Callable[[dict[str, Any]], None]:
         (_set(1, "config", "later"), "config.later: "),
         (_set("dark", "cells", 1, "method"), "methods without cells, or cells without a method"),
         (_set([{"method": "none"}], "failures"), "failures.0.concept: Field required"),
+        (_set(None, "method_settings", 0, "settings"), "method_settings.0.settings: "),
+        (
+            _set({"a cat": {"concept": {}}}, "concept_definitions"),
+            "concept_definitions.a cat.erased: Field req",
+        ),
+        (
+            _set([{}], "concept_definitions", "red ball", "erased"),
+            "concept_definitions.red ball.erased.0.kind: ",
+        ),
     ],
 )
 def test_a_record_that_fits_its_digest_but_holds_something_else_is_one_line(
