@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AllowInfNan,
     BaseModel,
     ConfigDict,
@@ -30,6 +32,21 @@ _AGAIN = "run the same bench run again"
 Json = dict[str, Any]
 
 Amount = Annotated[float, AllowInfNan(False), Field(ge=0)]
+
+
+MOST_OF_A_PATH, MOST_OF_A_NAME = 3_500, 255
+"""In bytes. Linux takes 4,095 for a whole path: there is room for what lies in the folder."""
+
+
+def _as_a_path(text: str) -> str:
+    """The text; raises ValueError where no file system has such a path."""
+    try:
+        path = os.fsencode(text)
+    except UnicodeError as error:
+        raise ValueError("is no path") from error
+    if b"\0" in path or len(path) > MOST_OF_A_PATH or max(map(len, path.split(b"/"))) > MOST_OF_A_NAME:
+        raise ValueError("is no path")
+    return text
 
 
 class OtherVersion(BenchError):
@@ -124,7 +141,7 @@ class RunFile(_Part):
     drawn_with: dict[str, list[str]]
     read_as: dict[str, list[str]]
     failures: list[FailureFile]
-    store: str | None
+    store: Annotated[str, AfterValidator(_as_a_path)] | None
     merged: list[str] = []
     ratings: dict[str, RatingsFile] = Field(default_factory=dict)
     cells: list[CellFile]

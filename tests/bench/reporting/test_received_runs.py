@@ -150,6 +150,9 @@ def _set(value: Any, *where: Any) -> Callable[[dict[str, Any]], None]:
         (_set(1, "config", "later"), "config.later: "),
         (_set("dark", "cells", 1, "method"), "methods without cells, or cells without a method"),
         (_set([{"method": "none"}], "failures"), "failures.0.concept: Field required"),
+        (_set("\ud800", "store"), "store: "),
+        (_set("a" * 300, "store"), "store: "),
+        (_set("a/" * 2000, "store"), "store: "),
         (_set(None, "method_settings", 0, "settings"), "method_settings.0.settings: "),
         (
             _set({"a cat": {"concept": {}}}, "concept_definitions"),
