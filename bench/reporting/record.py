@@ -77,13 +77,14 @@ def write_record(run: Path, record: Mapping[str, Any], results: Iterable[str] = 
 
 
 def cost_of(cell: Mapping[str, Any]) -> CellCost:
-    """What a cell of run.json cost."""
-    return CellCost(**cell["cost"])
+    """What a cell of run.json cost; more than that may stand there."""
+    return CellCost(**{name: cell["cost"][name] for name in CellCost._fields})
 
 
 def failure_of(record: Mapping[str, Any]) -> Failure:
-    """A failure of run.json."""
-    return Failure(**{**record, "losses": tuple(float(loss) for loss in record["losses"])})
+    """A failure of run.json; more than that may stand there."""
+    known = {name: record[name] for name in Failure.__annotations__}
+    return Failure(**{**known, "losses": tuple(float(loss) for loss in record["losses"])})
 
 
 def portable(record: Mapping[str, Any]) -> Json:

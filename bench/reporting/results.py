@@ -270,12 +270,18 @@ def read_document(folder: Path) -> dict[str, Any]:
     """A run's `leaderboard.json`; raises BenchError where it is none of this version's."""
     path = folder / f"{LEADERBOARD}.json"
     try:
-        document: dict[str, Any] = json.loads(read_result(folder, path.name))
+        document = json.loads(read_result(folder, path.name))
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{path} cannot be read ({error}); run the same bench run again") from error
+    return checked_document(document, path)
+
+
+def checked_document(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The document; raises BenchError, which names `path`, where it is none of this version's."""
+    try:
         DocumentFile.model_validate(document)
     except ValidationError as error:
         raise BenchError(
             f"{path}: {first_fault(error)}; made by another version or changed: run the same bench run again"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise BenchError(f"{path} cannot be read ({error}); run the same bench run again") from error
     return document

@@ -18,7 +18,7 @@ from erasure_bench.bench.reporting.leaderboard import COLUMNS
 from erasure_bench.bench.reporting.metric_record import recorded_metric
 from erasure_bench.bench.reporting.prompt_list import read_prompts
 from erasure_bench.bench.reporting.record import failure_of, read_record
-from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES, read_document
+from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES, checked_document, read_document
 from erasure_bench.bench.reporting.run_file import RUN, bound
 from erasure_bench.bench.running.progress import describe
 from erasure_bench.bench.storage.unpacked import most_unpacked
@@ -102,13 +102,13 @@ def _document(folder: Path, record: Json) -> Json:
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise BenchError(f"{folder / name} cannot be read: {error}") from error
     lacking = set(COLUMNS) - set(frame.columns)
-    notes = [*record["notes"], *([EARLIER] if "verdict" in lacking else [])]
-    return {
+    document = {
         **record,
         "rows": [_row(row) for row in frame.to_dict("records")],
-        "notes": notes,
         "failures": [describe(failure_of(failure)) for failure in record["failures"]],
     }
+    checked_document(document, folder / name)
+    return {**document, "notes": [*document["notes"], *([EARLIER] if "verdict" in lacking else [])]}
 
 
 def _unpacked(data: bytes, path: Path) -> bytes:

@@ -14,9 +14,11 @@ import pytest
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.merging import foreign_code, merged, read_part
-from erasure_bench.bench.reporting.record import read_record, write_record
+from erasure_bench.bench.reporting.record import cost_of, failure_of, read_record, write_record
 from erasure_bench.bench.reporting.results import write_results
 from erasure_bench.bench.reporting.run_file import RUN
+from erasure_bench.bench.reporting.scores import CellCost
+from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
 
@@ -120,6 +122,21 @@ def test_any_character_of_the_record_is_bound(run: Path) -> None:
             assert read_record(run) == meaning
         except BenchError as error:
             assert str(run) in str(error)
+
+
+def test_what_more_stands_in_a_record_is_for_people(run: Path) -> None:
+    cell = {
+        "cost": {
+            "erase_seconds": 1.0,
+            "peak_memory_bytes": 2,
+            "generate_seconds": 3.0,
+            "images": 4,
+            "more": 5,
+        }
+    }
+    assert cost_of(cell) == CellCost(1.0, 2, 3.0, 4)
+    failure = Failure(method="m", concept="c", seed=0, stage="erase", reason="why", losses=(0.5,))
+    assert failure_of({**vars(failure), "more": 1}) == failure
 
 
 def _without(key: str) -> Callable[[dict[str, Any]], None]:

@@ -220,6 +220,12 @@ def test_a_table_alone_is_enough(packed: bool, finished: Path, tmp_path: Path) -
     assert run.prompts == {}
     write_site([run], tmp_path / "out")
 
+    record = read_record(folder)
+    for key in ("notes", "evaluators"):
+        write_record(folder, {name: value for name, value in record.items() if name != key})
+        with pytest.raises(BenchError, match=f"leaderboard.csv.*{key}: Field required"):
+            read_reported(folder)
+
 
 @pytest.mark.parametrize(
     ("packed", "why"),
