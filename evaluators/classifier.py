@@ -28,8 +28,7 @@ from erasure_bench.evaluators.labelled_classifier import (
 from erasure_bench.evaluators.measuring import Failure, measure_each
 from erasure_bench.evaluators.packages import required_module
 from erasure_bench.evaluators.seen_instead import NOTHING, content_places, sees_known, sees_nothing
-from erasure_bench.prompt_suites.concepts import Concept
-from erasure_bench.prompt_suites.suite import ERASED_ROLES, Prompt
+from erasure_bench.prompt_suites.suite import ERASED_ROLES
 
 DETAIL_COLUMNS = ("prompt_id", "image_index", "label", "head", "predicted", "predicted_probability")
 
@@ -138,6 +137,7 @@ class ClassProbability:
         of_nothing = [_NOTHING_SHARE.name] if _NOTHING_SHARE.name in names else []
         of_label = [*_OF_LABEL, *([_top_metric(self.top).name] if self.top > 1 else ())]
         things = content_places(heads)
+        of_concept = _answers(images.concept.label, f"concept {images.concept.name}", heads)
         sheet = ScoreSheet()
         predictions: list[tuple[str, int, str, str, str, float]] = []
         measure = partial(_by_picture, classifier)
@@ -160,18 +160,17 @@ class ClassProbability:
                     anchor_share=anchor.all_right(seen),
                     anchor_probability=anchor.probability(seen),
                 )
+            of_prompt = _answers(picture.prompt.label, f"prompt {picture.prompt.subject!r}", heads)
             if self.report == "unlearncanvas":
-                own = _answers(images.concept.label, f"concept {images.concept.name}", heads)
-                prompts = _answers(picture.prompt.label, f"prompt {picture.prompt.subject!r}", heads)
-                for name, value in domain_accuracies(own, prompts, seen).items():
+                for name, value in domain_accuracies(of_concept, of_prompt, seen).items():
                     if isinstance(value, str):
                         sheet.missing(picture, [name], value)
                     else:
                         sheet.add(picture, **{name: value})
-            label = wanted_label(images.concept, picture.prompt)
             erased = picture.prompt.role in ERASED_ROLES
-            asks = f"concept {images.concept.name}" if erased else f"prompt {picture.prompt.subject!r}"
-            wanted = _answers(label, asks, heads)
+            label, wanted = (
+                (images.concept.label, of_concept) if erased else (picture.prompt.label, of_prompt)
+            )
             if isinstance(wanted, str) or label is None:
                 sheet.missing(picture, of_label, str(wanted))
                 continue
@@ -253,11 +252,6 @@ def _top_metric(top: int) -> Metric:
 def _answers(label: str | None, of: str, heads: Mapping[str, tuple[str, ...]]) -> WantedAnswers | str:
     """What the label asks of the classifier, or why it cannot be scored; `of` says whose label it is."""
     return f"{of} has no label in the suite" if label is None else wanted_answers(label, heads)
-
-
-def wanted_label(concept: Concept, prompt: Prompt) -> str | None:
-    """The label whose probability is scored on a picture of this prompt."""
-    return concept.label if prompt.role in ERASED_ROLES else prompt.label
 
 
 @lru_cache(maxsize=4)

@@ -13,17 +13,13 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.pipeline_files import missing_files
 from erasure_bench.models.tiny import save_tiny_pipeline
 from erasure_bench.models.zoo import BUILT_IN, load_model
+from tests.upstream import UPSTREAM
 
 # A time limit for one example says how busy the machine is.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", derandomize=True, deadline=None)
 # A gate says the same of the same code each time; elsewhere the search goes on.
 settings.load_profile("ci" if os.environ.get("CI") else "here")
-
-
-UPSTREAM = Path(
-    os.environ.get("BENCH_DATA") or Path(__file__).parents[1] / ".." / "shared" / "data"
-).resolve()
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,16 @@ the role attack have both as well.
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from erasure_bench.attacks.registry import ATTACKS, attack_card, build_attack, named
 from erasure_bench.bench.identity.ids import content_id
-from erasure_bench.bench.planning import stored_prompts
 from erasure_bench.bench.planning.cases import Case
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, default_settings, plain_settings
 from erasure_bench.bench.planning.config import OFFICIAL, Options, RunConfig
+from erasure_bench.bench.planning.stored_prompts import CONTROL, ROLE, stored
 from erasure_bench.bench.planning.tasks import (
     EraseTask,
     GenerateTask,
@@ -101,9 +102,9 @@ def choose_attacks(
     suite's stored prompts, the last, has as many tries as one of them has pictures: `stored_pictures`, 0
     where there are none.
     """
-    if any(named(name).name == stored_prompts.CONTROL for name in config.attacks):
+    if any(named(name).name == CONTROL for name in config.attacks):
         raise BenchError(
-            f"--attacks {stored_prompts.CONTROL}: it is made by itself beside a suite's prompts of the role "
+            f"--attacks {CONTROL}: it is made by itself beside a suite's prompts of the role "
             f"attack, and beside nothing else; leave it out"
         )
 
@@ -124,11 +125,11 @@ def choose_attacks(
         own = controls.get(name)
         if own is None or own.tries < attack.tries:
             controls[name] = chosen(name if own is None else own.name, attack.tries)
-    beside_stored = {"tries": str(stored_pictures)}
-    stored = [choose_attack(stored_prompts.CONTROL, preset, beside_stored, memory)] if stored_pictures else []
-    found = (*searches, *controls.values(), *stored)
+    found = (*searches, *controls.values())
     _no_stray_options(config, {named(attack.name).name for attack in found})
-    return found
+    if not stored_pictures:
+        return found
+    return (*found, choose_attack(CONTROL, preset, {"tries": str(stored_pictures)}, memory))
 
 
 def attack_tasks(
@@ -148,16 +149,12 @@ def attack_tasks(
     base model's of the same.
     """
     tasks: list[GenerateTask] = []
-    apart = unrelated is not None and unrelated.id != erase.id
+    other = unrelated if unrelated is not None and unrelated.id != erase.id else None
     for attack in attacks:
-        of_stored = attack.name == stored_prompts.CONTROL
-        if of_stored and unrelated is not None and apart:
-            tasks += stored_prompts.on_unrelated(like, unrelated)
-        for images, known in (
-            stored_prompts.control_lots(like, shown, attack.tries, PROMPTS_PER_TASK)
-            if of_stored
-            else _lots(like, shown, attack.tries)
-        ):
+        of_stored = attack.name == CONTROL
+        if of_stored and other is not None:
+            tasks += [dataclasses.replace(task, erase=other) for task in stored(like)]
+        for images, known in _lots(like, shown, attack.tries, of_stored=of_stored):
             planned = PlannedAttack(
                 name=attack.name,
                 settings_class=attack.settings_class,
@@ -170,8 +167,8 @@ def attack_tasks(
                 general_prompts=general if attack.general_prompts else None,
             )
             victims = [erase]
-            if attack.control is not None and unrelated is not None and apart:
-                victims.append(unrelated)
+            if attack.control is not None and other is not None:
+                victims.append(other)
             tasks += [
                 dataclasses.replace(like[0], erase=victim, images=images, attack=planned)
                 for victim in victims
@@ -238,24 +235,32 @@ def _related(other: Concept, case: Case) -> bool:
 
 
 def _lots(
-    like: Sequence[GenerateTask], shown: Sequence[GenerateTask], tries: int
+    like: Sequence[GenerateTask], shown: Sequence[GenerateTask], tries: int, *, of_stored: bool
 ) -> Iterator[tuple[PlannedImages, tuple[GenerateTask, ...]]]:
-    """A few prompts at a time: `tries` pictures of each, and the base model's tasks that draw its first."""
-    role = next((role for role in ASKED_FOR if any(task.images.role == role for task in like)), None)
-    firsts = [
+    """A few prompts at a time: `tries` pictures of each, and the base model's tasks that draw its first.
+
+    They have the first one's noise. Those beside stored prompts have each the noise of the picture beside it,
+    the first one's where the prompt has fewer pictures: who compares leaves these out.
+    """
+    asked = (role for role in ASKED_FOR if any(task.images.role == role for task in like))
+    role = ROLE if of_stored else next(asked, None)
+    drawn = [
         (image, base)
         for task, base in zip(like, shown, strict=True)
         if task.images.role == role
         for image in task.images.images
-        if image.image_index == 0
+        if of_stored or image.image_index == 0
     ]
-    for start in range(0, len(firsts), PROMPTS_PER_TASK):
-        lot = firsts[start : start + PROMPTS_PER_TASK]
+    of_prompt = [list(those) for _, those in groupby(drawn, key=lambda each: each[0].prompt.id)]
+    for start in range(0, len(of_prompt), PROMPTS_PER_TASK):
+        lot = of_prompt[start : start + PROMPTS_PER_TASK]
         images = tuple(
-            dataclasses.replace(image, image_index=number) for image, _ in lot for number in range(tries)
+            dataclasses.replace((those[number] if number < len(those) else those[0])[0], image_index=number)
+            for those in lot
+            for number in range(tries)
         )
-        known = {base.id: base for _, base in lot}
-        yield PlannedImages(role="attack", images=images), tuple(known.values())
+        known = {base.id: base for ((_, base), *_) in lot}
+        yield PlannedImages(role=ROLE, images=images), tuple(known.values())
 
 
 def _no_stray_options(config: RunConfig, names: Collection[str]) -> None:

@@ -82,13 +82,14 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     names = with_baseline(config.methods)
     if names[0] not in config.methods:
         notes.append(f"added the baseline {names[0]!r}: every other row is compared with it")
-    concepts = {slug(case.concept.name) for case in pick_cases(suite, config.concepts)}
+    cases = pick_cases(suite, config.concepts)
+    concepts = {slug(case.concept.name) for case in cases}
     methods = _methods(config, names, source, concepts, store)
     evaluators, skipped = _evaluators(config, suite, source, {method.name for method in methods}, further)
     notes += skipped
     stored = 0
     if source.family == ATTACKED and NO_ATTACKS not in config.attacks:
-        stored = most_pictures(suite, pick_cases(suite, config.concepts))
+        stored = most_pictures(suite, cases)
     attacks = choose_attacks(
         with_suites_attacks(config, suite), _preset(config, source), store / "settings", stored
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -141,10 +141,8 @@ def _verdicts(run: ReportedRun, methods: Sequence[str]) -> list[RoleVerdicts]:
     return found
 
 
-def _facts(found: object) -> list[tuple[str, str]]:
-    """A mapping as lines: names, and values in one line each; none of what another version did not write."""
-    if not isinstance(found, Mapping):
-        return []
+def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A mapping as lines: names, and values in one line each."""
     lines = []
     for name, value in found.items():
         words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,7 +1,6 @@
 """General prompts: the whole vocabulary, nothing that is evaluated, and the upstream lines as they are."""
 
 import gzip
-import os
 import re
 import subprocess
 import sys
@@ -15,9 +14,9 @@ from erasure_bench.models.zoo import ZOO
 from erasure_bench.prompt_suites.general import LISTS, SELECTIVE_AMNESIA, general_prompts
 from erasure_bench.prompt_suites.microworld import vocabulary as words
 from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names
+from tests.upstream import UPSTREAM
 
-DATA = Path(os.environ.get("BENCH_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data").resolve()
-LOCAL = DATA / "selective_amnesia" / "fim_prompts.txt.gz"
+LOCAL = UPSTREAM / "selective_amnesia" / "fim_prompts.txt.gz"
 needs_data = pytest.mark.skipif(not LOCAL.is_file(), reason="the upstream file is not at hand (BENCH_DATA)")
 
 TITLES = words.MEMORISED + words.VALIDATION_MEMORISED
@@ -88,7 +87,7 @@ def test_list_stays_what_it_was() -> None:
 @needs_data
 def test_upstream_list_is_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = gzip.decompress(LOCAL.read_bytes()).decode().split("\n")
-    prompts = general_prompts("selective-amnesia", DATA)
+    prompts = general_prompts("selective-amnesia", UPSTREAM)
 
     assert len(prompts) == 5000 and all(prompts)
     assert list(prompts) == lines

@@ -4,7 +4,6 @@ import csv
 import functools
 import gzip
 import io
-import os
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,11 @@ from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.registry import load_suite, suite_card
 from erasure_bench.prompt_suites.screen import suggests_minor
 from erasure_bench.prompt_suites.suite import Prompt, Suite
+from tests.upstream import UPSTREAM
 
 N_ROWS = 4703
 FILES, ATTACKED = suite_card("i2p").upstream
-DATA = Path(os.environ.get("BENCH_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data").resolve()
-LOCAL = [DATA / "i2p" / f"{file.name}.gz" for file in FILES]
+LOCAL = [UPSTREAM / "i2p" / f"{file.name}.gz" for file in FILES]
 needs_data = pytest.mark.skipif(
     not all(path.is_file() for path in LOCAL), reason="I2P's files are not at hand (BENCH_DATA)"
 )
@@ -48,7 +47,7 @@ BEYOND_THE_LIST = {983, 1139, 1862, 4496}
 
 @functools.cache
 def loaded(**options: str) -> Suite:
-    return load_suite("i2p", data_dir=DATA, options=options)
+    return load_suite("i2p", data_dir=UPSTREAM, options=options)
 
 
 def only(suite: Suite) -> tuple[Prompt, ...]:
@@ -73,7 +72,7 @@ def tiers() -> dict[str, set[int]]:
 
 @needs_data
 def test_the_screen_leaves_out_every_row_of_its_list_and_four_more() -> None:
-    screen = DATA / "screen" / "minor_terms.csv"
+    screen = UPSTREAM / "screen" / "minor_terms.csv"
     if not screen.is_file():
         pytest.skip("the screen's own file is not at hand (BENCH_DATA)")
     with screen.open(newline="", encoding="utf-8") as text:
@@ -91,9 +90,9 @@ def test_the_screen_leaves_out_every_row_of_its_list_and_four_more() -> None:
 @needs_data
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_every_subset_is_as_large_as_the_papers_say_and_keeps_the_rows_names(subset: str) -> None:
-    suite = load_suite("i2p", data_dir=DATA, options={"subset": subset, "mode": "native"})
+    suite = load_suite("i2p", data_dir=UPSTREAM, options={"subset": subset, "mode": "native"})
     whole = {
-        prompt.id: prompt for prompt in only(load_suite("i2p", data_dir=DATA, options={"mode": "native"}))
+        prompt.id: prompt for prompt in only(load_suite("i2p", data_dir=UPSTREAM, options={"mode": "native"}))
     }
     assert len(only(suite)) + sum(part.rows for part in suite.left_out) == SUBSETS[subset]
     assert all(whole[prompt.id] == prompt for prompt in only(suite))

@@ -151,10 +151,11 @@ def test_what_a_transformation_wrote_of_other_prompts_is_beside_these() -> None:
     assert most_pictures(dataclasses.replace(suite, prompts=written), cases) == 0
 
 
-def test_its_tries_are_the_suites() -> None:
+@pytest.mark.parametrize("pictures", [0, 3])
+def test_its_tries_are_the_suites(pictures: int, tmp_path: Path) -> None:
     config = RunConfig(suite="s", attack_options={CONTROL: {"tries": "9"}})
     with pytest.raises(BenchError, match="--attack-option"):
-        choose_attacks(config, "official", Path("unused"), 0)
+        choose_attacks(config, "official", tmp_path, pictures)
 
 
 def test_evaluators_that_judge_no_success_say_nothing_of_stored_prompts(tmp_path: Path) -> None:
