@@ -25,7 +25,7 @@ nothing new is begun; the same command again goes on, as finished work is in the
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -78,13 +78,23 @@ class How(NamedTuple):
 
 
 def whole(method: str, changes: Options) -> dict[str, str]:
-    """All settings of a candidate that differ from the official preset's, as text.
+    """All settings of a candidate that have an effect and differ from the official preset's, as text.
 
     Raises BenchError for options that the method does not take.
     """
     official = plain_settings(method, build_method(method))
-    own = plain_settings(method, build_method(method, PRESET, changes))
-    return {name: str(value) for name, value in own.items() if value != official[name]}
+    candidate = build_method(method, PRESET, changes)
+    unused = without_effect(candidate)
+    return {
+        name: str(value)
+        for name, value in plain_settings(method, candidate).items()
+        if value != official[name] and name not in unused
+    }
+
+
+def without_effect(candidate: object) -> Collection[str]:
+    """The settings that `candidate` does not use, as it says itself: a run refuses them as options."""
+    return candidate.unused_settings() if hasattr(candidate, "unused_settings") else ()
 
 
 def as_text(settings: Options) -> str:
