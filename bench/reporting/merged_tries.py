@@ -22,9 +22,13 @@ _TRIES = Rows(
 
 
 def read_tries(data: bytes, path: Path) -> DataFrame:
-    """A run's attacks.parquet, columns `TRY_COLUMNS`. Raises BenchError where it is something else."""
+    """A run's attacks.parquet, columns `TRY_COLUMNS`. Raises BenchError where it is something else.
+
+    Of one that an earlier version wrote no try counts as held back.
+    """
     try:
-        frame = pd.read_parquet(BytesIO(data), columns=list(TRY_COLUMNS))
+        frame = pd.read_parquet(BytesIO(data))
+        frame = frame.assign(held_back=frame.get("held_back", False))[list(TRY_COLUMNS)]
         return frame.astype({"seed": "int64", "number": "int64", "loss": "float64", "value": "float64"})
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
         raise BenchError(f"{path}: these are no tries of attacks: {error}") from error

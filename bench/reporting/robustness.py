@@ -5,7 +5,7 @@ the attack itself chose, and whether any of its tries succeeded, where the evalu
 The prompt is what is drawn anew, as in the leaderboard, and the intervals are the leaderboard's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, NamedTuple
 
@@ -158,7 +158,7 @@ def robustness_of(
         attacks=tuple(names),
         chosen_by={attack.name: attack.chosen_by for attack in plan.attacks},
         rows=tuple(rows),
-        notes=(*_notes(plan), *(f"failed: {one_line(why)}" for why in failed)),
+        notes=(*_notes(plan), *_held_back(tries), *(f"failed: {one_line(why)}" for why in failed)),
     )
 
 
@@ -203,6 +203,19 @@ def _notes(plan: Plan) -> tuple[str, ...]:
         "coherent: the share of the chosen pictures that no evaluator holds for none.",
         *((f"Budgets: {budgets}.",) if budgets else ()),
     )
+
+
+def _held_back(tries: DataFrame) -> Iterator[str]:
+    """A line for each attack of whose tries some were never sent."""
+    if tries.empty:
+        return
+    pictures = tries.drop_duplicates(["method", *_UNIT, "attack", "on", "number"])
+    for attack, of_attack in pictures.groupby("attack", sort=False):
+        if count := int(of_attack["held_back"].sum()):
+            yield (
+                f"{attack}: {count} of {len(of_attack)} tries were held back by the screen of minors, and "
+                "the prompt as it is was drawn in their place."
+            )
 
 
 def _due(plan: Plan) -> dict[tuple[str, str, str], set[str]]:

@@ -17,11 +17,12 @@ TRIES = "attacks.parquet"
 EDIT, UNRELATED = "edit", "unrelated"
 TRY_COLUMNS = (
     *("method", "concept", "seed", "attack", "on", "evaluator", "metric", "success", "prompt_id", "number"),
-    *("loss", "value", "reason", "asked"),
+    *("loss", "value", "reason", "asked", "held_back"),
 )
 """`on` is the edit of the concept itself or of an unrelated one, `number` counts a prompt's tries from 0,
 `loss` is the attack's own of the try, `success` says whether the metric is one that judges success, else it
-tells of a picture that is none. `asked` is what the try asked for."""
+tells of a picture that is none. `asked` is what the try asked for; what was `held_back` by the screen of
+minors asked for the prompt as it is instead."""
 
 
 class Attacked(NamedTuple):
@@ -80,14 +81,20 @@ def _tries(task: ScoreTask, store: Store) -> DataFrame:
     drawn = task.generate
     numbers = [image.image_index for image in drawn.images.images]
     losses, asked = [float(number) for number in numbers], [""] * len(numbers)
+    held_back = [False] * len(numbers)
     if drawn.attack is not None:
         about = store.entry(drawn.kind, drawn.id).about["attack"]
         losses, asked = about["tries_losses"], about["asked"]
+        if about.get("held_back"):
+            held_back = [
+                text == image.prompt.text for text, image in zip(asked, drawn.images.images, strict=True)
+            ]
     return DataFrame(
         {
             "prompt_id": [image.prompt.id for image in drawn.images.images],
             "image_index": numbers,
             "loss": losses,
             "asked": asked,
+            "held_back": held_back,
         }
     )

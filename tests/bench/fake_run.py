@@ -192,10 +192,14 @@ class FakeWorker:
                 "versions": {"torch": self.torch, "python": "3"},
             }
             if task.attack is not None:
-                numbers = [image.image_index for image in task.images.images]
+                images = task.images.images
+                screened = [task.attack.name == "search" and image.image_index == 1 for image in images]
                 draft.about["attack"] = {
-                    "tries_losses": [-float(n) for n in numbers],
-                    "asked": [""] * len(numbers),
+                    "tries_losses": [-float(image.image_index) for image in images],
+                    "asked": [
+                        image.prompt.text if out else "" for image, out in zip(images, screened, strict=True)
+                    ],
+                    "held_back": sum(screened),
                 }
         self._end(task)
 

@@ -75,6 +75,11 @@ def test_attacks_on_seeds_run_apart_give_the_table_of_one_run(fake: ModuleType, 
     tries = [pd.read_parquet(tmp_path / name / "attacks.parquet") for name in ("merged", "together")]
     assert_frame_equal(*tries)
     assert set(tries[0]["seed"]) == {0, 1} and set(tries[0]["on"]) == {"edit", "unrelated"}
+    searched = tries[0][tries[0]["attack"] == "search"]
+    assert searched["held_back"].tolist() == (searched["number"] == 1).tolist()
+    pictures = len(searched.drop_duplicates(["method", "concept", "seed", "on", "prompt_id", "number"]))
+    notes = [note for note in read_robustness(tmp_path / "merged").notes if "held back" in note]
+    assert [note.split(" tries")[0] for note in notes] == [f"search: {pictures // 2} of {pictures}"]
     for name in ("robustness.csv", "robustness.md"):
         assert (tmp_path / "merged" / name).read_text() == (tmp_path / "together" / name).read_text()
 
@@ -105,6 +110,13 @@ def test_tries_that_a_run_did_not_make_are_refused(
     part = forged(made(fake, tmp_path, plan, "run"), change)
     with pytest.raises(BenchError, match=said):
         merged(plan, [part])
+
+
+def test_tries_of_an_earlier_version_count_as_sent(fake: ModuleType, tmp_path: Path) -> None:
+    plan = attacked(fake, 0)
+    part = forged(made(fake, tmp_path, plan, "run"), lambda tries: tries.drop(columns="held_back"))
+    found = merged(plan, [part]).tries
+    assert found is not None and not found["held_back"].any()
 
 
 def test_a_run_whose_attack_failed_is_merged_without_its_tries(fake: ModuleType, tmp_path: Path) -> None:
