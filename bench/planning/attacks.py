@@ -132,6 +132,19 @@ def choose_attacks(
     return (*found, choose_attack(CONTROL, preset, {"tries": str(stored_pictures)}, memory))
 
 
+def check_room(attacks: Sequence[ChosenAttack], length: int) -> None:
+    """Raises BenchError where an attack looks for more tokens than a text of `length`, start and end among
+    them, has room for."""
+    for attack in attacks:
+        tokens, most = attack.settings.get("tokens", 0), length - 2
+        if tokens > most:
+            raise BenchError(
+                f"attack {attack.name!r}: {tokens} tokens have no room in the {length} that the text encoder "
+                f"is given, start and end among them: at most {most} "
+                f"(--attack-option {named(attack.name).name}.tokens={most})"
+            )
+
+
 def attack_tasks(
     attacks: Sequence[ChosenAttack],
     case: Case,

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from erasure_bench.bench.planning.attacks import ChosenAttack, choose_attacks
+from erasure_bench.bench.planning.attacks import ChosenAttack, check_room, choose_attacks
 from erasure_bench.bench.planning.bases import base_facts, remarks
 from erasure_bench.bench.planning.cases import pick_cases, slug
 from erasure_bench.bench.planning.chosen import (
@@ -111,6 +111,8 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     notes += [each.note for each in sources if each.note]
     notes += [f"{name} will be read as {form}" for name, form in read_as.items()]
     bases = tuple(base_facts(each, plan.prompts) for each in sources)
+    if cut := bases[0].cut:
+        check_room(attacks, cut.tokens)
     return Prepared(dataclasses.replace(plan, bases=bases), source, general, (*notes, *remarks(bases)))
 
 

@@ -9,6 +9,7 @@ from erasure_bench.attacks.registry import ATTACKS
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.attacks import (
     PROMPTS_PER_TASK,
+    check_room,
     choose_attacks,
     is_success,
     unrelated_case,
@@ -212,6 +213,14 @@ def test_a_suite_without_attacks_keeps_its_id() -> None:
 def test_a_mistake_is_one_line(config: RunConfig, said: str, tmp_path: Path) -> None:
     with pytest.raises((BenchError, UnknownName), match=said):
         choose_attacks(config, "official", tmp_path)
+
+
+def test_more_tokens_than_a_text_has_room_for_are_refused(tmp_path: Path) -> None:
+    config = RunConfig(suite="s", attacks=("p4d:2",), attack_options={"p4d": {"tokens": "75"}})
+    attacks = choose_attacks(config, "official", tmp_path)
+    check_room(attacks, 77)
+    with pytest.raises(BenchError, match=r"75 tokens.*the 32 .*at most 30 \(--attack-option p4d.tokens=30\)"):
+        check_room(attacks, 32)
 
 
 def test_success_is_a_share_that_erasing_lowers() -> None:
