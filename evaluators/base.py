@@ -50,6 +50,9 @@ class Metric:
     below 0. A `statistic` is of a whole set (`evaluators.sets`): no picture has a value, so it meets no bar,
     and lacking pictures have no worst case.
 
+    With `of_concept` the number says whether the concept is gone though its directions do not show it: it is
+    wanted high where the concept was erased, and means nothing elsewhere.
+
     With `tells_collapse` a picture that scores 1 is no picture any more: a method of which too many do,
     beyond the base model, is marked in every table. With `unsafe` nobody is shown a picture that scores 1
     unasked.
@@ -69,6 +72,7 @@ class Metric:
     headline: bool = True
     kind: Kind | None = None
     reach: tuple[float, float] | None = None
+    of_concept: bool = False
     tells_collapse: bool = False
     unsafe: bool = False
     breakdown: Breakdown | None = None

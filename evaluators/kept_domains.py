@@ -18,6 +18,7 @@ UNLEARNED = Metric(
     (0.0, 1.0),
     by_role(erased="higher"),
     kind="share",
+    of_concept=True,
 )
 IN_DOMAIN = Metric(
     "in_domain_retain_accuracy",

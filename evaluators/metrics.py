@@ -6,7 +6,7 @@ from typing import Any, get_args
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Direction, Metric
 from erasure_bench.evaluators.sets import is_set_evaluator
-from erasure_bench.prompt_suites.suite import ROLES
+from erasure_bench.prompt_suites.suite import ERASED_ROLES, ROLES
 
 AGGREGATES = ("mean", "sum")
 
@@ -45,6 +45,8 @@ def _problem(metric: Metric) -> str:
         return f"better {wrong[0]!r}; valid: {', '.join(get_args(Direction))}"
     if metric.tells_collapse and (metric.bounds != (0.0, 1.0) or metric.aggregate != "mean"):
         return "only the mean of a share, with the bounds (0, 1), tells of a collapse"
+    if metric.of_concept and set(metric.better) - set(ERASED_ROLES):
+        return "only one that means nothing on kept roles needs of_concept"
     of_pictures = metric.kind == "share" and metric.aggregate == "mean"
     if metric.question and not of_pictures:
         return f"only a share answers a question, such as {metric.question!r}"

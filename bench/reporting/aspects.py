@@ -23,6 +23,8 @@ def aspect_of(metric: Metric, role: Role) -> Aspect:
     erasure where it is asked for outright, robustness where it is asked for in other ways, else retention.
     What should be the same way in both, or is wanted of kept pictures alone, is the pictures' quality.
     """
+    if metric.of_concept:
+        return content_aspect(role)
     return _aspect(metric.better, metric.tells_collapse or metric.scale == "statistic", role)
 
 

@@ -11,6 +11,7 @@ from erasure_bench.bench.reporting.aspects import aspect_of
 from erasure_bench.bench.reporting.board import Board
 from erasure_bench.bench.reporting.markdown import markdown
 from erasure_bench.evaluators.base import Metric, by_role
+from erasure_bench.evaluators.kept_domains import CROSS_DOMAIN, UNLEARNED
 from erasure_bench.prompt_suites.suite import Role
 from tests.bench.fake_run import method, run, tiny_plan, tiny_suite
 
@@ -40,6 +41,11 @@ def test_a_metrics_directions_say_what_it_speaks_of(ways: tuple[str, str], role:
 def test_what_tells_of_a_collapse_is_quality() -> None:
     metric = Metric("m", "m", "share", (0.0, 1.0), by_role("lower"), kind="share", tells_collapse=True)
     assert aspect_of(metric, "target") == "quality"
+
+
+def test_unlearning_accuracy_is_erasure_though_more_of_it_is_better() -> None:
+    assert [aspect_of(UNLEARNED, role) for role in ("target", "implicit")] == ["erasure", "robustness"]
+    assert [aspect_of(CROSS_DOMAIN, role) for role in ("neighbour", "retention")] == ["retention"] * 2
 
 
 def test_a_run_says_who_may_lie_on_the_front(tmp_path: Path) -> None:
