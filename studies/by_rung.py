@@ -20,22 +20,17 @@ import pandas as pd
 from erasure_bench.bench.planning.chosen import BASELINE
 from erasure_bench.bench.reporting.collapsed import DAGGER, marked
 from erasure_bench.bench.reporting.results import SCORES
-from erasure_bench.bench.statistics.intervals import Scale, change_intervals, correlation, level_intervals
-from erasure_bench.bench.statistics.moments import Moments
-from erasure_bench.bench.statistics.one_number import moments_of_one
-from erasure_bench.bench.statistics.ratios import ratio_ends
+from erasure_bench.bench.statistics.intervals import Scale
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.prompt_suites.microworld.wording import RUNGS, Rung
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, ROLES, Role
 from studies.leaderboard_summary import ACCURACY, PROBABILITY
 from studies.microworld_leaderboards import documents, reported_suites
+from studies.pooling import CASE, PICTURE, change_in_points, gone, pooled
 
 NAME = "by-rung"
-BOUNDS = (0.0, 1.0)
 DESCRIBED = "short"
 """A rung that only concepts have that can be described."""
-CASE = ["suite", "concept"]
-PICTURE = [*CASE, "prompt_id", "seed", "image_index"]
 
 
 class Question(NamedTuple):
@@ -52,14 +47,6 @@ QUESTIONS = (
     Question("Erased", PROBABILITY, "bounded", True, "{:.2f}"),
     Question("Kept", ACCURACY, "share", False, "{:+.1f}"),
 )
-
-
-class Compared(NamedTuple):
-    """A number and its interval's ends."""
-
-    value: float
-    low: float
-    high: float
 
 
 def rung_of(prompt_id: str) -> str:
@@ -87,37 +74,10 @@ def compared(found: pd.DataFrame, question: Question) -> Iterator[dict[str, Any]
             row: dict[str, Any] = {"question": question.title, "role": role, "rung": rung, "method": method}
             row |= {"concepts": len(both.groupby(CASE)), "prompts": len(both.groupby("prompt_id"))}
             if method == BASELINE:
-                yield {**row, "value": _moments(both[BASELINE]).value.item()}
+                yield {**row, "value": pooled(both[BASELINE]).value.item()}
             elif len(both):
-                yield {**row, **_compared(question, both[method], both[BASELINE])._asdict()}
-
-
-def _compared(question: Question, own: pd.Series, base: pd.Series) -> Compared:
-    """What is gone, or the change in points, of the same pictures."""
-    method, before, change = _moments(own), _moments(base), _moments(own - base)
-    if not question.erased:
-        ends = change_intervals(method, before, change, question.scale, BOUNDS)
-        return Compared(*(100 * each.item() for each in (change.value, ends.low, ends.high)))
-    left, was = (level_intervals(level, question.scale, BOUNDS) for level in (method, before))
-    together = correlation(method, before, change)
-    least, most = ratio_ends(method.value, left.low, left.high, before.value, was.low, was.high, together)
-    return Compared(*(1 - each.item() for each in (method.value / before.value, most, least)))
-
-
-def _moments(values: pd.Series) -> Moments:
-    """Of one number: concepts are its strata, prompts its clusters; a method that draws the same whatever
-    the training seed has one."""
-    frame = values.reset_index(name="value")
-    stratum = frame.groupby(CASE, sort=True).ngroup().to_numpy().astype(np.int64)
-    spread = frame.groupby([*CASE, "prompt_id", "image_index"])["value"].agg(np.ptp)
-    same = (spread.groupby(CASE, sort=True).max() == 0).to_numpy()
-    return moments_of_one(
-        stratum,
-        frame["prompt_id"].to_numpy(),
-        frame["seed"].to_numpy(),
-        frame["value"].to_numpy(np.float64),
-        same,
-    )
+                compare = gone if question.erased else change_in_points
+                yield {**row, **compare(both[method], both[BASELINE], question.scale)._asdict()}
 
 
 def collapsed_in(folder: Path) -> dict[str, str]:
