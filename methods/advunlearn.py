@@ -42,7 +42,8 @@ class AdvUnlearn(WayThere):
 
     What is trained: the text encoder, with or without its embeddings of tokens and positions
     (`train_embeddings`), or its first `layers` transformer layers. `eta` is η. `phrases`
-    says whether a concept's canonical phrase is erased or each of its target phrases in turn.
+    says whether a concept's canonical phrase is erased or all of its target phrases, of which each latent
+    draws one.
 
     The adversary: after `warmup_steps` steps without one, each step lets `prefix_tokens` vectors, which
     begin as random rows of the vocabulary, take `attack_steps` steps of Adam at `attack_rate`, each on fresh
@@ -110,9 +111,9 @@ class AdvUnlearn(WayThere):
             checkpointed=model.unet if self.gradient_checkpointing else None,
         ) as tuning:
             generator = tuning.generator
+            soft = self.soft(model, phrases)
             ways = Ways(self, base, model, phrases, generator)
             kept = Ways(self._way_of_retained(), base, base, retained, generator) if retained else None
-            soft = self.soft(model, phrases)
             for step in tuning:
                 losses = []
                 if step < self.warmup_steps:
@@ -176,7 +177,13 @@ class AdvUnlearn(WayThere):
         return tuple(prompts)
 
     def soft(self, model: DiffusionModel, phrases: Sequence[str]) -> Tokens:
-        """The phrases with room for the adversary in front of them."""
+        """The phrases with room for the adversary in front of them; raises BenchError where none is."""
+        room = model.tokenizer.model_max_length - 2
+        if self.prefix_tokens > room:
+            raise BenchError(
+                f"prefix_tokens={self.prefix_tokens}: a text of {model.name} has room for {room} "
+                "(--method-option prefix_tokens=…)"
+            )
         kept = [len(phrase.split()) for phrase in phrases] if self.counted == "words" else None
         return with_prefix(model, phrases, self.prefix_tokens, kept)
 

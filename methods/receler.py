@@ -48,7 +48,7 @@ class Receler(WayThere):
 
     The adversary: `soft_tokens` vectors in the text embeddings, right after the concept's own tokens and as
     many as fit, which begin uniform in [0, 1) and go on from step to step: `attack_steps` steps of Adam a
-    step, at `attack_rate` with `attack_decay`.
+    step, at `attack_rate` with `attack_decay`. With 0 of them there is none: the phrase alone is erased.
 
     The mask: m is 1 where the mean of the base model's maps of `mask_side` × `mask_side` positions, scaled to
     [0, 1] for each latent, is at least `mask_threshold`. `mask_weight` is λ; what is outside the mask counts
@@ -58,7 +58,7 @@ class Receler(WayThere):
 
     rank: PositiveInt = 128
     eta: float = 1.0
-    soft_tokens: PositiveInt = 16
+    soft_tokens: NonNegativeInt = 16
     attack_steps: NonNegativeInt = 50
     attack_rate: PositiveFloat = 0.1
     attack_decay: NonNegativeFloat = 0.1
@@ -71,9 +71,11 @@ class Receler(WayThere):
     batch_size: PositiveInt = 1
 
     def unused_settings(self) -> Mapping[str, str]:
-        """Those of an adversary that takes no step, and of a mask without weight."""
+        """Those of no adversary or one that takes no step, and of a mask without weight."""
         unused: dict[str, str] = {}
-        if not self.attack_steps:
+        if not self.soft_tokens:
+            unused |= dict.fromkeys(("attack_steps", "attack_rate", "attack_decay"), "with soft_tokens=0")
+        elif not self.attack_steps:
             unused |= dict.fromkeys(("attack_rate", "attack_decay"), "with attack_steps=0")
         if not self.mask_weight:
             unused |= dict.fromkeys(("mask_side", "mask_threshold", "outside_mask"), "with mask_weight=0")
@@ -128,7 +130,8 @@ class Receler(WayThere):
 
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Latents, if they are sampled beforehand, and the steps with the adversary's."""
-        each = FORWARD_AND_BACKWARD * (1 + self.attack_steps) + (self.mask_weight > 0) + self.passes
+        attacked = self.attack_steps if self.soft_tokens else 0
+        each = FORWARD_AND_BACKWARD * (1 + attacked) + (self.mask_weight > 0) + self.passes
         steps = Need(unit="steps", count=self.steps, passes=each * self.batch_size)
         return (*self.walks_needed(len(concepts)), steps)
 
@@ -136,6 +139,8 @@ class Receler(WayThere):
         self, model: DiffusionModel, adversary: Adversary, seen: OnTheWay, prompt: Tensor, tokens: int
     ) -> list[float]:
         """Lets the soft prompt bring the concept back on these latents; its loss at every step."""
+        if not self.soft_tokens:
+            return []
 
         def brought_back(value: Tensor) -> Tensor:
             predicted = model.predict_noise(seen.latents, seen.timestep, followed(prompt, value, tokens))
@@ -228,6 +233,7 @@ def own_tokens(model: DiffusionModel, text: str) -> int:
     return len(model.tokenizer(text, truncation=True, max_length=length).input_ids) - 2
 
 
+CODE: dict[str, Any] = {"rank": 128, "steps": 500, "outside_mask": "values"}
 MICROWORLD: dict[str, Any] = {
     "sampled_by": "base",
     "timestep": "sampler",
@@ -253,14 +259,17 @@ RECELER = MethodCard(
     "s* = argmin_s ‖ε_θ(x_t, c ⊕ s) − ε_c‖²",
     build=Receler,
     presets={
-        "official": {"rank": 128, "steps": 500, "outside_mask": "values"},
+        "official": CODE | {"soft_tokens": 0},
+        "paper": CODE,
         "microworld": MICROWORLD,
     },
     quick={"steps": 2, "denoise_steps": 4, "attack_steps": 2, "rank": 4, "mask_side": 8},
     many_concepts=True,
     notes="The network keeps its weights: the edit is erasers that stay in it, which plain diffusers cannot "
-    "hold. Preset official has the numbers of the code (3ccedc9); as there the soft prompt goes on from step "
-    "to step. η is 1, as its target is ε_∅ − (ε_c − ε_∅), the erasers have biases, and what is outside the "
-    "mask is a mean over channels (the built-in model's preset sums them). That code trains the erasers on "
-    "the soft prompt of before its last step; here on that after it.",
+    "hold. Preset official is the code (3ccedc9) in its numbers and in what it does: it writes its soft "
+    "prompt into a copy of the text embeddings, so that none ever reaches the network and no adversary is "
+    "trained against (soft_tokens=0). Preset paper has the soft prompt in its place, with that code's "
+    "numbers: 16 tokens, 50 steps of Adam a step, going on from step to step; the erasers learn on the soft "
+    "prompt of after its last step. η is 1, as the code's target is ε_∅ − (ε_c − ε_∅), the erasers have "
+    "biases, and what is outside the mask is a mean over channels (the built-in model's preset sums them).",
 )

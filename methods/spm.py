@@ -23,7 +23,16 @@ from torch.nn.functional import mse_loss
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
-from erasure_bench.methods.machinery.adapters import DOWN, UP, Adapters, PromptGate, adapted, new_adapter
+from erasure_bench.methods.machinery.adapters import (
+    DOWN,
+    UP,
+    Adapters,
+    Gate,
+    PromptGate,
+    SquaredGate,
+    adapted,
+    new_adapter,
+)
 from erasure_bench.methods.machinery.cost import Meter
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, Training
@@ -41,10 +50,10 @@ class SPM:
     """Settings of SPM; the numbers of preset official are the official code's.
 
     `rank` and `alpha` are the adapters', scaled by alpha / rank; down begins uniform in ±√(spread / inputs).
-    With `gate` `prompt` they open as far as a prompt is near one of the concept's erased phrases, with `none`
-    they are an ordinary LoRA, which is how many users load them, and which other tools can hold. `phrases`
-    says whether the concept's canonical phrase is erased or all of its target phrases, of which each step
-    draws one.
+    With `gate` `prompt` they open by γ, as far as a prompt is near one of the concept's erased phrases, with
+    `squared` by γ²; with `none` they are an ordinary LoRA, which is how many users load them, and which other
+    tools can hold. `phrases` says whether the concept's canonical phrase is erased or all of its target
+    phrases, of which each step draws one.
 
     x_t is reached by 1 to `denoise_steps` − 1 steps of DDIM with `guidance_scale` and the adapters at work,
     and is asked about at the timestep where the `sampler` then is, or at T − 1 − ⌊T i / n⌋ after i of n steps
@@ -59,7 +68,7 @@ class SPM:
     rank: PositiveInt = 1
     alpha: PositiveFloat = 1.0
     spread: PositiveFloat = 3.0
-    gate: Literal["prompt", "none"] = "prompt"
+    gate: Literal["prompt", "squared", "none"] = "prompt"
     phrases: Literal["canonical", "all"] = "canonical"
     denoise_steps: PositiveInt = 30
     guidance_scale: float = 3.0
@@ -112,6 +121,12 @@ class SPM:
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
         return 0.0 if progress >= 1 else 0.5 * (1 + math.cos(math.pi * (self.restarts * progress % 1)))
 
+    def _gate(self, phrases: Sequence[str]) -> Gate | None:
+        if self.gate == "none":
+            return None
+        own = PromptGate(tuple(phrases))
+        return SquaredGate(own) if self.gate == "squared" else own
+
     def _phrases(self, concept: Concept) -> tuple[str, ...]:
         return concept.targets if self.phrases == "all" else (concept.target,)
 
@@ -138,8 +153,7 @@ class SPM:
                 anchors = random_anchors(concept[0], self.anchors, tuning.generator)
                 tuning.minimise([self.loss(model, lesson, concept, anchors, start, scale)])
         values = {name: tuning.tensors.get(name, tensor.detach().cpu()) for name, tensor in start.items()}
-        gate = PromptGate(tuple(phrases)) if self.gate == "prompt" else None
-        return _Trained(Adapters(tensors=values, scale=scale, gate=gate), tuple(tuning.losses))
+        return _Trained(Adapters(tensors=values, scale=scale, gate=self._gate(phrases)), tuple(tuning.losses))
 
     def loss(
         self,
@@ -263,6 +277,7 @@ def random_anchors(concept: Tensor, count: int, generator: Generator) -> Tensor:
     return torch.stack(found).unflatten(1, concept.shape).to(concept)
 
 
+CODE: dict[str, Any] = {"spread": 1.0, "timestep": "even"}
 MICROWORLD: dict[str, Any] = {
     "phrases": "all",
     "denoise_steps": 20,
@@ -282,7 +297,7 @@ SPM_CARD = MethodCard(
     "Applications, CVPR 2024, arXiv:2312.16145",
     formula="‖ε_spm(c) − [ε_∅ − η (ε_c − ε_∅)]‖² + λ ‖ε_spm(a) − ε(a)‖²,  h ← h + γ(prompt) up(down(z))",
     build=SPM,
-    presets={"official": {"spread": 1.0, "timestep": "even"}, "microworld": MICROWORLD},
+    presets={"official": CODE | {"gate": "squared"}, "paper": CODE, "microworld": MICROWORLD},
     quick={"steps": 2, "denoise_steps": 4, "warmup": 1},
     many_concepts=True,
     notes="Adapters that stay in the network and open by prompt: plain diffusers cannot hold them, and they "
@@ -291,5 +306,8 @@ SPM_CARD = MethodCard(
     "Preset official is the code (3dd762e) in its numbers, but for AdamW in 32 bits where that code's has "
     "8, and for pictures of one size, where that code draws theirs at random; as there adapters stand "
     "beside every Linear and Conv2d of the transformers, and latents are asked about at a timestep a little "
-    "noisier than theirs (timestep=even). Left out: SD 2 at 768 pixels and SDXL, transfer to other models.",
+    "noisier than theirs (timestep=even), and as there up and down are each multiplied by γ, which opens the "
+    "adapters by γ² (gate=squared); preset paper has γ. With several concepts that code sums their ups and "
+    "their downs apart, so that each up meets every down: here each concept's adapters stand alone. "
+    "Left out: SD 2 at 768 pixels and SDXL, transfer to other models.",
 )

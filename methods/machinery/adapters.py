@@ -39,6 +39,16 @@ class PromptGate:
     phrases: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class SquaredGate:
+    """γ² of a `gate`: what adapters are scaled by whose up and down are each multiplied by γ."""
+
+    gate: PromptGate
+
+
+Gate = PromptGate | SquaredGate
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adapters:
     """One adapter for each of some modules of the UNet; `tensors` are named MODULE.down and MODULE.up.
@@ -53,7 +63,7 @@ class Adapters:
     place: Place = "beside"
     activation: Activation = "none"
     scale: float = 1.0
-    gate: PromptGate | None = None
+    gate: Gate | None = None
 
     @contextmanager
     def attached(self, model: DiffusionModel) -> Iterator[None]:
@@ -172,8 +182,11 @@ class _Residual:
         return functional.linear(hidden, weight, bias)
 
 
-def opened(gate: PromptGate, model: DiffusionModel) -> Callable[[], Tensor]:
+def opened(gate: Gate, model: DiffusionModel) -> Callable[[], Tensor]:
     """γ [rows] of the present call, for `adapted`; computed once a call, however many modules ask."""
+    if isinstance(gate, SquaredGate):
+        once = opened(gate.gate, model)
+        return lambda: once().square()
     with torch.inference_mode(False), torch.no_grad():
         concept = model.encode_prompts(gate.phrases).float().flatten(1)
     phrases = [_tokens(model, phrase) for phrase in gate.phrases]

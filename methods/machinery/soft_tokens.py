@@ -16,7 +16,8 @@ def with_prefix(
 ) -> Tokens:
     """`prompts`, each with `count` slots between the start token and its own first one.
 
-    With `kept`, `count` tokens go after a prompt's first `kept` ones, whatever they are.
+    With `kept`, `count` tokens go after a prompt's first `kept` ones, whatever they are, or as many as there
+    are.
     """
     found = with_slots(model, [[count, prompt] for prompt in prompts])
     if kept is None:
@@ -68,4 +69,4 @@ def _own(tokenizer: Any, text: str) -> list[int]:
 
 def _without(row: Tensor, place: int, count: int, padding: int) -> Tensor:
     """A row without the `count` numbers from `place` on, as long as it was."""
-    return torch.cat([row[:place], row[place + count :], row.new_full((count,), padding)])
+    return torch.cat([row[:place], row[place + count :], row.new_full((count,), padding)])[: len(row)]

@@ -9,6 +9,7 @@ from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.machinery.adversary import Adversary
 from erasure_bench.methods.machinery.on_the_way import Ways
 from erasure_bench.methods.machinery.parameters import of_text_encoder
+from erasure_bench.methods.machinery.soft_tokens import encoded
 from erasure_bench.methods.registry import build_method
 from erasure_bench.prompt_suites.concepts import Concept
 
@@ -117,10 +118,23 @@ def test_without_an_adversary_the_prefix_is_where_it_begins(tiny_model):
 def test_mistakes_are_refused(tiny_model):
     with pytest.raises(BenchError, match="the text encoder has 2"):
         AdvUnlearn(**TINY, layers=3).erase(tiny_model, [CAT], EraseContext())
+    with pytest.raises(BenchError, match="prefix_tokens=15: a text of .* has room for 14 "):
+        AdvUnlearn(**TINY, prefix_tokens=15).erase(tiny_model, [CAT], EraseContext())
     with pytest.raises(BenchError, match="nothing to retain"):
         AdvUnlearn(**TINY | {"retain": "general"}).erase(tiny_model, [CAT], EraseContext())
     with pytest.raises(BenchError, match="attack_rate has no effect with attack_steps=0"):
         build_method("advunlearn", options={"attack_steps": "0", "attack_rate": "0.1"})
+
+
+@pytest.mark.parametrize(("prefix", "words"), [(1, 30), (7, 2), (14, 1)])
+def test_a_text_with_a_prefix_is_as_long_as_any(tiny_model, prefix, words):
+    """Counted in words, what the prefix pushes out may end behind the last place there is."""
+    phrase = " ".join("abcdefghijklmnopqrstuvwxyzabcd"[:words])
+    soft = AdvUnlearn(**TINY, prefix_tokens=prefix).soft(tiny_model, [phrase])
+    own = tiny_model.tokenizer(phrase, add_special_tokens=False).input_ids
+    kept = min(words, 14 - prefix)
+    assert soft.ids[0, 1 + prefix : 1 + prefix + kept].tolist() == own[:kept]
+    assert encoded(tiny_model, soft, torch.zeros(prefix, 32)).shape == (1, 16, 32)
 
 
 def test_officially_the_layers_and_the_last_norm_are_trained_and_no_embedding(tiny_model):

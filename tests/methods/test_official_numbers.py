@@ -85,6 +85,33 @@ MACE = {
     "focal_to": 400,
     "focal_slope": 0.05,
 }
+RECELER = WAYS | {
+    "rank": 128,
+    "steps": 500,
+    "learning_rate": 3e-4,
+    "eta": 1.0,
+    "sampled_by": "edited",
+    "mask_side": 16,
+    "mask_threshold": 0.1,
+    "mask_weight": 0.1,
+    "outside_mask": "values",
+}
+SPM = {
+    "rank": 1,
+    "alpha": 1.0,
+    "spread": 1.0,
+    "steps": 3000,
+    "learning_rate": 1e-4,
+    "timestep": "even",
+    "denoise_steps": 30,
+    "guidance_scale": 3.0,
+    "warmup": 500,
+    "restarts": 3,
+    "eta": 1.0,
+    "anchoring": 1000.0,
+    "anchors": 4,
+    "batch_size": 1,
+}
 STEREO = WAYS | {
     "parameters": "noxattn",
     "optimiser": "adamw",
@@ -169,13 +196,11 @@ NUMBERS = [
         | {"learning_rate": 2e-6, "optimiser": "adamw", "loss_of": "norm", "end_tokens": True}
         | {"clip_norm": 1.0, "parameters": "full"},
     ),
+    ("receler", "official", RECELER | {"soft_tokens": 0}),
     (
         "receler",
-        "official",
-        WAYS
-        | {"rank": 128, "steps": 500, "learning_rate": 3e-4, "eta": 1.0, "soft_tokens": 16}
-        | {"attack_steps": 50, "attack_rate": 0.1, "attack_decay": 0.1, "sampled_by": "edited"}
-        | {"mask_side": 16, "mask_threshold": 0.1, "mask_weight": 0.1, "outside_mask": "values"},
+        "paper",
+        RECELER | {"soft_tokens": 16, "attack_steps": 50, "attack_rate": 0.1, "attack_decay": 0.1},
     ),
     ("mace", "official", MACE | {"steps": 50, "timesteps": "focal"}),
     ("mace", "official-nudity", MACE | {"steps": 120, "timesteps": "uniform"}),
@@ -209,13 +234,8 @@ NUMBERS = [
     ("safree", "official", {"sensitivity": 0.01, "most_steps": 10, "padding": False, "of_steps": None}),
     ("concept-prune", "official", PRUNED | {"skilled_steps": 10, "images": 20}),
     ("concept-prune", "official-nudity", PRUNED | {"skilled_steps": 9, "images": 18}),
-    (
-        "spm",
-        "official",
-        {"rank": 1, "alpha": 1.0, "spread": 1.0, "steps": 3000, "learning_rate": 1e-4, "timestep": "even"}
-        | {"denoise_steps": 30, "guidance_scale": 3.0, "warmup": 500, "restarts": 3, "eta": 1.0}
-        | {"anchoring": 1000.0, "anchors": 4, "batch_size": 1},
-    ),
+    ("spm", "official", SPM | {"gate": "squared"}),
+    ("spm", "paper", SPM | {"gate": "prompt"}),
     ("stereo", "official", STEREO | {"towards": 1.0, "away": 3.0}),
     ("stereo", "paper", STEREO | {"towards": 1.0, "away": 2.0}),
 ]

@@ -10,7 +10,9 @@ from erasure_bench.methods.edit import applied
 from erasure_bench.methods.machinery.adversary import Adversary
 from erasure_bench.methods.machinery.attention_maps import attention_maps
 from erasure_bench.methods.machinery.on_the_way import Ways
+from erasure_bench.methods.machinery.training import Training
 from erasure_bench.methods.receler import Receler, erased, erasers, followed, outside, own_tokens
+from erasure_bench.methods.registry import build_method
 from erasure_bench.prompt_suites.concepts import Concept
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat")
@@ -98,6 +100,23 @@ def test_the_erasers_are_led_away_and_the_adversary_back(tiny_model):
     torch.testing.assert_close(away, (now - (2.5 * empty - 1.5 * concept)).square().mean(), rtol=1e-3, atol=0)
     (back,) = method.attack(tiny_model, Adversary(start, learning_rate=0.1), seen, prompt, tokens)
     assert back == pytest.approx(float((now - concept).square().mean()), rel=1e-3)
+
+
+def test_officially_no_soft_prompt_reaches_the_network(tiny_model):
+    """As torch has it: what is written into a tensor's rows by their numbers' `.data` is written nowhere."""
+    official = build_method("receler", "official").soft_tokens
+    method, _, prompt, seen, tokens = setting(tiny_model, soft_tokens=official, mask_weight=0.0)
+    asked = prompt.clone()
+    asked[:, torch.arange(1 + tokens, 5 + tokens), :].data = torch.rand(1, 4, 32)
+    adversary = method._adversary(prompt, torch.Generator().manual_seed(0))
+    assert method.attack(tiny_model, adversary, seen, prompt, tokens) == []
+    assert torch.equal(followed(prompt, adversary.value, tokens), asked)
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Receler, "away", lambda own, model, seen, text: told.append(text) or text.sum() * 0)
+        patch.setattr(Training, "minimise", lambda tuning, losses: tuning.losses.append(0.0))
+        method.erase(tiny_model, [CAT], EraseContext())
+    assert len(told) == 2 and all(torch.equal(text, prompt) for text in told)
 
 
 def test_the_mask_is_where_the_base_model_looks(tiny_model):

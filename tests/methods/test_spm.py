@@ -9,10 +9,11 @@ from diffusers import DDIMScheduler
 
 from erasure_bench.methods import spm
 from erasure_bench.methods.base import EraseContext
-from erasure_bench.methods.edit import applied
-from erasure_bench.methods.machinery.adapters import PromptGate, adapted
+from erasure_bench.methods.edit import Edit, applied
+from erasure_bench.methods.machinery.adapters import PromptGate, SquaredGate, adapted, opened
 from erasure_bench.methods.machinery.exporting import export_edit
 from erasure_bench.methods.registry import build_method
+from erasure_bench.models.asking import called_with
 from erasure_bench.prompt_suites.concepts import Concept
 
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat", "cross cat"), anchor="cat")
@@ -116,11 +117,33 @@ def test_each_concept_has_adapters_and_a_gate_of_its_own(tiny_model, drawing):
     method = build_method("spm", options=FAST | drawing)
     edit = method.erase(tiny_model, [CAT, DOG], EraseContext())
     assert [one.gate for one in edit.attachments] == [
-        PromptGate(("grumpy cat",)),
-        PromptGate(("pirate dog",)),
+        SquaredGate(PromptGate(("grumpy cat",))),
+        SquaredGate(PromptGate(("pirate dog",))),
     ]
     assert len(edit.losses) == 8 and not edit.tensors
     assert all(tensor.any() for name, tensor in edit.attachments[0].tensors.items() if name.endswith(".up"))
+
+
+@pytest.mark.parametrize(("preset", "power"), [("official", 2), ("paper", 1)])
+def test_officially_up_and_down_are_each_multiplied_by_the_gate(tiny_model, tmp_path, preset, power):
+    """The official code loads a network whose every tensor is γ times the file's; the paper's has γ once."""
+    edit = build_method("spm", preset, options=FAST).erase(tiny_model, [CAT], EraseContext())
+    edit.save(tmp_path)
+    latents, prompt = torch.ones(1, 4, 8, 8), "a grumpy dog"
+    (attachment,) = edit.attachments
+    with called_with(tiny_model.encode_prompts([prompt]), (prompt,)):
+        gamma = float(opened(PromptGate(("grumpy cat",)), tiny_model)())
+    assert 0.1 < gamma < 0.95
+    tensors = {
+        name: tensor * (gamma if power == 2 or name.endswith(".up") else 1)
+        for name, tensor in attachment.tensors.items()
+    }
+    with torch.no_grad():
+        with adapted(tiny_model, tensors, place="beside", scale=attachment.scale):
+            wanted = tiny_model.predict_noise(latents, 500, prompt)
+        with applied(tiny_model, Edit.load(tmp_path)):
+            torch.testing.assert_close(tiny_model.predict_noise(latents, 500, prompt), wanted)
+        assert not torch.allclose(wanted, tiny_model.predict_noise(latents, 500, prompt), atol=1e-4)
 
 
 def test_without_a_gate_it_is_a_lora_that_other_tools_hold(tiny_model, tiny_model_dir, tmp_path):

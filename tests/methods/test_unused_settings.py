@@ -32,7 +32,7 @@ SA = {
 TWO_SETS = {"images": "2", "denoise_steps": "2", "steps": "1", "batch_size": "2"}
 WAYS = {"denoise_steps": "2", "steps": "1"}
 ADVERSARY = WAYS | {"warmup_steps": "0", "attack_steps": "1", "retain_batch": "1"}
-ERASERS = WAYS | {"attack_steps": "1", "mask_side": "8"}
+ERASERS = WAYS | {"soft_tokens": "4", "attack_steps": "1", "mask_side": "8"}
 CLOSED = {"images": "2", "denoise_steps": "2", "mask_side": "8", "steps": "1"}
 SEARCH = WAYS | {"rounds": "1", "images": "2", "search_steps": "1", "inversion_steps": "1"}
 WITHOUT_EWC = {key: value for key, value in SA.items() if "fisher" not in key} | {"ewc": "false"}
@@ -88,8 +88,12 @@ CASES = {
     "mace at any timestep": ("mace", CLOSED | {"timesteps": "uniform"}),
     "mace with the mean": ("mace", CLOSED | {"fusion": "mean"}),
     "receler": ("receler", ERASERS),
-    "receler without an adversary": ("receler", ERASERS | {"attack_steps": "0"}),
-    "receler without a mask": ("receler", WAYS | {"attack_steps": "1", "mask_weight": "0"}),
+    "receler whose adversary stands still": ("receler", ERASERS | {"attack_steps": "0"}),
+    "receler without an adversary": ("receler", WAYS | {"soft_tokens": "0", "mask_side": "8"}),
+    "receler without a mask": (
+        "receler",
+        WAYS | {"soft_tokens": "4", "attack_steps": "1", "mask_weight": "0"},
+    ),
     "stereo": ("stereo", SEARCH),
     "stereo without a search": ("stereo", SEARCH | {"search_steps": "0"}),
     "stereo without anchors": ("stereo", SEARCH | {"towards": "0"}),
@@ -140,6 +144,7 @@ OTHER_VALUES: dict[str, Any] = {
     "most_steps": 3,
     "of_steps": 20,
     "attack_rate": 1.0,
+    "attack_steps": 3,
     "retain": ("a tree",),
     "retain_prompts": 1,
     "retain_batch": 3,

@@ -97,7 +97,8 @@ TINY: dict[str, dict[str, str]] = {
         "steps": "3",
         "learning_rate": "1e-2",
     },
-    "receler": WAYS | {"rank": "4", "attack_steps": "2", "mask_side": "8", "learning_rate": "1e-2"},
+    "receler": WAYS
+    | {"rank": "4", "soft_tokens": "4", "attack_steps": "2", "mask_side": "8", "learning_rate": "1e-2"},
     "mace": {
         "images": "2",
         "denoise_steps": "2",
