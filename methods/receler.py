@@ -111,7 +111,6 @@ class Receler(WayThere):
                     self.attack(model, adversaries[turn], seen, prompt, tokens[turn])
                     masks = self.masks(base, seen, prompt, tokens[turn]) if self.mask_weight else None
                     after = followed(prompt, adversaries[turn].value.detach(), tokens[turn])
-                    residuals.clear()
                     loss = self.away(model, seen, after)
                     if masks is not None:
                         loss = loss + self.mask_weight * outside(residuals, masks, self.outside_mask)
@@ -182,7 +181,7 @@ def erasers(unet: nn.Module, rank: int, generator: Generator) -> dict[str, Tenso
 
 @contextmanager
 def erased(model: DiffusionModel, tensors: Mapping[str, Tensor]) -> Iterator[list[Tensor]]:
-    """The model with the erasers at work, and a list that every pass adds each one's o to, in order."""
+    """The model with the erasers at work, and a list of each one's o in the last pass, in order."""
     residuals: list[Tensor] = []
     before: dict[str, Tensor] = {}
 
@@ -193,7 +192,9 @@ def erased(model: DiffusionModel, tensors: Mapping[str, Tensor]) -> Iterator[lis
         return lambda module, inputs, output: residuals.append(output - before.pop(name))
 
     attentions = cross_attentions(model.unet)
-    hooks = [module.register_forward_hook(first(name)) for name, module in attentions.items()]
+    # All passes of the sampling and of the adversary together would not fit on a GPU.
+    hooks = [model.unet.register_forward_pre_hook(lambda module, inputs: residuals.clear())]
+    hooks += [module.register_forward_hook(first(name)) for name, module in attentions.items()]
     try:
         # Hooks run in the order in which they came: ours see the output before and after the erasers'.
         with adapted(model, tensors, place=PLACE, activation=ACTIVATION):

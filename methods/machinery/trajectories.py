@@ -69,7 +69,16 @@ class _Recorder:
 
     def predict_noise(self, latents: Tensor, timesteps: Tensor | int, prompts: Prompts) -> Tensor:
         noise = self.model.predict_noise(latents, timesteps, prompts)
+        self._note(latents, noise, timesteps)
+        return noise
+
+    def predict_output(self, latents: Tensor, timesteps: Tensor | int, prompts: Prompts) -> Tensor:
+        # The loop asks for it where x_t is pure noise: every ε there is x_t itself.
+        output = self.model.predict_output(latents, timesteps, prompts)
+        self._note(latents, latents, timesteps)
+        return output
+
+    def _note(self, latents: Tensor, noise: Tensor, timesteps: Tensor | int) -> None:
         half = len(latents) // 2
         timestep = int(torch.as_tensor(timesteps).reshape(-1)[0])
         self.visited.append(Visited(latents[:half], noise[:half], noise[half:], timestep))
-        return noise

@@ -102,6 +102,16 @@ def test_the_erasers_are_led_away_and_the_adversary_back(tiny_model):
     assert back == pytest.approx(float((now - concept).square().mean()), rel=1e-3)
 
 
+def test_residuals_are_the_last_passes_alone(tiny_model):
+    """Those of sampling and of the adversary are not kept: on Stable Diffusion they are some gigabytes."""
+    method, _, prompt, seen, tokens = setting(tiny_model, attack_steps=3)
+    tensors = erasers(tiny_model.unet, 4, torch.Generator().manual_seed(0))
+    with erased(tiny_model, tensors) as residuals:
+        adversary = method._adversary(prompt, torch.Generator().manual_seed(0))
+        method.attack(tiny_model, adversary, seen, prompt, tokens)
+        assert len(residuals) == len(tensors) // 4
+
+
 def test_officially_no_soft_prompt_reaches_the_network(tiny_model):
     """As torch has it: what is written into a tensor's rows by their numbers' `.data` is written nowhere."""
     official = build_method("receler", "official").soft_tokens
