@@ -9,7 +9,7 @@ no cross-attention looks at its tokens any more (attention resteering):
 or, as the official code has it, the norm of all these A in one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -97,7 +97,7 @@ class ForgetMeNot(DrawnPictures):
             ) as tuning:
                 for step in tuning:
                     turn = step % len(concepts)
-                    tuning.minimise([self.loss(model, found[turn], pictures[turn], tuning.generator)])
+                    tuning.minimise(self.loss(model, found[turn], pictures[turn], tuning.generator))
             losses += tuning.losses
         return new_edit(
             "forget-me-not",
@@ -137,8 +137,10 @@ class ForgetMeNot(DrawnPictures):
         prompts = with_word(model, TEMPLATES, self.inversion_tokens)
         return Found(inverted.vectors, prompts, inverted.losses)
 
-    def loss(self, model: DiffusionModel, found: "Found", clean: Tensor, generator: Generator) -> Tensor:
-        """L on pictures with noise, under prompts with the concept's tokens in them."""
+    def loss(
+        self, model: DiffusionModel, found: "Found", clean: Tensor, generator: Generator
+    ) -> Iterator[Tensor]:
+        """L on pictures with noise, under prompts with the concept's tokens in them: one summand."""
         rows = integers(generator, 0, len(clean), self.batch_size)
         said = integers(generator, 0, len(found.prompts.ids), self.batch_size)
         timesteps = torch.randint(0, model.num_train_timesteps, (len(rows),), generator=generator)
@@ -147,12 +149,13 @@ class ForgetMeNot(DrawnPictures):
         seen = model.add_noise(clean[rows], noise, timesteps)
         with torch.no_grad():
             embeddings = encoded(model, found.prompts, found.vectors.to(model.device))[said]
-        with attention_maps(model.unet) as maps:
-            model.predict_noise(seen, timesteps, embeddings)
         tokens = slot_mask(found.prompts)
         if self.end_tokens:
             tokens = tokens | (found.prompts.ids == model.tokenizer.eos_token_id)
-        return (attention_norm if self.loss_of == "norm" else attention_loss)(maps, tokens[said])
+        # Gradient checkpointing runs blocks again for the gradient: the maps must be made there as well.
+        with attention_maps(model.unet) as maps:
+            model.predict_noise(seen, timesteps, embeddings)
+            yield (attention_norm if self.loss_of == "norm" else attention_loss)(maps, tokens[said])
 
     def _pictures(self, model: DiffusionModel, concept: Concept, context: EraseContext) -> Tensor:
         """Latents of the concept's pictures."""

@@ -78,7 +78,8 @@ class SalUn(ForgetAndRemain):
             gradient_checkpointing=self.gradient_checkpointing,
         ) as tuning:
             shown = self.batches(model, material.forgotten, tuning.generator)
-            masks = top_share(saliency(model, tuning.parameters, shown, self.mask_guidance), self.mask_share)
+            salient = saliency(model, tuning.parameters, shown, self.mask_guidance, self.micro_batch)
+            masks = top_share(salient, self.mask_share)
             with masked(tuning.parameters, masks):
                 for _ in tuning:
                     forgotten = self.about_forgotten(model, material, tuning.generator)
@@ -94,9 +95,8 @@ class SalUn(ForgetAndRemain):
         self, model: DiffusionModel, examples: Sequence[Example], generator: Generator
     ) -> Iterator[tuple[Noised, list[str]]]:
         """Every picture to forget once, with noise on it, and its prompt."""
-        size = self.micro_batch or self.batch_size
-        for start in range(0, len(examples), size):
-            some = examples[start : start + size]
+        for start in range(0, len(examples), self.batch_size):
+            some = examples[start : start + self.batch_size]
             images = as_floats(torch.stack([one.image for one in some]))
             yield noised(model, images, generator, self.drawn_latents), [one.targets[0] for one in some]
 
@@ -106,14 +106,22 @@ def saliency(
     parameters: Mapping[str, nn.Parameter],
     batches: Iterable[tuple[Noised, Sequence[str]]],
     guidance: float,
+    micro_batch: int | None = None,
 ) -> dict[str, Tensor]:
-    """g of every parameter, which must require gradients: |Σ_batches ∇ℓ_f|, with w = `guidance`."""
+    """g of every parameter, which must require gradients: |Σ_batches ∇ℓ_f|, with w = `guidance`.
+
+    Of a batch `micro_batch` pictures go through the network at a time, if given.
+    """
     for (latents, noise, timesteps), prompts in batches:
-        predicted = model.predict_noise(latents, timesteps, prompts)
-        if guidance:
-            unconditional = model.predict_noise(latents, timesteps, "")
-            predicted = (1 + guidance) * predicted - guidance * unconditional
-        (-mse_loss(predicted, noise)).backward()
+        count = len(latents)
+        for start in range(0, count, micro_batch or count):
+            part = slice(start, start + (micro_batch or count))
+            seen, when = latents[part], timesteps[part]
+            predicted = model.predict_noise(seen, when, prompts[part])
+            if guidance:
+                unconditional = model.predict_noise(seen, when, "")
+                predicted = (1 + guidance) * predicted - guidance * unconditional
+            (-mse_loss(predicted, noise[part]) * (len(seen) / count)).backward()
     found = {}
     for name, parameter in parameters.items():
         found[name] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.abs()

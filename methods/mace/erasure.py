@@ -107,6 +107,7 @@ class MACE(WithMasks):
     def erase(self, model: DiffusionModel, concepts: Sequence[Concept], context: EraseContext) -> Edit:
         """New keys and values of the cross-attention; the fits are solved in float64 on the CPU."""
         check_concepts(concepts)
+        self._check_stretch(model.num_train_timesteps)
         pictures = [self.pictures(model, concept, context) for concept in concepts]
         losses: list[float] = []
         with Meter(model.device) as meter:
@@ -242,6 +243,14 @@ class MACE(WithMasks):
     def _targets(self, concept: Concept) -> list[str]:
         """All prompts of a concept."""
         return [target for pair in prompt_pairs(concept) for target in pair.targets]
+
+    def _check_stretch(self, every: int) -> None:
+        """Raises BenchError where none of the timesteps 0 to `every` − 1 lies in the focal stretch."""
+        if self.timesteps == "focal" and not (self.focal_from < every and self.focal_to > 0):
+            raise BenchError(
+                f"focal_from={self.focal_from:g}, focal_to={self.focal_to:g}: none of the model's timesteps "
+                f"0 to {every - 1} lies between (--method-option focal_from=…, timesteps=uniform)"
+            )
 
     def _timesteps(self, every: int, count: int, generator: Generator) -> Tensor:
         if self.timesteps == "uniform":

@@ -9,6 +9,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, Need
 from erasure_bench.methods.mace.words import Alike, places
 from erasure_bench.methods.machinery.attention_maps import attention_maps, looked_at
@@ -59,7 +60,15 @@ class WithMasks(DrawnPictures):
         return [one.prompt for one in asked if one.scene is None]
 
     def pictures(self, model: DiffusionModel, concept: Concept, context: EraseContext) -> "Pictures":
-        """The concept's; the model must hold its base weights."""
+        """The concept's; the model must hold its base weights.
+
+        Raises BenchError for a `mask_timestep` that the model lacks.
+        """
+        if self.mask_timestep >= model.num_train_timesteps:
+            raise BenchError(
+                f"mask_timestep={self.mask_timestep}: valid: 0 to {model.num_train_timesteps - 1} "
+                "(--method-option mask_timestep=…)"
+            )
         asked = self._asked(concept, context.seed)
         prompts = [one.prompt for one in asked]
         drawn = iter(self._images(model, self._drawn_by_model(asked), context))

@@ -105,6 +105,6 @@ def _deviation(model: Denoiser, image: Tensor) -> Tensor:
     vae: Any = model.parts.get("vae")
     encoded = vae and vae.encode((2 * image - 1).to(model.device, model.dtype))
     if not hasattr(encoded, "latent_dist"):
-        return torch.zeros(1)
+        return torch.zeros(1, 1, 1, 1)
     deviation: Tensor = encoded.latent_dist.std * vae.config.scaling_factor
     return deviation

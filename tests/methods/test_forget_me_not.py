@@ -42,7 +42,7 @@ def test_with_end_tokens_the_loss_is_about_them_too(tiny_model):
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forget_me_not, "attention_norm", lambda maps, tokens: seen.append(tokens))
-        method.loss(tiny_model, found, clean, torch.Generator().manual_seed(0))
+        list(method.loss(tiny_model, found, clean, torch.Generator().manual_seed(0)))
     (tokens,) = seen
     assert tokens[:, 0].sum() == 0 and tokens[:, -1].all()
     assert (tokens.sum(1) > found.prompts.slots.shape[1]).all()
@@ -65,6 +65,20 @@ def test_training_looks_away_from_the_concepts_tokens(tiny_model):
     with applied(tiny_model, edit):
         assert looked() < 0.7 * before
     assert edit.losses[-1] < edit.losses[0]
+
+
+def test_gradient_checkpointing_changes_nothing(tiny_model):
+    """The blocks that are run again for the gradient are looked into as well."""
+    whole, again = (
+        ForgetMeNot(**TINY, steps=2, gradient_checkpointing=checkpointing).erase(
+            tiny_model, [CAT], EraseContext()
+        )
+        for checkpointing in (False, True)
+    )
+    assert again.losses == pytest.approx(whole.losses, rel=1e-4)
+    assert again.tensors.keys() == whole.tensors.keys()
+    for name, tensor in whole.tensors.items():
+        torch.testing.assert_close(again.tensors[name], tensor, rtol=1e-3, atol=1e-3)
 
 
 def test_textual_inversion_finds_its_own_tokens_first(tiny_model):

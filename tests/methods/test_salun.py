@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from erasure_bench.errors import BenchError
+from erasure_bench.methods import salun
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.machinery.examples import Noised, clean_latents
 from erasure_bench.methods.machinery.parameters import select
@@ -151,6 +152,31 @@ def test_latents_drawn_twice_share_noise_and_time(tiny_model):
     scale = tiny_model.vae.config.scaling_factor
     torch.testing.assert_close(drawn.mean(0), encoded.mean[0] * scale, atol=0.3, rtol=0.3)
     torch.testing.assert_close(drawn.std(0).mean(), encoded.std[0].mean() * scale, atol=0.05, rtol=0.1)
+
+
+def test_the_mask_is_the_same_a_few_pictures_at_a_time(tiny_model):
+    """A micro-batch saves memory: it changes neither the noise nor how much a batch counts."""
+    masks = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            salun, "top_share", lambda values, share: masks.append(values) or top_share(values, share)
+        )
+        for micro_batch in (None, 2, 1):
+            SalUn(**TINY | {"images": 5, "batch_size": 3, "steps": 0}, micro_batch=micro_batch).erase(
+                tiny_model, [CAT], context()
+            )
+    for found in masks[1:]:
+        for name, values in masks[0].items():
+            torch.testing.assert_close(found[name], values, rtol=1e-3, atol=1e-4)
+
+
+def test_an_autoencoder_without_a_posterior_gives_its_latents_as_they_are(tiny_taesd_model_dir):
+    """As the built-in model's: of several pictures, too."""
+    model = DiffusionModel.from_directory(tiny_taesd_model_dir)
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    drawn = clean_latents(model, images, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn, clean_latents(model, images), rtol=0, atol=0)
+    assert SalUn(**TINY).erase(model, [CAT], context()).tensors
 
 
 def test_mistakes_are_refused(tiny_model):

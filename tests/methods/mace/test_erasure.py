@@ -178,6 +178,19 @@ def test_timesteps_are_drawn_around_the_stretch_that_matters():
         build_method("mace", options={"focal_from": "500"})
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mask_timestep": 1000}, "mask_timestep=1000: valid: 0 to 999"),
+        ({"focal_from": 5000.0, "focal_to": 6000.0}, "focal_from=5000, focal_to=6000: none of the model's"),
+        ({"focal_from": -20.0, "focal_to": 0.0}, "none of the model's timesteps 0 to 999"),
+    ],
+)
+def test_timesteps_that_the_model_lacks_are_refused(tiny_model, options, words):
+    with pytest.raises(BenchError, match=words):
+        MACE(**TINY, **options).erase(tiny_model, [CAT], EraseContext(general_prompts=GENERAL))
+
+
 def test_training_looks_away_and_the_model_stays(tiny_model):
     method = MACE(**TINY | {"steps": 15, "learning_rate": 3e-2})
     before = {name: tensor.clone() for name, tensor in tiny_model.named_tensors().items()}
