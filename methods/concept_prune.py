@@ -12,11 +12,12 @@ the same prompts with the anchor in the concept's place, at any of the first ste
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
@@ -40,7 +41,9 @@ class ConceptPrune:
     `row_share` of a row's weights are looked at, one at least, at each of the first `skilled_steps` of
     `denoise_steps` steps. `images` pictures are begun for each concept, of its anchor prompts with the target
     in the anchor's place, and as many from the same noise of the anchor prompts themselves, by `scheduler`
-    with `guidance_scale`; what counts is what the network sees under the prompt, not under the empty one.
+    with `guidance_scale`. What counts is what the network sees under the prompt (`rows` `conditional`), or
+    under the empty one as well (`both`); with `unit_positions` each position's inputs are scaled to length 1
+    before.
     """
 
     row_share: PositiveFloat = 0.01
@@ -49,6 +52,8 @@ class ConceptPrune:
     denoise_steps: PositiveInt = 50
     scheduler: SchedulerName = "ddim"
     guidance_scale: float = 7.5
+    rows: Literal["conditional", "both"] = "conditional"
+    unit_positions: bool = False
 
     def __post_init__(self) -> None:
         if self.skilled_steps > self.denoise_steps:
@@ -101,8 +106,11 @@ class ConceptPrune:
 
         def keeping(name: str) -> Any:
             def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-                under_prompt = inputs[0][len(inputs[0]) // 2 :]
-                squares[name].append(under_prompt.double().square().flatten(0, -2).sum(0))
+                first = len(inputs[0]) // 2 if self.rows == "conditional" else 0
+                counted = inputs[0][first:].double()
+                if self.unit_positions:
+                    counted = normalize(counted, dim=-1)
+                squares[name].append(counted.square().flatten(0, -2).sum(0))
 
             return hook
 
@@ -150,8 +158,9 @@ def skilled(weight: Tensor, of_target: Tensor, of_anchor: Tensor, share: float) 
     return found
 
 
-OFFICIAL: dict[str, Any] = {"row_share": 0.01, "skilled_steps": 10, "images": 20}
-NUDITY: dict[str, Any] = {"row_share": 0.01, "skilled_steps": 9, "images": 18}
+PAPER: dict[str, Any] = {"row_share": 0.01, "skilled_steps": 10, "images": 20}
+OFFICIAL: dict[str, Any] = PAPER | {"rows": "both", "unit_positions": True}
+NUDITY: dict[str, Any] = OFFICIAL | {"skilled_steps": 9, "images": 18}
 MICROWORLD: dict[str, Any] = {
     "row_share": 0.3,
     "skilled_steps": 10,
@@ -167,15 +176,18 @@ CONCEPT_PRUNE = MethodCard(
     "ICLR 2025, arXiv:2405.19237",
     formula="W_ij = 0 where |W_ij| ‖X_j‖ is in the top share of row i for c, and larger than for the anchor",
     build=ConceptPrune,
-    presets={"official": OFFICIAL, "official-nudity": NUDITY, "microworld": MICROWORLD},
+    presets={"official": OFFICIAL, "official-nudity": NUDITY, "paper": PAPER, "microworld": MICROWORLD},
     quick={"images": 2, "denoise_steps": 3, "skilled_steps": 2},
     many_concepts=True,
     notes="Without training. Presets have the numbers of the official README, configuration and scripts "
     "(72927d9): the top 1 % of each row, united over the first 10 steps, of 20 plain things with and "
     "without the style (datasets/things.txt); of nudity over the first 9, of 18 words for people. For "
     "objects, in 12 scenes, the scripts have both 1 % and 2 % (--method-option row_share=0.02 images=12); "
-    "which one the paper's table 7 has for each could not be checked. There it is Stable Diffusion 1.5 with "
-    "50 steps of PNDM, here of DDIM. With several concepts the union is pruned. As |W| is in both scores, "
-    "the second condition is on the inputs alone: ‖X_j‖ is larger than for the anchor. Written from the "
-    "formula: the code has no licence.",
+    "which one the paper's table 7 has for each could not be checked. As in that code every position's "
+    "inputs are scaled to length 1, and those under the empty prompt count as well, which the formula does "
+    "not say (preset paper is without both, and could not be checked against the paper). There it is Stable "
+    "Diffusion 1.5 with 50 steps of PNDM, here of DDIM, and all pictures begin with one noise, here each "
+    "with its own. With several concepts the union is pruned. As |W| is in both scores, the second "
+    "condition is on the inputs alone: ‖X_j‖ is larger than for the anchor. Written from the formula: the "
+    "code has no licence.",
 )

@@ -221,9 +221,10 @@ FMN = MethodCard(
     notes="Preset official has the numbers of the code (a4a81e8), which are for Stable Diffusion 2.1: 500 "
     "steps of textual inversion at 1e-3 for 4 tokens, then 35 of AdamW at 2e-6 on all of the UNet, with its "
     "loss, the norm of all that is looked at, and its end token among the concept's (use_pooler). Its "
-    "pictures are a user's, here the base model's; its textual inversion begins with two of the phrase's "
-    "tokens and two random ones, and decays. In others' tables, too, a weak eraser. The built-in model's "
-    "preset takes the phrase's own tokens alone, without textual inversion, and a mean for each layer: the "
-    "end token and the padding know the concept as well, and nothing makes the cross-attention look away "
-    "from them.",
+    "pictures are a user's, here the base model's; its prompts are a photo of the tokens, or of a style one "
+    "in the style of them, here those that textual inversion has, of a style too; its textual inversion "
+    "begins with two of the phrase's tokens and two random ones, and decays. In others' tables, too, a weak "
+    "eraser. The built-in model's preset takes the phrase's own tokens alone, without textual inversion, "
+    "and a mean for each layer: the end token and the padding know the concept as well, and nothing makes "
+    "the cross-attention look away from them.",
 )

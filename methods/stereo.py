@@ -35,7 +35,7 @@ from erasure_bench.methods.machinery.on_the_way import OnTheWay, Ways, WayThere,
 from erasure_bench.methods.machinery.parameters import UNetGroup
 from erasure_bench.methods.machinery.prompt_pairs import prompt_pairs
 from erasure_bench.methods.machinery.soft_tokens import encoded, with_word, word_embeddings
-from erasure_bench.methods.machinery.textual_inversion import invert
+from erasure_bench.methods.machinery.textual_inversion import OF_A_PERSON, OF_A_STYLE, TEMPLATES, invert
 from erasure_bench.methods.machinery.training import FORWARD_AND_BACKWARD, FineTune, OptimiserName
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.seeds import image_seed
@@ -49,14 +49,17 @@ class Stereo(WayThere):
     The search: `rounds` times `search_steps` steps at `search_rate` away from the present word (η is `eta`),
     each time going on from the model before, and `inversion_steps` steps of textual inversion at
     `inversion_rate`, which begin with the concept's anchor, on `images` pictures of the concept that the base
-    model draws with `picture_scale`.
+    model draws with `picture_scale`. There the word stands in captions of a `photo`, or in those of the
+    concept's `kind`: of a style paintings in the style of it, of a person portraits (`captions`). Where it
+    has been found it stands `alone`, as the phrase does, or else in "a photo of" it, of a style in "a picture
+    in the style of" it.
 
     The erasure: s_a is `towards`, s_n `away`, ρ `parallel`; a step's a is one of `anchors` anchor prompts, in
     turn. What is trained to answer so is the concept's phrase alone (`trained` `phrase`), or it and each of
     the words, as drawn (`all`). It takes `steps` steps at `learning_rate`.
 
     Both train `parameters` by `optimiser` on `batch_size` latents that share a timestep, on the way to the
-    phrase's pictures. What the other settings mean, `WayThere` says.
+    phrase's pictures by the base model, whatever `sampled_by`. What the other settings mean, `WayThere` says.
     """
 
     parameters: UNetGroup = "noxattn"
@@ -68,6 +71,8 @@ class Stereo(WayThere):
     inversion_rate: PositiveFloat = 5e-3
     images: PositiveInt = 100
     picture_scale: float = 7.5
+    captions: Literal["photo", "kind"] = "photo"
+    alone: bool = False
     towards: NonNegativeFloat = 1.0
     away: NonNegativeFloat = 3.0
     parallel: float = 1.0
@@ -80,8 +85,8 @@ class Stereo(WayThere):
     gradient_checkpointing: bool = False
 
     def unused_settings(self) -> Mapping[str, str]:
-        """What a search without steps, and a target without anchors, has no use for."""
-        unused: dict[str, str] = {}
+        """Who draws latents; and what a search without steps, or a target without anchors, has no use for."""
+        unused = {"sampled_by": "on latents that are always the base model's"}
         if not self.search_steps:
             unused |= dict.fromkeys(("search_rate", "eta"), "with search_steps=0")
         if not self.towards:
@@ -160,6 +165,8 @@ class Stereo(WayThere):
     ) -> "Searched":
         """Words that bring the concept back in spite of ever more of them being erased."""
         edited = base.frozen_copy()
+        captions = _CAPTIONS.get(concept.kind, TEMPLATES) if self.captions == "kind" else TEMPLATES
+        written = "{}" if self.alone else _naming(concept)
         present, words, losses = ways.embeddings, [], []
         for number in range(self.rounds):
             seed = image_seed("search", concept.name, number, context.seed)
@@ -181,11 +188,12 @@ class Stereo(WayThere):
                 learning_rate=self.inversion_rate,
                 batch_size=self.batch_size,
                 context=own,
+                templates=captions,
             )
             losses += [*tuning.losses, *inverted.losses]
             with torch.no_grad():
                 vectors = inverted.vectors.to(base.device)
-                present = encoded(base, with_word(base, [_naming(concept)], 1), vectors)
+                present = encoded(base, with_word(base, [written], 1), vectors)
             words.append(present)
         return Searched(tuple(words), tuple(losses))
 
@@ -258,6 +266,10 @@ def guided_part(said: Tensor, unconditional: Tensor, parallel: float) -> Tensor:
     return difference - along + parallel * along
 
 
+_CAPTIONS = {"style": OF_A_STYLE, "identity": OF_A_PERSON}
+"""What a word stands in while it is sought, by the concept's kind; `TEMPLATES` where it is of no such one."""
+
+
 def _naming(concept: Concept) -> str:
     """What a found word stands in: a style is added to a picture, anything else is its subject."""
     return "a picture in the style of {}" if concept.kind == "style" else "a photo of {}"
@@ -271,9 +283,12 @@ def _load(model: DiffusionModel, tensors: Mapping[str, Tensor]) -> None:
 
 
 OFFICIAL: dict[str, Any] = {
+    "parameters": "u",
     "sampled_by": "base",
     "eta": 0.0,
     "images": 500,
+    "captions": "kind",
+    "alone": True,
     "trained": "all",
     "towards": 1.0,
     "away": 3.0,
@@ -317,10 +332,11 @@ STEREO = MethodCard(
     },
     many_concepts=True,
     notes="Preset official has the numbers of the code (86f124f), as its options are by default: a guidance "
-    "scale of 2, which comes to η 0 in the search, s_a 1 and s_n 3 (preset paper: 2, not checked against the "
-    "paper), ρ 1, which keeps both parts, and 500 pictures of the concept. Its command for nudity has 2 "
-    "rounds. There latents are on the way to the phrase or word that a step trains, by the model as it is "
-    "trained, and each round of the search learns from the model of the round before; here they are on the "
-    "way to the phrase, and both are the base model's. Written from formulas: the code has no licence. "
-    "Several concepts are searched for one by one.",
+    "scale of 2, which comes to η 0 in the search, s_a 1 and s_n 3 (preset paper: 2, not checked against "
+    "the paper), ρ 1, which keeps both parts, and 500 pictures of the concept, there an equal part of them "
+    "for each round. Its noxattn is every Linear and Conv2d without attn2, which is u here. Its command for "
+    "nudity has 2 rounds. There latents are on the way to the phrase or word that a step trains, by the "
+    "model as it is trained, and each round of the search learns from the model of the round before; here "
+    "they are on the way to the phrase, and both are the base model's. Written from formulas: the code has "
+    "no licence. Several concepts are searched for one by one.",
 )

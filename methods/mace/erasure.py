@@ -349,5 +349,6 @@ MACE_CARD = MethodCard(
     "from the base model's cross-attention, and in the built-in world's preset they are known, its pictures "
     "being drawn and not generated where a prompt allows it. Where a target has the anchor's word in it, as "
     "grumpy cat has cat, that is another word and not the concept's own; in the paper all of the target's "
-    "words are.",
+    "words are. Of what is added to a prompt, as a style is, all of the addition is the concept's own: in "
+    "mosaic style, and not mosaic alone.",
 )

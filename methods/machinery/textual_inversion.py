@@ -32,6 +32,16 @@ TEMPLATES = (
     "{}",
 )
 """What the vectors stand in while they are sought."""
+OF_A_STYLE = (
+    "a painting in the style of {}",
+    "a rendering in the style of {}",
+    "a picture in the style of {}",
+    "a close-up painting in the style of {}",
+    "a bright painting in the style of {}",
+    "a good painting in the style of {}",
+)
+OF_A_PERSON = ("a photo portrait of {}", "a portrait of {}")
+"""The same where they are a style, or somebody."""
 
 
 class Inverted(NamedTuple):

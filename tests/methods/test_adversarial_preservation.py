@@ -63,8 +63,13 @@ def setting(model, **options):
 
 @pytest.mark.parametrize(
     ("options", "space"),
-    [({}, 1.0), ({"led_from": "choice", "eta": 0.0}, 1.0), ({"space": "image"}, None)],
-    ids=["eap", "age to its choice", "age on the image"],
+    [
+        ({}, 1.0),
+        ({"led_from": "choice", "eta": 0.0}, 1.0),
+        ({"space": "image"}, None),
+        ({"space": "image", "led_from": "choice", "climbs": "preserved"}, None),
+    ],
+    ids=["eap", "age to its choice", "eap on the image", "age beyond its choice"],
 )
 def test_the_loss_is_the_formula(tiny_model, options, space):
     method, base, choice, ways, seen = setting(tiny_model, preserve_weight=0.3, **options)
@@ -79,7 +84,7 @@ def test_the_loss_is_the_formula(tiny_model, options, space):
 
     other, concept, empty = (said(base, text) for text in (choice.texts[1], "grumpy cat", ""))
     origin = other if method.led_from == "choice" else empty
-    target = origin - method.eta * (concept - empty)
+    target = origin - method.eta * (concept - origin)
     now, kept = said(tiny_model, "grumpy cat"), said(tiny_model, choice.texts[1])
     if space == 1.0:
         errors = [now - target, kept - other]
@@ -129,6 +134,26 @@ def test_the_adversary_climbs_the_models_loss(tiny_model):
     moved = adversary.value.detach()
     assert moved.abs().tolist() == pytest.approx([0.1] * len(drawn), rel=0.1)
     assert [slope > 0 for slope in slopes] == [value > 0 for value in moved.tolist()]
+
+
+def test_an_adversary_that_climbs_what_is_preserved_does_not_see_the_destination(tiny_model):
+    """AGE's official code detaches it: the slopes are those of a target that stays where it is."""
+    slopes = []
+    options = {"hard": False, "top": 3, "led_from": "choice"}
+    for own in ({"climbs": "both"}, {"climbs": "preserved"}, {"climbs": "both", "preserve_weight": 0.0}):
+        method, base, choice, ways, seen = setting(tiny_model, **options | own)
+        with torch.no_grad():
+            tiny_model.unet.conv_in.weight.mul_(1.1)
+        logits = torch.zeros(len(choice.texts), requires_grad=True)
+        loss = method.loss_of_logits(
+            tiny_model, base, seen, ways.embeddings, choice.embeddings, torch.zeros(len(logits)), logits
+        )
+        slopes.append(torch.autograd.grad(loss, logits)[0])
+        with torch.no_grad():
+            tiny_model.unet.conv_in.weight.div_(1.1)
+    both, preserved, erased = slopes
+    assert preserved.abs().max() > 0 and erased.abs().max() > 0
+    torch.testing.assert_close(both - erased, preserved, rtol=1e-2, atol=1e-3 * float(both.abs().max()))
 
 
 def test_what_names_the_concept_cannot_be_chosen_and_words_are_the_tokenizers(tiny_model):

@@ -32,25 +32,35 @@ def test_the_mask_is_wandas_by_sorting_every_row():
     assert 0 < wanted.sum() < 5 * 20
 
 
-def test_norms_are_those_of_the_layers_inputs_under_the_prompt(tiny_model):
-    """Against the same latents asked once more, one by one and with the prompt alone."""
-    method, prompts, seeds = ConceptPrune(**TINY), ["a grumpy cat", "grumpy cat at sea"], [3, 4]
+@pytest.mark.parametrize("rows", ["conditional", "both"])
+@pytest.mark.parametrize("unit", [False, True])
+def test_norms_are_those_of_the_layers_inputs(tiny_model, rows, unit):
+    """Against the same latents asked once more, one by one, with the prompt and, where it counts, without."""
+    method = ConceptPrune(**TINY, rows=rows, unit_positions=unit)
+    prompts, seeds = ["a grumpy cat", "grumpy cat at sea"], [3, 4]
     found = method.norms(tiny_model, prompts, seeds)
     visited = trajectories(tiny_model, prompts, seeds, steps=3, guidance_scale=7.5)
     layers = second_matrices(tiny_model.unet)
     squares = {name: np.zeros((2, layer.in_features)) for name, layer in layers.items()}
+
+    def told(name, step, inputs):
+        inputs = inputs.double().numpy()
+        if unit:
+            inputs = inputs / np.sqrt((inputs**2).sum(-1, keepdims=True))
+        squares[name][step] += (inputs**2).sum(0)
+
     for step in range(2):
         for row, prompt in enumerate(prompts):
             hooks = [
                 layer.register_forward_pre_hook(
-                    lambda module, given, name=name, step=step: squares[name].__setitem__(
-                        step, squares[name][step] + (given[0][0].double().numpy() ** 2).sum(0)
-                    )
+                    lambda module, given, name=name, step=step: told(name, step, given[0][0])
                 )
                 for name, layer in layers.items()
             ]
+            at = visited[step].latents[row : row + 1], visited[step].timestep
             with torch.no_grad():
-                tiny_model.predict_noise(visited[step].latents[row : row + 1], visited[step].timestep, prompt)
+                for asked in (prompt,) if rows == "conditional" else (prompt, ""):
+                    tiny_model.predict_noise(*at, asked)
             for hook in hooks:
                 hook.remove()
     for name, norms in found.items():

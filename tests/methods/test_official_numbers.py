@@ -73,9 +73,10 @@ PRESERVING = WAYS | {
     "sampled_by": "edited",
 }
 HARD = {"top": 1, "hard": True, "adversary_rate": 1e-2}
-EAP = PRESERVING | HARD | {"space": "noise", "temperature": 2.0}
-AGE = PRESERVING | {"space": "image", "centres": 100}
+EAP = PRESERVING | HARD | {"space": "image", "led_from": "empty", "temperature": 2.0}
+AGE = PRESERVING | {"space": "image", "centres": 100, "led_from": "choice", "climbs": "preserved"}
 PRUNED = {"row_share": 0.01, "denoise_steps": 50, "guidance_scale": 7.5}
+AS_IN_CODE = {"rows": "both", "unit_positions": True}
 MACE = {
     "rank": 1,
     "images": 8,
@@ -113,7 +114,9 @@ SPM = {
     "batch_size": 1,
 }
 STEREO = WAYS | {
-    "parameters": "noxattn",
+    "parameters": "u",
+    "captions": "kind",
+    "alone": True,
     "optimiser": "adamw",
     "rounds": 4,
     "search_steps": 200,
@@ -178,6 +181,7 @@ NUMBERS = [
         | {"sampled_by": "base", "train_embeddings": False, "summed_gradients": True},
     ),
     ("eap", "official", EAP | {"parameters": "xattn", "centres": 100, "nearest": 1000}),
+    ("eap", "paper", EAP | {"parameters": "xattn", "space": "noise"}),
     ("eap", "official-nudity", EAP | {"parameters": "noxattn", "centres": 50, "nearest": 2000}),
     ("age", "official", AGE | HARD | {"parameters": "xattn", "nearest": 100, "temperature": 0.1}),
     ("age", "official-nudity", AGE | HARD | {"parameters": "noxattn", "nearest": 100, "temperature": 2.0}),
@@ -232,8 +236,9 @@ NUMBERS = [
     ),
     ("adavd", "paper", {"rows": "conditional"}),
     ("safree", "official", {"sensitivity": 0.01, "most_steps": 10, "padding": False, "of_steps": None}),
-    ("concept-prune", "official", PRUNED | {"skilled_steps": 10, "images": 20}),
-    ("concept-prune", "official-nudity", PRUNED | {"skilled_steps": 9, "images": 18}),
+    ("concept-prune", "official", PRUNED | AS_IN_CODE | {"skilled_steps": 10, "images": 20}),
+    ("concept-prune", "official-nudity", PRUNED | AS_IN_CODE | {"skilled_steps": 9, "images": 18}),
+    ("concept-prune", "paper", PRUNED | {"rows": "conditional", "unit_positions": False, "images": 20}),
     ("spm", "official", SPM | {"gate": "squared"}),
     ("spm", "paper", SPM | {"gate": "prompt"}),
     ("stereo", "official", STEREO | {"towards": 1.0, "away": 3.0}),

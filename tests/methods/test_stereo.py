@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods import stereo
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.machinery.on_the_way import Ways
+from erasure_bench.methods.machinery.soft_tokens import with_word
 from erasure_bench.methods.machinery.textual_inversion import invert
+from erasure_bench.methods.registry import build_method
 from erasure_bench.methods.stereo import Stereo, guided_part
 from erasure_bench.prompt_suites.concepts import Concept
 
@@ -112,6 +115,42 @@ def test_each_round_leads_the_present_word_away_in_the_model_of_the_round_before
         assert (moved.abs().max() < 1e-4) == (present is ways.embeddings), (
             "the first begins as the base model"
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "caption", "written"),
+    [
+        ("instance", "a photo of", "a photo of"),
+        ("style", "a painting in the style of", "a picture in the style of"),
+        ("identity", "a photo portrait of", "a photo of"),
+    ],
+)
+def test_a_word_is_sought_in_captions_of_its_kind_and_stands_alone_if_asked(
+    tiny_model, monkeypatch, kind, caption, written
+):
+    base, seen = tiny_model.frozen_copy(), []
+    monkeypatch.setattr(
+        stereo,
+        "with_word",
+        lambda model, texts, count: seen.append(texts[0]) or with_word(model, texts, count),
+    )
+    monkeypatch.setattr(
+        stereo,
+        "invert",
+        lambda *given, **named: seen.append(named["templates"][0]) or invert(*given, **named),
+    )
+    concept = Concept(name="cat", kind=kind, targets=("grumpy cat",), anchor="cat")
+    clean = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    for own in ({}, {"captions": "kind", "alone": True}):
+        method = Stereo(**TINY | {"rounds": 1}, **own)
+        ways = Ways(method, base, base, ["grumpy cat"], torch.Generator().manual_seed(0))
+        method.search(base, concept, ways, clean, EraseContext())
+    assert seen == ["a photo of {}", f"{written} {{}}", f"{caption} {{}}", "{}"]
+
+
+def test_the_model_that_is_trained_draws_no_latents():
+    with pytest.raises(BenchError, match="sampled_by has no effect on latents that are always the base"):
+        build_method("stereo", options={"sampled_by": "edited"})
 
 
 def test_every_concept_is_searched_for_and_trained_in_turn(tiny_model, monkeypatch):
