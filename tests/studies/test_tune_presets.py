@@ -1,7 +1,6 @@
 """A candidate's row says all of its settings and what it did, and replaces the row of the same settings."""
 
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +153,7 @@ def test_the_clock_cuts_off_the_last_candidates_of_each_method() -> None:
 def test_candidates_are_tried_on_every_concept(tmp_path: Path) -> None:
     candidates = candidates_of("uce", ["keep_scale=1e6"])
     how = How(limit=5, device="cpu", work=tmp_path)
-    rows = {row["settings"]: row for row in tried(candidates, how, 2, time.monotonic() + 300)}
+    rows = {row["settings"]: row for row in tried(candidates, how, 2, math.inf)}
     preset, held = (rows[candidate.settings] for candidate in candidates)
     assert preset["merit"] > 0.8 and held["erased"] < 0.3
     assert sum(name.startswith("left of") for name in preset) == 6
