@@ -69,6 +69,10 @@ class AdaVD:
         """Without the shift g is 1."""
         return {} if self.shift else dict.fromkeys(("steepness", "centre", "factor"), "with shift=false")
 
+    def uses_seed(self) -> bool:
+        """The seed changes nothing."""
+        return False
+
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Nothing that takes time."""
         return ()

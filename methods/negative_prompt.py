@@ -19,6 +19,10 @@ from erasure_bench.prompt_suites.concepts import Concept
 class NegativePrompt:
     """Samples with the concept's words as negative prompt; several concepts are joined by commas."""
 
+    def uses_seed(self) -> bool:
+        """The seed changes nothing."""
+        return False
+
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Nothing that takes time."""
         return ()

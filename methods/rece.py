@@ -92,6 +92,10 @@ class RECE:
         why = "with rounds=0 and first_edit=old-uce"
         return {"closeness": "with rounds=0"} | dict.fromkeys(scales, why)
 
+    def uses_seed(self) -> bool:
+        """The seed changes nothing."""
+        return False
+
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Nothing that takes time."""
         return ()

@@ -7,10 +7,10 @@ import json
 import math
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Protocol, get_args, get_type_hints
 
 from erasure_bench.errors import BenchError, UnknownName, said
-from erasure_bench.foreign.errors import contained, described
+from erasure_bench.foreign.errors import contained, described, in_one_line
 from erasure_bench.foreign.files import file_target, in_file
 from erasure_bench.foreign.targets import load_target
 from erasure_bench.foreign.wanted import METHOD
@@ -125,6 +125,26 @@ def build_method(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
             raise BenchError(f"{name}: {field.name}={value}: not a finite number (--method-option)")
     refuse_unused(method, own, options or {}, "--method-option", name)
     return method
+
+
+class SaysWhetherItUsesTheSeed(Protocol):
+    """A settings class of which some settings give the same edit whatever the seed."""
+
+    def uses_seed(self) -> bool:
+        """Whether another seed gives another edit, as it is set now."""
+        ...
+
+
+def uses_seed(name: str, method: object) -> bool:
+    """Whether runs with other seeds are trainings of their own, or more pictures of one edit.
+
+    It is so for a method that does not say (`SaysWhetherItUsesTheSeed`). `name` is for messages.
+    """
+    if not hasattr(method, "uses_seed"):
+        return True
+    says: SaysWhetherItUsesTheSeed = method
+    with in_one_line(name):
+        return bool(says.uses_seed())
 
 
 def parse_settings(build: type, name: str, options: Mapping[str, str]) -> dict[str, Any]:

@@ -78,6 +78,10 @@ class SAFREE:
         names = ("most_steps", "steepness", "centre", "of_steps")
         return {} if self.self_validating else dict.fromkeys(names, "with self_validating=false")
 
+    def uses_seed(self) -> bool:
+        """The seed changes nothing."""
+        return False
+
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Nothing that takes time."""
         return ()

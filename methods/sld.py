@@ -57,6 +57,10 @@ class SafeLatentDiffusion:
             return self.warmup_steps
         return round(self.warmup_steps * steps / self.warmup_of_steps)
 
+    def uses_seed(self) -> bool:
+        """The seed changes nothing."""
+        return False
+
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Nothing that takes time."""
         return ()

@@ -93,6 +93,10 @@ class SPEED:
             unused["filter_copies"] = "with prior_filter=true, which filters them, or copies=0"
         return unused
 
+    def uses_seed(self) -> bool:
+        """It decides copies and centres, and nothing where there are none."""
+        return self.retain == "empty" or (self.copies > 0 and self.retain not in ("none", ()))
+
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Nothing that takes time."""
         return ()

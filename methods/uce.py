@@ -67,6 +67,10 @@ class UCE:
         retains = self.retain not in ("none", ()) or self.retain_empty_prompt
         return {} if retains else {"retain_scale": "with retain=none: nothing is retained"}
 
+    def uses_seed(self) -> bool:
+        """The seed changes nothing."""
+        return False
+
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
         """Nothing that takes time."""
         return ()

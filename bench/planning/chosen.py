@@ -29,7 +29,14 @@ from erasure_bench.foreign.errors import in_one_line
 from erasure_bench.foreign.files import absolute, file_of, in_file
 from erasure_bench.foreign.meaning import PACKAGE
 from erasure_bench.foreign.sources import code_digest, digest_of_file
-from erasure_bench.methods.registry import METHODS, build_method, method_card, method_target, parse_settings
+from erasure_bench.methods.registry import (
+    METHODS,
+    build_method,
+    method_card,
+    method_target,
+    parse_settings,
+    uses_seed,
+)
 from erasure_bench.models.image_families import FAMILIES, Family
 from erasure_bench.models.zoo import ModelSource
 
@@ -49,7 +56,8 @@ class ChosenMethod:
     `settings_class` is the registered name, or the name of the class of someone else's method;
     `defaults` are its own settings. `preset` is the one that was used: the official one where the card
     lacks the one that was asked for. `presets` are the names that its card offers; `many_concepts`,
-    `general_prompts`, `training_data` and `families` are the card's. `base` is set for another base model
+    `general_prompts`, `training_data` and `families` are the card's, `uses_seed` is what the method says of
+    these settings. `base` is set for another base model
     in the place of an edit of the run's own, `weights` for a user's checkpoint, `file` for a method
     of the user's: PATH.py:NAME, from any folder.
     """
@@ -65,6 +73,7 @@ class ChosenMethod:
     many_concepts: bool = False
     general_prompts: bool = False
     training_data: bool = False
+    uses_seed: bool = True
     families: tuple[Family, ...] = ("text-to-image",)
     base: ModelSource | None = None
     weights: Path | None = None
@@ -160,6 +169,7 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
             "many_concepts": card.many_concepts,
             "general_prompts": card.general_prompts,
             "training_data": card.training_data,
+            "uses_seed": uses_seed(name, method),
             "families": list(card.families),
         }
 
@@ -176,6 +186,7 @@ def choose_method(name: str, preset: str, options: Options, memory: Path) -> Cho
         many_concepts=remembered["many_concepts"],
         general_prompts=remembered["general_prompts"],
         training_data=remembered["training_data"],
+        uses_seed=remembered["uses_seed"],
         families=tuple(remembered["families"]),
         file=absolute(name) if in_file(name) else None,
     )
@@ -369,6 +380,7 @@ _REMEMBERED = frozenset(
         "many_concepts",
         "general_prompts",
         "training_data",
+        "uses_seed",
         "families",
     }
 )

@@ -79,6 +79,11 @@ class Cell:
         """Hash of the cell's tasks: two cells with one id have the same scores."""
         return plain_id(sorted(task.id for task in self.tasks))
 
+    @cached_property
+    def model(self) -> str:
+        """Names the edited model: that of another seed is the same where the seed changes nothing."""
+        return self.erase.id if self.method.uses_seed else self.erase.whatever_seed
+
     @property
     def title(self) -> str:
         """How messages name the cell."""

@@ -5,7 +5,7 @@ the device, the worker or the order.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -74,6 +74,14 @@ class EraseTask:
                 **({"after": self.after.id} if self.after else {}),
             }
         )
+
+    @cached_property
+    def whatever_seed(self) -> str:
+        """The same hash without the seed, here and in the requests before."""
+        return self._without_seed().id
+
+    def _without_seed(self) -> "EraseTask":
+        return replace(self, seed=None, after=self.after and self.after._without_seed())
 
 
 def apart_from(defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _cell_record(cell: Cell, evidence: Evidence, store: Store | None) -> Json:
     key: CellKey = (cell.method.name, cell.case.name, cell.seed)
     about: Json = dict(zip(("method", "concept", "seed"), key, strict=True)) | {
         "id": cell.id,
-        "model": cell.erase.id,
+        "model": cell.model,
         "cost": evidence.costs[key]._asdict(),
     }
     if store is None:

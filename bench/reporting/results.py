@@ -224,7 +224,7 @@ def measured(plan: Plan) -> Measured:
         metrics=[(evaluator.name, metric) for evaluator in plan.evaluators for metric in evaluator.metrics],
         seeds=plan.config.seeds,
         pictures=_pictures(plan),
-        models={(cell.method.name, cell.case.name, cell.seed): cell.erase.id for cell in plan.cells},
+        models={(cell.method.name, cell.case.name, cell.seed): cell.model for cell in plan.cells},
         references=frozenset(method.name for method in plan.methods if method.base),
         rewrites={prompt.id: prompt.rewrites for prompt in plan.prompts if prompt.rewrites is not None},
     )

@@ -246,7 +246,7 @@ class _Table:
         self._scores = scores
         models: dict[tuple[str, str], set[str]] = {}
         for cell in plan.cells:
-            models.setdefault((cell.method.name, cell.case.name), set()).add(cell.erase.id)
+            models.setdefault((cell.method.name, cell.case.name), set()).add(cell.model)
         self._trained = {key for key, ids in models.items() if len(ids) > 1}
         self._due = _due(plan)
 

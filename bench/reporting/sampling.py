@@ -29,6 +29,8 @@ def sampled(plan: Plan) -> str:
     fixed = ["these concepts" if concepts > 1 else "this concept"]
     if seeds_are_sampled(plan):
         prompts += ", and other training seeds"
+        if alike := [method.name for method in plan.methods if not (method.fixed or method.uses_seed)]:
+            prompts += f" (not of {', '.join(alike)}: with any seed the same edit)"
     else:
         fixed.append("these trained weights: other training seeds are not in it (--seeds)")
     return f"[low, high]: {CONFIDENCE:.0%} interval for {prompts}; it takes as given {' and '.join(fixed)}."

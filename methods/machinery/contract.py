@@ -18,7 +18,7 @@ from erasure_bench.methods.machinery.interruption import Interrupting, Interrupt
 from erasure_bench.methods.machinery.rehearsal import Rehearsal
 from erasure_bench.methods.machinery.traces import some
 from erasure_bench.methods.machinery.training import NotResumable
-from erasure_bench.methods.registry import build_method
+from erasure_bench.methods.registry import build_method, uses_seed
 from erasure_bench.models.weights import changed_tensors
 
 NO_SUCH_SETTING = "no_such_setting"
@@ -60,6 +60,10 @@ def _is_deterministic(at: Rehearsal) -> None:
 
 def _seed_matters(at: Rehearsal) -> None:
     first, other = at.first.edit, at.other_seed.edit
+    if not uses_seed(at.trial.method, at.method):
+        if differences := _differences(first, other):
+            raise Broken(f"seeds 0 and 1 give other {differences}, but uses_seed says that none does")
+        return
     if not first.losses:
         raise NotAsked("it trains nothing")
     others = other.all_tensors

@@ -36,6 +36,18 @@ def test_the_baseline_is_one_edit_and_its_retention_pictures_are_drawn_once(fake
     assert plan.images == 8 * (5 + 6)
 
 
+def test_seeds_that_change_nothing_name_one_edited_model(fake: ModuleType) -> None:
+    methods = [fake.method("none"), fake.method("dim"), replace(fake.method("solved"), uses_seed=False)]
+    concepts = ("red-ball", "red-ball>blue-cube")
+    plan = fake.tiny_plan(RunConfig(suite="tiny", seeds=(0, 3), concepts=concepts), methods=methods)
+    models: dict[tuple[str, str], set[str]] = {}
+    for cell in plan.cells:
+        models.setdefault((cell.method.name, cell.case.name), set()).add(cell.model)
+    assert {method: len(found) for (method, _), found in models.items()} == {"none": 1, "dim": 2, "solved": 1}
+    of_cases = [*models["solved", "red ball"], *models["solved", "red ball (in turn: red ball, Blue Cube)"]]
+    assert len(set(of_cases)) == 2
+
+
 def test_no_task_draws_more_than_its_share_or_mixes_roles(fake: ModuleType) -> None:
     plan = fake.tiny_plan(suite=fake.tiny_suite(prompts=40, images_per_prompt=3))
     tasks = [task for task in plan.tasks if isinstance(task, GenerateTask)]

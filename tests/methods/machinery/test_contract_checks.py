@@ -212,6 +212,16 @@ class OnlyTheFirst(Good):
         return super().made(model, concepts[:1], *anything)
 
 
+class SaysThatTheSeedDoesNothing(Good):
+    def uses_seed(self):
+        return False
+
+
+class IsTheSameWhateverTheSeed(SaysThatTheSeedDoesNothing):
+    def factor(self, model, context):
+        return torch.tensor(1.5)
+
+
 class Trains(Good):
     def dice(self, tuning):
         return tuning.generator
@@ -260,7 +270,9 @@ def check(tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "skipped"), [("Good", {GOES_ON, SEVERAL}), ("SEVERAL", {GOES_ON}), ("Trains", {SEVERAL})]
+    ("name", "skipped"),
+    [("Good", {GOES_ON, SEVERAL}), ("SEVERAL", {GOES_ON}), ("Trains", {SEVERAL})]
+    + [("IsTheSameWhateverTheSeed", {GOES_ON, SEVERAL})],
 )
 def test_a_method_that_keeps_every_promise_passes_and_leaves_no_trace(check, tiny_model, name, skipped):
     before, state = snapshot(tiny_model), torch.random.get_rng_state()
@@ -303,6 +315,7 @@ def test_an_exception_is_told_in_one_line_with_its_own_line_number(check):
         ("Unrepeatable", {SAME}, "unet.conv_out.weight"),
         ("IgnoresSeed", {OTHER}, "context.seed"),
         ("KeepsWithoutTheSeed", {OTHER}, "context.seed"),
+        ("SaysThatTheSeedDoesNothing", {OTHER}, "uses_seed"),
         ("TrainsByItsOwnDice", {GOES_ON}, "its generator"),
         ("Infinite", {FINITE, DISK, PICTURE, OTHER}, "unet.conv_out.bias"),
         ("Free", {COST}, "seconds"),
