@@ -251,7 +251,8 @@ def _patchable() -> Iterator[tuple[str, dict[str, Any]]]:
 @functools.lru_cache(maxsize=1)
 def _owners(modules: int) -> tuple[str, ...]:
     """Of so many imported modules those that are ours or patchable, and torch's class of tensors."""
-    ours = [name for name in sys.modules if name in _PATCHABLE or name.startswith(_OURS)]
+    # a list first: another thread (a tracker's) may import meanwhile
+    ours = [name for name in list(sys.modules) if name in _PATCHABLE or name.startswith(_OURS)]
     return (*ours, *(["torch.Tensor"] if "torch" in sys.modules else []))
 
 

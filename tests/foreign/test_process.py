@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,8 @@ import torch
 import erasure_bench.models.sampling
 from erasure_bench.errors import BenchError
 from erasure_bench.foreign.errors import TriedToExit
-from erasure_bench.foreign.files import file_target
-from erasure_bench.foreign.process import LeftBehind, ProcessState, RandomStates, left_alone
+from erasure_bench.foreign.files import file_target, imported_files
+from erasure_bench.foreign.process import LeftBehind, ProcessState, RandomStates, _owners, left_alone
 from erasure_bench.foreign.wanted import METHOD
 
 
@@ -133,3 +134,27 @@ def test_a_file_that_turns_a_switch_when_it_is_imported_is_refused(tmp_path: Any
     with pytest.raises(BenchError, match=said):
         file_target(f"{path}:M", METHOD)
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_modules_may_be_imported_by_another_thread_meanwhile() -> None:
+    """A tracker's package may be: a run must not end where the table of modules grows while it is read."""
+    stop = threading.Event()
+
+    def import_and_forget() -> None:
+        while not stop.is_set():
+            for number in range(200):
+                sys.modules[f"imported_meanwhile_{number}"] = sys
+            for number in range(200):
+                del sys.modules[f"imported_meanwhile_{number}"]
+
+    other, often = threading.Thread(target=import_and_forget), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    other.start()
+    try:
+        for _ in range(300):
+            assert "erasure_bench.foreign.process" in _owners.__wrapped__(0)
+            assert list(imported_files()) is not None
+    finally:
+        stop.set()
+        other.join()
+        sys.setswitchinterval(often)
