@@ -87,7 +87,7 @@ def file_of(name: str) -> Path:
 
 def imported_files() -> Iterator[ModuleType]:
     """The modules that users' files have become."""
-    yield from [module for name, module in list(sys.modules.items()) if name.startswith(MODULE_PREFIX)]
+    yield from [module for name, module in sys.modules.copy().items() if name.startswith(MODULE_PREFIX)]
 
 
 def defined_in(module: ModuleType, found: Any) -> bool:
@@ -125,7 +125,7 @@ def _imported(name: str, place: _Place, code: Any) -> ModuleType:
     module = module_from_spec(spec)
     module.__dict__["__builtins__"] = builtins_for(name, folder)
     before = sys.modules.get(name)
-    for beside in [other for other in list(sys.modules) if other.startswith(f"{name}.")]:
+    for beside in [other for other in sys.modules.copy() if other.startswith(f"{name}.")]:
         del sys.modules[beside]  # the same code of another folder
     sys.modules[name] = module  # as an import does: a dataclass looks its own module up
     try:
