@@ -26,7 +26,7 @@ from erasure_bench.prompt_suites.microworld.wording import RUNGS, Rung
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, ROLES, Role
 from studies.leaderboard_summary import ACCURACY, PROBABILITY
 from studies.microworld_leaderboards import documents, reported_suites
-from studies.pooling import CASE, PICTURE, change_in_points, gone, pooled
+from studies.pooling import CASE, PICTURE, change_in_points, gone, pooled, written
 
 NAME = "by-rung"
 DESCRIBED = "short"
@@ -125,13 +125,9 @@ def _place(column: tuple[str, str]) -> tuple[int, int]:
 
 
 def _shown(question: Question, row: Any, method: str) -> str:
-    if row is None or np.isnan(row.value):
-        return "–"
-    if method == BASELINE:
+    if method == BASELINE and row is not None and not np.isnan(row.value):
         return f"{row.value:.2f}"
-    texts = [question.shown.format(each) for each in (row.value, row.low, row.high) if not np.isnan(each)]
-    value, *ends = (text.replace("-", "−") for text in texts)
-    return f"{value} [{', '.join(ends)}]" if ends else value
+    return written(row, question.shown)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ Means over concepts of means over prompts. Intervals are the leaderboards': 95 %
 the same concepts and, where there are several, other training seeds.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -57,3 +57,12 @@ def pooled(values: pd.Series) -> Moments:
         frame["value"].to_numpy(np.float64),
         same,
     )
+
+
+def written(row: Any, form: str) -> str:
+    """`0.98 [0.95, 0.99]` of a row with a `Compared`'s numbers; a dash where there are none."""
+    if row is None or np.isnan(row.value):
+        return "–"
+    texts = [form.format(each) for each in (row.value, row.low, row.high) if not np.isnan(each)]
+    value, *ends = (text.replace("-", "−") for text in texts)
+    return f"{value} [{', '.join(ends)}]" if ends else value

@@ -9,11 +9,10 @@ line. Writes `results/microworld/in-turn.{csv,md}`.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from erasure_bench.bench.planning.cases import THEN, Case, slug
@@ -26,7 +25,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.registry import load_suite
 from studies.leaderboard_summary import ACCURACY, PROBABILITY
-from studies.pooling import PICTURE, Compared, change_in_points, gone
+from studies.pooling import PICTURE, Compared, change_in_points, gone, written
 from studies.running import bench_run
 
 NAME = "in-turn"
@@ -89,7 +88,7 @@ def _compared(scores: pd.DataFrame, method: str, question: str, cases: Sequence[
 def page(
     rows: pd.DataFrame,
     concepts: Sequence[Concept],
-    collapsed: Mapping[str, str],
+    collapsed: Container[str],
     suite: str,
     failed: Sequence[str],
 ) -> str:
@@ -108,22 +107,16 @@ def page(
     ]
     found = {(row.method, row.requests, row.question): row for row in rows.itertuples()}
     for method, count in dict.fromkeys(zip(rows["method"], rows["requests"], strict=True)):
-        cells = [_shown(found.get((method, count, question)), question) for question in TITLES]
+        cells = [
+            written(found.get((method, count, question)), "{:.2f}" if question in ERASED else "{:+.1f}")
+            for question in TITLES
+        ]
         lines.append(f"| {marked(method, collapsed)} | {count} | {' | '.join(cells)} |")
     lines.append("")
-    if collapsed:
+    if any(method in collapsed for method in rows["method"]):
         lines += [f"{DAGGER} Its pictures have collapsed.", ""]
     lines += [f"- failed: {in_markdown(why)}" for why in failed] + [""] * bool(failed)
     return "\n".join(lines)
-
-
-def _shown(row: Any, question: str) -> str:
-    if row is None:
-        return "–"
-    form = "{:.2f}" if question in ERASED else "{:+.1f}"
-    ends = [each for each in (row.low, row.high) if not np.isnan(each)]
-    value, *texts = (form.format(each).replace("-", "−") for each in (row.value, *ends))
-    return f"{value} [{', '.join(texts)}]" if texts else value
 
 
 def main() -> None:
@@ -154,8 +147,7 @@ def main() -> None:
     rows = pd.DataFrame(after_each(scores, concepts, methods))
     if rows.empty:
         parser.error("no method has a result of every case: see what failed above")
-    collapsed = {method: given.suite for method in document["collapsed"]}
-    text = page(rows, concepts, collapsed, given.suite, document["failures"])
+    text = page(rows, concepts, document["collapsed"], given.suite, document["failures"])
     write_text(given.out / f"{NAME}.csv", rows.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
     write_text(given.out / f"{NAME}.md", text)
 

@@ -192,7 +192,11 @@ def test_only_a_share_answers_a_question() -> None:
     class Largest:
         metrics = (Metric("n", "n", "x", (0.0, 1.0), by_role("lower"), maximum_over=25),)
 
+    class AlsoOfTheKept:
+        metrics = (Metric("n", "n", "x", (0.0, 1.0), by_role("higher", "higher"), of_concept=True),)
+
     for wrong, said in (
+        (AlsoOfTheKept(), "means nothing on kept roles"),
         (Odd(), "only a share"),
         (Largest(), "only a share has a maximum_over"),
         (Nameless(), "a breakdown needs"),
