@@ -94,16 +94,7 @@ def footnotes(
         )
         for evaluator in plan.evaluators
     ]
-    if missing := [row for row in rows if row.scope == "concept" and row.missing]:
-        worst = max(missing, key=lambda row: row.missing)
-        notes.append(
-            Note(
-                f"Scores are missing in {len(missing)} numbers; most: {worst.missing} of "
-                f"{worst.missing + worst.images} of {worst.method}, {worst.concept}, {worst.role}, "
-                f"{worst.title}.",
-                "caution",
-            )
-        )
+    notes += [Note(text, "caution") for text in missing_notes(rows)]
     if any(row.status == "partial" for row in rows):
         notes.append(
             Note(
@@ -125,6 +116,20 @@ def footnotes(
             )
         )
     return notes
+
+
+def missing_notes(rows: Sequence[Row]) -> list[str]:
+    """How many of the concepts' numbers lack scores, and why the one that lacks most; empty if none."""
+    lacking = [row for row in rows if row.scope == "concept" and row.missing]
+    if not lacking:
+        return []
+    worst = max(lacking, key=lambda row: row.missing)
+    why = worst.reason if worst.images else f"all {worst.missing} pictures: {worst.reason}"
+    numbers = "1 number" if len(lacking) == 1 else f"{len(lacking)} numbers"
+    return [
+        f"Scores are missing in {numbers}; most: {worst.method}, {worst.concept}, {worst.role}, "
+        f"{worst.title}: {why}."
+    ]
 
 
 def _trained_otherwise(plan: Plan) -> list[Note]:

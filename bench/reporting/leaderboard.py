@@ -230,7 +230,7 @@ def _status(scored: int, lacking: int, broken: Sequence[Failure], why: str) -> t
     share = f"{lacking} of {lacking + scored} pictures"
     if broken:
         return "partial", f"{share} failed: {reason}"
-    return ("partial", f"{share} have no score") if lacking else ("ok", "")
+    return ("partial", f"{share} have no score" + (f": {why}" if why else "")) if lacking else ("ok", "")
 
 
 def _concerns(failure: Failure, one: Stratum, evaluator: str) -> bool:

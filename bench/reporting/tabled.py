@@ -104,10 +104,10 @@ class Tabled:
     `strata` and `wholes` give names to the numbers of concepts and to the overall ones, in the table's
     order. `scored_sum` is the sum of a stratum's scores, `seeds_seen` of how many seeds it has pictures;
     `prompt_ids` are what the cluster codes stand for: a prompt, with those that rewrite it. `reasons` say why
-    a stratum has no score at all. `own` are the cells of the methods' own scores, `by_seed` the same with all
-    seeds apart, also where nothing is trained. `rewritten` pairs the prompts that rewrite another with that
-    one, in the strata of the former; None where none does. Groups, moments and intervals are those of
-    concepts or of the overall numbers, as `overall` says.
+    most of a stratum's missing scores are missing. `own` are the cells of the methods' own scores, `by_seed`
+    the same with all seeds apart, also where nothing is trained. `rewritten` pairs the prompts that rewrite
+    another with that one, in the strata of the former; None where none does. Groups, moments and intervals
+    are those of concepts or of the overall numbers, as `overall` says.
     """
 
     measured: Measured
@@ -272,7 +272,7 @@ def tabled(scores: DataFrame, measured: Measured) -> Tabled:
         scored_sum=sums(own.stratum[known], own.value[known], len(strata)),
         seeds_seen=_seeds_seen(own, len(strata)),
         prompt_ids=prompt_ids,
-        reasons=_reasons(scores, stratum, numbers[0][0]),
+        reasons=_reasons(scores, stratum),
     )
 
 
@@ -283,9 +283,9 @@ def _seeds_seen(pictures: "_Pictures", strata: int) -> Codes:
     return np.count_nonzero(seen, axis=1)
 
 
-def _reasons(scores: DataFrame, stratum: Codes, scored: Codes) -> dict[int, str]:
-    """The commonest reason of each stratum without a score."""
-    chosen = np.flatnonzero(np.append(scored == 0, False)[stratum])  # the last is that of −1
+def _reasons(scores: DataFrame, stratum: Codes) -> dict[int, str]:
+    """The commonest reason of each stratum's missing scores."""
+    chosen = np.flatnonzero((stratum >= 0) & np.isnan(scores["value"].to_numpy(np.float64)))
     if len(chosen) == 0:
         return {}
     reasons = scores["reason"].iloc[chosen].to_numpy(dtype=object)

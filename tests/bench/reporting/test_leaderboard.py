@@ -1,7 +1,7 @@
 """The leaderboard's numbers against hand calculations; what fails is shown as failed."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pandas import DataFrame
 
+from erasure_bench.bench.reporting.footnotes import missing_notes
 from erasure_bench.bench.reporting.leaderboard import (
     COLUMNS,
     Row,
@@ -178,6 +179,24 @@ def test_what_failed_is_missing_from_a_number_that_is_partial() -> None:
     assert (row.images, row.missing) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ((1.0, math.nan, math.nan), "2 of 3 pictures have no score: no face"),
+        ((math.nan, math.nan, math.nan), "all 3 pictures: no face"),
+    ],
+)
+def test_the_note_says_why_scores_are_missing(values: Sequence[float], why: str) -> None:
+    scores: list[Score] = [
+        (METHOD, "cat", 0, "target", prompt, 0, "share", value)
+        for prompt, value in zip("abc", values, strict=True)
+    ]
+    rows = list(board(scores, measured()).values())
+    (note,) = missing_notes(rows)
+    assert note == f"Scores are missing in 1 number; most: {METHOD}, cat, target, {SHARE.title}: {why}."
+    assert missing_notes([row for row in rows if not row.missing]) == []
+
+
 def test_a_number_that_lacks_a_score_is_partial() -> None:
     scores: list[Score] = [
         (METHOD, "cat", 0, "target", prompt, 0, metric, value)
@@ -187,7 +206,7 @@ def test_a_number_that_lacks_a_score_is_partial() -> None:
     rows = board(scores, measured(metrics=(COUNT, SHARE)))
     total = rows[METHOD, "cat", "target", "count"]
     assert (total.value, total.missing, total.status) == (2.0, 1, "partial")
-    assert total.reason == "1 of 3 pictures have no score"
+    assert total.reason == "1 of 3 pictures have no score: no face"
     assert rows[METHOD, OVERALL, "target", "count"].status == "partial"
     mean = rows[METHOD, "cat", "target", "share"]
     assert (mean.value, mean.missing, mean.status) == (1.0, 1, "partial")
