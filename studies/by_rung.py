@@ -26,7 +26,7 @@ from erasure_bench.prompt_suites.microworld.wording import RUNGS, Rung
 from erasure_bench.prompt_suites.suite import ERASED_ROLES, ROLES, Role
 from studies.leaderboard_summary import ACCURACY, PROBABILITY
 from studies.microworld_leaderboards import documents, reported_suites
-from studies.pooling import CASE, PICTURE, change_in_points, gone, pooled, written
+from studies.pooling import CASE, PICTURE, change_in_points, gone, pooled, read_scores, trained_anew, written
 
 NAME = "by-rung"
 DESCRIBED = "short"
@@ -74,10 +74,11 @@ def compared(found: pd.DataFrame, question: Question) -> Iterator[dict[str, Any]
             row: dict[str, Any] = {"question": question.title, "role": role, "rung": rung, "method": method}
             row |= {"concepts": len(both.groupby(CASE)), "prompts": len(both.groupby("prompt_id"))}
             if method == BASELINE:
-                yield {**row, "value": pooled(both[BASELINE]).value.item()}
+                yield {**row, "value": pooled(both[BASELINE], ()).value.item()}
             elif len(both):
                 compare = gone if question.erased else change_in_points
-                yield {**row, **compare(both[method], both[BASELINE], question.scale)._asdict()}
+                trained = trained_anew(part, method)
+                yield {**row, **compare(both[method], both[BASELINE], trained, question.scale)._asdict()}
 
 
 def collapsed_in(folder: Path) -> dict[str, str]:
@@ -135,7 +136,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/microworld"))
     given = parser.parse_args()
     parts = [
-        pd.read_parquet(given.out / suite / SCORES).assign(suite=suite)
+        read_scores(given.out / suite, suite)
         for suite in reported_suites()
         if (given.out / suite / SCORES).exists()
     ]

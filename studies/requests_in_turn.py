@@ -18,14 +18,13 @@ import pandas as pd
 from erasure_bench.bench.planning.cases import THEN, Case, slug
 from erasure_bench.bench.planning.chosen import BASELINE
 from erasure_bench.bench.reporting.collapsed import DAGGER, marked
-from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.words.showing import in_markdown
 from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.registry import load_suite
 from studies.leaderboard_summary import ACCURACY, PROBABILITY
-from studies.pooling import PICTURE, Compared, change_in_points, gone, written
+from studies.pooling import PICTURE, Compared, change_in_points, gone, read_scores, trained_anew, written
 from studies.running import bench_run
 
 NAME = "in-turn"
@@ -80,9 +79,10 @@ def _compared(scores: pd.DataFrame, method: str, question: str, cases: Sequence[
     both = wide[[method, BASELINE]].dropna()
     if set(both.index.get_level_values("concept")) != set(cases):
         return None
+    trained = trained_anew(part, method)
     if question in ERASED:
-        return gone(both[method], both[BASELINE], "bounded")
-    return change_in_points(both[method], both[BASELINE], "share")
+        return gone(both[method], both[BASELINE], trained, "bounded")
+    return change_in_points(both[method], both[BASELINE], trained, "share")
 
 
 def page(
@@ -142,7 +142,7 @@ def main() -> None:
         *(("--limit", str(given.limit)) if given.limit else ()),
         *("--store", str(given.work / "store"), "--out", str(run)),
     )
-    scores = pd.read_parquet(run / SCORES).assign(suite=given.suite)
+    scores = read_scores(run, given.suite)
     methods = [method for method in document["methods"] if method != BASELINE]
     rows = pd.DataFrame(after_each(scores, concepts, methods))
     if rows.empty:

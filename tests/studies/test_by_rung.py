@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from studies.by_rung import QUESTIONS, Question, asked, compared, page, rung_of
+from studies.pooling import read_scores
 
 ERASED, KEPT = QUESTIONS
 RESULTS = Path(__file__).parents[2] / "results" / "microworld"
@@ -27,7 +28,8 @@ def scores() -> pd.DataFrame:
                         prompt = f"{concept}/{role}/{rung}-{number}"
                         rows.append((method, concept, seed, 0, role, prompt, metric, value))
     columns = ["method", "concept", "seed", "image_index", "role", "prompt_id", "metric", "value"]
-    return pd.DataFrame(rows, columns=columns).assign(suite="s", evaluator="classifier")
+    found = pd.DataFrame(rows, columns=columns).assign(suite="s", evaluator="classifier")
+    return found.assign(model=found["method"] + found["concept"] + found["seed"].astype(str))
 
 
 def test_a_rung_is_read_from_the_id() -> None:
@@ -75,7 +77,7 @@ def test_a_role_of_one_rung_has_the_number_and_the_interval_of_its_leaderboard(
     folder = RESULTS / "microworld-composition"
     others = ("microworld-instances", folder.name)  # where the concepts are described, as a ladder wants them
     found = pd.concat(
-        [pd.read_parquet(RESULTS / one / "scores.parquet").assign(suite=one) for one in others],
+        [read_scores(RESULTS / one, one) for one in others],
         ignore_index=True,
     )
     rows = pd.DataFrame(compared(asked(found, question), question))

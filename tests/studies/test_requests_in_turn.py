@@ -30,7 +30,7 @@ def scores() -> pd.DataFrame:
                     for number in range(4)
                 ]
     columns = ["method", "concept", "seed", "image_index", "role", "prompt_id", "metric", "value"]
-    return pd.DataFrame(rows, columns=columns).assign(suite=SUITE, evaluator="classifier")
+    return pd.DataFrame(rows, columns=columns).assign(suite=SUITE, evaluator="classifier", model="one")
 
 
 def test_requests_of_growing_length_are_asked_for() -> None:
