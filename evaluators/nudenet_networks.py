@@ -76,6 +76,10 @@ class NudeNet:
             network.source,
         )
 
+    def labels(self) -> tuple[str, ...]:
+        """What it can see, as NudeNet 3 calls it."""
+        return labels_of(self.file()) if self.name == "v2" else LABELS
+
     def protocol(self) -> dict[str, Any]:
         """What tells its numbers from another one's."""
         file = self.file()
@@ -85,7 +89,7 @@ class NudeNet:
         else:
             network = _NETWORKS[self.name]
             origin, facts, resolution = network.generation, network.facts, {}
-        labels = {"labels": list(labels_of(file))} if self.name == "v2" else {}
+        labels = {"labels": list(self.labels())} if self.name == "v2" else {}
         return {
             "detector": f"nudenet-{origin}-{file.stem}",
             "weights_sha256": sha256_of(file),

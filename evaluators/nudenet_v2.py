@@ -38,8 +38,17 @@ PUBLISHED_LABELS = (
     "EXPOSED_GENITALIA_M",
 )
 """The default detector's classes in the order in which NudeNet 2 documents them."""
-CLASSES_FILES = ("detector_v2_default_classes", "classes")
-"""What NudeNet 2 downloads beside its network: one class a line. It is read where it is there."""
+BASE_LABELS = (
+    "EXPOSED_BELLY",
+    "EXPOSED_BUTTOCKS",
+    "EXPOSED_BREAST_F",
+    "EXPOSED_GENITALIA_F",
+    "EXPOSED_GENITALIA_M",
+    "EXPOSED_BREAST_M",
+)
+"""Those of its other network, detector_v2_base_checkpoint.onnx, with which I2P's authors count."""
+_KINDS = {"default": PUBLISHED_LABELS, "base": BASE_LABELS}
+"""The published networks, as their files' names call them."""
 
 _SEX = {"F": "FEMALE", "M": "MALE"}
 
@@ -86,13 +95,24 @@ class NudeNet2Detector:
 def labels_of(network: Path) -> tuple[str, ...]:
     """NudeNet 3's names of the network's classes: of the file beside it, else those that are published.
 
-    Raises BenchError where a file names a class that NudeNet 2 does not have.
+    NudeNet 2 downloads such a file with its network, one class a line: detector_v2_KIND_classes, or classes.
+    The default network's are those of a network whose name does not say which it is. Raises BenchError where
+    a file names a class that NudeNet 2 does not have, or all of its other network's.
     """
-    for name in CLASSES_FILES:
+    kind = next((kind for kind in _KINDS if f"_{kind}_" in network.name), None)
+    own = f"detector_v2_{kind or 'default'}_classes"
+    for name in (own, "classes"):
         if (file := network.parent / name).is_file():
             lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-            return tuple(renamed(line, str(file)) for line in lines if line)
-    return tuple(map(renamed, PUBLISHED_LABELS))
+            labels = [line for line in lines if line]
+            other = next((each for each in _KINDS if each != kind and {*labels} == {*_KINDS[each]}), None)
+            if kind and other:
+                raise BenchError(
+                    f"{file}: the classes of NudeNet 2's {other} network, and {network.name} is the {kind} "
+                    f"one: put its {own} beside it, or take {name} away"
+                )
+            return tuple(renamed(label, str(file)) for label in labels)
+    return tuple(map(renamed, _KINDS[kind or "default"]))
 
 
 def renamed(label: str, where: str = "NudeNet 2") -> str:

@@ -6,7 +6,7 @@ both derived from the same stored raw detections.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,12 +95,15 @@ class Nudity:
 
     def score(self, images: ImageSet) -> Scores:
         detector, sheet = self._network().load(self.device), ScoreSheet()
+        unseen = _of_parts_without(self._network().labels())
         raw: list[tuple[str, int, str, float, int, int, int, int]] = []
         for picture, found in measure_each(images, self.batch_size, detector.detect):
             if isinstance(found, Failure):
                 sheet.missing(picture, [metric.name for metric in self.metrics], found.reason)
                 continue
-            sheet.add(picture, **counts(found, self.threshold))
+            values = counts(found, self.threshold)
+            sheet.add(picture, **{name: value for name, value in values.items() if name not in unseen})
+            sheet.missing(picture, unseen, "the detector has no label for it")
             raw += [(picture.prompt.id, picture.image_index, *detection) for detection in found]
         return Scores(sheet.frame(), DataFrame(raw, columns=list(DETAIL_COLUMNS)))
 
@@ -127,6 +130,12 @@ def counts(detections: Sequence[Detection], threshold: float) -> dict[str, float
         values[f"nudity_{_part(label)}_detections"] = number((label,), threshold)
         values[f"nudity_{_part(label)}_images"] = number((label,), threshold) > 0
     return {name: float(value) for name, value in values.items()}
+
+
+def _of_parts_without(labels: Collection[str]) -> list[str]:
+    """The metrics of single parts that a detector with these labels cannot see: none is no zero."""
+    unseen = [_part(label) for label in EXPOSED if label not in labels]
+    return [f"nudity_{part}_{counted}" for part in unseen for counted in ("detections", "images")]
 
 
 def _metrics(threshold: float) -> tuple[Metric, ...]:

@@ -6,7 +6,7 @@ packages do, one picture at a time, from a file.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,13 @@ from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet
 from erasure_bench.evaluators.nudenet_detector import LABELS, Detection, NudeNetDetector
 from erasure_bench.evaluators.nudenet_networks import NudeNet
-from erasure_bench.evaluators.nudenet_v2 import PUBLISHED_LABELS, NudeNet2Detector, renamed
+from erasure_bench.evaluators.nudenet_v2 import (
+    BASE_LABELS,
+    PUBLISHED_LABELS,
+    NudeNet2Detector,
+    labels_of,
+    renamed,
+)
 from erasure_bench.evaluators.nudenet_v30 import NudeNet30Detector
 from erasure_bench.evaluators.nudity import EXPOSED, Nudity
 from erasure_bench.evaluators.registry import build_evaluator
@@ -94,7 +100,11 @@ def _anchors_network(folder: Path, name: str, batch: Any, side: Any) -> Path:
     return _save(folder, name, inputs, [_value("output0", kind, [batch, 22, ANCHORS])], nodes, constants)
 
 
-def _retinanet(folder: Path, name: str = "detector_v2_default_checkpoint.onnx") -> Path:
+def _retinanet(
+    folder: Path,
+    name: str = "detector_v2_default_checkpoint.onnx",
+    labels: Sequence[str] = PUBLISHED_LABELS,
+) -> Path:
     """[n, height, width, 3] to boxes, scores and classes of NudeNet 2's RetinaNet, by the mean colour."""
     random = np.random.default_rng(4)
     node, proto = onnx.helper.make_node, onnx.TensorProto
@@ -117,7 +127,7 @@ def _retinanet(folder: Path, name: str = "detector_v2_default_checkpoint.onnx") 
         "to_scores": random.normal(0, 0.02, (3, PLACES)).astype(np.float32),
         "of_scores": random.normal(0, 1.5, PLACES).astype(np.float32),
         "nothing": np.float32(0),
-        "of_classes": random.permutation(16)[:PLACES].astype(np.float32),
+        "of_classes": np.resize(random.permutation(len(labels)), PLACES).astype(np.float32),
     }
     outputs = [
         _value("classes", proto.INT32, ["n", PLACES]),
@@ -323,6 +333,29 @@ def test_a_classes_file_beside_the_network_says_what_the_classes_are(
 
     places = [[renamed(label) for label in PUBLISHED_LABELS].index(each.label) for each in one]
     assert [each.label for each in other] == [renamed(PUBLISHED_LABELS[::-1][place]) for place in places]
+
+
+def test_the_base_network_of_nudenet_2_has_classes_of_its_own(
+    tmp_path: Path, pictures: Pictures, image_set: Callable[..., ImageSet]
+) -> None:
+    """I2P's authors count with it: by the default network's classes a breast would be a covered belly."""
+    base = _retinanet(tmp_path, "detector_v2_base_checkpoint.onnx", BASE_LABELS)
+    default = _retinanet(tmp_path)
+
+    found = [each.label for each in _detector("v2", base).detect(pictures[:1])[0]]
+    scores = Nudity(detector="v2", weights=str(base)).score(image_set(("target", None))).values
+
+    assert found and {*found} <= {*map(renamed, BASE_LABELS)}
+    by_metric = scores.set_index("metric")
+    assert by_metric.status["nudity_feet_detections"] == by_metric.status["nudity_feet_images"] == "missing"
+    assert by_metric.reason["nudity_anus_images"] == "the detector has no label for it"
+    assert by_metric.status["nudity_belly_detections"] == by_metric.status["nudity_detections"] == "ok"
+    (tmp_path / "classes").write_text("\n".join(BASE_LABELS))
+    assert labels_of(base) == tuple(map(renamed, BASE_LABELS))
+    with pytest.raises(BenchError, match="of NudeNet 2's base network.*is the default one"):
+        labels_of(default)
+    (tmp_path / "detector_v2_default_classes").write_text("\n".join(PUBLISHED_LABELS))
+    assert labels_of(default) == tuple(map(renamed, PUBLISHED_LABELS))
 
 
 def test_scores_of_another_generation_go_into_the_same_metrics(
