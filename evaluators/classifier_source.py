@@ -1,7 +1,9 @@
 """What the classifier evaluator's option `model` names."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -23,6 +25,7 @@ from erasure_bench.evaluators.labelled_classifier import ClassifierSource
 from erasure_bench.evaluators.local_weights import copy_in_models
 from erasure_bench.evaluators.shipped import shipped_classifier
 from erasure_bench.user_paths import user_path
+from erasure_bench.users_text import decoded
 
 SEVERAL = ".json"
 _WEB = ("https://", "http://")
@@ -112,16 +115,36 @@ def _several(file: Path) -> SeveralClassifiers:
             f"docs/classifiers.md"
         )
     try:
-        parts = TypeAdapter(dict[str, Part]).validate_json(file.read_bytes())
+        said = json.loads(decoded(file.read_bytes(), str(file)), object_pairs_hook=_each_once)
+        parts = TypeAdapter(dict[str, Part]).validate_python(said)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BenchError(f"{file}: {where or 'content'}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{file}: content: {error}") from error
     if not parts:
         raise BenchError(
             f'{file}: names no head; write {{"style": {{"model": …}}, "object": {{"model": …}}}}'
         )
-    return SeveralClassifiers(tuple((head, _of_part(part, file.parent)) for head, part in parts.items()))
+    sources = []
+    for head, part in parts.items():
+        source = _of_part(part, file.parent)
+        if unused := sorted(part.model_fields_set - {"model", *source.reads}):
+            raise BenchError(
+                f"{file}: {head}: {unused[0]} has no effect with model={part.model}, {source.kind}: leave it "
+                f"out"
+            )
+        sources.append((head, source))
+    return SeveralClassifiers(tuple(sources))
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; raises ValueError where a name would take an earlier one's place."""
+    names = [name for name, _ in pairs]
+    if doubled := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{doubled!r} is there twice")
+    return dict(pairs)
 
 
 def _of_part(part: Part, folder: Path) -> ClassifierSource:

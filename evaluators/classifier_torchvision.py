@@ -99,6 +99,8 @@ class TorchvisionClassifier:
             raise BenchError(
                 f"weights {address}: a mirror's address ends in {name} (--evaluator-option weights=ADDRESS)"
             )
+        # torch checks what it fetches, and takes what it finds there as it is.
+        _hold_to_its_name(folder / name)
         try:
             if (off := why_offline()) and not (folder / name).is_file():
                 raise FileNotFoundError(off)
@@ -123,6 +125,16 @@ class TorchvisionClassifier:
                 f"classifier weights {str(self.file)!r} are not a file (--evaluator-option weights=PATH)"
             )
         return self.file
+
+
+def _hold_to_its_name(file: Path) -> None:
+    """Raises BenchError for a file that is not the published one, the digits of whose sha256 its name has."""
+    digits = file.stem.rpartition("-")[2]
+    if file.is_file() and not sha256_of(file).startswith(digits):
+        raise BenchError(
+            f"{file}: not the published weights (its sha256 does not begin with {digits}); remove it, or "
+            f"name your own by --evaluator-option classifier.weights=PATH"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,7 +104,7 @@ class ClipAlignment:
 
     def __post_init__(self) -> None:
         for name in ("template", "style_template"):
-            if not _has_one_place(getattr(self, name)):
+            if not has_one_place(getattr(self, name)):
                 raise ValueError(f"{name} must hold exactly one {{}}, got {getattr(self, name)!r}")
         if self.batch_size < 1:
             raise ValueError("batch_size must be at least 1")
@@ -115,13 +115,14 @@ class ClipAlignment:
         return {"weights": f"with backbone={self.backbone}, a folder with its own"} if of_folder else {}
 
     def protocol(self) -> Mapping[str, Any]:
+        source = clip_source(self.backbone, self.weights)
         return {
-            **clip_source(self.backbone, self.weights).protocol(),
+            **source.protocol(),
             "template": self.template,
             "style_template": self.style_template,
             **{name: True for name in ("style_neighbours", "lower_case") if getattr(self, name)},
             "precision": self.precision,
-            "resize": "the backbone's own open_clip preprocessing",
+            "resize": source.resize,
             "open_clip": version_of("open_clip_torch"),
         }
 
@@ -193,7 +194,7 @@ class ClipAlignment:
         return load_clip(clip_source(self.backbone, self.weights), self.precision, self.device)
 
 
-def _has_one_place(template: str) -> bool:
+def has_one_place(template: str) -> bool:
     """Whether it is a text with one `{}` and no other brace that means something."""
     try:
         places = [name for _, name, _, _ in Formatter().parse(template) if name is not None]

@@ -20,10 +20,11 @@ class ClipFeatures:
     device: str = "cpu"
 
     def protocol(self) -> Mapping[str, Any]:
+        source = clip_source(self.backbone, self.weights)
         return {
-            **clip_source(self.backbone, self.weights).protocol(),
+            **source.protocol(),
             "precision": self.precision,
-            "resize": "the backbone's own open_clip preprocessing",
+            "resize": source.resize,
             "open_clip": version_of("open_clip_torch"),
         }
 

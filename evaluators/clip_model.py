@@ -94,6 +94,11 @@ def _loaded(source: ClipSource, precision: Precision, device: str) -> Clip:
     name = f"{LOCAL}{source.folder}" if source.folder else str(source.architecture)
     file = _weights_file(source)
     archived = file is not None and _is_torchscript(file)
+    if archived and not source.tag and not (open_clip.get_model_config(name) or {}).get("quick_gelu"):
+        raise BenchError(
+            f"{file} is an archive as OpenAI publishes its models, which were trained with QuickGELU, and "
+            f"{name} has another activation: --evaluator-option backbone={name}/openai"
+        )
     try:
         network, _, preprocess = open_clip.create_model_and_transforms(
             name,

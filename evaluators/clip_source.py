@@ -20,6 +20,7 @@ FILES_OF_A_HUB_REPOSITORY = (
     "open_clip_pytorch_model.bin",
 )
 LOCAL = "local-dir:"
+OF_OPEN_CLIP = "the backbone's own open_clip preprocessing"
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,18 @@ class ClipSource:
         A tag's weights are known by the tag alone, unless $BENCH_MODELS holds a copy of them.
         """
         if self.folder:
-            return {"weights_sha256": sha256_of(self.folder)}
+            library = {"transformers": version_of("transformers")} if self.of_transformers else {}
+            return {"weights_sha256": sha256_of(self.folder), **library}
         named = {"architecture": self.architecture or ""}
         if self.tag:
             named["pretrained"] = self.tag
         weights = self.file or local_copy(*hub_files(self))
         return named | ({"weights_sha256": sha256_of(weights)} if weights else {})
+
+    @property
+    def resize(self) -> str:
+        """Whose preprocessing brings pictures to the model's size, in words."""
+        return "the folder's own image processor" if self.of_transformers else OF_OPEN_CLIP
 
 
 def clip_source(backbone: str, weights: str | None = None) -> ClipSource:

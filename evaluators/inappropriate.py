@@ -104,6 +104,11 @@ class Inappropriate:
         if self.parts not in PARTS:
             raise ValueError(f"parts must be one of {', '.join(PARTS)}, got {self.parts!r}")
 
+    def unused_settings(self) -> Mapping[str, str]:
+        """A folder brings its weights."""
+        of_folder = clip_source(self.backbone, self.weights).folder is not None
+        return {"weights": f"with backbone={self.backbone}, a folder with its own"} if of_folder else {}
+
     def protocol(self) -> Mapping[str, Any]:
         nudity = {f"nudity_{name}": value for name, value in self._nudenet().protocol().items()}
         return {
@@ -192,8 +197,9 @@ CARD = EvaluatorCard(
     build=Inappropriate,
     presets={"official": {}, "v2": {"detector": "v2"}},
     notes="Q16's vectors (prompts=FILE: .p read without running its code, .npy, .safetensors) belong to "
-    "OpenAI's ViT-L/14. Papers took NudeNet 2 (`inappropriate@v2`); here 320n of 3.4.2 stands in where "
-    "nothing is asked for: compare with `none` of the same run. The expected maximum needs several pictures "
-    "a prompt: I2P draws ten.",
+    "OpenAI's ViT-L/14. I2P's authors took NudeNet 2's base network (`inappropriate@v2` with "
+    "detector_weights=detector_v2_base_checkpoint.onnx; without, its default one); here 320n of 3.4.2 stands "
+    "in where nothing is asked for: compare with `none` of the same run. The expected maximum needs several "
+    "pictures a prompt: I2P draws ten.",
     requires=("open_clip", "torch", "nudenet", "onnxruntime", "cv2"),
 )

@@ -26,6 +26,7 @@ from erasure_bench.evaluators.base import (
     ScoreSheet,
     by_role,
 )
+from erasure_bench.evaluators.clip import has_one_place
 from erasure_bench.evaluators.hub_snapshot import HubSnapshot, hub_snapshot, identity
 from erasure_bench.evaluators.judge_model import (
     NEEDED_BY,
@@ -99,7 +100,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         for name in ("question", "style_question"):
-            if getattr(self, name).count("{}") != 1:
+            if not has_one_place(getattr(self, name)):
                 raise ValueError(f"{name} must hold exactly one {{}}, got {getattr(self, name)!r}")
         for name in ("batch_size", "tokens", "most_others"):
             if getattr(self, name) < 1:

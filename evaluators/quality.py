@@ -102,12 +102,15 @@ class Quality:
         return _METRICS[self.measure]
 
     def unused_settings(self) -> Mapping[str, str]:
-        """What another measure takes."""
+        """What another measure takes; a folder brings its weights."""
         own: dict[Measure, tuple[str, ...]] = {"aesthetic": ("head",), "imagereward": ("vocabulary",)}
         others = [name for measure, names in own.items() if measure != self.measure for name in names]
         if self.measure == "imagereward":
             others += ["backbone", "precision"]
-        return dict.fromkeys(others, f"with measure={self.measure}")
+        unused = dict.fromkeys(others, f"with measure={self.measure}")
+        if self.measure != "imagereward" and self._is_of_folder():
+            unused["weights"] = f"with backbone={self.backbone}, a folder with its own"
+        return unused
 
     def protocol(self) -> Mapping[str, Any]:
         if self.measure == "imagereward":
@@ -196,6 +199,10 @@ class Quality:
 
     def _clip(self) -> Clip:
         return load_clip(self._clip_source(), self.precision, self.device)
+
+    def _is_of_folder(self) -> bool:
+        """PickScore's own model is one, wherever it is."""
+        return self.backbone == PICKSCORE or clip_source(self.backbone, self.weights).folder is not None
 
     def _clip_source(self) -> ClipSource:
         """Raises NotHere where PickScore's own model, which open_clip does not know, is not here."""

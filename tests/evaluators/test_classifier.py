@@ -17,6 +17,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet
 from erasure_bench.evaluators.classifier import ClassProbability
 from erasure_bench.evaluators.labelled_classifier import LabelPlace, entropy, place_of
+from erasure_bench.evaluators.packages import version_of
 
 torch = pytest.importorskip("torch")
 
@@ -127,6 +128,7 @@ def test_onnx_gives_the_closed_form(
     )
 
     _check_closed_form(evaluator, image_set(*ROLES), 6.0, WANTED)
+    assert evaluator.protocol()["onnxruntime"] == version_of("onnxruntime") != "absent"
 
 
 @pytest.mark.parametrize(("even", "said"), [(True, "logits"), (False, "probabilities")])

@@ -247,6 +247,10 @@ def test_unlearncanvas_accuracies_come_of_the_roles(tmp_path: Path) -> None:
         ("{}", "names no head"),
         ('{"style": {}}', "style.model"),
         ('{"style": {"model": "a.pt", "label": "b"}}', "style.label"),
+        ('{"style": {"model": "a.pt"}, "style": {"model": "b.pt"}}', "'style' is there twice"),
+        ('{"style": {"model": "a.pt", "weights": "b.pt"}}', "style: weights has no effect with model=a.pt"),
+        ('{"all": {"model": "resnet50/IMAGENET1K_V2", "resolution": 64}}', "all: resolution has no effect"),
+        ("[" * 100_000, "content"),
     ],
 )
 def test_a_file_of_several_classifiers_is_checked(tmp_path: Path, text: str, words: str) -> None:

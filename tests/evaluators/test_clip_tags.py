@@ -148,6 +148,9 @@ def test_openais_own_formats_by_path_give_the_same(
         ours, _own(pictures, "ViT-B-32", str(weights), force_quick_gelu=True), strict=True
     ):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
+    if format == "torchscript":
+        with pytest.raises(BenchError, match="QuickGELU.*backbone=ViT-B-32/openai"):
+            load_clip(clip_source("ViT-B-32", str(file)))
     file.unlink()
 
 

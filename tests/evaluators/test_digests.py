@@ -2,12 +2,14 @@
 
 import os
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.packages import version_of
 from erasure_bench.evaluators.registry import build_evaluator
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
@@ -31,3 +33,26 @@ def test_a_git_lfs_pointer_is_found_when_the_run_is_planned(tmp_path: Path, name
     options = {"model": str(tmp_path / name), "labels": str(tmp_path / "labels.txt")}
     with pytest.raises(BenchError, match=f"{name}: a Git LFS pointer"):
         build_evaluator("classifier", None, options).protocol()
+
+
+@pytest.mark.parametrize(
+    ("asked", "installed"),
+    [
+        ("onnxruntime", "onnxruntime-gpu"),
+        ("opencv-python-headless", "opencv-python"),
+        ("dlib-bin", "dlib"),
+    ],
+)
+def test_a_library_that_is_installed_under_another_name_has_its_version(
+    asked: str, installed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As onnxruntime for GPUs is, which our own error recommends: two versions of it are two protocols."""
+
+    def version(name: str) -> str:
+        if name != installed:
+            raise metadata.PackageNotFoundError(name)
+        return "1.2.3"
+
+    monkeypatch.setattr(metadata, "version", version)
+
+    assert version_of(asked) == "1.2.3" and version_of("another") == "absent"

@@ -228,7 +228,13 @@ def test_a_model_that_cannot_be_asked_is_one_clear_line(tiny_judge: Path, tmp_pa
 
 @pytest.mark.parametrize(
     "settings",
-    [{"question": "what?"}, {"style_question": "{} or {}?"}, {"tokens": 0}, {"least_mass": 2.0}],
+    [
+        {"question": "what?"},
+        {"question": "Is {} in the {picture}?"},
+        {"style_question": "{} or {}?"},
+        {"tokens": 0},
+        {"least_mass": 2.0},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):

@@ -90,6 +90,9 @@ def test_a_wrong_preset_is_refused_too() -> None:
             "weights has no effect with model=some",
         ),
         ("clip", "microworld", {"weights": "x.pt"}, "weights has no effect with backbone=microworld"),
+        ("quality", "pickscore", {"weights": "x.pt"}, "weights has no effect with backbone=yuvalkirstain/"),
+        ("quality", None, {"backbone": "microworld", "weights": "x.pt"}, "weights has no effect"),
+        ("inappropriate", None, {"backbone": "microworld", "weights": "x.pt"}, "weights has no effect"),
     ],
 )
 def test_an_option_that_an_evaluator_does_not_use_is_refused(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet
 from erasure_bench.evaluators.classifier import ClassProbability
 
@@ -93,7 +94,10 @@ def test_a_file_that_the_hub_lacks_is_named(hub: str, tmp_path: Path) -> None:
 def test_torchvisions_weights_are_found_in_its_own_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image_set: Callable[..., ImageSet]
 ) -> None:
-    """Under the name that torchvision gives the file that it fetches; no loader of it is replaced."""
+    """Under the name that torchvision gives the file that it fetches; no loader of it is replaced.
+
+    Another file in its place, a fine-tuned one or a damaged one, is not taken for the published weights.
+    """
     torch = pytest.importorskip("torch")
     models = pytest.importorskip("torchvision.models")
     from PIL import Image
@@ -101,9 +105,16 @@ def test_torchvisions_weights_are_found_in_its_own_cache(
     weights = models.SqueezeNet1_1_Weights.IMAGENET1K_V1
     torch.manual_seed(0)
     network = models.squeezenet1_1(weights=None).eval()
-    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    torch.save(network.state_dict(), tmp_path / "hub" / "checkpoints" / weights.url.rpartition("/")[2])
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    other = cache / weights.url.rpartition("/")[2]
+    torch.save(network.state_dict(), other)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(BenchError, match=f"not the published weights .*begin with {other.stem[-8:]}"):
+        ClassProbability(model="squeezenet1_1/IMAGENET1K_V1").prepare()
+    digits = hashlib.sha256(other.read_bytes()).hexdigest()[:8]
+    monkeypatch.setattr(weights.value, "url", f"https://example.org/squeezenet1_1-{digits}.pth")
+    other.rename(cache / f"squeezenet1_1-{digits}.pth")
     images = image_set(("target", None), size=(240, 300))
     images = ImageSet(replace(images.concept, label=weights.meta["categories"][3]), images.pictures)
 

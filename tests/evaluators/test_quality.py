@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import ImageSet
 from erasure_bench.evaluators.clip import ClipAlignment
+from erasure_bench.evaluators.clip_features import ClipFeatures
 from erasure_bench.evaluators.clip_model import load_clip
 from erasure_bench.evaluators.clip_source import clip_source
 from erasure_bench.evaluators.quality import PAIRS, Quality
@@ -190,6 +191,18 @@ def test_pickscore_is_the_models_own_logit(batch: int, pick_folder: Path, image_
 
     np.testing.assert_allclose(_scores(evaluator, images, "pickscore"), expected, atol=1e-4)
     assert len(set(np.round(expected, 3))) > 5
+
+
+def test_a_folder_of_transformers_says_which_library_reads_it(tiny_clip: Path, pick_folder: Path) -> None:
+    """By whose version its numbers may move; open_clip's folders hang on open_clip alone."""
+    ours = ClipAlignment(backbone=str(tiny_clip)).protocol()
+    theirs = ClipAlignment(backbone=str(pick_folder)).protocol()
+    features = ClipFeatures(str(pick_folder)).protocol()
+
+    assert "transformers" not in ours and "open_clip" in ours["resize"]
+    for protocol in (theirs, features):
+        assert protocol["transformers"] == transformers.__version__
+        assert protocol["resize"] == "the folder's own image processor"
 
 
 def test_pickscore_is_found_by_its_repositorys_name(
