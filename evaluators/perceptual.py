@@ -46,7 +46,7 @@ Network = Literal["alex", "vgg"]
 _DIRECTIONS = by_role(erased="neither", kept="lower")
 
 
-def _distance(network: str, small: bool) -> Metric:
+def _distance(network: str, small: bool, headline: bool) -> Metric:
     size = f"{SMALL} px" if small else "as drawn"
     return Metric(
         _name(network, small),
@@ -54,7 +54,7 @@ def _distance(network: str, small: bool) -> Metric:
         "LPIPS",
         (0.0, math.inf),
         _DIRECTIONS,
-        headline=small and network == "alex",
+        headline=headline,
         kind="free",
     )
 
@@ -91,7 +91,12 @@ class PerceptualDistance:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        distances = (_distance(network, small) for network in self.networks for small in (True, False))
+        of_tables = "alex" if "alex" in self.networks else self.networks[0]
+        distances = (
+            _distance(network, small, headline=small and network == of_tables)
+            for network in self.networks
+            for small in (True, False)
+        )
         return (*distances, _PIXELS)
 
     def protocol(self) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -179,6 +179,22 @@ def test_noise_is_no_success_on_erased_roles() -> None:
     """It is farther from the base's picture than anything else: there no value is the best."""
     for metric in PerceptualDistance().metrics:
         assert metric.better["target"] == "neither" and metric.better["retention"] == "lower"
+
+
+@pytest.mark.parametrize(
+    ("networks", "column"),
+    [
+        (("alex", "vgg"), "lpips_alex_64"),
+        (("vgg", "alex"), "lpips_alex_64"),
+        (("vgg",), "lpips_vgg_64"),
+    ],
+)
+def test_a_table_has_one_column_whichever_networks_there_are(
+    networks: tuple[Literal["alex", "vgg"], ...], column: str
+) -> None:
+    metrics = PerceptualDistance(networks=networks).metrics
+
+    assert [metric.name for metric in metrics if metric.headline] == [column]
 
 
 def test_lacking_weights_are_said_with_the_way_to_get_them(
