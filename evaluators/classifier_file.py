@@ -20,8 +20,7 @@ from erasure_bench.evaluators.labelled_classifier import (
     checked_heads,
     distributions,
 )
-from erasure_bench.evaluators.onnx_session import open_session
-from erasure_bench.evaluators.packages import version_of
+from erasure_bench.evaluators.onnx_session import open_session, runtime_version
 from erasure_bench.evaluators.pixel_batch import pixel_batch
 from erasure_bench.evaluators.torchscript_network import open_torchscript
 from erasure_bench.user_paths import user_path
@@ -76,7 +75,7 @@ class FileClassifier:
             **labels,
             "resize": f"PIL {given.pop('interpolation')}, antialiased",
             **given,
-            **({"onnxruntime": version_of("onnxruntime")} if self.path.suffix == ".onnx" else {}),
+            **({"onnxruntime": runtime_version()} if self.path.suffix == ".onnx" else {}),
         }
 
     def known_labels(self) -> Collection[str]:

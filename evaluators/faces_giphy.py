@@ -23,7 +23,7 @@ from erasure_bench.evaluators.faces_nudenet import NudeNetFaces
 from erasure_bench.evaluators.giphy_labels import celebrity_names
 from erasure_bench.evaluators.labelled_classifier import distributions
 from erasure_bench.evaluators.network_outputs import Outputs, open_outputs
-from erasure_bench.evaluators.packages import version_of
+from erasure_bench.evaluators.onnx_session import runtime_version
 from erasure_bench.evaluators.pixel_batch import pixel_batch
 from erasure_bench.user_paths import user_path
 
@@ -55,7 +55,7 @@ class GiphyFaces:
             **self._detector().protocol(),
             "output": self.output,
             "crop": f"margin {MARGIN}, PIL bilinear to {SIDE}",
-            "onnxruntime": version_of("onnxruntime"),
+            "onnxruntime": runtime_version(),
         }
 
     def load(self, device: str) -> "GiphyReader":

@@ -16,7 +16,7 @@ from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.faces import Box, Distance, Face, surest_first
-from erasure_bench.evaluators.onnx_session import execution_providers
+from erasure_bench.evaluators.onnx_session import execution_providers, runtime_version
 from erasure_bench.evaluators.packages import required_module, version_of
 from erasure_bench.user_paths import user_path
 
@@ -45,7 +45,7 @@ class InsightfacePack:
             "detection_size": list(DETECTION_SIZE),
             "input": "BGR array, aligned by five landmarks",
             "insightface": version_of("insightface"),
-            "onnxruntime": version_of("onnxruntime"),
+            "onnxruntime": runtime_version(),
             "opencv": version_of("opencv-python-headless"),
         }
 

@@ -20,6 +20,7 @@ from erasure_bench.evaluators.nudenet_detector import (
     load_nudenet,
     nudenet_weights,
 )
+from erasure_bench.evaluators.onnx_session import runtime_version
 from erasure_bench.evaluators.packages import version_of
 
 FACES = ("FACE_FEMALE", "FACE_MALE")
@@ -38,7 +39,7 @@ class NudeNetFaces:
             "detector_sha256": sha256_of(file),
             "least_score": self.least_score,
             "input": f"RGB array, PIL Lanczos up to {PACKAGED_RESOLUTION} pixels where it is smaller",
-            "onnxruntime": version_of("onnxruntime"),
+            "onnxruntime": runtime_version(),
             "opencv": version_of("opencv-python-headless"),
         }
 

@@ -24,7 +24,7 @@ from erasure_bench.evaluators.nudenet_detector import (
 )
 from erasure_bench.evaluators.nudenet_v2 import LONGER, SHORTER, NudeNet2Detector, labels_of
 from erasure_bench.evaluators.nudenet_v30 import NudeNet30Detector
-from erasure_bench.evaluators.onnx_session import open_session
+from erasure_bench.evaluators.onnx_session import open_session, runtime_version
 from erasure_bench.evaluators.packages import required_module, version_of
 
 Name = Literal["320n", "640m", "v3.0", "v2"]
@@ -96,7 +96,7 @@ class NudeNet:
             **resolution,
             **facts,
             **labels,
-            "onnxruntime": version_of("onnxruntime"),
+            "onnxruntime": runtime_version(),
             "opencv": version_of("opencv-python-headless"),
         }
 

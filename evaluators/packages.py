@@ -1,7 +1,6 @@
 """Optional packages: a named error with the way to get them, and their versions for the protocol."""
 
 import importlib
-from contextlib import suppress
 from importlib import metadata, util
 from pathlib import Path
 from types import ModuleType
@@ -25,20 +24,12 @@ def package_folder(module: str, distribution: str, needed_by: str) -> Path:
     return Path(next(iter(found.submodule_search_locations)))
 
 
-_OTHER_NAMES = {
-    "dlib-bin": ("dlib",),
-    "onnxruntime": ("onnxruntime-gpu",),
-    "opencv-python-headless": ("opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
-}
-"""Under which a library is installed as well, by the one that this project asks for."""
-
-
 def version_of(distribution: str) -> str:
-    """The installed version, under whichever name it was installed; `absent` where there is none."""
-    for name in (distribution, *_OTHER_NAMES.get(distribution, ())):
-        with suppress(metadata.PackageNotFoundError):
-            return metadata.version(name)
-    return "absent"
+    """The installed version, `absent` where there is none."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "absent"
 
 
 def _absent(module: str, distribution: str, needed_by: str, why: str) -> NotHere:
