@@ -129,7 +129,8 @@ def _has_a_reason_where_there_is_nothing(at: SetRehearsal) -> None:
 
 
 def _needs_no_reference(at: SetRehearsal) -> None:
-    at.statistics(at.sets[0], None)
+    pictures, _ = at.sets
+    without_each(at.evaluator, at.statistics(pictures, None), pictures, None, [int(pictures.prompts[0])])
 
 
 def _leaves_prompts_out(at: SetRehearsal) -> None:

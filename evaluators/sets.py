@@ -200,9 +200,11 @@ def without_each(
 ) -> dict[str, NDArray[np.float64]]:
     """[prompts] for each metric with a value in `found`: the statistic without each of these prompts.
 
-    NaN where there is none.
+    NaN where there is none. Without any value nothing is asked of the evaluator, which may need a reference.
     """
     named = [name for name, value in found.items() if not isinstance(value, Failure)]
+    if not named:
+        return {}
     own: Callable[..., Mapping[str, Any]] | None = getattr(evaluator, "without_each", None)
     if own is not None:
         given = own(pictures, reference, prompts)

@@ -10,7 +10,13 @@ from PIL import Image
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.cmmd import CMMD
 from erasure_bench.evaluators.measuring import Failure
-from erasure_bench.evaluators.sets import FeatureSet, checked_statistics, features_of
+from erasure_bench.evaluators.sets import (
+    ITS_OWN_REFERENCE,
+    FeatureSet,
+    checked_statistics,
+    features_of,
+    without_each,
+)
 
 open_clip = pytest.importorskip("open_clip")
 
@@ -62,6 +68,9 @@ def test_the_same_pictures_are_no_distance_apart_and_none_have_a_reason(tiny_cli
     own = of(evaluator, pictures(5, 0))
     assert evaluator.statistics(own, own)["cmmd"] == pytest.approx(0, abs=1e-9)
     assert evaluator.statistics(own, None) == {}
+    itself = checked_statistics(evaluator, evaluator.metrics, own, None)
+    assert itself == {"cmmd": Failure(ITS_OWN_REFERENCE)}
+    assert without_each(evaluator, itself, own, None, range(2)) == {}
     nothing = FeatureSet(own.values[:0], own.prompts[:0])
     found = checked_statistics(evaluator, evaluator.metrics, nothing, own)
     assert isinstance(found["cmmd"], Failure)
