@@ -130,7 +130,8 @@ def _several(file: Path) -> SeveralClassifiers:
     sources = []
     for head, part in parts.items():
         source = _of_part(part, file.parent)
-        if unused := sorted(part.model_fields_set - {"model", *source.reads}):
+        own = part.model_dump(exclude_defaults=True).keys()
+        if unused := sorted(own - {"model", *source.reads}):
             raise BenchError(
                 f"{file}: {head}: {unused[0]} has no effect with model={part.model}, {source.kind}: leave it "
                 f"out"

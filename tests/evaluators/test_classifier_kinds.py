@@ -259,6 +259,13 @@ def test_a_file_of_several_classifiers_is_checked(tmp_path: Path, text: str, wor
         ClassProbability(model=str(tmp_path / "several.json")).protocol()
 
 
+def test_a_setting_that_repeats_what_holds_anyway_is_no_mistake(tmp_path: Path) -> None:
+    part = {"model": "resnet50/IMAGENET1K_V2", "weights": None, "output": "logits"}
+    (tmp_path / "several.json").write_text(json.dumps({"all": part}))
+
+    assert "head all" in ClassProbability(model=str(tmp_path / "several.json")).protocol()
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_bilinear_is_what_unlearncanvas_preprocesses_with(tmp_path: Path, concept: Concept) -> None:
     transforms = pytest.importorskip("torchvision.transforms")
