@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.classifier_folder import FolderClassifier
 from erasure_bench.evaluators.faces import Face, FaceDetector
@@ -52,7 +52,13 @@ class OracleFaces:
                 "the folder of an oracle"
             )
         shipped = shipped_folder(self.model, "oracle")
-        return FolderClassifier(shipped or user_path(self.model), self.model)
+        folder = shipped or user_path(self.model)
+        if shipped is None and not folder.is_dir():
+            raise NotHere(
+                f"{self.model!r} is neither a built-in generator nor a folder of an oracle "
+                f"(--evaluator-option celebrity.model=NAME or FOLDER)"
+            )
+        return FolderClassifier(folder, self.model)
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,6 +169,8 @@ def test_an_oracle_must_be_named_and_know_faces(tmp_path: object) -> None:
         Celebrity(recogniser="oracle").prepare()
     with pytest.raises(BenchError, match="oracle.json missing"):
         Celebrity(recogniser="oracle", model=str(tmp_path)).prepare()
+    with pytest.raises(BenchError, match="'microwrld' is neither .*celebrity.model=NAME"):
+        Celebrity(recogniser="oracle", model="microwrld").protocol()
 
 
 def test_nudenets_faces_lie_where_they_are_in_small_and_large_pictures() -> None:
