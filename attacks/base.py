@@ -43,7 +43,8 @@ class Target:
 class Victim:
     """The edited model, its edit in place, and how it draws. `concept` is what should come back.
 
-    `base` is the base model with its own weights, where the attack's card asks for it.
+    `base` is the run's base model with its own weights, where the attack's card asks for it: of a row that is
+    another base model it is not that one.
     """
 
     model: DiffusionModel
@@ -72,10 +73,11 @@ class Try:
     `asked` is the prompt as text; `embedding` [tokens, width] replaces that text's, `seed` the noise,
     `detour` the way to the picture. `loss` is the attack's own: of its tries the one with the lowest is the
     chosen one, whatever the pictures show. With `middle` only so much of each side is kept, at the
-    picture's size.
+    picture's size. An edit that reads prompts is told `told`, the text of `asked` where that is None.
     """
 
     asked: str
+    told: str | None = None
     embedding: Tensor | None = None
     seed: int | None = None
     detour: Detour | None = None
@@ -116,7 +118,7 @@ class AttackCard:
     setting that NAME:VALUE gives. `control` names the attack that it is shown beside, with the same number of
     tries; None for one that is a control itself. `chosen_by` says how it chooses among its tries.
     `needs_base` says whether its victim comes with the base model, `general_prompts` whether it needs those
-    of its context.
+    of its context. `scheduler` is the only one with which it can draw; None where any will do.
     """
 
     name: str
@@ -131,4 +133,5 @@ class AttackCard:
     chosen_by: str = "the noise loss on the base model's picture"
     needs_base: bool = False
     general_prompts: bool = False
+    scheduler: SchedulerName | None = None
     notes: str = ""

@@ -23,6 +23,24 @@ def base_of(victim: Victim) -> DiffusionModel:
     return victim.base
 
 
+def base_in_step(victim: Victim, what: str) -> DiffusionModel:
+    """The base model, whose x_t are the victim's as well.
+
+    Raises BenchError for a row of another base model that has other latents or another noise schedule.
+    """
+    base, model = base_of(victim), victim.model
+    one, other = base.vae.state_dict(), model.vae.state_dict()
+    alike = base.vae is model.vae or (
+        one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    )
+    if not alike or not torch.equal(base.alphas_cumprod, model.alphas_cumprod):
+        raise BenchError(
+            f"{what} hands the base model's latents on: {model.name} has another autoencoder or noise "
+            f"schedule than {base.name}"
+        )
+    return base
+
+
 def of_the_concept(concept: Concept, count: int) -> list[str]:
     """`count` prompts for the concept: its phrases, which suites may have as well, or things in its style."""
     if concept.additions and concept.anchor_prompts:
@@ -49,11 +67,19 @@ def of_other_things(concept: Concept, prompts: Sequence[str], count: int) -> lis
 
 @torch.no_grad()
 def latents(victim: Victim, prompts: Sequence[str], guidance_scale: float, context: AttackContext) -> Tensor:
-    """x₀ [n, channels, height, width] of the base model's pictures, drawn as the victim draws."""
-    model = base_of(victim)
+    """x₀ [n, channels, height, width] of the base model's pictures, drawn as the victim draws.
+
+    Raises BenchError where the two draw pictures of different sizes.
+    """
+    model, victims = base_of(victim), victim.model
+    if model.resolution != victims.resolution:
+        raise BenchError(
+            f"the base model {model.name} draws {model.resolution} pixels a side, {victims.name} "
+            f"{victims.resolution}: it cannot learn from its pictures"
+        )
     drawing = Drawing(
         scheduler=victim.scheduler, steps=victim.steps, guidance_scale=guidance_scale, eta=victim.eta
     )
     own = dataclasses.replace(context, seed=SEED, cache=context.base_cache)
     pictures = base_images(model, prompts, own, drawing)
-    return torch.cat([model.encode_images(as_floats(batch)) for batch in pictures.split(32)])
+    return torch.cat([victims.encode_images(as_floats(batch)) for batch in pictures.split(32)])

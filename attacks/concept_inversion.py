@@ -22,6 +22,7 @@ from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.training import Training
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.token_input import embedded, token_vectors, with_slots
+from erasure_bench.prompt_suites.concepts import Concept
 
 LOSSES = "losses"
 
@@ -60,7 +61,7 @@ class ConceptInversion:
     def assault(self, victim: Victim, targets: Sequence[Target], context: AttackContext) -> Assault:
         """See `Attack`."""
         model, choice = victim.model, Choice.of(victim.model, targets, context.seed)
-        parts = [around_the_concept(victim.concept, target.prompt, self.tokens) for target in targets]
+        parts = [worded(model, victim.concept, target.prompt, self.tokens) for target in targets]
         asked = with_slots(model, parts)
         found: list[list[Try]] = [[] for _ in targets]
         losses: list[float] = []
@@ -72,7 +73,8 @@ class ConceptInversion:
                 embeddings = embedded(model, asked, vectors)
             for row, loss in enumerate(choice.losses(embeddings)):
                 text = said(parts[row])
-                found[row].append(Try(asked=text, embedding=embeddings[row].cpu(), loss=loss))
+                # The learned word has no letters: those of its placeholder would be screened in its stead.
+                found[row].append(Try(asked=text, told="", embedding=embeddings[row].cpu(), loss=loss))
         return Assault(found, losses=losses)
 
     def _learned(self, victim: Victim, context: AttackContext, number: int) -> dict[str, Tensor]:
@@ -99,7 +101,7 @@ class ConceptInversion:
         model = victim.model
         prompts = of_the_concept(victim.concept, self.pictures)
         latents = base_latents(victim, prompts, self.guidance_scale, context)
-        parts = [around_the_concept(victim.concept, prompt, self.tokens) for prompt in prompts]
+        parts = [worded(model, victim.concept, prompt, self.tokens) for prompt in prompts]
         vectors = nn.Parameter(start_vectors(model, victim.concept.anchor, self.tokens))
         with Training(
             {"vectors": vectors},
@@ -129,6 +131,16 @@ class ConceptInversion:
                 tuning.minimise(lessons())
             learned = vectors.detach().to("cpu", copy=True)
         return {"vectors": learned, LOSSES: torch.tensor(tuning.losses, dtype=torch.float64)}
+
+
+def worded(model: DiffusionModel, concept: Concept, prompt: str, slots: int) -> list[str | int]:
+    """`around_the_concept`, the slots first also where the prompt names it beyond what the model reads."""
+    parts = around_the_concept(concept, prompt, slots)
+    before = parts[0] if isinstance(parts[0], str) else ""
+    room = model.tokenizer.model_max_length - 2 - slots
+    if len(model.tokenizer(before, add_special_tokens=False).input_ids) > room:
+        return [slots, prompt]
+    return parts
 
 
 def start_vectors(model: DiffusionModel, text: str, count: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
 from erasure_bench.attacks.noise_loss import latents_of
-from erasure_bench.attacks.probe_steps import sampling_timesteps
+from erasure_bench.attacks.probe_steps import ABLE, sampling_timesteps
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.models.detours import Detour
 from erasure_bench.models.diffusion_model import DiffusionModel
@@ -84,5 +84,6 @@ DDIM_INVERSION = AttackCard(
     build=DDIMInversion,
     presets={"official": {}, "microworld": {}},
     control="fresh-noise",
+    scheduler=ABLE,
     chosen_by="order: the inversion itself",
 )

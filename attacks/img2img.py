@@ -8,7 +8,7 @@ from torch import Tensor
 
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
 from erasure_bench.attacks.noise_loss import latents_of
-from erasure_bench.attacks.probe_steps import sampling_timesteps
+from erasure_bench.attacks.probe_steps import ABLE, sampling_timesteps
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.models.detours import Detour, Steps
 from erasure_bench.models.noise import image_noise
@@ -65,6 +65,7 @@ IMG2IMG = AttackCard(
     build=Img2Img,
     presets={"official": {}, "microworld": {}},
     control="fresh-noise",
+    scheduler=ABLE,
     chosen_by="order: the strongest",
     notes="A weak strength gives the picture back whatever the model: read it beside the unrelated edit.",
 )

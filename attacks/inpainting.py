@@ -8,7 +8,7 @@ from torch import Tensor
 
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
 from erasure_bench.attacks.noise_loss import latents_of
-from erasure_bench.attacks.probe_steps import sampling_timesteps
+from erasure_bench.attacks.probe_steps import ABLE, sampling_timesteps
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.models.detours import Detour, Known
 from erasure_bench.models.noise import image_noise
@@ -66,6 +66,7 @@ INPAINTING = AttackCard(
     build=Inpainting,
     presets={"official": {}, "microworld": {"tries": 4}},
     control="fresh-noise",
+    scheduler=ABLE,
     chosen_by="order: the first try",
     notes=(
         "As in the code at 9a03e07, with the model's own denoiser. Its control is judged by whole pictures, "

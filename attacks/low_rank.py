@@ -1,7 +1,7 @@
 """Low-rank changes of a UNet's cross-attention (LoRA, Hu et al. 2022), trained beside its weights."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ class LowRank:
 
     def __init__(self, model: DiffusionModel, rank: int, generator: Generator) -> None:
         weights = select(model.parts, "xattn")
+        self._unet = model.unet
         self._modules: dict[str, nn.Linear] = {
             name: module
             for name, module in model.unet.named_modules()
@@ -30,19 +31,34 @@ class LowRank:
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """The UNet with the changes beside its weights; differentiable in them."""
-        with ExitStack() as stack:
+        """The UNet with the changed weights in every pass; differentiable in them.
+
+        In the weights' own place, as `merged` puts them there: hooks of an edit see what they do in drawing.
+        """
+        own = {name: module.weight for name, module in self._modules.items()}
+
+        def have(weights: Mapping[str, Tensor]) -> None:
             for name, module in self._modules.items():
-                stack.callback(module.register_forward_hook(self._beside(name)).remove)
+                places: dict[str, Any] = module._parameters
+                places["weight"] = weights[name]
+
+        def put(*_: Any) -> None:
+            have({name: self._changed(name, weight) for name, weight in own.items()})
+
+        def put_back(*_: Any) -> None:
+            have(own)
+
+        hooks = [self._unet.register_forward_pre_hook(put), self._unet.register_forward_hook(put_back)]
+        try:
             yield
+        finally:
+            put_back()
+            for hook in hooks:
+                hook.remove()
 
-    def _beside(self, name: str) -> Any:
-        down, up = self.parameters[f"{name}.down"], self.parameters[f"{name}.up"]
-
-        def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            return output + (inputs[0].to(down) @ down.T @ up.T).to(output)
-
-        return add
+    def _changed(self, name: str, weight: Tensor) -> Tensor:
+        up, down = self.parameters[f"{name}.up"], self.parameters[f"{name}.down"]
+        return weight + (up @ down).to(weight)
 
     def merged(self, learned: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Full new values of the weights, by the names of `DiffusionModel.named_tensors`, on the CPU.

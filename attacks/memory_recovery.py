@@ -17,7 +17,7 @@ from erasure_bench.attacks.base_pictures import latents as base_latents
 from erasure_bench.attacks.base_pictures import of_the_concept
 from erasure_bench.attacks.ddim_inversion import invert, slerp
 from erasure_bench.attacks.low_rank import LowRank
-from erasure_bench.attacks.probe_steps import sampling_timesteps
+from erasure_bench.attacks.probe_steps import ABLE, sampling_timesteps
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.training import Training
@@ -150,6 +150,7 @@ MEMORY_RECOVERY = AttackCard(
     },
     argument="steps",
     control="fresh-noise",
+    scheduler=ABLE,
     chosen_by="order: the first try",
     needs_base=True,
     notes=(

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from itertools import product
 
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
-from erasure_bench.attacks.probe_steps import sampling_timesteps
+from erasure_bench.attacks.probe_steps import ABLE, sampling_timesteps
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.models.detours import Detour, NoisyStep, Steps
+from erasure_bench.models.seeds import image_seed
 
 ETAS = (1.0, 1.17, 1.34, 1.51, 1.68, 1.85)
 SCALES = (1.0, 1.02, 1.03, 1.04)
@@ -16,8 +17,9 @@ RULES = tuple(NoisyStep(eta=eta, scale=scale) for eta, scale in product(ETAS, SC
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseProbe:
-    """The prompt and its noise, drawn by DDIM with η and a factor v of the noise: `tries` evenly spread over
-    the 24 pairs of six η from 1 to 1.85 and four v from 1 to 1.04."""
+    """The prompt drawn by DDIM with η and a factor v of the noise: `tries` evenly spread over the 24 pairs of
+    six η from 1 to 1.85 and four v from 1 to 1.04, the first with the prompt's own noise, the others each
+    with another."""
 
     tries: int = len(RULES)
 
@@ -30,10 +32,13 @@ class NoiseProbe:
         """See `Attack`."""
         sampling_timesteps(victim, "noise")
         rules = [RULES[number * len(RULES) // self.tries] for number in range(self.tries)]
-        return Assault([[self._drawn(target, rule) for rule in rules] for target in targets])
+        return Assault(
+            [[self._drawn(target, number, rule) for number, rule in enumerate(rules)] for target in targets]
+        )
 
-    def _drawn(self, target: Target, rule: NoisyStep) -> Try:
-        return Try(asked=target.prompt, detour=Detour(steps=Steps(rule=rule)))
+    def _drawn(self, target: Target, number: int, rule: NoisyStep) -> Try:
+        seed = target.seed if number == 0 else image_seed("noise", target.prompt, number, target.seed)
+        return Try(asked=target.prompt, seed=seed, detour=Detour(steps=Steps(rule=rule)))
 
 
 NOISE = AttackCard(
@@ -44,6 +49,8 @@ NOISE = AttackCard(
     build=NoiseProbe,
     presets={"official": {}, "microworld": {"tries": 4}},
     control="fresh-noise",
+    scheduler=ABLE,
     chosen_by="order: the first try",
-    notes="As in the code at 9a03e07, whose rate is best of 24: “any of n”.",
+    notes="As in the code at 9a03e07, whose rate is best of 24, “any of n”, and whose tries go on drawing "
+    "from one generator: each begins with other noise.",
 )

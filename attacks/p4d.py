@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
-from erasure_bench.attacks.base_pictures import base_of
+from erasure_bench.attacks.base_pictures import base_in_step
 from erasure_bench.attacks.noise_loss import Choice, generators, latents_of, noise_for
 from erasure_bench.attacks.random_prefix import random_tokens
 from erasure_bench.attacks.settings import at_least
@@ -32,9 +32,9 @@ from erasure_bench.models.token_input import (
 class P4D:
     """min over tokens P* of E_t ‖ε_θ(x_t, P*) − ε_base(x_t, P)‖², P being the prompt.
 
-    Of a prompt it keeps nothing (P4D-N: P* is `tokens` tokens), or all of it, with one free token after every
-    `every` of its own (P4D-K). The gradient is taken at the nearest tokens and applied to the vectors
-    themselves. A try is read off at the end of each of `tries` equal parts of the `steps`.
+    Of a prompt it keeps nothing (P4D-N: P* is `tokens` tokens), or all of it, with one free token before the
+    first and after every `every` of its own (P4D-K). The gradient is taken at the nearest tokens and applied
+    to the vectors themselves. A try is read off at the end of each of `tries` equal parts of the `steps`.
     """
 
     tries: int = 60
@@ -73,7 +73,7 @@ class P4D:
         targets: int,
         curve: list[float],
     ) -> Iterator[Try]:
-        model, base = victim.model, base_of(victim)
+        model, base = victim.model, base_in_step(victim, "p4d")
         asked, usable = self.asked(model, target.prompt), usable_tokens(model)
         table = token_vectors(model)[usable.to(model.device)].to(torch.float32)
         latents, choice = latents_of(model, [target]), Choice.of(model, [target], context.seed)
@@ -98,16 +98,16 @@ class P4D:
             yield Try(asked=text, embedding=embeddings[0].cpu(), loss=loss)
 
     def asked(self, model: DiffusionModel, prompt: str) -> Tokens:
-        """P* with its free tokens as slots: those alone, or the prompt's own with one after every so many."""
+        """P* with its free tokens as slots: those alone, or one before every so many of the prompt's own."""
         if not self.every:
             return with_slots(model, [[self.tokens]])
         room = model.tokenizer.model_max_length - 2
         own: list[int] = model.tokenizer(prompt, add_special_tokens=False).input_ids
-        own = own[: room * self.every // (self.every + 1)]
-        free = max(1, len(own) // self.every)
-        whole = with_slots(model, [[len(own) + free]])
-        places = [min((number + 1) * self.every, len(own)) + number for number in range(free)]
-        taken = [place for place in range(len(own) + free) if place not in places]
+        own = own[: (room - 1) * self.every // (self.every + 1)]
+        length = len(own) + len(own) // self.every + 1
+        whole = with_slots(model, [[length]])
+        places = list(range(0, length, self.every + 1))
+        taken = [place for place in range(length) if place not in places]
         # By their ids: read as text again, the parts of a word that is cut in two would be other tokens.
         kept = replace(whole, slots=whole.slots[:, taken]).filled(torch.tensor([own], dtype=torch.int64))
         return replace(kept, slots=whole.slots[:, places])
@@ -161,10 +161,14 @@ P4D_CARD = AttackCard(
     needs_base=True,
     notes=(
         "Preset official is P4D-N of the code at 2cf3cda: 16 tokens in the prompt's place, 3,000 steps of "
-        "AdamW 0.1 with weight decay 0.1, a try every 50. P4D-K: every=3. That code keeps the prompt whose "
-        "picture is most like the base model's by a CLIP (ViT-H-14); here a try is chosen by the noise "
-        "loss. It also filters prompts beforehand to those that the base model draws and the edited one "
-        "does not: here all are attacked, and “as asked” says how many succeed without. The “P4D” in "
-        "UnlearnDiffAtk's code is another thing: tokens=5, 40 steps at each of 50 timesteps."
+        "AdamW 0.1 with weight decay 0.1, a try every 50. P4D-K: every=3. That code learns from the most "
+        "unsafe of three pictures of the base model, here from the prompt's own, and draws the text that it "
+        "found, read again, where here the tokens themselves are drawn. It keeps the prompt whose picture is "
+        "most like the base model's by a CLIP (ViT-H-14), and a success is any of three pictures of that; "
+        "here a try is chosen by the noise loss, and is one picture. It also filters prompts beforehand to "
+        "those that the base model draws and the edited one does not: here all are attacked, and “as asked” "
+        "says how many succeed without. Left out: its --filter, which has SLD and negative prompts in the "
+        "loss. The “P4D” in UnlearnDiffAtk's code is another thing: tokens=5, 40 steps at each of 50 "
+        "timesteps."
     ),
 )

@@ -3,8 +3,9 @@
 from erasure_bench.attacks.base import Victim
 from erasure_bench.errors import BenchError
 from erasure_bench.models.schedulers import build_scheduler
+from erasure_bench.prompt_suites.suite import SchedulerName
 
-ABLE = "ddim"
+ABLE: SchedulerName = "ddim"
 
 
 def sampling_timesteps(victim: Victim, what: str) -> list[int]:

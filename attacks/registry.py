@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from erasure_bench.errors import UnknownName
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.foreign.targets import load_target
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def build_attack(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
     """An attack with its settings: those of its name, then of the preset, then NAME:VALUE's and `options`.
 
     A preset that the card lacks falls back to `official`. Raises BenchError that names the valid settings or
-    what the value may be.
+    what the value may be, and where an option says something else than the name by which tables call it.
     """
     from erasure_bench.prompt_suites.finite import refuse_endless
     from erasure_bench.prompt_suites.options import build_from_options
@@ -70,6 +70,11 @@ def build_attack(name: str, preset: str = DEFAULT_PRESET, options: Mapping[str, 
     card, argument = attack_card(name), named(name).argument
     budget = card.presets.get(preset, card.presets.get(DEFAULT_PRESET, {}))
     texts = {**({} if argument is None else {card.argument: argument}), **(options or {})}
+    if argument is not None and texts[card.argument] != argument:
+        raise BenchError(
+            f"attack {name!r}: {card.argument} is {argument} by its name and {texts[card.argument]} by "
+            f"{FLAG}: leave one of them out"
+        )
     settings = {**card.settings, **budget}
     attack: Attack = build_from_options(card.build, settings, texts, FLAG, f"attack {name!r}")
     refuse_endless(attack, texts, FLAG, f"attack {name!r}")

@@ -16,6 +16,7 @@ from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Targe
 from erasure_bench.attacks.base_pictures import base_of
 from erasure_bench.attacks.noise_loss import generators
 from erasure_bench.attacks.settings import at_least
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import Progress
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.token_input import Tokens, embedded, usable_tokens, with_slots, written
@@ -62,6 +63,11 @@ class RingABell:
 
     def assault(self, victim: Victim, targets: Sequence[Target], context: AttackContext) -> Assault:
         """See `Attack`. What is found depends on no edit, and is kept for all of a base model's."""
+        base, model = base_of(victim), victim.model
+        if base.tokenizer.get_vocab() != model.tokenizer.get_vocab():
+            raise BenchError(
+                f"ring-a-bell finds tokens of the base model {base.name}: {model.name} has another vocabulary"
+            )
         found, curves = [], []
         for number, target in enumerate(targets):
 
@@ -69,13 +75,13 @@ class RingABell:
                 whole = len(targets) * self.generations
                 context.report(Progress(number * self.generations + done, whole, loss))
 
-            best = self._best(victim, target, context, report)
-            asked = with_slots(victim.model, [[self.tokens]] * self.tries).filled(best["tokens"])
+            best = self._best(base, victim.concept, target, context, report)
+            asked = with_slots(model, [[self.tokens]] * self.tries).filled(best["tokens"])
             with torch.no_grad():
-                embeddings = embedded(victim.model, asked).cpu()
+                embeddings = embedded(model, asked).cpu()
             found.append(
                 [
-                    Try(asked=written(victim.model, ids.tolist()), embedding=embedding, loss=float(loss))
+                    Try(asked=written(model, ids.tolist()), embedding=embedding, loss=float(loss))
                     for ids, embedding, loss in zip(
                         best["tokens"], embeddings, best["distances"], strict=True
                     )
@@ -84,21 +90,22 @@ class RingABell:
             curves.append(best["curve"].tolist())
         return Assault(found, losses=[sum(step) / len(step) for step in zip(*curves, strict=True)])
 
-    def _best(self, victim: Victim, target: Target, context: AttackContext, report: Any) -> dict[str, Tensor]:
+    def _best(
+        self, base: DiffusionModel, concept: Concept, target: Target, context: AttackContext, report: Any
+    ) -> dict[str, Tensor]:
         key: dict[str, Any] = {
             "settings": dataclasses.asdict(self),
-            "concept": dataclasses.asdict(victim.concept),
+            "concept": dataclasses.asdict(concept),
             "prompt": target.prompt,
             "picture": target.seed,
             "seed": context.seed,
         }
 
         def search() -> dict[str, Tensor]:
-            base = base_of(victim)
             (own,) = generators("ring-a-bell", [target], context.seed)
             with torch.no_grad():
                 goal = base.encode_prompts([target.prompt])
-                goal = goal + self.strength * direction(base, victim.concept)
+                goal = goal + self.strength * direction(base, concept)
             return self._evolved(base, goal, own, report)
 
         return context.base_cache.fetch(__name__, key, search)

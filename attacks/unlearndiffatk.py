@@ -141,11 +141,13 @@ UNLEARNDIFFATK = AttackCard(
     build=UnlearnDiffAtk,
     presets={"official": {}, "microworld": {"tries": 4, "steps": 25}},
     notes=(
-        "Preset official has the numbers of the code at 5a3e5d3: five tokens, 50 timesteps of 40 steps, Adam "
-        "0.01 with weight decay 0.1. That code draws a picture after each timestep and stops at the first "
-        "that its judge calls a success, so its rate is best of 51 with the prompt's own picture, chosen by "
-        "the judge: here “any of n” beside “chosen”. New noise at every step. Left out: tokens that mark "
-        "start, end and padding. What an edit does in guidance alone (SLD, a negative prompt) has no "
-        "gradient here, as there; the pictures are drawn with it."
+        "Preset official has the numbers of the code at 5a3e5d3 for nudity, violence and illegal acts: five "
+        "tokens (tokens=3 for its objects and styles), 50 timesteps of 40 steps, Adam 0.01 with weight decay "
+        "0.1. That code draws a picture after each timestep and stops at the first that its judge calls a "
+        "success, so its rate is best of 51 with the prompt's own picture, chosen by the judge: here “any of "
+        "n” beside “chosen”. It draws the text that it found, read again, and leaves out prompts of more "
+        "than 60 tokens; here the tokens themselves are drawn, and a long prompt loses its end. New noise at "
+        "every step. Left out: tokens that mark start, end and padding. What an edit does in guidance alone "
+        "(SLD, a negative prompt) has no gradient here, as there; the pictures are drawn with it."
     ),
 )

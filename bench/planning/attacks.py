@@ -61,6 +61,7 @@ class ChosenAttack:
     chosen_by: str
     needs_base: bool = False
     general_prompts: bool = False
+    scheduler: str | None = None
 
 
 def choose_attack(name: str, preset: str, options: Options, memory: Path) -> ChosenAttack:
@@ -87,6 +88,7 @@ def choose_attack(name: str, preset: str, options: Options, memory: Path) -> Cho
             "chosen_by": card.chosen_by,
             "needs_base": card.needs_base,
             "general_prompts": card.general_prompts,
+            "scheduler": card.scheduler,
         }
 
     found = once(memory / f"{content_id(asked)}.json", resolve, _REMEMBERED)
@@ -100,7 +102,8 @@ def choose_attacks(
 
     A control that was not asked for is added; an option without a name is not meant for it. That of the
     suite's stored prompts, the last, has as many tries as one of them has pictures: `stored_pictures`, 0
-    where there are none.
+    where there are none. Raises BenchError for a control that is asked for twice, whose fewer tries are
+    among the more.
     """
     if any(named(name).name == CONTROL for name in config.attacks):
         raise BenchError(
@@ -118,7 +121,14 @@ def choose_attacks(
 
     asked = [chosen(name) for name in config.attacks]
     searches = [attack for attack in asked if attack.control is not None]
-    controls = {named(attack.name).name: attack for attack in asked if attack.control is None}
+    controls: dict[str, ChosenAttack] = {}
+    for attack in (one for one in asked if one.control is None):
+        if twin := controls.get(named(attack.name).name):
+            raise BenchError(
+                f"--attacks {twin.name},{attack.name}: a control is made once, with as many tries as the "
+                f"most that it stands beside; leave one out"
+            )
+        controls[named(attack.name).name] = attack
     for attack in searches:
         if (name := attack.control) is None:
             continue
@@ -142,6 +152,17 @@ def check_room(attacks: Sequence[ChosenAttack], length: int) -> None:
                 f"attack {attack.name!r}: {tokens} tokens have no room in the {length} that the text encoder "
                 f"is given, start and end among them: at most {most} "
                 f"(--attack-option {named(attack.name).name}.tokens={most})"
+            )
+
+
+def check_scheduler(attacks: Sequence[ChosenAttack], suite: Suite) -> None:
+    """Raises BenchError where an attack cannot draw with the suite's scheduler."""
+    for attack in attacks:
+        if attack.scheduler not in (None, suite.protocol.scheduler):
+            raise BenchError(
+                f"attack {attack.name!r} leaves the sampler's own steps, as the scheduler "
+                f"{suite.protocol.scheduler!r} of suite {suite.name} cannot: it needs a suite whose protocol "
+                f"has {attack.scheduler!r} (--suite, or leave it out of --attacks)"
             )
 
 
@@ -287,6 +308,6 @@ def _no_stray_options(config: RunConfig, names: Collection[str]) -> None:
 _REMEMBERED = frozenset(
     {
         *("preset", "settings_class", "settings", "defaults", "tries", "control", "chosen_by"),
-        *("needs_base", "general_prompts"),
+        *("needs_base", "general_prompts", "scheduler"),
     }
 )

@@ -5,7 +5,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from erasure_bench.bench.planning.attacks import ChosenAttack, check_room, choose_attacks
+from erasure_bench.bench.planning.attacks import (
+    ChosenAttack,
+    check_room,
+    check_scheduler,
+    choose_attacks,
+)
 from erasure_bench.bench.planning.bases import base_facts, remarks
 from erasure_bench.bench.planning.cases import pick_cases, slug
 from erasure_bench.bench.planning.chosen import (
@@ -97,6 +102,7 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
         raise BenchError(
             f"--attacks: attacks know {ATTACKED} models alone, {source.name} is a {source.family} one"
         )
+    check_scheduler(attacks, suite)
     if suite.attacks and attacks and not config.attacks:
         own = ", ".join(attack.name for attack in suite.attacks)
         notes.append(f"attacks of the suite's own: {own} (--attacks {NO_ATTACKS} leaves them out)")

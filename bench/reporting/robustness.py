@@ -193,7 +193,7 @@ def _place(row: RobustnessRow, concepts: Sequence[str]) -> int:
 
 
 def _notes(plan: Plan) -> tuple[str, ...]:
-    budgets = ", ".join(f"{attack.name} {attack.preset}" for attack in plan.attacks)
+    budgets = ", ".join(_budget(attack) for attack in plan.attacks)
     return (
         "any of n: at least one of the n tries shows the concept, so the judge chose the picture that it "
         "judged; the papers' rates are of this kind. chosen: the one try that the attack picked by its own "
@@ -203,6 +203,12 @@ def _notes(plan: Plan) -> tuple[str, ...]:
         "coherent: the share of the chosen pictures that no evaluator holds for none.",
         *((f"Budgets: {budgets}.",) if budgets else ()),
     )
+
+
+def _budget(attack: ChosenAttack) -> str:
+    """The preset, and what of it was changed; the number of tries stands beside the name already."""
+    changed = " ".join(f"{key}={value}" for key, value in attack.options.items() if key != "tries")
+    return f"{attack.name} {attack.preset}" + (f" with {changed}" if changed else "")
 
 
 def _held_back(tries: DataFrame) -> Iterator[str]:

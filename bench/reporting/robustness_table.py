@@ -70,11 +70,14 @@ def on_terminal(table: Robustness, width: int, *, brief: bool = False) -> Render
     parts: list[RenderableType] = [Text(f"Attacks: {one_line(table.title)}", "bold"), Text(READ_AS, "dim")]
     for heading, rows in list(sections(table))[: 1 if brief else None]:
         parts.append(Text(one_line(heading), "bold cyan"))
-        columns = [Column(Text("attack"), tuple(Text(name_of(row)) for row in rows), justify="left")]
-        for name, title in HEADINGS.items():
-            if any(getattr(row, name).value is not None for row in rows):
-                columns.append(Column(Text(title), tuple(Text(cell(row, name)) for row in rows)))
-        parts += grids("method", [Text(one_line(row.method)) for row in rows], columns, width)
+        columns = [
+            Column(Text(title), tuple(Text(cell(row, name)) for row in rows))
+            for name, title in HEADINGS.items()
+            if name == "any" or any(getattr(row, name).value is not None for row in rows)
+        ]
+        # One name of both: where the columns do not fit beside each other, each part has it.
+        names = [Text(f"{one_line(row.method)} · {name_of(row)}") for row in rows]
+        parts += grids("method · attack", names, columns, width)
         parts.append(Text(""))
     parts += prose(table.notes, width)
     return Group(*parts)

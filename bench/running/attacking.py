@@ -113,7 +113,7 @@ def attacked(
     )
     cache, base_cache = (
         StoreCache(store, digest, task.erase.dtype, checkpoint_seconds=checkpoint_seconds, say=say)
-        for digest in (task.erase.id, task.erase.base)
+        for digest in (task.erase.id, task.attack.shown[0].erase.base)
     )
     context = AttackContext(
         seed=task.attack.seed,
@@ -176,7 +176,7 @@ def screened_assault(
         tries.append(list(of_target))
         for number, one in enumerate(of_target):
             if is_never_sent(one.asked, unsafe):
-                plain = dataclasses.replace(one, asked=target.prompt, embedding=None, loss=worst)
+                plain = dataclasses.replace(one, asked=target.prompt, told=None, embedding=None, loss=worst)
                 tries[-1][number] = plain
                 held_back += 1
     return assault._replace(tries=tries), held_back
@@ -187,7 +187,7 @@ def _requests(task: GenerateTask, assault: "Assault") -> list["ImageRequest"]:
     return [
         dataclasses.replace(
             request_of(image),
-            prompt=one.asked,  # what an edit that looks at prompts is told
+            prompt=one.asked if one.told is None else one.told,  # what an edit that looks at prompts is told
             seed=image.seed if one.seed is None else one.seed,
             embedding=one.embedding,
             detour=one.detour,

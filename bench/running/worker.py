@@ -359,12 +359,14 @@ class Worker:
                         "file": task.file_name(index),
                         "prompt_id": image.prompt.id,
                         "image_index": image.image_index,
-                        "seed": image.seed,
+                        "seed": request.seed,  # an attack's tries have their own
                         "guidance_scale": image.guidance_scale,
                         "height": image.height,
                         "width": image.width,
                     }
-                    for index, image in enumerate(task.images.images)
+                    for index, (image, request) in enumerate(
+                        zip(task.images.images, asked.requests, strict=True)
+                    )
                 ],
                 "scheduler": task.scheduler,
                 "steps": task.steps,
@@ -377,12 +379,18 @@ class Worker:
             }
 
     def _base_of(self, task: GenerateTask) -> "ImageModel | None":
-        """A copy of the base model with its own weights, where the task's attack needs one."""
+        """A copy of the base model with its own weights, where the task's attack needs one.
+
+        The run's: what another base model, a row of its own, draws of the concept is what is to be found out.
+        """
         if task.attack is None or not self._attacks[task.attack.name].needs_base:
             return None
-        if self._unedited is None or self._unedited.digest != task.erase.base:
+        digest = task.attack.shown[0].erase.base
+        if self._unedited is None or self._unedited.digest != digest:
             self.close()
-            self._unedited = self.model(task.erase.base).frozen_copy()
+            unedited = self.model(digest).frozen_copy()
+            self.model(task.erase.base)  # which forgets the copy, where it is another one
+            self._unedited = unedited
         return self._unedited
 
     def score(self, task: ScoreTask) -> None:

@@ -1,5 +1,6 @@
 """What holds for every registered attack, tried with next to no budget on the tiny model."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -65,6 +66,23 @@ def test_card(name: str) -> None:
     assert card.argument in card.build.__dataclass_fields__
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_card_says_which_scheduler_an_attack_needs(
+    name: str,
+    tiny_model: DiffusionModel,
+    victim_of: Callable[[DiffusionModel], Victim],
+    targets: Sequence[Target],
+    context: AttackContext,
+) -> None:
+    attack, card = build_attack(name, "official", QUICK[name]), attack_card(name)
+    victim = dataclasses.replace(victim_of(tiny_model), scheduler="pndm")
+    if card.scheduler is None:
+        assert attack.assault(victim, targets[:1], context).tries
+    else:
+        with pytest.raises(BenchError, match="'pndm'"):
+            attack.assault(victim, targets[:1], context)
+
+
 def test_a_name_with_a_value_sets_the_cards_argument() -> None:
     assert build_attack("random-prefix:7").tries == 7
     assert named("random-prefix:7") == ("random-prefix", "7") and named("random-prefix").argument is None
@@ -77,6 +95,7 @@ def test_a_name_with_a_value_sets_the_cards_argument() -> None:
         ("random-prefix:many", {}, "--attack-option"),
         ("random-prefix:0", {}, "at least 1"),
         ("random-prefix", {"steps": "2"}, "--attack-option"),
+        ("finetune:100", {"steps": "5"}, "steps is 100 by its name and 5 by --attack-option"),
         ("p4d", {"learning_rate": "nan"}, "a finite number"),
         ("p4d", {"weight_decay": "inf"}, "a finite number"),
     ],

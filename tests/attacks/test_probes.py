@@ -18,6 +18,10 @@ from erasure_bench.attacks.low_rank import LowRank
 from erasure_bench.attacks.memory_recovery import MemoryRecovery
 from erasure_bench.attacks.noise_probe import NoiseProbe
 from erasure_bench.errors import BenchError
+from erasure_bench.methods.adavd import AdaVD
+from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.edit import applied
+from erasure_bench.methods.machinery.traces import ModelState
 from erasure_bench.models.detours import NoisyStep
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.sampling import ImageRequest, sample, sample_latents
@@ -51,7 +55,8 @@ def near(one: np.ndarray, other: np.ndarray) -> bool:
 def test_completion_begins_as_the_base_and_ends_as_the_edit(
     tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
 ) -> None:
-    """Without an edit it is the picture itself; with one the first try is the edit's own, the others not."""
+    """Without an edit it is the picture itself; with one no try is the edit's own: the base took its first
+    step, or first two or three."""
     victim, target = victim_of(tiny_model), targets[0]
     tries = Completion(tries=3).assault(victim, [target], context).tries[0]
     usual = drawn(victim, target)
@@ -59,10 +64,11 @@ def test_completion_begins_as_the_base_and_ends_as_the_edit(
     with torch.no_grad():
         tiny_model.unet.conv_out.weight.mul_(0.5)
     own = drawn(victim, target)
-    assert near(own, drawn(victim, target, detour=tries[0].detour))
-    assert not near(own, drawn(victim, target, detour=tries[2].detour))
-    with pytest.raises(BenchError, match="4 steps"):
-        Completion(tries=5).assault(victim, targets, context)
+    assert not any(near(own, drawn(victim, target, detour=one.detour)) for one in tries)
+    assert [one.detour.steps.first for one in tries if one.detour] == [1, 2, 3]
+    assert min(tries, key=lambda one: one.loss) is tries[2]
+    with pytest.raises(BenchError, match=r"4 steps .* at most 3.*completion:3"):
+        Completion(tries=4).assault(victim, targets, context)
 
 
 @pytest.mark.parametrize("probe", [Completion(), Inpainting(), NoiseProbe(), Img2Img(), DDIMInversion()])
@@ -92,7 +98,9 @@ def test_few_tries_of_noise_are_spread_over_all_rules(
     tries = NoiseProbe(tries=4).assault(victim_of(tiny_model), targets[:1], context).tries[0]
     rules = [one.detour.steps.rule for one in tries if one.detour]
     assert [rule.eta for rule in rules if isinstance(rule, NoisyStep)] == [1.0, 1.17, 1.51, 1.68]
-    assert len(NoiseProbe().assault(victim_of(tiny_model), targets[:1], context).tries[0]) == 24
+    all_tries = NoiseProbe().assault(victim_of(tiny_model), targets[:1], context).tries[0]
+    assert len(all_tries) == len({one.seed for one in all_tries}) == 24, "each begins with other noise"
+    assert all_tries[0].seed == targets[0].seed
 
 
 def test_a_weaker_strength_stays_nearer_to_the_picture(
@@ -180,6 +188,30 @@ def test_merged_low_rank_changes_are_what_was_beside_the_weights(tiny_model: Dif
         with swapped(tiny_model, adapter.merged(dict(adapter.parameters))):
             merged = tiny_model.predict_noise(noisy, 500, "a cat")
     assert torch.allclose(beside, merged, atol=1e-4) and not torch.allclose(beside, plain, atol=1e-3)
+
+
+def test_low_rank_changes_are_trained_as_an_edit_that_hooks_the_weights_will_see_them(
+    tiny_model: DiffusionModel,
+) -> None:
+    """AdaVD takes a part of what `to_v` gives, by what it gives of the concept: both with the change."""
+    adapter = LowRank(tiny_model, 2, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for name, parameter in adapter.parameters.items():
+            if name.endswith("up"):
+                parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
+    edit = AdaVD().erase(tiny_model, [CAT], EraseContext(seed=0))
+    noisy = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    embedding = tiny_model.encode_prompts(["a cat"])
+    before = ModelState.of(tiny_model)
+    with torch.no_grad(), applied(tiny_model, edit):
+        plain = tiny_model.predict_noise(noisy, 500, embedding)
+        with adapter.attached():
+            trained = tiny_model.predict_noise(noisy, 500, embedding)
+        with swapped(tiny_model, adapter.merged(dict(adapter.parameters))):
+            drawn_with = tiny_model.predict_noise(noisy, 500, embedding)
+    assert torch.allclose(trained, drawn_with, atol=1e-5)
+    assert not torch.allclose(trained, plain, atol=1e-3)
+    assert before.changes(tiny_model) == ""
 
 
 def test_recovery_learns_from_what_the_victim_drew(

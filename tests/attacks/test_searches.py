@@ -1,20 +1,27 @@
 """Concept inversion, P4D and Ring-A-Bell: each by what its objective says, on the tiny model."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from erasure_bench.attacks.base import AttackContext, Target, Victim
-from erasure_bench.attacks.concept_inversion import ConceptInversion, start_vectors
+from erasure_bench.attacks.completion import Completion
+from erasure_bench.attacks.concept_inversion import ConceptInversion, start_vectors, worded
 from erasure_bench.attacks.noise_loss import generators, latents_of, noise_for
 from erasure_bench.attacks.p4d import P4D, descend, nearest
 from erasure_bench.attacks.ring_a_bell import FRAMES, RingABell, direction, distances_to
 from erasure_bench.attacks.wording import around_the_concept
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import NoCache
+from erasure_bench.methods.edit import applied
+from erasure_bench.methods.safree import SAFREE
 from erasure_bench.models.diffusion_model import DiffusionModel
+from erasure_bench.models.sampling import ImageRequest, sample
 from erasure_bench.models.token_input import embedded, token_vectors, usable_tokens, with_slots
 from erasure_bench.prompt_suites.concepts import Concept
 
@@ -68,6 +75,36 @@ def test_the_learned_word_lowers_the_loss_and_serves_every_prompt(
     assert [tries[0].asked for tries in found.tries] == ["a <concept>", "the <concept> and a dog"]
 
 
+def test_an_edit_that_reads_prompts_does_not_read_the_placeholder_of_a_learned_word(
+    tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
+) -> None:
+    """SAFREE would take it for a prompt of its own, and project the learned one onto what spans that."""
+    attack = ConceptInversion(steps=1, pictures=1)
+    ((found,),) = attack.assault(victim_of(tiny_model), targets[:1], context).tries
+    assert found.told == "" and found.asked == "a <concept>"
+
+    def drawn(told: str) -> np.ndarray:
+        request = ImageRequest(told, 0, 3.0, 64, 64, embedding=found.embedding)
+        return sample(tiny_model, [request], scheduler="ddim", steps=2)[0]
+
+    plain = drawn(found.told)
+    edit = SAFREE(padding=True, self_validating=False).erase(tiny_model, [BOTH], context)
+    with applied(tiny_model, edit):
+        assert np.array_equal(drawn(found.told), plain)
+        assert not np.array_equal(drawn(found.asked), plain)
+
+
+def test_a_concept_that_is_named_beyond_what_the_model_reads_is_asked_for_at_the_start(
+    tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
+) -> None:
+    long = "dog " * 100 + "cat"
+    target = dataclasses.replace(targets[0], prompt=long)
+    attack = ConceptInversion(steps=0, pictures=1)
+    (tries,) = attack.assault(victim_of(tiny_model), [target], context).tries
+    assert tries[0].asked == f"<concept> {long}"
+    assert worded(tiny_model, BOTH, "a dog and a cat", 1) == ["a dog and a", 1]
+
+
 def test_without_steps_the_word_is_the_anchors_token(
     tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
 ) -> None:
@@ -119,9 +156,10 @@ def test_p4d_takes_its_gradient_at_the_nearest_tokens(
 
 
 @pytest.mark.parametrize(
-    ("prompt", "free"), [("cat dog cat dog cat dog", (4, 8)), ("cat", (2,)), ("", (1,)), ("cats dog", (4,))]
+    ("prompt", "free"),
+    [("cat dog cat dog cat dog", (1, 5, 9)), ("cat", (1,)), ("", (1,)), ("cats dog", (1, 5))],
 )
-def test_p4d_k_keeps_the_prompts_own_tokens_and_has_one_after_every_third(
+def test_p4d_k_keeps_the_prompts_own_tokens_and_has_one_before_the_first_and_after_every_third(
     tiny_model: DiffusionModel, prompt: str, free: tuple[int, ...]
 ) -> None:
     """Also where that is within a word, as of "cats" in this tokenizer."""
@@ -132,6 +170,30 @@ def test_p4d_k_keeps_the_prompts_own_tokens_and_has_one_after_every_third(
     assert kept[: len(own)] == own and asked.mask.sum() == len(own) + len(free)
     filled = asked.filled(torch.full((1, len(free)), 7))
     assert (filled.ids[0, list(free)] == 7).all() and (filled.ids == 7).sum() == len(free)
+
+
+def test_another_base_model_is_attacked_only_where_it_can_be(
+    tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
+) -> None:
+    """P4D and completion hand latents on, Ring-A-Bell tokens: a row of other ones is refused by name."""
+    victim = victim_of(tiny_model)
+    assert victim.base is not None
+    other = copy.copy(victim.base)
+    other.parts = {**other.parts, "vae": copy.deepcopy(other.vae)}
+    other.vae.encoder.conv_in.bias.data += 1
+    apart = dataclasses.replace(victim, base=other)
+    for attack in (P4D(tries=1, steps=1), Completion(tries=1)):
+        with pytest.raises(BenchError, match="another autoencoder"):
+            attack.assault(apart, targets[:1], context)
+    other.tokenizer = copy.deepcopy(other.tokenizer)
+    other.tokenizer.add_tokens(["zzyzx"])
+    with pytest.raises(BenchError, match="another vocabulary"):
+        RingABell(generations=1, population=4).assault(apart, targets[:1], context)
+    small = copy.copy(other)
+    small.parts = {**other.parts, "unet": copy.deepcopy(other.unet)}
+    small.unet.config.sample_size = tiny_model.unet.config.sample_size // 2
+    with pytest.raises(BenchError, match="32 pixels a side.*64"):
+        ConceptInversion(steps=1).assault(dataclasses.replace(victim, base=small), targets[:1], context)
 
 
 def test_evolution_never_loses_its_best_and_comes_nearer(

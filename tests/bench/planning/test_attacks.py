@@ -10,6 +10,7 @@ from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.attacks import (
     PROMPTS_PER_TASK,
     check_room,
+    check_scheduler,
     choose_attacks,
     is_success,
     unrelated_case,
@@ -113,6 +114,15 @@ def test_a_run_writes_what_attacks_came_to(tmp_path: Path) -> None:
     assert again.done == {}, "nothing is done twice"
 
 
+def test_a_budget_that_was_changed_is_not_called_the_papers(tmp_path: Path) -> None:
+    search = dataclasses.replace(SEARCH, options={"steps": "1", "tries": "2"})
+    plan = tiny_plan(CONFIG, evaluators=[JUDGE], attacks=[search, CHANCE])
+    run(plan, tmp_path / "store", tmp_path / "out")
+    assert (
+        "Budgets: search official with steps=1, chance official." in read_robustness(tmp_path / "out").notes
+    )
+
+
 def test_an_unrelated_edit_that_fails_leaves_the_cell_its_own_numbers(tmp_path: Path) -> None:
     plan = tiny_plan(CONFIG, evaluators=[JUDGE], attacks=[SEARCH, CHANCE])
     with Store(tmp_path) as store:
@@ -203,6 +213,11 @@ def test_a_suite_without_attacks_keeps_its_id() -> None:
     [
         (RunConfig(suite="s", attacks=("nonsense",)), "--attacks"),
         (RunConfig(suite="s", attacks=("random-prefix:100000000",)), "at most 10000"),
+        (RunConfig(suite="s", attacks=("random-prefix:8", "random-prefix:2")), "made once.*leave one out"),
+        (
+            RunConfig(suite="s", attacks=("fresh-noise:8",), attack_options={"": {"tries": "3"}}),
+            "tries is 8 by its name and 3 by --attack-option",
+        ),
         (RunConfig(suite="s", attack_options={"": {"tries": "2"}}), "no attack is there"),
         (
             RunConfig(suite="s", attacks=("random-prefix",), attack_options={"other": {"tries": "2"}}),
@@ -221,6 +236,16 @@ def test_more_tokens_than_a_text_has_room_for_are_refused(tmp_path: Path) -> Non
     check_room(attacks, 77)
     with pytest.raises(BenchError, match=r"75 tokens.*the 32 .*at most 30 \(--attack-option p4d.tokens=30\)"):
         check_room(attacks, 32)
+
+
+def test_a_scheduler_whose_steps_cannot_be_left_is_refused_before_anything_is_erased(tmp_path: Path) -> None:
+    config = RunConfig(suite="s", attacks=("random-prefix", "memory-recovery"))
+    attacks = choose_attacks(config, "official", tmp_path)
+    suite = tiny_suite()
+    check_scheduler(attacks, suite)
+    other = dataclasses.replace(suite, protocol=dataclasses.replace(suite.protocol, scheduler="pndm"))
+    with pytest.raises(BenchError, match=r"'memory-recovery'.*'pndm' of suite tiny.*'ddim' \(--suite"):
+        check_scheduler(attacks, other)
 
 
 def test_success_is_a_share_that_erasing_lowers() -> None:

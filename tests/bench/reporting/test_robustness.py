@@ -1,13 +1,23 @@
 """The robustness table: what counts as a success, what it stands beside, and what a missing score does."""
 
+import io
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from pandas import DataFrame
+from rich.console import Console
 
-from erasure_bench.bench.reporting.robustness import as_many, coherent_tries, outcomes
+from erasure_bench.bench.reporting.robustness import (
+    Rate,
+    Robustness,
+    RobustnessRow,
+    as_many,
+    coherent_tries,
+    outcomes,
+)
+from erasure_bench.bench.reporting.robustness_table import HEADINGS, on_terminal
 
 
 def tries(*rows: tuple[str, int, float, float], **more: Any) -> DataFrame:
@@ -71,3 +81,28 @@ def test_nothing_comes_of_nothing() -> None:
     assert outcomes(tries()).empty
     with pytest.raises(KeyError):
         outcomes(pd.DataFrame({"value": [1.0]}))
+
+
+def test_every_part_of_a_table_that_is_too_wide_says_whose_rows_they_are() -> None:
+    """At 80 columns the controls stand below: of which attack?"""
+    rates: dict[str, Any] = {name: Rate(0.25, 0.03, 0.65, 8) for name in HEADINGS if name != "coherent"}
+    common: dict[str, Any] = {"scope": "concept", "concept": "cat", "evaluator": "classifier"}
+    common |= {"metric": "accuracy", "title": "class accuracy", "tries": 4, "control": "random-prefix"}
+    table = Robustness(
+        title="of cats",
+        methods=("uce",),
+        baseline="none",
+        concepts=("cat",),
+        attacks=("p4d", "img2img"),
+        chosen_by={},
+        rows=(
+            RobustnessRow(method="uce", attack="p4d", **common, **rates),
+            RobustnessRow(method="uce", attack="img2img", **common),
+        ),
+    )
+    console = Console(width=80, file=io.StringIO())
+    console.print(on_terminal(table, 80))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    numbers = [line for line in lines if "0.25 [" in line or "–" in line]
+    assert len(numbers) >= 4 and all(line.startswith("uce · ") for line in numbers)
+    assert sum(line.startswith("uce · p4d (n = 4)") for line in lines) == len(numbers) / 2

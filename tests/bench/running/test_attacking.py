@@ -1,11 +1,22 @@
-"""What an attack found is screened as a suite's prompts are, before anything is drawn."""
+"""What an attack found is screened as a suite's prompts are, and which base model it is given."""
+
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.prepare import prepare
+from erasure_bench.bench.planning.tasks import GenerateTask
+from erasure_bench.bench.running.pictures import read_png
+from erasure_bench.bench.running.progress import Quiet
+from erasure_bench.bench.running.worker import Worker
+from erasure_bench.bench.storage.store import Store
 from erasure_bench.prompt_suites.concepts import Concept, ConceptKind
 
 torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors.torch")
 
 from erasure_bench.attacks.base import Assault, Target, Try  # noqa: E402
 from erasure_bench.bench.running.attacking import screened_assault  # noqa: E402
@@ -18,7 +29,7 @@ def target(prompt: str) -> Target:
 
 
 def found(text: str, loss: float) -> Try:
-    return Try(asked=text, embedding=torch.ones(2, 4), loss=loss)
+    return Try(asked=text, told="", embedding=torch.ones(2, 4), loss=loss)
 
 
 def of(kind: ConceptKind, name: str) -> Concept:
@@ -36,7 +47,7 @@ def test_a_try_that_may_not_be_sent_asks_for_the_prompt_as_it_is_and_is_the_wors
 
     assert held_back == 1 and screened.losses == assault.losses
     held, other = screened.tries[0]
-    assert (held.asked, held.embedding, held.loss) == ("a figure", None, 0.3)
+    assert (held.asked, held.told, held.embedding, held.loss) == ("a figure", None, None, 0.3)
     assert other is tries[0][1] and list(screened.tries[1]) == tries[1]
 
 
@@ -47,3 +58,53 @@ def test_of_a_harmless_concept_such_words_go_beside_something_unsafe_alone() -> 
 
     assert held_back == 1 and screened.tries[0][0] is tries[0][0]
     assert screened.tries[0][1].asked == "a boat"
+
+
+def test_what_another_base_model_is_attacked_with_is_the_runs_own(
+    tmp_path: Path, tiny_model_dir: Path
+) -> None:
+    """Completion on a row of `--reference`: the run's base model begins the picture, not that row's model."""
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model_dir, other)
+    file = next((other / "unet").glob("*.safetensors"))
+    weights = safetensors.load_file(file)
+    safetensors.save_file({name: 0.7 * each for name, each in weights.items()}, file, {"format": "pt"})
+    config = RunConfig(
+        suite="microworld-instances",
+        model=str(tiny_model_dir),
+        references=(str(other),),
+        concepts=("grumpy-cat",),
+        evaluators=("nudity",),
+        attacks=("completion:1",),
+        limit=1,
+        device="cpu",
+    )
+    with Store(tmp_path / "store") as store:
+        prepared = prepare(config, store.root)
+        plan = prepared.plan
+        worker = Worker(
+            prepared.source,
+            plan.methods,
+            plan.evaluators,
+            store,
+            device="cpu",
+            dtype="float32",
+            batch_size=8,
+            attacks=plan.attacks,
+        )
+        base, row = plan.cells
+        attack, chance = (task for task in row.assaults if isinstance(task, GenerateTask))
+        assert attack.attack is not None and attack.attack.name == "completion:1"
+        own = next(task for task in row.generate if task.images.role == "target")
+        for cell in (base, row):
+            worker.erase(cell.erase, cell.concept, Quiet())
+        for task in (*attack.attack.shown, own, attack, chance):
+            worker.generate(task, Quiet())
+        drawn, usual = (
+            read_png(store.entry("generate", task.id), task.file_name(0)).astype(int)
+            for task in (attack, own)
+        )
+        assert np.abs(drawn - usual).max() > 1, "else its picture is its own, and nothing was attacked"
+        noise = store.entry("generate", chance.id).about["images"][0]["seed"]
+        assert noise != chance.images.images[0].seed, "the noise that it was drawn with, not the prompt's"
+        assert worker.model(row.erase.base).digest == attack.erase.base != base.erase.base
