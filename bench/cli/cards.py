@@ -231,6 +231,7 @@ def _attack_sheet(name: str) -> Sheet:
         "formula": card.formula,
         "shown beside": card.control or "nothing: it is a control",
         "chosen by": card.chosen_by,
+        "scheduler": f"{card.scheduler} alone" if card.scheduler else "",
         f"{name}:VALUE": f"sets {card.argument}",
         "notes": card.notes,
     }
