@@ -90,7 +90,14 @@ class TorchvisionClassifier:
     def _state(self, chosen: Any) -> Mapping[str, Any]:
         torch = required_module("torch", "torch", "classifier")
         if self.file is not None:
-            state: Mapping[str, Any] = torch.load(self._local_file(), map_location="cpu", weights_only=True)
+            try:
+                state = torch.load(self._local_file(), map_location="cpu", weights_only=True)
+            except BenchError:
+                raise
+            except Exception as error:  # torch's own words advise to run the file's code
+                raise self._no_state(type(error).__name__) from error
+            if not isinstance(state, Mapping):
+                raise self._no_state(f"a {type(state).__name__}")
             return state
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         name = chosen.url.rpartition("/")[2]
@@ -118,6 +125,12 @@ class TorchvisionClassifier:
                 f"--evaluator-option weights=PATH, or the address of a mirror. Reason: "
                 f"{' '.join(str(error).split())[:200]}"
             ) from error
+
+    def _no_state(self, why: str) -> BenchError:
+        return BenchError(
+            f"classifier weights {str(self.file)!r} are no state dict of plain tensors ({why}) "
+            f"(--evaluator-option weights=PATH)"
+        )
 
     def _local_file(self) -> Path:
         if self.file is None or not self.file.is_file():

@@ -38,8 +38,11 @@ def celebrity_names(path: str | None) -> list[str]:
         folder = os.environ.get(DATA_FOLDER_VARIABLE)
         found = locate(LABELS, data_dir=user_path(folder) if folder else None)
         names = _rows(found.content.decode("utf-8"), LABELS.name)
-    if not names or len(set(names)) < len(names):
-        raise BenchError(f"labels {path or LABELS.name}: names must be distinct, and some must be there")
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise BenchError(
+            f"labels {path or LABELS.name}: names must be distinct texts, and some must be there "
+            f"(--evaluator-option celebrity.labels=FILE)"
+        )
     return names
 
 

@@ -302,6 +302,18 @@ def test_torchvision_by_name_with_local_weights(
     assert evaluator.protocol()["weights"] == "IMAGENET1K_V1"
 
 
+@pytest.mark.parametrize("content", [b"no weights", b"", None])
+def test_local_weights_of_torchvision_that_are_none_are_named(tmp_path: Path, content: bytes | None) -> None:
+    pytest.importorskip("torchvision")
+    file = tmp_path / "mine.pth"
+    torch.save([torch.zeros(2)], file) if content is None else file.write_bytes(content)
+
+    with pytest.raises(BenchError, match="mine.pth' are no state dict .*--evaluator-option") as refused:
+        ClassProbability(model="squeezenet1_1/IMAGENET1K_V1", weights=str(file)).prepare()
+
+    assert "weights_only" not in str(refused.value)
+
+
 def test_torchvision_weights_that_cannot_be_had_are_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torchvision")
 

@@ -213,3 +213,12 @@ def test_upstreams_names_stand_where_the_papers_say(
         plain_name(p.removeprefix("A portrait of ")) for p in prompts if p.startswith("A portrait of ")
     }
     assert len(portrayed) == 200 and portrayed <= {*names}
+
+
+@pytest.mark.parametrize("text", ['[{"name": "Ada"}]', '["Ada", 1]', '["Ada", "Ada"]', "[]"])
+def test_a_list_of_labels_that_are_no_names_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "labels.json"
+    file.write_text(text)
+
+    with pytest.raises(BenchError, match="labels.json: names must be distinct texts.*celebrity.labels"):
+        celebrity_names(str(file))
