@@ -7,6 +7,7 @@ from itertools import product
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
 from erasure_bench.attacks.probe_steps import ABLE, sampling_timesteps
 from erasure_bench.attacks.settings import at_least
+from erasure_bench.errors import BenchError
 from erasure_bench.models.detours import Detour, NoisyStep, Steps
 from erasure_bench.models.seeds import image_seed
 
@@ -30,7 +31,11 @@ class NoiseProbe:
 
     def assault(self, victim: Victim, targets: Sequence[Target], context: AttackContext) -> Assault:
         """See `Attack`."""
-        sampling_timesteps(victim, "noise")
+        if any(map(victim.model.is_pure_noise, sampling_timesteps(victim, "noise"))):
+            raise BenchError(
+                f"noise: {victim.model.name} begins at pure noise (rescale_betas_zero_snr), of which its "
+                "steps can tell no x̂₀: leave it out of --attacks"
+            )
         rules = [RULES[number * len(RULES) // self.tries] for number in range(self.tries)]
         return Assault(
             [[self._drawn(target, number, rule) for number, rule in enumerate(rules)] for target in targets]

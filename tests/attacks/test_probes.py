@@ -103,6 +103,15 @@ def test_few_tries_of_noise_are_spread_over_all_rules(
     assert all_tries[0].seed == targets[0].seed
 
 
+def test_noise_is_refused_where_the_first_step_has_no_picture_to_go_by(
+    tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
+) -> None:
+    """Its rule would divide by √ᾱ = 0, and the picture would be said to have come of broken weights."""
+    tiny_model.scheduler_config |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    with pytest.raises(BenchError, match="begins at pure noise"):
+        NoiseProbe().assault(victim_of(tiny_model), targets[:1], context)
+
+
 def test_a_weaker_strength_stays_nearer_to_the_picture(
     tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
 ) -> None:
