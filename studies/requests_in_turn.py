@@ -9,7 +9,7 @@ line. Writes `results/microworld/in-turn.{csv,md}`.
 """
 
 import argparse
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from studies.leaderboard_summary import ACCURACY, PROBABILITY
 from studies.pooling import PICTURE, Compared, change_in_points, gone, read_scores, trained_anew, written
 from studies.running import bench_run
 
+MethodAndCase = tuple[str, str]
 NAME = "in-turn"
 SUITE = "microworld-instances"
 METHODS = ("uce", "speed", "rece", "esd-x", "esd-u", "ca-model", "sa", "advunlearn")
@@ -85,10 +86,19 @@ def _compared(scores: pd.DataFrame, method: str, question: str, cases: Sequence[
     return change_in_points(both[method], both[BASELINE], trained, "share")
 
 
+def collapsed_cases(document: Mapping[str, Any]) -> dict[MethodAndCase, str]:
+    """Why the pictures of a method have collapsed, for each case in which they have."""
+    return {
+        (row["method"], row["concept"]): row["collapsed"]
+        for row in document["rows"]
+        if row["scope"] == "concept" and row["collapsed"]
+    }
+
+
 def page(
     rows: pd.DataFrame,
     concepts: Sequence[Concept],
-    collapsed: Container[str],
+    collapsed: Mapping[MethodAndCase, str],
     suite: str,
     failed: Sequence[str],
 ) -> str:
@@ -111,10 +121,13 @@ def page(
             written(found.get((method, count, question)), "{:.2f}" if question in ERASED else "{:+.1f}")
             for question in TITLES
         ]
-        lines.append(f"| {marked(method, collapsed)} | {count} | {' | '.join(cells)} |")
+        here = {name for name, case in collapsed if case in names_of(concepts, count)}
+        lines.append(f"| {marked(method, here)} | {count} | {' | '.join(cells)} |")
     lines.append("")
-    if any(method in collapsed for method in rows["method"]):
-        lines += [f"{DAGGER} Its pictures have collapsed.", ""]
+    if collapsed:
+        lines += [f"{DAGGER} Its pictures have collapsed:", ""]
+        lines += [f"- {in_markdown(f'{method}, {case}: {why}')}" for (method, case), why in collapsed.items()]
+        lines.append("")
     lines += [f"- failed: {in_markdown(why)}" for why in failed] + [""] * bool(failed)
     return "\n".join(lines)
 
@@ -147,7 +160,7 @@ def main() -> None:
     rows = pd.DataFrame(after_each(scores, concepts, methods))
     if rows.empty:
         parser.error("no method has a result of every case: see what failed above")
-    text = page(rows, concepts, document["collapsed"], given.suite, document["failures"])
+    text = page(rows, concepts, collapsed_cases(document), given.suite, document["failures"])
     write_text(given.out / f"{NAME}.csv", rows.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
     write_text(given.out / f"{NAME}.md", text)
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from erasure_bench.prompt_suites.registry import load_suite
-from studies.requests_in_turn import SUITE, after_each, asked_for, names_of, page
+from studies.requests_in_turn import SUITE, after_each, asked_for, collapsed_cases, names_of, page
 
 CONCEPTS = load_suite(SUITE).concepts[:2]
 ONE, TWO = names_of(CONCEPTS, 1), names_of(CONCEPTS, 2)
@@ -61,6 +61,15 @@ def test_a_case_without_scores_leaves_no_mean_over_the_others() -> None:
 
 def test_the_page_has_a_line_for_each_request_and_says_what_failed() -> None:
     rows = pd.DataFrame(after_each(scores(), CONCEPTS, ["fades", "once"]))
-    text = page(rows, CONCEPTS, {"fades": SUITE}, SUITE, ["once: guidance holds one request at a time"])
+    document = {
+        "rows": [
+            {"method": "fades", "scope": scope, "concept": TWO[1], "collapsed": why}
+            for scope, why in (("concept", "nothing at all"), ("overall", "elsewhere"), ("concept", None))
+        ]
+    }
+    collapsed = collapsed_cases(document)
+    text = page(rows, CONCEPTS, collapsed, SUITE, ["once: guidance holds one request at a time"])
     assert "| fades † | 2 | 0.50 [" in text and "| −20.0 [" in text and "| once | 1 | 1.00 [" in text
-    assert "- failed: once: guidance holds one request at a time" in text and "collapsed" in text
+    assert "| fades | 1 |" in text and f"- fades, {TWO[1]}: nothing at all\n" in text
+    assert "- failed: once: guidance holds one request at a time" in text
+    assert "†" not in page(rows, CONCEPTS, {}, SUITE, [])
