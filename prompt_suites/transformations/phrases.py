@@ -39,6 +39,26 @@ def named_in(text: str, phrases: Sequence[str]) -> list[Named]:
     return found
 
 
+def last_names_of(concept: Concept) -> tuple[str, ...]:
+    """The last names of an artist or a person whose whole name is a phrase of the concept: Picasso.
+
+    A whole name is two words or more, the first and the last with a capital. A last name that what should
+    appear instead or stay has, too, is none.
+    """
+    if concept.kind not in ("style", "identity"):
+        return ()
+    others = _words(concept.anchor, concept.surrogate or "", *concept.neighbours)
+    names = (phrase.split() for phrase in (*concept.targets, concept.name))
+    whole = (name for name in names if len(name) > 1 and name[0][0].isupper() and name[-1][0].isupper())
+    last = (name[-1] for name in whole if all(map(_is_of_a_name, name)))
+    return tuple(dict.fromkeys(name for name in last if name.casefold() not in others))
+
+
+def last_names_in(text: str, names: Sequence[str]) -> list[Named]:
+    """Where the text has one of the last names with its capital, as whole words, from left to right."""
+    return [place for place in named_in(text, names) if text[place.start].isupper()] if names else []
+
+
 def words_in(text: str) -> list[tuple[int, int]]:
     """Where the text's words start and end: letters with their marks, and digits."""
     return [match.span() for match in _WORD.finditer(text)]
@@ -55,7 +75,7 @@ def words_of_concepts(concepts: tuple[Concept, ...]) -> frozenset[str]:
             *(*concept.neighbours, *concept.evoked_by, concept.label or ""),
         )
     )
-    return frozenset(text[start:end].casefold() for text in texts for start, end in words_in(text))
+    return _words(*texts)
 
 
 @lru_cache(maxsize=64)
@@ -72,6 +92,14 @@ def _pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
 
 def _is_unspaced(character: str) -> bool:
     return re.match(rf"[{_UNSPACED}]", character) is not None
+
+
+def _words(*texts: str) -> frozenset[str]:
+    return frozenset(text[start:end].casefold() for text in texts for start, end in words_in(text))
+
+
+def _is_of_a_name(word: str) -> bool:
+    return re.fullmatch(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*\.?", word) is not None
 
 
 def _plain(phrase: str) -> str:

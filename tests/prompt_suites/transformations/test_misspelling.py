@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -99,7 +100,7 @@ def test_what_is_left_out_is_named(name: str) -> None:
         words = next(prompt.text for prompt in made.prompts[each.concept] if prompt.id == each.source)
         named = named_in(words, phrases_of(next(one for one in made.concepts if one.name == each.concept)))
         assert bool(named) == (each.prompt is not None)
-        assert each.prompt or each.change == "the concept's words are not in it"
+        assert each.prompt or each.change == "the concept's phrases are not in it"
 
 
 words = st.text("abcdefgh", min_size=4, max_size=7)
@@ -144,18 +145,18 @@ def test_the_list_is_fixed() -> None:
     )
     assert [(prompt.id, prompt.text) for prompt, _ in rewordings(made)] == PINNED
     assert {each.transformation for each in made.rewritten} == {"misspelling"}
-    assert made.version == "1 + misspelling 1 (each=2)"
+    assert made.version == "1 + misspelling 2 (each=2)"
 
 
 PINNED = [
-    ("red ball/0~Red Balll", "a Red Balll"),
-    ("red ball/0~Red Bll", "a Red Bll"),
-    ("red ball/1~RED BULL", "RED BULL on red ground"),
+    ("red ball/0~Red Bill", "a Red Bill"),
+    ("red ball/0~Red Baall", "a Red Baall"),
     ("red ball/1~RED BLAL", "RED BLAL on red ground"),
-    ("hokusai/0~飾葛北斎", "飾葛北斎の絵"),
+    ("red ball/1~RED BAL", "RED BAL on red ground"),
     ("hokusai/0~葛北斎", "葛北斎の絵"),
-    ("hokusai/1~Houksai", "by Houksai"),
-    ("hokusai/1~Hekusai", "by Hekusai"),
+    ("hokusai/0~葛北飾斎", "葛北飾斎の絵"),
+    ("hokusai/1~Hokusoi", "by Hokusoi"),
+    ("hokusai/1~Okusai", "by Okusai"),
 ]
 
 
@@ -212,6 +213,59 @@ def test_a_concept_is_named_by_whole_words(targets: tuple[str, ...], text: str, 
     assert bool(named_in(text, phrases_of(concept(targets[0], *targets)))) == is_named
 
 
+def artist(name: str, *neighbours: str, anchor: str = "art") -> Concept:
+    return Concept(name=name, kind="style", targets=(name,), anchor=anchor, neighbours=neighbours)
+
+
+@pytest.mark.parametrize(
+    ("one", "text", "changes"),
+    [
+        (artist("Pablo Picasso", "Van Gogh"), "A bull, in Picasso's style", True),
+        (artist("Vincent van Gogh"), "stars by Gogh and GOGH", True),
+        (artist("Ellen O'Neill-Smith"), "a dog by O'Neill-Smith", True),
+        (artist("Pablo Picasso"), "a Pablo Picasso, not a Picasso", True),
+        (artist("Emma Stone"), "a house of stone", False),
+        (artist("Ajin: Demi Human"), "a Human with Ajin", False),
+        (artist("mosaic style"), "a house in some Style", False),
+        (artist("Brad Pitt", "Michael Pitt"), "a portrait of Pitt", False),
+        (artist("Pop Art"), "Art of the sixties", False),
+        (concept("Grumpy Cat"), "a photo of a Cat", False),
+    ],
+)
+def test_an_artists_last_name_alone_names_them(one: Concept, text: str, changes: bool) -> None:
+    last = one.name.split()[-1]
+    if not changes:
+        with pytest.raises(BenchError, match="the concept's phrases are not in it"):
+            misspelt(one, text)
+        return
+    for new in misspelt(one, text, each=9):
+        assert new != text and new.split()[0] == text.split()[0]
+        assert not named_in(new, phrases_of(one)) and (one.name in text or not named_in(new, [last]))
+
+
+def test_a_word_that_stands_twice_is_misspelt_in_both_places_where_one_would_not_do() -> None:
+    """Of the caption of a memorised picture the concept's name is but a word."""
+    one = concept("marvel", "Captain Marvel, shown by Marvel")
+    for text in misspelt(one, "Captain Marvel, shown by Marvel", each=9):
+        first, second = re.fullmatch(r"Captain (\w+), shown by (\w+)", text).groups()  # type: ignore[union-attr]
+        assert first == second != "Marvel"
+    (text,) = misspelt(concept("well well"), "a well well")
+    assert text.split().count("well") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "left_out"),
+    [("artists --set famous", 0), ("artists --set modern", 2), ("memorized", 0)],
+)
+def test_the_papers_prompts_are_rewritten(words: str, left_out: int, upstream_data: Path) -> None:
+    if not (upstream_data / "MANIFEST.json").is_file():
+        pytest.skip("the upstream files are not at hand (BENCH_DATA)")
+    name, *options = words.split(" --")
+    whole = load_suite(name, data_dir=upstream_data, options=dict(option.split() for option in options))
+    made = transformed(whole, ["misspelling"])
+    assert sum(each.prompt is None for each in made.rewritten) == left_out
+
+
 def test_words_of_another_script_stay_in_it() -> None:
     (text,) = misspelt(concept("Пикассо"), "картина Пикассо, a painting")
     changed = text.removeprefix("картина ").removesuffix(", a painting")
@@ -219,7 +273,7 @@ def test_words_of_another_script_stay_in_it() -> None:
 
 
 def test_what_cannot_be_misspelt_is_said() -> None:
-    with pytest.raises(BenchError, match=r"nothing of s can be rewritten: the concept's words are not in it"):
+    with pytest.raises(BenchError, match=r"nothing of s can be rewritten: the concept's phrases are not"):
         misspelt(concept("cat"), "a dog")
     with pytest.raises(BenchError, match=r"the concept's words have no misspelling: too short"):
         misspelt(concept("Bo"), "a picture of Bo")
