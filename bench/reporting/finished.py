@@ -22,13 +22,14 @@ from erasure_bench.bench.reporting.record import cost_of, failure_of, key_of, re
 from erasure_bench.bench.reporting.results import SHEET
 from erasure_bench.bench.reporting.run_file import bound
 from erasure_bench.bench.reporting.scores import protocol_key
+from erasure_bench.bench.reporting.started import STARTED, check_started_here
 from erasure_bench.bench.running.executor import Outcome, without_pictures
 from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.storage.atomic import write_atomically
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
 
-_MADE = ("execution", "merged", "scored", "ratings")
+_MADE = ("execution", "merged", "scored", "ratings", STARTED)
 
 
 class Finished(NamedTuple):
@@ -83,7 +84,8 @@ class Finished(NamedTuple):
 def read_finished(folder: Path, *, trust_code: bool = False) -> Finished:
     """Raises BenchError for a folder without a run, or with a changed one or another version's.
 
-    And for one that names files of code, unless `trust_code`: to plan the run again is to import them.
+    And for one that names files of code, unless `trust_code`: to plan the run again is to import them. And
+    for one whose own files lie where it was started, and not here.
     """
     record = read_record(folder)
     code = foreign_code([Part(folder, record)])
@@ -92,6 +94,7 @@ def read_finished(folder: Path, *, trust_code: bool = False) -> Finished:
             f"{folder} names code of its own, {next(iter(code))}, and scoring would run it: read it first, "
             "then add --trust-code"
         )
+    check_started_here(folder, record)
     return Finished(folder, record)
 
 

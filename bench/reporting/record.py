@@ -11,6 +11,7 @@ from erasure_bench.bench.planning.plan import Cell, Plan
 from erasure_bench.bench.reporting.evidence import CellKey, Evidence
 from erasure_bench.bench.reporting.run_file import RESULTS, RUN, Json, opened, sealed
 from erasure_bench.bench.reporting.scores import CellCost
+from erasure_bench.bench.reporting.started import STARTED, started
 from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.running.versions import git_revision, hardware
 from erasure_bench.bench.storage.atomic import write_text
@@ -40,6 +41,7 @@ def run_record(
         "concept_definitions": {case.name: plain(case) for case in plan.cases},
         "read_as": dict(evidence.read_as),
         "notes": document["notes"],
+        **({} if store is None else started(plan.config)),
         **made,
         "failures": [_failure_record(failure) for failure in evidence.failures],
         "store": str(store.root.resolve()) if store else None,
@@ -88,11 +90,11 @@ def failure_of(record: Mapping[str, Any]) -> Failure:
 
 
 def portable(record: Mapping[str, Any]) -> Json:
-    """The record without what only holds where the run was made: its store."""
+    """The record without what only holds where the run was made: its store, and where it was started."""
     cells = [
         {key: value for key, value in cell.items() if key not in OF_ONE_STORE} for cell in record["cells"]
     ]
-    return {**record, "store": None, "cells": cells}
+    return {key: value for key, value in record.items() if key != STARTED} | {"store": None, "cells": cells}
 
 
 def key_of(cell: Mapping[str, Any]) -> CellKey:

@@ -178,6 +178,7 @@ def merge_runs(
     from erasure_bench.bench.reporting.results import gather, write_results
     from erasure_bench.bench.reporting.robustness_table import on_terminal
     from erasure_bench.bench.reporting.run_file import RUN
+    from erasure_bench.bench.reporting.started import check_started_here
     from erasure_bench.bench.reporting.tables import print_summary
 
     parts = [read_part(find_run(run, RUN)) for run in runs]
@@ -195,6 +196,8 @@ def merge_runs(
             f"{folder} names code of its own, {name}, and merging would run it: read it first, then add "
             "--trust-code"
         )
+    for part in parts:
+        check_started_here(part.folder, part.record)
     plan = prepare(whole_config(parts, data_dir), store_folder(store_asked)).plan
     results = gather(plan, merged(plan, parts))
     make_folder(out)
