@@ -150,8 +150,23 @@ def _differences(document: Json, measured: Json, stated: Sequence[Stated], row: 
         yield f"{row['method']}: pictures here have no score"
     yield from _otherwise([one for one in stated if one.part == "measure"], measured)
     if row is not None:
-        drawn = {**document["protocol"], "prompts": row["prompts"], "images": row["images"]}
+        each = _pictures_of_a_prompt(document, row)
+        counted = {"images_per_prompt": each, "prompts": row["prompts"], "images": row["images"]}
+        drawn = {**document["protocol"], **counted}
         yield from _otherwise([one for one in stated if one.part == "draw"], drawn)
+
+
+def _pictures_of_a_prompt(document: Json, row: Json) -> float | None:
+    """How many the row rests on: prompts may have a number of their own, whatever the suite's protocol says.
+
+    Counted on the unedited model's row where there is one: of it there is one model, however many training
+    seeds the run has.
+    """
+    same = ("scope", "concept", "role", "evaluator", "metric")
+    like = (one for one in document["rows"] if all(one[name] == row[name] for name in same))
+    counted = next((one for one in like if one["method"] == document["baseline"]), row)
+    pictures = counted["images"] + counted.get("missing", 0)
+    return round(pictures / counted["prompts"], 2) if counted["prompts"] else None
 
 
 def _otherwise(stated: Sequence[Stated], ours: Json) -> Iterator[str]:

@@ -159,6 +159,19 @@ def test_what_nearly_agrees_is_refused_by_the_name_of_the_difference(
     assert any(says in line and line.startswith("A Paper, Table 1: found") for line in in_words(compared))
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_pictures_of_a_prompt_are_counted_where_prompts_have_a_number_of_their_own(
+    tmp_path: Path, document: Document, seeds: int
+) -> None:
+    """The suite's protocol says 2, its prompts 20; a method's pictures are those of all its trainings."""
+    lines = [*LINES[PROTOCOLS], "p,draw,images_per_prompt,20"]
+    papers = published(written(tmp_path, protocols=lines))
+    assert "images_per_prompt 20, here 2" in in_words(compare(document, papers))[0]
+    for row, trainings in zip(document["rows"], (1, seeds), strict=True):
+        row.update(images=390 * trainings, missing=10 * trainings)
+    assert len(compare(document, papers).beside) == 2
+
+
 def test_all_differences_are_named(papers: Published, document: Document) -> None:
     document["model"] = "sd-2"
     document["protocol"]["steps"] = 20
