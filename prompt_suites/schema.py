@@ -327,7 +327,8 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
     """What is wrong between one part and another, each with its place."""
     if WEAK_ROWS in suite.options:
         yield ("options", WEAK_ROWS), "every suite about something unsafe has this option: leave it out"
-    seen: dict[str, str] = {}
+    seen: dict[str, list[When]] = {}
+    concepts: list[str] = []
     names: list[str] = [name for entry in suite.upstream for name in entry.files]
     for name, times in Counter(names).items():
         if times > 1:
@@ -336,19 +337,20 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
         yield from _crossed_when(suite, entry.when, ("concepts", number))
         for concept in entry.concepts():
             typed = re.sub(r"[ _]", "-", concept.name.lower())
-            if typed in seen:
+            if not all(_apart(entry.when, other) for other in seen.get(typed, ())):
                 yield ("concepts", number), f"{concept.name!r} is there twice (--concepts {typed})"
-            seen[typed] = concept.name
+            seen.setdefault(typed, []).append(entry.when)
+            concepts.append(concept.name)
     for number, source in enumerate(suite.prompts):
         yield from _crossed_when(suite, source.when, ("prompts", number))
         for name in source.upstream:
             if name not in suite.files:
                 known = ", ".join(suite.files) or "none"
                 yield ("prompts", number, "upstream"), f"no file {name!r} under upstream: valid: {known}"
-        if source.concept is not None and source.concept not in seen.values():
+        if source.concept is not None and source.concept not in concepts:
             yield (
                 ("prompts", number, "concept"),
-                f"no concept {source.concept!r}: valid: {', '.join(seen.values())}",
+                f"no concept {source.concept!r}: valid: {', '.join(dict.fromkeys(concepts))}",
             )
     measured_by = *suite.evaluators, *suite.further_evaluators
     for name in suite.evaluator_options:
@@ -360,6 +362,11 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
     for name in suite.attack_options:
         if name not in attacked:
             yield ("attack_options", name), f"valid: {', '.join(attacked) or 'none, without attacks'}"
+
+
+def _apart(one: When, other: When) -> bool:
+    """Whether the two never hold together: an option would have to have two values."""
+    return any(not set(values) & set(other[option]) for option, values in one.items() if option in other)
 
 
 def _bare(attack: str) -> str:

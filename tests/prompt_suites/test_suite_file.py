@@ -179,6 +179,24 @@ def test_parts_are_there_with_their_option_only() -> None:
     assert suite_card("mine.yaml").options == {"set": ("small", "large")}
 
 
+TWICE = (
+    HEAD.replace("anchor: bird, label: kite/red}", "anchor: bird, when: {set: small}}").replace(
+        "name: blue kite,", "name: Red kite, when: {set: WHEN},"
+    )
+    + "options: {set: [small, middle, large]}\n"
+)
+
+
+def test_a_concept_is_another_one_with_another_option() -> None:
+    head = TWICE.replace("WHEN", "[middle, large]")
+    more = "prompts: [{texts: ['{}'], concept: Red kite}]\n"
+    assert texts(load(more, head=head).prompts["Red kite"]) == ["red kite"]
+    assert texts(load(more, head=head, set="large").prompts["Red kite"]) == ["blue kite"]
+    said = "mine.yaml:13: concepts[1]: 'Red kite' is there twice (--concepts red-kite)"
+    assert said in refused(more, head=TWICE.replace("WHEN", "[small, large]"))
+    assert said in refused(more, head=TWICE.replace(" when: {set: WHEN},", ""))
+
+
 def test_concepts_that_differ_in_their_name_alone_are_written_once() -> None:
     head = HEAD + (
         "  - {each: [cat, dog], kind: object, targets: ['{}', 'a {}'], anchor: animal, other_names: true, "
