@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from erasure_bench.errors import BenchError
+from erasure_bench.prompt_suites.registry import SUITES
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -51,11 +52,16 @@ with one prompt of a role no interval."""
 
 
 def new_suite(name: str, folder: Path) -> tuple[Path, Path]:
-    """Writes `name`.yaml and `name`.csv into `folder`; raises BenchError where one is there already."""
+    """Writes `name`.yaml and `name`.csv into `folder`; raises BenchError where one is there already.
+
+    And for the name of a suite of the project, which no file may have.
+    """
     if not NAME.fullmatch(name):
         raise BenchError(
             f"{name!r} is no name for a suite: small letters, digits, dots, dashes (bench suite new)"
         )
+    if name in SUITES:
+        raise BenchError(f"{name!r} is a suite of the project: take another name (bench suite new)")
     files = (folder / f"{name}.yaml", folder / f"{name}.csv")
     for path in files:
         if path.exists() or path.is_symlink():

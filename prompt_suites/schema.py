@@ -353,9 +353,10 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
                 f"no concept {source.concept!r}: valid: {', '.join(dict.fromkeys(concepts))}",
             )
     measured_by = *suite.evaluators, *suite.further_evaluators
+    evaluators = dict.fromkeys(name.partition("@")[0] for name in measured_by)
     for name in suite.evaluator_options:
-        if name not in measured_by:
-            yield ("evaluator_options", name), f"valid: {', '.join(measured_by)}"
+        if name not in evaluators:
+            yield ("evaluator_options", name), f"valid, for all of its instances: {', '.join(evaluators)}"
     if twice := [name for name, times in Counter(measured_by).items() if times > 1]:
         yield ("further_evaluators",), f"{twice[0]} is there twice"
     attacked = tuple(map(_bare, suite.attacks))

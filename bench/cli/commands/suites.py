@@ -1,7 +1,9 @@
 """`bench suite new`, `suite check` and `fetch`: prints what they did and found."""
 
+import re
+import shlex
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +15,34 @@ from erasure_bench.bench.planning.chosen import missing_packages
 from erasure_bench.bench.planning.suite_attacks import checked_name, texts_of
 from erasure_bench.bench.words.grid import Column, grids
 from erasure_bench.errors import BenchError, UnknownName
-from erasure_bench.evaluators.registry import evaluator_names
+from erasure_bench.evaluators.registry import build_evaluator, evaluator_names
 from erasure_bench.prompt_suites.fetch import locate
-from erasure_bench.prompt_suites.registry import complete_options, data_folder, load_suite, suite_card
+from erasure_bench.prompt_suites.registry import (
+    complete_options,
+    data_folder,
+    in_suite_file,
+    load_suite,
+    suite_card,
+)
 from erasure_bench.prompt_suites.scaffold import new_suite
-from erasure_bench.prompt_suites.suite import ROLES, Prompt, Suite
+from erasure_bench.prompt_suites.suite import ERASED_ROLES, ROLES, Prompt, Suite
 
 CLIP_TOKENS = 77
 NAMED = 12
 """How many of the prompts that are left out or cut are named; --json names all."""
+_BRACES = re.compile(r"\{\w*\}")
 
 
 def make_suite(name: str, folder: Path) -> int:
     """Writes the two files and says how to go on."""
     file, prompts = new_suite(name, folder)
-    shown = file if file.is_absolute() else Path(".") / file
+    path = shlex.quote(str(file) if file.is_absolute() else f"./{file}")
     stdout_console().print(
         "\n".join(
             [
                 f"{file} and {prompts}: edit them, then",
-                f"  bench suite check ./{shown}"
-                if not file.is_absolute()
-                else f"  bench suite check {shown}",
-                f"  bench run --suite {'' if file.is_absolute() else './'}{shown} --methods esd-x,sld-medium",
+                f"  bench suite check {path}",
+                f"  bench run --suite {path} --methods esd-x,sld-medium",
             ]
         )
     )
@@ -48,8 +55,10 @@ def check_suite(name: str, options: Mapping[str, str], data_dir: Path | None, *,
     suite = load_suite(name, data_dir=data_dir, options=options)
     unscreened = card.load(data_folder(data_dir), complete_options(card, options))
     notes = _evaluator_notes(name, (*suite.evaluators, *card.further_evaluators))
+    _check_evaluator_options(name, suite)
     _check_attacks(name, suite)
     drawn = _all(suite)
+    notes += _oversights(suite) if in_suite_file(name) else ()
     cut, note = _cut(suite.model, tuple(drawn.values()))
     left_out = [id for id in _all(unscreened) if id not in drawn]
     document: dict[str, Any] = {
@@ -121,6 +130,29 @@ def _evaluator_notes(name: str, evaluators: Iterable[str]) -> list[str]:
         if missing := missing_packages(evaluator):
             notes.append(f"evaluator {evaluator} needs {', '.join(missing)}: not installed, a run skips it")
     return notes
+
+
+def _check_evaluator_options(name: str, suite: Suite) -> None:
+    """Raises BenchError for an option that the evaluator does not have, or a value that it does not take."""
+    for evaluator in suite.evaluators:
+        settings = suite.evaluator_options.get(evaluator.partition("@")[0], {})
+        if settings and not missing_packages(evaluator):
+            try:
+                build_evaluator(evaluator, settings=settings)
+            except BenchError as error:
+                raise BenchError(f"{name}: evaluator_options: {error}") from error
+
+
+def _oversights(suite: Suite) -> Iterator[str]:
+    """What is allowed in a suite, and seldom meant."""
+    for concept, prompts in suite.prompts.items():
+        if all(prompt.role not in ERASED_ROLES for prompt in prompts):
+            yield f"{concept}: no prompt has the role target: nothing will say whether it is erased"
+    braces = {id: found[0] for id, prompt in _all(suite).items() if (found := _BRACES.search(prompt.text))}
+    if braces:
+        said = ", ".join(dict.fromkeys(braces.values()))
+        where = _some(list(braces))
+        yield f"{said} stands for nothing in {where}: {{}} is the concept, names are those of fill"
 
 
 def _check_attacks(name: str, suite: Suite) -> None:

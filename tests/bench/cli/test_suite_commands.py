@@ -65,6 +65,16 @@ def test_check_names_what_is_cut_and_what_is_left_out(mine: Path, capsys: Captur
         ("evaluators:", "attacks: [p4]\nevaluators:", "unknown attack 'p4' (attacks, ./mine.yaml)"),
         (
             "evaluators:",
+            "evaluator_options: {clip: {backbne: x}}\nevaluators:",
+            "./mine.yaml: evaluator_options: unknown option of evaluator 'clip' 'backbne'",
+        ),
+        (
+            "evaluators: [clip,",
+            "evaluator_options: {clip@official: {batch_size: 4}}\nevaluators: [clip@official,",
+            "./mine.yaml:11: evaluator_options.clip@official: valid, for all of its instances: clip,",
+        ),
+        (
+            "evaluators:",
             "attacks: p4d\nattack_options: {p4d: {stps: 3}}\nevaluators:",
             "./mine.yaml: attacks: unknown option of attack 'p4d' 'stps'",
         ),
@@ -77,6 +87,25 @@ def test_a_mistake_is_one_line_and_exit_code_3(
     assert run_command(["suite", "check", "./mine.yaml"]) == 3
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1 and said in captured.err
+
+
+def test_check_says_what_is_seldom_meant(mine: Path, capsys: Captured) -> None:
+    assert run_command(["suite", "check", "./mine.yaml", "--json"]) == 0
+    assert out(capsys)["notes"] == []
+    mine.with_suffix(".csv").write_text("role,prompt,id\nretention,a {concept} by day,x\nanchor,a {},y\n")
+    assert run_command(["suite", "check", "./mine.yaml", "--json"]) == 0
+    assert out(capsys)["notes"] == [
+        "grumpy cat: no prompt has the role target: nothing will say whether it is erased",
+        "{concept} stands for nothing in x: {} is the concept, names are those of fill",
+    ]
+
+
+def test_no_suite_is_begun_under_a_name_of_the_projects(mine: Path, capsys: Captured) -> None:
+    assert run_command(["suite", "new", "i2p"]) == 3
+    assert "'i2p' is a suite of the project: take another name" in capsys.readouterr().err
+    assert not mine.with_name("i2p.yaml").exists()
+    assert run_command(["suite", "new", "other", "--out", "a folder"]) == 0
+    assert "bench suite check './a folder/other.yaml'" in capsys.readouterr().out
 
 
 def test_an_own_suite_is_shown_by_its_path(mine: Path, capsys: Captured) -> None:
