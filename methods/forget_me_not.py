@@ -205,7 +205,7 @@ MICROWORLD: dict[str, Any] = {
     "parameters": "xattn",
     "steps": 60,
     "batch_size": 8,
-    "learning_rate": 2e-4,
+    "learning_rate": 1e-4,
 }
 
 FMN = MethodCard(

@@ -10,7 +10,7 @@ concepts and, where there are several, other training seeds. Writes `results/mic
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -66,7 +66,10 @@ def asked(scores: pd.DataFrame, question: Question) -> pd.DataFrame:
 
 
 def compared(found: pd.DataFrame, question: Question) -> Iterator[dict[str, Any]]:
-    """One row for each method, role and rung, the base model's own level among them."""
+    """One row for each method, role and rung, the base model's own level among them.
+
+    None for a method that has no value of a concept of the rung: a mean over the others is another number.
+    """
     for (role, rung), part in found.groupby(["role", "rung"], sort=False):
         wide = part.pivot_table(index=PICTURE, columns="method", values="value", sort=False)
         for method in dict.fromkeys(part["method"]):
@@ -75,7 +78,7 @@ def compared(found: pd.DataFrame, question: Question) -> Iterator[dict[str, Any]
             row |= {"concepts": len(both.groupby(CASE)), "prompts": len(both.groupby("prompt_id"))}
             if method == BASELINE:
                 yield {**row, "value": pooled(both[BASELINE], ()).value.item()}
-            elif len(both):
+            elif row["concepts"] == part.groupby(CASE).ngroups:
                 compare = gone if question.erased else change_in_points
                 trained = trained_anew(part, method)
                 yield {**row, **compare(both[method], both[BASELINE], trained, question.scale)._asdict()}
@@ -90,7 +93,7 @@ def collapsed_in(folder: Path) -> dict[str, str]:
     return {method: ", ".join(suites) for method, suites in found.items()}
 
 
-def page(rows: pd.DataFrame, collapsed: Mapping[str, str]) -> str:
+def page(rows: pd.DataFrame, collapsed: Mapping[str, str], left_out: Sequence[str] = ()) -> str:
     """Both tables in Markdown; methods that are `collapsed` are marked, with where they are."""
     lines = [
         "# By rung",
@@ -113,6 +116,11 @@ def page(rows: pd.DataFrame, collapsed: Mapping[str, str]) -> str:
             counts = [str(getattr(found[BASELINE, *column], count)) for column in columns]
             lines.append(f"| *{count}* | {' | '.join(counts)} |")
         lines += ["", f"The row {BASELINE} has the base model's own level ({question.metric}).", ""]
+    if left_out:
+        lines += [
+            f"Left out, as some of these concepts are not measured with them: {', '.join(left_out)}.",
+            "",
+        ]
     if collapsed:
         named = "; ".join(f"{method}: {suites}" for method, suites in collapsed.items())
         lines += [f"{DAGGER} Its pictures have collapsed: {named}.", ""]
@@ -149,7 +157,9 @@ def main() -> None:
     if rows.empty:
         parser.error(f"--out {given.out}: the ids of these prompts name no rungs; make the leaderboards anew")
     write_text(given.out / f"{NAME}.csv", rows.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
-    write_text(given.out / f"{NAME}.md", page(rows, collapsed_in(given.out)))
+    left_out = sorted(set(scores["method"]) - set(rows["method"]))
+    collapsed = {name: where for name, where in collapsed_in(given.out).items() if name not in left_out}
+    write_text(given.out / f"{NAME}.md", page(rows, collapsed, left_out))
 
 
 if __name__ == "__main__":

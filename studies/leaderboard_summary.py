@@ -26,11 +26,13 @@ A model organism: nothing here is a result on Stable Diffusion. Made by
 `python -m studies.microworld_leaderboards`. [Intervals] are 95 %, for other prompts and, where
 there are several, other training seeds.
 
-Methods are not told the same: uce is given the names of the neighbours, which it is to keep, and sa replays
-pictures of general prompts, in which neighbours and unrelated subjects are named as everything else that the
-model knows. Their keeping is measured with other noise and other wordings, but for memorised pictures: a
-title is the only wording that brings one back, and 3 of the 12 neighbour prompts of each are bare titles,
-which sa replays as they are. The others are told the concept alone, with its anchor where they use one.
+Methods are not told the same. uce, speed and rece are given the names of the neighbours, which they are to
+keep; sa, salun, erasediff, advunlearn and mace learn to keep general prompts, in which neighbours and
+unrelated subjects are named as everything else that the model knows (eap and age look for words among them),
+and mace is shown where the concept stands in its pictures. Keeping is measured with other noise and other
+wordings, but for memorised pictures: a title is the only wording that brings one back, and 3 of the 12
+neighbour prompts of each are bare titles, which general prompts hold as they are. The others are told the
+concept alone, with its anchor where they use one.
 """
 ERASED_HEAD = """## Erased
 

@@ -62,6 +62,15 @@ def test_concepts_that_cannot_be_described_stay_out_of_the_ladder() -> None:
     }
 
 
+def test_a_method_that_lacks_a_concept_has_no_mean_over_the_others() -> None:
+    rows = scores()
+    lacking = rows[(rows["method"] == "none") | (rows["concept"] == "cat")]
+    found = [row for question in QUESTIONS for row in compared(asked(lacking, question), question)]
+    assert {row["method"] for row in found} == {"none"}
+    text = page(pd.DataFrame(found), {}, ["soft"])
+    assert "| soft |" not in text and "not measured with them: soft." in text
+
+
 def test_concepts_that_look_alike_make_nothing_certain() -> None:
     rows = list(compared(asked(scores(), ERASED), ERASED))
     (row,) = (row for row in rows if (row["rung"], row["method"]) == ("short", "soft"))
