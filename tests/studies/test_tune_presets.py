@@ -25,6 +25,8 @@ from studies.tune_presets import (
 from studies.tuning_candidates import CANDIDATES
 from studies.tuning_merit import by_concept, merit
 
+RESULTS = Path(__file__).parents[2] / "results" / "microworld"
+
 
 def row(method: str, concept: str, role: str, metric: str, value: float) -> dict[str, Any]:
     return {
@@ -136,6 +138,14 @@ def test_the_committed_candidates_can_be_built_and_begin_with_the_preset(method:
     for candidate in found:
         # as a run builds it, which refuses what would have no effect
         build_method(method, "official", from_text(candidate.settings))
+
+
+@pytest.mark.parametrize("method", sorted(CANDIDATES))
+def test_the_committed_table_has_what_the_preset_does(method: str) -> None:
+    """Rows say what differs from the official preset: another official one makes rows of something else."""
+    table = read_table(RESULTS / "tuning.csv")
+    (preset,) = candidates_of(method, [""])
+    assert preset.settings in set(table.loc[table["method"] == method, "settings"].fillna(""))
 
 
 def test_every_method_has_its_candidates() -> None:
