@@ -286,7 +286,7 @@ MICROWORLD: dict[str, Any] = {
     "centres": 50,
     "parameters": "xattn",
     "eta": 2.0,
-    "steps": 60,
+    "steps": 120,
     "batch_size": 8,
     "learning_rate": 4e-4,
 }

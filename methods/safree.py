@@ -279,6 +279,7 @@ MICROWORLD: dict[str, Any] = {
     # In the built-in world the padding carries what a prompt asks for, more than its words.
     "padding": True,
     "self_validating": False,
+    "sensitivity": 0.0,
 }
 
 SAFREE_CARD = MethodCard(
