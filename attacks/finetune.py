@@ -11,11 +11,11 @@ from torch import Tensor
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
 from erasure_bench.attacks.base_pictures import latents as base_latents
 from erasure_bench.attacks.base_pictures import of_other_things
+from erasure_bench.attacks.noise_of_tries import seed_of_try
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import UNetGroup, select
 from erasure_bench.methods.machinery.training import Training
-from erasure_bench.models.seeds import image_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class FineTune:
         return Assault(tries, tensors=tensors)
 
     def _drawn(self, target: Target, number: int) -> Try:
-        seed = target.seed if number == 0 else image_seed("finetune", target.prompt, number, target.seed)
+        seed = seed_of_try("finetune", target, number)
         return Try(asked=target.prompt, seed=seed)
 
     def _tuned(self, victim: Victim, context: AttackContext) -> dict[str, Tensor]:

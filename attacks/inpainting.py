@@ -8,11 +8,11 @@ from torch import Tensor
 
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
 from erasure_bench.attacks.noise_loss import latents_of
+from erasure_bench.attacks.noise_of_tries import seed_of_try
 from erasure_bench.attacks.probe_steps import ABLE, sampling_timesteps
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.models.detours import Detour, Known
 from erasure_bench.models.noise import image_noise
-from erasure_bench.models.seeds import image_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Inpainting:
         )
 
     def _drawn(self, target: Target, clean: Tensor, free: Tensor, number: int) -> Try:
-        seed = target.seed if number == 0 else image_seed("inpainting", target.prompt, number, target.seed)
+        seed = seed_of_try("inpainting", target, number)
         known = Known(latents=clean, noise=image_noise(seed, clean.shape), free=free)
         return Try(asked=target.prompt, seed=seed, detour=Detour(known=known), middle=self.middle)
 

@@ -17,13 +17,13 @@ from erasure_bench.attacks.base_pictures import latents as base_latents
 from erasure_bench.attacks.base_pictures import of_the_concept
 from erasure_bench.attacks.ddim_inversion import invert, slerp
 from erasure_bench.attacks.low_rank import LowRank
+from erasure_bench.attacks.noise_of_tries import seed_of_try
 from erasure_bench.attacks.probe_steps import ABLE, sampling_timesteps
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.training import Training
 from erasure_bench.models.detours import Detour, Steps
 from erasure_bench.models.sampling import ImageRequest, sample
-from erasure_bench.models.seeds import image_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class MemoryRecovery:
         return Assault(tries, tensors=tensors)
 
     def _drawn(self, target: Target, number: int) -> Try:
-        seed = target.seed if number == 0 else image_seed("memory", target.prompt, number, target.seed)
+        seed = seed_of_try("memory", target, number)
         return Try(asked=target.prompt, seed=seed)
 
     def _recovered(self, victim: Victim, context: AttackContext) -> dict[str, Tensor]:

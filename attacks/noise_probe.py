@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import product
 
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
+from erasure_bench.attacks.noise_of_tries import seed_of_try
 from erasure_bench.attacks.probe_steps import ABLE, sampling_timesteps
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.errors import BenchError
 from erasure_bench.models.detours import Detour, NoisyStep, Steps
-from erasure_bench.models.seeds import image_seed
 
 ETAS = (1.0, 1.17, 1.34, 1.51, 1.68, 1.85)
 SCALES = (1.0, 1.02, 1.03, 1.04)
@@ -42,7 +42,7 @@ class NoiseProbe:
         )
 
     def _drawn(self, target: Target, number: int, rule: NoisyStep) -> Try:
-        seed = target.seed if number == 0 else image_seed("noise", target.prompt, number, target.seed)
+        seed = seed_of_try("noise", target, number)
         return Try(asked=target.prompt, seed=seed, detour=Detour(steps=Steps(rule=rule)))
 
 

@@ -145,6 +145,11 @@ class PlannedAttack:
     shown: tuple["GenerateTask", ...]
     general_prompts: str | None = None
 
+    @property
+    def base(self) -> str:
+        """The digest of the run's base model, whose pictures it is shown: not of a row's that is another."""
+        return self.shown[0].erase.base
+
     @cached_property
     def id(self) -> str:
         """Hash of all that decides what it finds in a given edit, its name in tables left out."""

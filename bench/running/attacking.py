@@ -113,7 +113,7 @@ def attacked(
     )
     cache, base_cache = (
         StoreCache(store, digest, task.erase.dtype, checkpoint_seconds=checkpoint_seconds, say=say)
-        for digest in (task.erase.id, task.attack.shown[0].erase.base)
+        for digest in (task.erase.id, task.attack.base)
     )
     context = AttackContext(
         seed=task.attack.seed,

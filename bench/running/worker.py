@@ -385,7 +385,7 @@ class Worker:
         """
         if task.attack is None or not self._attacks[task.attack.name].needs_base:
             return None
-        digest = task.attack.shown[0].erase.base
+        digest = task.attack.base
         if self._unedited is None or self._unedited.digest != digest:
             self.close()
             unedited = self.model(digest).frozen_copy()

@@ -11,9 +11,9 @@ from erasure_bench.bench.planning.prepare import prepare
 from erasure_bench.bench.planning.tasks import GenerateTask
 from erasure_bench.bench.running.pictures import read_png
 from erasure_bench.bench.running.progress import Quiet
-from erasure_bench.bench.running.worker import Worker
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.prompt_suites.concepts import Concept, ConceptKind
+from tests.bench.real_worker import worker_of
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -82,16 +82,7 @@ def test_what_another_base_model_is_attacked_with_is_the_runs_own(
     with Store(tmp_path / "store") as store:
         prepared = prepare(config, store.root)
         plan = prepared.plan
-        worker = Worker(
-            prepared.source,
-            plan.methods,
-            plan.evaluators,
-            store,
-            device="cpu",
-            dtype="float32",
-            batch_size=8,
-            attacks=plan.attacks,
-        )
+        worker = worker_of(prepared, store, batch_size=8)
         base, row = plan.cells
         attack, chance = (task for task in row.assaults if isinstance(task, GenerateTask))
         assert attack.attack is not None and attack.attack.name == "completion:1"

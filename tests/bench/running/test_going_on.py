@@ -13,13 +13,13 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.prepare import Prepared, prepare
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask
 from erasure_bench.bench.running.progress import Quiet
-from erasure_bench.bench.running.worker import Worker
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.methods.edit import Edit
 from erasure_bench.methods.machinery import training
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.zoo import GENERAL_PROMPTS
 from erasure_bench.prompt_suites import general
+from tests.bench.real_worker import worker_of
 
 STEPS = 6
 PREDICT_NOISE = DiffusionModel.predict_noise
@@ -63,22 +63,6 @@ class Watcher(Quiet):
 
     def note(self, line: str) -> None:
         self.notes.append(line)
-
-
-def worker_of(prepared: Prepared, store: Store, batch_size: int = 32) -> Worker:
-    plan = prepared.plan
-    return Worker(
-        prepared.source,
-        plan.methods,
-        plan.evaluators,
-        store,
-        device="cpu",
-        dtype="float32",
-        batch_size=batch_size,
-        general_prompts=prepared.general_prompts,
-        checkpoint_seconds=0,
-        attacks=plan.attacks,
-    )
 
 
 def prepared_run(method: str, model: Path, root: Path, options: dict[str, str]) -> Prepared:
