@@ -245,7 +245,7 @@ MICROWORLD: dict[str, Any] = {
     "eta": 2.0,
     "attack_steps": 2,
     "mask_side": 8,
-    "mask_weight": 3e-4,
+    "mask_weight": 3e-5,
     "steps": 100,
     "batch_size": 8,
     "learning_rate": 5e-3,

@@ -3,9 +3,11 @@
 Writes `results/microworld/<suite>/` `leaderboard.{md,csv.gz}`, `scores.parquet`, `prompts.parquet` and
 `run.json`, and one summary over the suites that are there, `results/microworld/LEADERBOARD.md`. What those
 folders hold already, of the same code and settings, is not done again, nor what is in the store of `--work`.
-All of it takes two cores about 11 hours as `--jobs 2`, two suites at a time
-(`prompt_suites/microworld/building.py` says what takes how long); it can also be spread over several calls
-(`--suites`, `--seeds`). Suites with the same concepts share their edits in the store.
+What is lacking is done in pieces, one method of one suite each, `--jobs` at a time, and can be spread over
+several calls (`--suites`, `--methods`, `--seeds`, `--minutes`) and machines: `--parts` names a folder of
+another's `--work`, whose finished pieces are taken. All of it takes two cores about 20 hours as `--jobs 2`
+(`prompt_suites/microworld/building.py` says what takes how long). Suites with the same concepts share their
+edits in the store. `--` hands the rest to `bench run`, such as `-- --device cuda`.
 """
 
 import argparse
@@ -13,13 +15,15 @@ import gzip
 import math
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from erasure_bench.bench.planning.chosen import BASELINE
 from erasure_bench.bench.planning.config import RunConfig, seeds
 from erasure_bench.bench.planning.prepare import prepare
 from erasure_bench.bench.reporting.leaderboard import COLUMNS
@@ -31,23 +35,30 @@ from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS
-from erasure_bench.prompt_suites.registry import load_suite, suite_card, suite_names
+from erasure_bench.prompt_suites.registry import suite_card, suite_names
 from studies.leaderboard_summary import summary
-from studies.parallel import in_processes
+from studies.parallel import one_by_one_or_together
 from studies.running import bench_merge, bench_run
 
 MODEL = "microworld"
 SUMMARY = "LEADERBOARD.md"
 TABLE = f"{LEADERBOARD}.csv"
 PACKED = f"{TABLE}.gz"
+STORE, PARTS = "store", "parts"
 KEEP = (f"{LEADERBOARD}.md", SCORES, PROMPTS)
 
 
-class Lack(NamedTuple):
-    """Methods that a folder has not, for the same seeds."""
+class Piece(NamedTuple):
+    """What one run is to do: one method of a suite, with the seeds that are lacking."""
 
-    methods: tuple[str, ...]
+    suite: str
+    method: str
     seeds: tuple[int, ...]
+    limit: int | None
+
+    @property
+    def name(self) -> str:
+        return "-".join([self.method, *map(str, self.seeds)])
 
 
 def reported_suites() -> list[str]:
@@ -56,58 +67,52 @@ def reported_suites() -> list[str]:
     return [card.name for card in cards if card.model == MODEL and card.reported]
 
 
-def lacking(config: RunConfig, folder: Path, store: Path) -> list[Lack]:
-    """What the folder's run does not have of the config, as its code and settings are now."""
+def lacking(config: RunConfig, folders: Sequence[Path], store: Path) -> list[Piece]:
+    """What none of the folders' runs has of the config, as its code and settings are now."""
     plan = prepare(config, store).plan
-    parts = [read_part(folder)] if (folder / RUN).exists() else []
-    found = found_cells(plan, parts)
-    of_seed = {
-        seed: tuple(
-            dict.fromkeys(
-                cell.method.name
-                for cell in plan.cells
-                if cell.seed == seed and (cell.method.name, cell.case.name, seed) not in found
-            )
-        )
-        for seed in config.seeds
-    }
-    by_methods: dict[tuple[str, ...], list[int]] = {}
-    for seed, methods in of_seed.items():
-        by_methods.setdefault(methods, []).append(seed)
-    return [Lack(methods, tuple(of)) for methods, of in by_methods.items() if methods]
+    found = found_cells(plan, [read_part(folder) for folder in folders])
+    seeds_of: dict[str, dict[int, None]] = {}
+    for cell in plan.cells:
+        if (cell.method.name, cell.case.name, cell.seed) not in found:
+            seeds_of.setdefault(cell.method.name, {})[cell.seed] = None
+    return [Piece(config.suite, method, tuple(of), config.limit) for method, of in seeds_of.items()]
 
 
-def complete(config: RunConfig, out: Path, work: Path) -> None:
-    """Runs what `out` lacks of one suite, and puts the whole into `out`."""
-    store = work / "store"
-    new = []
-    for number, lack in enumerate(lacking(config, out, store)):
-        new.append(work / config.suite / f"part-{number}")
-        bench_run(
-            *("--suite", config.suite, "--methods", ",".join(lack.methods)),
-            *("--seeds", ",".join(map(str, lack.seeds))),
-            *(("--limit", str(config.limit)) if config.limit else ()),
-            *("--store", str(store), "--out", str(new[-1])),
-        )
+def do(piece: Piece, work: Path, options: Sequence[str] = ()) -> None:
+    """Runs a piece into a folder of its own below `work`."""
+    bench_run(
+        *("--suite", piece.suite, "--methods", piece.method),
+        *("--seeds", ",".join(map(str, piece.seeds))),
+        *(("--limit", str(piece.limit)) if piece.limit else ()),
+        *("--store", str(work / STORE), "--out", str(work / piece.suite / PARTS / piece.name)),
+        *options,
+    )
+
+
+def parts_of(config: RunConfig, works: Sequence[Path]) -> list[Path]:
+    """The folders of finished pieces that are of what the config asks for, in the order of its methods."""
+    found = []
+    for work in works:
+        for run in (work / config.suite / PARTS).glob(f"*/{RUN}"):
+            asked = read_part(run.parent).config
+            named = set(asked.methods) - {BASELINE}
+            if named <= set(config.methods) and set(asked.seeds) <= set(config.seeds):
+                place = min((config.methods.index(name) for name in named), default=0)
+                found.append((place, run.parent))
+    return [folder for _, folder in sorted(found)]
+
+
+def join(config: RunConfig, parts: Sequence[Path], out: Path, work: Path) -> None:
+    """Puts what the runs in `parts` have together into `out`; what `out` has already comes first."""
     earlier = [out] if (out / RUN).exists() else []
     whole = work / config.suite / "whole"
-    bench_merge(*map(str, [*earlier, *new]), "--out", str(whole), "--store", str(store))
+    bench_merge(*map(str, [*earlier, *parts]), "--out", str(whole), "--store", str(work / STORE))
     out.mkdir(parents=True, exist_ok=True)
     for name in KEEP:
         shutil.copyfile(whole / name, out / name)
     (out / PACKED).write_bytes(gzip.compress((whole / TABLE).read_bytes(), mtime=0))
     record = {key: value for key, value in read_record(whole).items() if key != "merged"}
     write_record(out, portable(record))
-
-
-def complete_in(folder: Path, work: Path, config: RunConfig) -> None:
-    """Completes the suite's own folder in `folder`."""
-    complete(config, folder / config.suite, work)
-
-
-def size(suite: str) -> int:
-    """How many pictures one method draws: the longest suites are begun first."""
-    return sum(map(len, load_suite(suite).prompts.values()))
 
 
 def documents(folder: Path) -> dict[str, Mapping[str, Any]]:
@@ -138,11 +143,15 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--jobs", type=int, default=1, help="suites at a time, each in a process of its own")
+    parser.add_argument("--jobs", type=int, default=1, help="pieces at a time, each in a process of its own")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no piece is begun after these")
+    parser.add_argument("--parts", type=Path, nargs="*", default=[], help="--work of other machines")
     parser.add_argument("--work", type=Path, default=Path(".bench/study"))
     parser.add_argument("--out", type=Path, default=Path("results/microworld"))
+    parser.add_argument("more", nargs="*", metavar="-- OPTION", help="further options of bench run")
     given = parser.parse_args()
     suites = given.suites.split(",") if given.suites else reported_suites()
+    until = time.monotonic() + 60 * given.minutes
     try:
         configs = [
             RunConfig(
@@ -151,16 +160,27 @@ def main() -> None:
                 seeds=seeds(given.seeds),
                 limit=given.limit,
             )
-            for suite in sorted(suites, key=size, reverse=True)
+            for suite in suites
         ]
-        work = partial(complete_in, given.out, given.work)
-        done: Iterable[object] = map(work, configs)
-        if given.jobs > 1:
-            done = in_processes(work, configs, given.jobs, math.inf, given.work / "logs")
-        for _ in done:
+        works = [given.work, *given.parts]
+        pieces = [piece for config in configs for piece in _lacking(config, given.out, works)]
+        work = partial(do, work=given.work, options=given.more)
+        for piece, _ in one_by_one_or_together(work, pieces, given.jobs, until, given.work / "logs"):
+            print(f"done: {piece.suite} {piece.name}", file=sys.stderr)
+        for config in configs:
+            if left := _lacking(config, given.out, works):
+                print(f"{config.suite}: {len(left)} of its pieces are left to do", file=sys.stderr)
+                continue
+            join(config, parts_of(config, works), given.out / config.suite, given.work)
             write_text(given.out / SUMMARY, page(given.out))
     except BenchError as error:
         parser.error(str(error))
+
+
+def _lacking(config: RunConfig, out: Path, works: Sequence[Path]) -> list[Piece]:
+    folder = out / config.suite
+    earlier = [folder] if (folder / RUN).exists() else []
+    return lacking(config, [*earlier, *parts_of(config, works)], works[0] / STORE)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,35 @@
 """`python -m studies.microworld_robustness`: every method on the built-in model under every attack.
 
 Writes `results/microworld/robustness/<suite>/robustness.{md,csv,json}` with every number and control, and one
-page of methods × attacks over the suites that are there, `results/microworld/ROBUSTNESS.md`. What is in the
-store of `--work` is not done again: the same command goes on, and it can be spread over several calls
-(`--suites`, `--methods`). A suite's table has the methods of its last call, so the last one names them all.
-Ends with 1 where something failed. `--` hands the rest to `bench run`.
+page of methods × attacks over the suites that are there, `results/microworld/ROBUSTNESS.md`. It is done in
+pieces, one method on one suite each, `--jobs` at a time. What is in the store of `--work` is not done again:
+the same command goes on, and it can be spread over several calls (`--suites`, `--minutes`) and machines
+(`--parts` names a folder of another's `--work`, whose pieces are taken). A suite's table has the methods of
+its last call, so the last one names them all. Ends with 1 where something failed. `--` hands the rest to
+`bench run`.
 """
 
 import argparse
+import math
 import shutil
 import sys
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from erasure_bench.attacks.registry import ATTACKS, attack_card
 from erasure_bench.bench.reporting.results import ROBUSTNESS, read_robustness
 from erasure_bench.bench.reporting.robustness import Robustness, RobustnessRow
 from erasure_bench.bench.reporting.robustness_table import name_of, shown
+from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.words.showing import in_markdown
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS
-from studies.running import bench_run
+from studies.parallel import one_by_one_or_together
+from studies.running import bench_merge, bench_run
 
 SUITES = ("microworld-instances", "microworld-styles")
 """Where a concept is erased from among its neighbours, and where it is in every picture."""
@@ -29,6 +37,7 @@ LIMIT = 12
 """Prompts that are attacked, of each concept."""
 EVALUATORS = "classifier,coherence"
 PAGE = "ROBUSTNESS.md"
+PARTS = "parts"
 FORMS = ("md", "csv", "json")
 
 
@@ -37,14 +46,33 @@ def searches() -> list[str]:
     return [name for name in ATTACKS if attack_card(name).control is not None]
 
 
-def attack(suite: str, arguments: Sequence[str], out: Path, work: Path) -> list[str]:
-    """Runs the attacks on one suite and puts its table into `out`; what failed, in a line each."""
-    run = work / suite
-    done = bench_run(*("--suite", suite), *arguments, *("--store", str(work / "store"), "--out", str(run)))
+class Piece(NamedTuple):
+    """One method on one suite, under all attacks."""
+
+    suite: str
+    method: str
+
+    def folder(self, work: Path) -> Path:
+        """Where its run is, in a folder of work."""
+        return work / self.suite / PARTS / self.method
+
+
+def attack(piece: Piece, arguments: Sequence[str], work: Path) -> None:
+    """Attacks one method, in a run of its own below `work`."""
+    bench_run(
+        *("--suite", piece.suite, "--methods", piece.method, *arguments),
+        *("--store", str(work / "store"), "--out", str(piece.folder(work))),
+    )
+
+
+def join(suite: str, parts: Sequence[Path], out: Path, work: Path) -> list[str]:
+    """Puts one table of all the runs into `out`; what failed, in a line each."""
+    whole = work / suite / "whole"
+    done = bench_merge(*map(str, parts), "--out", str(whole), "--store", str(work / "store"))
     folder = out / "robustness" / suite
     folder.mkdir(parents=True, exist_ok=True)
     for form in FORMS:
-        shutil.copyfile(run / f"{ROBUSTNESS}.{form}", folder / f"{ROBUSTNESS}.{form}")
+        shutil.copyfile(whole / f"{ROBUSTNESS}.{form}", folder / f"{ROBUSTNESS}.{form}")
     failures: list[str] = done["failures"]
     return failures
 
@@ -113,20 +141,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--concepts", help="comma list; all of the suite by default")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--limit", type=int, default=LIMIT)
+    parser.add_argument("--jobs", type=int, default=1, help="pieces at a time, each in a process of its own")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no piece is begun after these")
+    parser.add_argument("--parts", type=Path, nargs="*", default=[], help="--work of other machines")
     parser.add_argument("--work", type=Path, default=Path(".bench/robustness"))
     parser.add_argument("--out", type=Path, default=Path("results/microworld"))
     parser.add_argument("more", nargs="*", metavar="-- OPTION", help="further options of bench run")
     given = parser.parse_args(arguments)
     asked = [
-        *("--methods", given.methods, "--attacks", given.attacks or ",".join(searches())),
+        *("--attacks", given.attacks or ",".join(searches())),
         *("--seeds", given.seeds, "--limit", str(given.limit), "--evaluators", EVALUATORS, "--offline"),
         *(("--concepts", given.concepts) if given.concepts else ()),
         *given.more,
     ]
+    until = time.monotonic() + 60 * given.minutes
+    suites, methods = given.suites.split(","), given.methods.split(",")
+    pieces = [Piece(suite, method) for suite in suites for method in methods]
+    found = {
+        piece: piece.folder(work)
+        for piece in pieces
+        for work in given.parts
+        if (piece.folder(work) / RUN).exists()
+    }
     failures: list[str] = []
     try:
-        for suite in given.suites.split(","):
-            failures += attack(suite, asked, given.out, given.work)
+        work = partial(attack, arguments=asked, work=given.work)
+        lacking = [piece for piece in pieces if piece not in found]
+        for piece, _ in one_by_one_or_together(work, lacking, given.jobs, until, given.work / "logs"):
+            found[piece] = piece.folder(given.work)
+        for suite in suites:
+            if left := [piece.method for piece in pieces if piece.suite == suite and piece not in found]:
+                print(f"{suite}: left to do: {', '.join(left)}", file=sys.stderr)
+                continue
+            parts = [found[piece] for piece in pieces if piece.suite == suite]
+            failures += join(suite, parts, given.out, given.work)
             write_text(given.out / PAGE, page(tables(given.out)))
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -49,6 +49,19 @@ def in_processes(
             del os.environ["OMP_NUM_THREADS"]
 
 
+def one_by_one_or_together(
+    work: Callable[[Piece], Result], pieces: Iterable[Piece], jobs: int, until: float, logs: Path
+) -> Iterator[tuple[Piece, Result]]:
+    """`in_processes` where `jobs` are several; one at a time is done in this process, seen by who waits."""
+    if jobs > 1:
+        yield from in_processes(work, pieces, jobs, until, logs)
+        return
+    for piece in pieces:
+        if time.monotonic() >= until:
+            return
+        yield piece, work(piece)
+
+
 def _as_one_line(work: Callable[[Piece], Result], piece: Piece) -> Result:
     """What `work` gives; its errors for users as plain ones, which can go from process to process."""
     try:

@@ -29,7 +29,7 @@ from erasure_bench.bench.running.compiled import FOLDER as COMPILING
 from erasure_bench.bench.running.compiled import Compiled
 from erasure_bench.bench.running.in_turn import following, on_top_of
 from erasure_bench.bench.running.kept_features import take_features
-from erasure_bench.bench.running.libraries import quiet_libraries
+from erasure_bench.bench.running.libraries import full_precision, quiet_libraries
 from erasure_bench.bench.running.pictures import picture_names, read_pictures, write_png
 from erasure_bench.bench.running.versions import device_name, package_versions
 from erasure_bench.bench.storage.cache import StoreCache
@@ -142,6 +142,7 @@ class Worker:
     @cached_property
     def device(self) -> str:
         """The device that work runs on: the one asked for, or with `auto` a GPU where there is one."""
+        full_precision()
         return pick_device(self.asked_device)
 
     def model(self, digest: str) -> "ImageModel":

@@ -9,6 +9,7 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.leaderboard import COLUMNS
 from erasure_bench.bench.reporting.record import read_record
 from studies import microworld_leaderboards as study
+from tests.studies.completing import completed
 
 SUITE = "microworld-implicit"
 
@@ -21,16 +22,14 @@ def config(*seeds: int, methods: tuple[str, ...] = ("none", "negative-prompt")) 
 @pytest.mark.usefixtures("microworld")
 def test_seeds_and_methods_are_added_to_what_is_there(tmp_path: Path) -> None:
     out, work = tmp_path / "out" / SUITE, tmp_path / "work"
-    assert study.lacking(config(0), out, work) == [study.Lack(("none", "negative-prompt"), (0,))]
-    study.complete(config(0), out, work)
-
-    assert study.lacking(config(0), out, work) == []
-    assert study.lacking(config(0, 1), out, work) == [study.Lack(("none", "negative-prompt"), (1,))]
+    assert completed(config(0), out, work) == ["none-0", "negative-prompt-0"]
+    assert study.lacking(config(0), [out], work / "store") == []
     more = config(0, methods=("none", "negative-prompt", "sld-max"))
-    assert study.lacking(more, out, work) == [study.Lack(("sld-max",), (0,))]
+    (piece,) = study.lacking(more, [out], work / "store")
+    assert piece == study.Piece(SUITE, "sld-max", (0,), 1)
 
-    study.complete(config(0, 1), out, tmp_path / "other work")
-    assert study.lacking(config(0, 1), out, work) == []
+    assert completed(config(0, 1), out, tmp_path / "other work") == ["none-1", "negative-prompt-1"]
+    assert study.lacking(config(0, 1), [out], work / "store") == []
     scores = pd.read_parquet(out / "scores.parquet")
     assert set(scores["seed"]) == {0, 1}
     assert str(tmp_path) not in (out / "run.json").read_text()

@@ -74,16 +74,32 @@ def test_every_attack_but_the_controls_is_run() -> None:
 def test_what_failed_is_said_and_ends_the_study_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def bench_run(*arguments: str) -> dict[str, list[str]]:
+    asked: list[tuple[str, str]] = []
+
+    def bench_run(*arguments: str) -> None:
+        asked.append((arguments[1], arguments[arguments.index("--methods") + 1]))
         run = Path(arguments[arguments.index("--out") + 1])
-        run.mkdir(parents=True)
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "run.json").touch()
+
+    def bench_merge(*arguments: str) -> dict[str, list[str]]:
+        whole = Path(arguments[arguments.index("--out") + 1])
+        whole.mkdir(parents=True, exist_ok=True)
         for form in study.FORMS:
-            (run / f"robustness.{form}").write_text(json.dumps(WHOLE.document()))
-        return {"failures": ["uce · cat · seed 0: no memory"] if "cats" in arguments else []}
+            (whole / f"robustness.{form}").write_text(json.dumps(WHOLE.document()))
+        return {"failures": ["uce · cat · seed 0: no memory"] if "cats" in arguments[0] else []}
 
     monkeypatch.setattr(study, "bench_run", bench_run)
-    given = ["--work", str(tmp_path / "work"), "--out", str(tmp_path), "--suites"]
+    monkeypatch.setattr(study, "bench_merge", bench_merge)
+    given = ["--work", str(tmp_path / "work"), "--out", str(tmp_path), "--methods", "none,uce", "--suites"]
     assert study.main([*given, "dogs"]) == 0
     assert study.main([*given, "cats"]) == 1
     assert capsys.readouterr().err == "failed: uce · cat · seed 0: no memory\n"
     assert "## cats" in (tmp_path / study.PAGE).read_text()
+    assert asked == [(suite, method) for suite in ("dogs", "cats") for method in ("none", "uce")]
+
+    elsewhere = [*given, "dogs", "--parts", str(tmp_path / "work"), "--work", str(tmp_path / "empty")]
+    assert study.main(elsewhere) == 0 and len(asked) == 4, "another machine has done them"
+    late = [*given, "birds", "--minutes", "0"]
+    assert study.main(late) == 0 and not (tmp_path / "robustness" / "birds").exists()
+    assert capsys.readouterr().err == "birds: left to do: none, uce\n"

@@ -16,6 +16,7 @@ from erasure_bench.bench.reporting.record import read_record, write_record
 from erasure_bench.errors import BenchError
 from studies import microworld_leaderboards
 from studies.take_over_ids import Differs, compared, named_cells, sampled, take_over, taken_over
+from tests.studies.completing import completed
 
 pytestmark = pytest.mark.slow
 """Half a minute: whole runs, before and after."""
@@ -45,7 +46,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory, microworld: object) -> P
     """A small leaderboard of the built-in model whose cells have ids of another time."""
     folder = tmp_path_factory.mktemp("results") / SUITE
     config = RunConfig(suite=SUITE, methods=("none", "negative-prompt"), seeds=(0,), limit=1)
-    microworld_leaderboards.complete(config, folder, folder.parent / "work")
+    completed(config, folder, folder.parent / "work")
     rewritten(folder, of_another_time(read_record(folder)))
     return folder
 
@@ -72,7 +73,7 @@ def test_equal_cells_get_the_ids_that_the_study_finds_then(committed: Path, tmp_
     assert [cell["cost"] for cell in after["cells"]] == [cell["cost"] for cell in before["cells"]]
     assert OLD not in {after["plan"], *(cell["id"] for cell in after["cells"])}
     config = RunConfig.model_validate(after["config"])
-    assert microworld_leaderboards.lacking(config, committed, tmp_path) == []
+    assert microworld_leaderboards.lacking(config, [committed], tmp_path) == []
     assert take_over(committed, given(), tmp_path) is None, "there is nothing left to do"
 
     rewritten(committed, before)

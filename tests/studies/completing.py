@@ -1,0 +1,15 @@
+"""A suite's folder completed as `studies.microworld_leaderboards` does it, in this process."""
+
+from pathlib import Path
+
+from erasure_bench.bench.planning.config import RunConfig
+from studies import microworld_leaderboards as study
+
+
+def completed(config: RunConfig, out: Path, work: Path) -> list[str]:
+    """Does what `out` lacks of the config; the names of those pieces."""
+    pieces = study.lacking(config, [out] if out.exists() else [], work / study.STORE)
+    for piece in pieces:
+        study.do(piece, work)
+    study.join(config, study.parts_of(config, [work]), out, work)
+    return [piece.name for piece in pieces]
