@@ -48,5 +48,7 @@ def trained_tensors(
     own = select(model.parts, group)
     values = {name: p.detach().cpu() for name, p in select(trained.parts, group).items()} | dict(changed)
     return {
-        name: value for name, value in values.items() if not torch.equal(value.to(own[name]), own[name].cpu())
+        name: value
+        for name, value in values.items()
+        if not torch.equal(value.to(own[name].dtype), own[name].cpu())
     }

@@ -19,6 +19,7 @@ from erasure_bench.models.conditional.folder import ClassModel, build
 from erasure_bench.models.conditional.recipes import Recipe
 from erasure_bench.models.datasets.base import Labelled, LabelledParts
 from erasure_bench.models.generative import generative_of
+from erasure_bench.models.seeding import seeded
 
 
 def taught(parts: LabelledParts, recipe: Recipe) -> Labelled:
@@ -49,7 +50,7 @@ def teach(model: ClassModel, pictures: Labelled, recipe: Recipe, context: EraseC
     examples, classes = _as_the_network_has_them(model, pictures)
     with tuning, _in_training_mode(network):
         for _ in tuning:
-            with _seeded(integers(tuning.generator, 0, 2**62, 1)[0], model.device):
+            with seeded(integers(tuning.generator, 0, 2**62, 1)[0], model.device):
                 loss = batch_loss(model, examples, classes, recipe, tuning.generator)
                 tuning.minimise([loss])
     return tuning
@@ -102,11 +103,3 @@ def _in_training_mode(network: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         network.eval()
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """The global generators, which dropout draws from, start from `seed` and are left as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield

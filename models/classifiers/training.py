@@ -16,6 +16,7 @@ from erasure_bench.models.classifiers.recipes import Recipe, build_network
 from erasure_bench.models.datasets.base import DatasetCard, Labelled, LabelledParts
 from erasure_bench.models.microworld.calibration import expected_calibration_error, fitted_temperature
 from erasure_bench.models.microworld.loop import Trainer
+from erasure_bench.models.seeding import begin_at, seeded
 
 BATCH = 500
 """How many pictures are looked at together where nothing is trained."""
@@ -38,8 +39,7 @@ def train_classifier(
     The temperature is fitted on every second held-out picture, the calibration error is of the
     others. False where it stopped after `stop_after` steps with more to do.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network: Any = build_network(recipe, card).to(device)
     trainer = Trainer(network, recipe.schedule, work / "classifier.pt", seed, f"classifier of {card.name}")
     pixels, labels = (torch.from_numpy(array).to(device) for array in data.train)
@@ -62,8 +62,8 @@ def train_classifier(
         return F.cross_entropy(network.logits(images), wanted)
 
     # dropout draws from the process' own generator: seeded step by step, a resumed training draws the same
-    with torch.random.fork_rng(devices=[] if trainer.device.type == "cpu" else [trainer.device]):
-        trainer.run(_seeded(loss, trainer), draw=draw, stop_after=stop_after)
+    with seeded(seed, trainer.device):
+        trainer.run(_anew_each_step(loss, trainer), draw=draw, stop_after=stop_after)
     if not trainer.finished:
         return False
     network.eval()
@@ -142,12 +142,12 @@ def nothing_report(
     return found
 
 
-def _seeded(loss: Any, trainer: Trainer) -> Any:
-    def seeded(*batch: Tensor) -> Tensor:
-        torch.manual_seed(trainer.seed * 1_000_003 + trainer.step)
+def _anew_each_step(loss: Any, trainer: Trainer) -> Any:
+    def of_step(*batch: Tensor) -> Tensor:
+        begin_at(trainer.seed * 1_000_003 + trainer.step, trainer.device)
         return loss(*batch)
 
-    return seeded
+    return of_step
 
 
 @torch.inference_mode()

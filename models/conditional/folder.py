@@ -22,6 +22,7 @@ from erasure_bench.models.conditional.description import (
 )
 from erasure_bench.models.conditional.vae import PART as VAE
 from erasure_bench.models.conditional.vae import ClassVAE, ConditionalVAE, build_vae
+from erasure_bench.models.seeding import seeded
 from erasure_bench.stand_ins import refuse_stand_in
 
 ClassModel = ConditionalDDPM | ConditionalVAE
@@ -29,8 +30,7 @@ ClassModel = ConditionalDDPM | ConditionalVAE
 
 def build(description: Description, seed: int) -> ClassUNet | ClassVAE:
     """The network with the fresh weights that `seed` gives it; no global random state is left changed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return build_vae(description) if isinstance(description.sizes, VAESizes) else build_ddpm(description)
 
 
