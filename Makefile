@@ -43,6 +43,9 @@ test: $(DEVELOP)
 test-slow: $(DEVELOP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" -n auto $(TEST_OPTIONS)
 
+test-gpu: $(DEVELOP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m gpu $(TEST_OPTIONS)
+
 lint: $(DEVELOP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
