@@ -55,12 +55,12 @@ class SPEED:
     after the start token with those of the padding: then T and A are means over these `tokens`, or over
     `phrases` of the sums over each one's (`mean_over`).
 
-    `retain` says whose last tokens stay: the concepts' `neighbours`, the `general` prompts of the model, in
-    `both` cases without those that name a concept; `none`, or a list of texts (JSON on the command line).
-    With `empty` it is all tokens of the empty prompt but the start token. With `prior_filter` those count
-    that a first edit would move most, and with `copies` above 0 as many noisy ones of each of these besides,
-    which are held against their own mean likewise; with `filter_copies` they are without a `prior_filter`,
-    too.
+    `retain` says whose tokens stay: the concepts' `neighbours`, the `general` prompts of the model, in `both`
+    cases without those that name a concept; `none`, or a list of texts (JSON on the command line). Of these
+    it is the last token, or with `retained_tokens=all` each after the start token, the padding's too. With
+    `empty` it is all tokens of the empty prompt but the start token. With `prior_filter` those count that a
+    first edit would move most, and with `copies` above 0 as many noisy ones of each of these besides, which
+    are held against their own mean likewise; with `filter_copies` they are without a `prior_filter`, too.
 
     A direction is free where the singular value of C is below `threshold`. `keep_scale` is ρ, `empty_scale`
     λ, and `empty_centres` the number of centres of the empty prompt's tokens in K₂, the start token apart.
@@ -72,6 +72,7 @@ class SPEED:
     tokens: Literal["last", "all"] = "last"
     mean_over: Literal["tokens", "phrases"] = "tokens"
     retain: Literal["none", "empty", "neighbours", "general", "both"] | tuple[str, ...] = "both"
+    retained_tokens: Literal["last", "all"] = "last"
     prior_filter: bool = True
     filter_copies: bool = False
     copies: NonNegativeInt = 10
@@ -86,9 +87,13 @@ class SPEED:
         unused: dict[str, str] = {}
         if self.tokens == "last":
             unused["mean_over"] = "with tokens=last: a phrase has one"
+        if self.retain == "empty":
+            unused["retained_tokens"] = "with retain=empty, which has all of its tokens"
         if self.retain in ("none", ()):
             why = "with retain=none: nothing is retained"
-            unused |= dict.fromkeys(("prior_filter", "filter_copies", "copies", "threshold"), why)
+            unused |= dict.fromkeys(
+                ("retained_tokens", "prior_filter", "filter_copies", "copies", "threshold"), why
+            )
         elif self.prior_filter or not self.copies:
             unused["filter_copies"] = "with prior_filter=true, which filters them, or copies=0"
         return unused
@@ -110,8 +115,7 @@ class SPEED:
             retained = self.retained(concepts, context.general_prompts)
             texts = text_embeddings(model, [text for pair in erased for text in pair] + [*retained, ""])
             targets, anchors = self._pairs(model, texts, erased)
-            rows = [texts[text][last_token(model.tokenizer, text)][None] for text in retained]
-            stay = texts[""][1:] if self.retain == "empty" else torch.cat([targets[:0], *rows])
+            stay = torch.cat([targets[:0], *self._rows_of(model, texts, retained)])
             empty = empty_tokens(texts[""], self.empty_centres, context.seed)
             seen = moments(targets, anchors, len(erased) if self._over_phrases else len(targets))
 
@@ -139,6 +143,16 @@ class SPEED:
         texts = texts if self.retain in ("neighbours", "both") else []
         texts += general if self.retain in ("general", "both") else []
         return tuple(dict.fromkeys(texts[place] for place in silent_on(concepts, texts)))
+
+    def _rows_of(
+        self, model: DiffusionModel, texts: Mapping[str, Tensor], retained: Sequence[str]
+    ) -> list[Tensor]:
+        """The tokens r of each text that stays, [n, width]."""
+        if self.retain == "empty":
+            return [texts[""][1:]]
+        if self.retained_tokens == "all":
+            return [texts[text][1:] for text in retained]
+        return [texts[text][last_token(model.tokenizer, text)][None] for text in retained]
 
     def _pairs(
         self, model: DiffusionModel, texts: Mapping[str, Tensor], erased: Sequence[Erased]
