@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 import torch
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods import speed
 from erasure_bench.methods.base import EraseContext
+from erasure_bench.methods.machinery.closed_form import last_token
 from erasure_bench.methods.registry import build_method
 from erasure_bench.prompt_suites.concepts import Concept
 
@@ -126,6 +128,29 @@ def test_the_empty_prompt_is_officially_retained_for_nudity(tiny_model):
         change = new.double() - own[name].double()
         assert (change @ tokens[1:].T).norm() < 1e-2 * change.norm() * tokens[1:].norm()
     assert method.retained([CAT], ("a tree",)) == ()
+
+
+@pytest.mark.parametrize("kept", ["last", "all"])
+def test_of_a_text_that_stays_the_last_token_or_all_are_not_touched(tiny_model, kept):
+    """Of which officially the last alone: the padding behind it, which says as much, is not seen then."""
+    options = {"prior_filter": "false", "copies": "0", "threshold": "1e-6", "empty_scale": "1e9"}
+    options |= {"tokens": "all", "retain": '["tabby cat"]', "retained_tokens": kept}
+    edit = build_method("speed", options=options).erase(tiny_model, [CAT], EraseContext())
+    own, tokens = tiny_model.named_tensors(), tiny_model.encode_prompts(["tabby cat"])[0].double()
+    last = last_token(tiny_model.tokenizer, "tabby cat")
+    assert edit.tensors
+    for name, new in edit.tensors.items():
+        moved = (tokens @ (new.double() - own[name].double()).T).norm(dim=1)
+        assert moved[last] < 1e-2 * moved.max() or kept == "all"
+        seen = moved[1:] if kept == "all" else moved[last + 1 :]
+        change = (new.double() - own[name].double()).norm() * tokens[-1].norm()
+        assert (seen.max() < 1e-3 * change) == (kept == "all")
+
+
+def test_tokens_of_what_stays_are_refused_where_nothing_or_the_empty_prompt_does():
+    for retain in ("none", "empty"):
+        with pytest.raises(BenchError, match="retained_tokens"):
+            build_method("speed", options={"retain": retain, "retained_tokens": "all"})
 
 
 def test_noisy_copies_are_officially_filtered_whether_or_not_the_texts_are(problem):
