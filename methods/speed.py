@@ -265,6 +265,7 @@ MICROWORLD: dict[str, Any] = {
     # In the built-in world the padding carries what a prompt asks for, more than its last word.
     "tokens": "all",
     "retain": "neighbours",
+    "retained_tokens": "all",
     "matrices": "kv",
 }
 
