@@ -58,6 +58,7 @@ class Piece(NamedTuple):
 
     @property
     def name(self) -> str:
+        """Of its folder."""
         return "-".join([self.method, *map(str, self.seeds)])
 
 
@@ -96,7 +97,8 @@ def parts_of(config: RunConfig, works: Sequence[Path]) -> list[Path]:
         for run in (work / config.suite / PARTS).glob(f"*/{RUN}"):
             asked = read_part(run.parent).config
             named = set(asked.methods) - {BASELINE}
-            if named <= set(config.methods) and set(asked.seeds) <= set(config.seeds):
+            within = named <= set(config.methods) and set(asked.seeds) <= set(config.seeds)
+            if within and asked.limit == config.limit:
                 place = min((config.methods.index(name) for name in named), default=0)
                 found.append((place, run.parent))
     return [folder for _, folder in sorted(found)]
