@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from erasure_bench.bench.reporting.evidence import DEVICE, joined
 from erasure_bench.bench.reporting.record import key_of, read_record
 from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.storage.atomic import write_text
@@ -92,11 +93,8 @@ def compared(scores: pd.DataFrame) -> pd.DataFrame:
 
 def drawn_on(folders: Sequence[Path]) -> str:
     """Devices and libraries that the runs name."""
-    found: dict[str, dict[str, None]] = {}
-    for folder in folders:
-        for what, names in read_record(folder)["drawn_with"].items():
-            found.setdefault(what, {}).update(dict.fromkeys(names))
-    return ", ".join(" ".join([*([what] if what != "device" else []), *found[what]]) for what in found)
+    found = joined(read_record(folder)["drawn_with"] for folder in folders)
+    return ", ".join(" ".join(names if what == DEVICE else [what, *names]) for what, names in found.items())
 
 
 def page(table: pd.DataFrame, suite: str, one: str, other: str) -> str:

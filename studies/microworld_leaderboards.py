@@ -12,7 +12,6 @@ edits in the store. `--` hands the rest to `bench run`, such as `-- --device cud
 
 import argparse
 import gzip
-import math
 import shutil
 import sys
 import time
@@ -38,13 +37,13 @@ from erasure_bench.methods.registry import METHODS
 from erasure_bench.prompt_suites.registry import suite_card, suite_names
 from studies.leaderboard_summary import summary
 from studies.parallel import one_by_one_or_together
+from studies.pieces import PARTS, STORE, WHOLE, add_options
 from studies.running import bench_merge, bench_run
 
 MODEL = "microworld"
 SUMMARY = "LEADERBOARD.md"
 TABLE = f"{LEADERBOARD}.csv"
 PACKED = f"{TABLE}.gz"
-STORE, PARTS = "store", "parts"
 KEEP = (f"{LEADERBOARD}.md", SCORES, PROMPTS)
 
 
@@ -104,11 +103,16 @@ def parts_of(config: RunConfig, works: Sequence[Path]) -> list[Path]:
     return [folder for _, folder in sorted(found)]
 
 
-def join(config: RunConfig, parts: Sequence[Path], out: Path, work: Path) -> None:
-    """Puts what the runs in `parts` have together into `out`; what `out` has already comes first."""
+def runs_of(config: RunConfig, out: Path, works: Sequence[Path]) -> list[Path]:
+    """The folders of runs that have any of it: what `out` has already comes first."""
     earlier = [out] if (out / RUN).exists() else []
-    whole = work / config.suite / "whole"
-    bench_merge(*map(str, [*earlier, *parts]), "--out", str(whole), "--store", str(work / STORE))
+    return [*earlier, *parts_of(config, works)]
+
+
+def join(config: RunConfig, runs: Sequence[Path], out: Path, work: Path) -> None:
+    """Puts what the runs have together into `out`."""
+    whole = work / config.suite / WHOLE
+    bench_merge(*map(str, runs), "--out", str(whole), "--store", str(work / STORE))
     out.mkdir(parents=True, exist_ok=True)
     for name in KEEP:
         shutil.copyfile(whole / name, out / name)
@@ -145,12 +149,7 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--jobs", type=int, default=1, help="pieces at a time, each in a process of its own")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="no piece is begun after these")
-    parser.add_argument("--parts", type=Path, nargs="*", default=[], help="--work of other machines")
-    parser.add_argument("--work", type=Path, default=Path(".bench/study"))
-    parser.add_argument("--out", type=Path, default=Path("results/microworld"))
-    parser.add_argument("more", nargs="*", metavar="-- OPTION", help="further options of bench run")
+    add_options(parser, ".bench/study")
     given = parser.parse_args()
     suites = given.suites.split(",") if given.suites else reported_suites()
     until = time.monotonic() + 60 * given.minutes
@@ -165,24 +164,24 @@ def main() -> None:
             for suite in suites
         ]
         works = [given.work, *given.parts]
-        pieces = [piece for config in configs for piece in _lacking(config, given.out, works)]
+        pieces = [
+            piece
+            for config in configs
+            for piece in lacking(config, runs_of(config, given.out / config.suite, works), given.work / STORE)
+        ]
         work = partial(do, work=given.work, options=given.more)
         for piece, _ in one_by_one_or_together(work, pieces, given.jobs, until, given.work / "logs"):
             print(f"done: {piece.suite} {piece.name}", file=sys.stderr)
         for config in configs:
-            if left := _lacking(config, given.out, works):
+            out = given.out / config.suite
+            runs = runs_of(config, out, works)
+            if left := lacking(config, runs, given.work / STORE):
                 print(f"{config.suite}: {len(left)} of its pieces are left to do", file=sys.stderr)
                 continue
-            join(config, parts_of(config, works), given.out / config.suite, given.work)
+            join(config, runs, out, given.work)
             write_text(given.out / SUMMARY, page(given.out))
     except BenchError as error:
         parser.error(str(error))
-
-
-def _lacking(config: RunConfig, out: Path, works: Sequence[Path]) -> list[Piece]:
-    folder = out / config.suite
-    earlier = [folder] if (folder / RUN).exists() else []
-    return lacking(config, [*earlier, *parts_of(config, works)], works[0] / STORE)
 
 
 if __name__ == "__main__":

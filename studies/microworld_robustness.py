@@ -10,7 +10,6 @@ its last call, so the last one names them all. Ends with 1 where something faile
 """
 
 import argparse
-import math
 import shutil
 import sys
 import time
@@ -29,6 +28,7 @@ from erasure_bench.bench.words.showing import in_markdown
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS
 from studies.parallel import one_by_one_or_together
+from studies.pieces import PARTS, STORE, WHOLE, add_options
 from studies.running import bench_merge, bench_run
 
 SUITES = ("microworld-instances", "microworld-styles")
@@ -37,7 +37,6 @@ LIMIT = 12
 """Prompts that are attacked, of each concept."""
 EVALUATORS = "classifier,coherence"
 PAGE = "ROBUSTNESS.md"
-PARTS = "parts"
 FORMS = ("md", "csv", "json")
 
 
@@ -61,14 +60,14 @@ def attack(piece: Piece, arguments: Sequence[str], work: Path) -> None:
     """Attacks one method, in a run of its own below `work`."""
     bench_run(
         *("--suite", piece.suite, "--methods", piece.method, *arguments),
-        *("--store", str(work / "store"), "--out", str(piece.folder(work))),
+        *("--store", str(work / STORE), "--out", str(piece.folder(work))),
     )
 
 
 def join(suite: str, parts: Sequence[Path], out: Path, work: Path) -> list[str]:
     """Puts one table of all the runs into `out`; what failed, in a line each."""
-    whole = work / suite / "whole"
-    done = bench_merge(*map(str, parts), "--out", str(whole), "--store", str(work / "store"))
+    whole = work / suite / WHOLE
+    done = bench_merge(*map(str, parts), "--out", str(whole), "--store", str(work / STORE))
     folder = out / "robustness" / suite
     folder.mkdir(parents=True, exist_ok=True)
     for form in FORMS:
@@ -141,12 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--concepts", help="comma list; all of the suite by default")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--limit", type=int, default=LIMIT)
-    parser.add_argument("--jobs", type=int, default=1, help="pieces at a time, each in a process of its own")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="no piece is begun after these")
-    parser.add_argument("--parts", type=Path, nargs="*", default=[], help="--work of other machines")
-    parser.add_argument("--work", type=Path, default=Path(".bench/robustness"))
-    parser.add_argument("--out", type=Path, default=Path("results/microworld"))
-    parser.add_argument("more", nargs="*", metavar="-- OPTION", help="further options of bench run")
+    add_options(parser, ".bench/robustness")
     given = parser.parse_args(arguments)
     asked = [
         *("--attacks", given.attacks or ",".join(searches())),

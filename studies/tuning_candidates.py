@@ -41,10 +41,13 @@ CANDIDATES: Mapping[str, Candidates] = {
     + grid(ewc_weight=(0.05,), learning_rate=(2e-4, 4e-4), steps=(120,)),
     "uce": grid(keep_scale=(8.0, 4.0, 2.0, 16.0, 1.0)),
     "speed": grid(
-        tokens=("all",), matrices=("kv", "v"), retain=("neighbours", "both"), keep_scale=(1.0, 0.1)
+        matrices=("kv", "v"),
+        retain=("neighbours", "both"),
+        retained_tokens=("all", "last"),
+        keep_scale=(1.0, 0.1),
     ),
     "rece": grid(keep_scale=(8.0, 4.0, 16.0), rounds=(1, 2)),
-    "adavd": grid(tokens=("last-to-end", "last"), rows=("both", "conditional"), centre=(0.93, 0.8)),
+    "adavd": grid(tokens=("last-to-end", "last"), rows=("both", "conditional"), centre=(0.88, 0.93)),
     "safree": grid(padding=("true",), self_validating=("false",), sensitivity=(0.01, 0.0))
     + grid(padding=("true",), self_validating=("true",), of_steps=(50, 10)),
     "hirm": grid(norm=(100.0, 50.0, 200.0), learning_rate=(1e-3, 5e-4)),
@@ -55,8 +58,8 @@ CANDIDATES: Mapping[str, Candidates] = {
     "eap": grid(learning_rate=(4e-4, 2e-4), eta=(2.0, 1.0), parameters=("xattn", "noxattn")),
     "age": grid(learning_rate=(1e-3, 4e-4), eta=(0.0, 1.0), parameters=("xattn",)),
     "fmn": grid(learning_rate=(1e-4, 1.3e-4, 5e-5), end_tokens=("false", "true")),
-    "concept-prune": grid(row_share=(0.1, 0.05, 0.15, 0.2), skilled_steps=(10, 20)),
-    "receler": grid(learning_rate=(5e-3, 1e-2), eta=(2.0, 1.0), mask_weight=(3e-4, 1e-4)),
+    "concept-prune": grid(row_share=(0.3, 0.2, 0.4, 0.1), skilled_steps=(10, 20)),
+    "receler": grid(learning_rate=(5e-3, 1e-2), eta=(2.0, 1.0), mask_weight=(3e-5, 3e-4)),
     "mace": grid(learning_rate=(1e-3, 3e-3, 1e-2), refine_prior=(1.0, 10.0), fuse_prior=(1.0,)),
     "stereo": grid(learning_rate=(6e-4, 4e-4), away=(2.0, 3.0), trained=("all", "phrase")),
 }

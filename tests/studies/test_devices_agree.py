@@ -49,7 +49,7 @@ def test_each_picture_is_held_against_the_same_one(folder_of: Any) -> None:
     assert (row["same"], row["median"], row["largest"]) == (0.5, 0.25, 0.5)
     assert (row["one"], row["other"]) == (0.625, 0.875)
     text = study.page(table, "cats", study.drawn_on([one]), study.drawn_on(others))
-    assert "here, torch 1; there more, torch 1" in text
+    assert "here, torch 1; more there, torch 1" in text
     assert "| classifier: class_accuracy | uce | 2 | 0.500 | 2.5e-01 |" in text
 
 
