@@ -60,8 +60,8 @@ class RECE:
 
     `guide` is the text that takes the concept's place, a blank by default, `anchor` for the concept's own, or
     `auto` for the official choice: "art" for a style, the blank for anything else. `retain` are prompts that
-    keep their keys and values: the blank where there are `none`, the concepts' `neighbours`, or a list (JSON
-    on the command line). `phrases` says whether a concept's canonical phrase is erased or all of its target
+    keep their keys and values, the blank always among them: `none` else, the concepts' `neighbours`, or a
+    list (JSON on the command line). `phrases` says whether a concept's canonical phrase is erased or all of its target
     phrases.
 
     `erase_scale`, `retain_scale` and `keep_scale` are UCE's, of every round's edit and, where `first_edit` is
@@ -131,12 +131,12 @@ class RECE:
         )
 
     def retained(self, concepts: Sequence[Concept]) -> tuple[str, ...]:
-        """The prompts that keep their keys and values, each once; the blank where there is none."""
+        """The prompts that keep their keys and values, each once; the blank is the first."""
         texts = self.retain if isinstance(self.retain, tuple) else ()
         if self.retain == "neighbours":
             own = {phrase for concept in concepts for phrase in concept.targets}
             texts = tuple(name for concept in concepts for name in concept.neighbours if name not in own)
-        return tuple(dict.fromkeys(texts)) or (NOTHING,)
+        return tuple(dict.fromkeys((NOTHING, *texts)))
 
     def schedule(self, concepts: Sequence[Concept]) -> Rounds:
         """How many rounds, and with which λ."""
@@ -173,9 +173,8 @@ class RECE:
 
     def _as_uce(self, model: DiffusionModel, erased: Sequence[Erased], retained: Sequence[str]) -> Tensor:
         """The first edit's D as UCE's old code has it."""
-        kept = tuple(dict.fromkeys((NOTHING, *retained)))
-        tokens = embedded_tokens(model, erased, kept, "last-to-end")
-        return weight_change(tokens, UCE_ERASE, old_retain_scale(len(kept)), UCE_KEEP)
+        tokens = embedded_tokens(model, erased, retained, "last-to-end")
+        return weight_change(tokens, UCE_ERASE, old_retain_scale(len(retained)), UCE_KEEP)
 
 
 def gram(weights: Any) -> Tensor:

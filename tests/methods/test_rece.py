@@ -84,10 +84,10 @@ def test_the_whole_edit_is_least_squares_matrix_by_matrix(tiny_model):
         row.detach().double() for row in tiny_model.encode_prompts(["grumpy cat", " ", "tabby cat"])
     )
     last = [len(tiny_model.tokenizer(text).input_ids) - 2 for text in ("grumpy cat", " ")]
-    length = len(concept) - max(last)
+    length, kept = len(concept) - max(last), torch.cat([blank, retained])
 
     def uce(weight, seen, guide):
-        parts = [(erase, seen, guide), (retain, retained, retained), (keep, *[torch.eye(32).double()] * 2)]
+        parts = [(erase, seen, guide), (retain, kept, kept), (keep, *[torch.eye(32).double()] * 2)]
         left = torch.cat([scale**0.5 * rows for scale, rows, _ in parts])
         right = torch.cat([scale**0.5 * rows @ weight.T for scale, _, rows in parts])
         return torch.linalg.lstsq(left, right).solution.T
@@ -114,11 +114,12 @@ def test_the_official_rounds_go_by_kind():
     assert dataclasses.replace(method, rounds=5).schedule([CAT]) == (5, 1e-3)
 
 
-def test_the_blank_stays_where_nothing_else_does():
+def test_the_blank_stays_whatever_else_does():
     method = build_method("rece")
     assert method.retained([CAT]) == (" ",)
-    assert dataclasses.replace(method, retain="neighbours").retained([CAT]) == ("tabby cat",)
-    assert dataclasses.replace(method, retain=("a", "b", "a")).retained([CAT]) == ("a", "b")
+    assert dataclasses.replace(method, retain="neighbours").retained([CAT]) == (" ", "tabby cat")
+    assert dataclasses.replace(method, retain=("tabby cat", " ")).retained([CAT]) == (" ", "tabby cat")
+    assert dataclasses.replace(method, retain=("a", "b", "a")).retained([CAT]) == (" ", "a", "b")
 
 
 def test_the_official_first_edit_is_old_uces(tiny_model):
