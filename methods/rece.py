@@ -61,8 +61,8 @@ class RECE:
     `guide` is the text that takes the concept's place, a blank by default, `anchor` for the concept's own, or
     `auto` for the official choice: "art" for a style, the blank for anything else. `retain` are prompts that
     keep their keys and values, the blank always among them: `none` else, the concepts' `neighbours`, or a
-    list (JSON on the command line). `phrases` says whether a concept's canonical phrase is erased or all of its target
-    phrases.
+    list (JSON on the command line). `phrases` says whether a concept's canonical phrase is erased or all of
+    its target phrases.
 
     `erase_scale`, `retain_scale` and `keep_scale` are UCE's, of every round's edit and, where `first_edit` is
     `own`, of the first one's. With `old-uce` that has the numbers of UCE's old code, from whose checkpoints
@@ -191,7 +191,13 @@ def recalled(second: Tensor, change: Tensor, embeddings: Tensor, closeness: floa
 
 
 OFFICIAL: dict[str, Any] = {"guide": "auto", "first_edit": "old-uce"}
-MICROWORLD: dict[str, Any] = {"phrases": "all", "retain": "neighbours", "keep_scale": 8.0}
+MICROWORLD: dict[str, Any] = {
+    "phrases": "all",
+    "retain": "neighbours",
+    # UCE's there, so that the first edit is that method's and the rounds are all that is added.
+    "retain_scale": 1.0,
+    "keep_scale": 8.0,
+}
 
 RECE_CARD = MethodCard(
     name="rece",
@@ -199,6 +205,7 @@ RECE_CARD = MethodCard(
     paper="Gong et al., Reliable and Efficient Concept Erasure of Text-to-Image Diffusion Models, ECCV 2024, "
     "arXiv:2407.12383",
     formula="e' = (λ I + Σ W_lᵀ W_l)⁻¹ (Σ W_lᵀ W_l⁰) e,  then UCE of e', again and again",
+    version="2",
     build=RECE,
     presets={"official": OFFICIAL, "microworld": MICROWORLD},
     many_concepts=True,

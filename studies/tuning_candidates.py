@@ -46,7 +46,7 @@ CANDIDATES: Mapping[str, Candidates] = {
         retained_tokens=("all", "last"),
         keep_scale=(1.0, 0.1),
     ),
-    "rece": grid(keep_scale=(8.0, 4.0, 16.0), rounds=(1, 2)),
+    "rece": grid(keep_scale=(8.0, 4.0, 16.0), retain_scale=(1.0, 0.1, 4.0), rounds=(1, 2)),
     "adavd": grid(tokens=("last-to-end", "last"), rows=("both", "conditional"), centre=(0.88, 0.93)),
     "safree": grid(padding=("true",), self_validating=("false",), sensitivity=(0.01, 0.0))
     + grid(padding=("true",), self_validating=("true",), of_steps=(50, 10)),

@@ -132,6 +132,15 @@ def test_the_official_first_edit_is_old_uces(tiny_model):
         torch.testing.assert_close(found.tensors[name], tensor, rtol=1e-5, atol=1e-6)
 
 
+def test_on_the_built_in_model_the_first_edit_is_uces(tiny_model):
+    """Its preset begins where that of `uce` ends, so that a table's two rows differ by the rounds alone."""
+    wanted = build_method("uce", "microworld").erase(tiny_model, [CAT], EraseContext())
+    found = build_method("rece", "microworld", {"rounds": "0"}).erase(tiny_model, [CAT], EraseContext())
+    assert found.tensors.keys() == wanted.tensors.keys()
+    for name, tensor in wanted.tensors.items():
+        torch.testing.assert_close(found.tensors[name], tensor, rtol=1e-5, atol=1e-6)
+
+
 def test_a_styles_official_guide_is_art():
     method = build_method("rece", options={"phrases": "all"})
     style = dataclasses.replace(CAT, kind="style")
