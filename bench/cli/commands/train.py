@@ -7,6 +7,7 @@ from erasure_bench.bench.cli.output import print_json, stderr_console, stdout_co
 from erasure_bench.bench.cli.paths import store_folder
 from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.running.base_training import train_base
+from erasure_bench.bench.running.libraries import full_precision
 from erasure_bench.bench.running.training_bar import TrainingBar
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
@@ -38,6 +39,7 @@ def train_named(
     at once and not after days. Raises BenchError where the folder has another base, and where the classifier
     cannot be trained.
     """
+    full_precision()
     base, folder = BASES[name], out or trained_place(name)
     recipe = base.training.model_copy(update=dict(said))
     parts = load_dataset(base.data, data_dir)

@@ -26,8 +26,10 @@ def trained(tmp_path: Path, *more: str) -> int:
     return run_command(["train", "digits-vae", "--json", *where, *more])
 
 
-def test_a_base_is_trained_once(tmp_path: Path, capsys: Captured) -> None:
+def test_a_base_is_trained_once(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     assert trained(tmp_path, "--steps", "5") == 0
+    assert not torch.backends.cudnn.allow_tf32, "on a GPU float32 stays float32"
     first = json.loads(capsys.readouterr().out)
     assert first["recipe"]["steps"] == 5 and first["origin"]["data"] == "digits"
     weights = (tmp_path / "base" / "weights.safetensors").stat()
