@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, new_edit
+from erasure_bench.methods.machinery.steering import steered_away_from
 from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.guidance import ClassifierFree
 from erasure_bench.models.image_families import DENOISERS
@@ -28,8 +29,11 @@ class NegativePrompt:
         return ()
 
     def erase(self, model: Denoiser, concepts: Sequence[Concept], context: EraseContext) -> Edit:
-        """An edit of the sampling alone: no weight changes."""
-        text = ", ".join(concept.steer_away_from for concept in concepts)
+        """An edit of the sampling alone: no weight changes.
+
+        Raises BenchError for several concepts of a model that is asked by classes.
+        """
+        text = steered_away_from(model, concepts)
         return new_edit("negative-prompt", self, model, concepts, guidance=ClassifierFree(text))
 
 
@@ -42,5 +46,6 @@ NEGATIVE_PROMPT = MethodCard(
     presets={"official": {}},
     many_concepts=True,
     families=DENOISERS,
-    notes="At inference time. Without effect where the guidance scale is at most 1, as in diffusers.",
+    notes="At inference time. Without effect where the guidance scale is at most 1, as in diffusers. Models "
+    "that are asked by classes: one concept at a time.",
 )

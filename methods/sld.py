@@ -22,6 +22,7 @@ from torch import Tensor
 
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, new_edit
+from erasure_bench.methods.machinery.steering import steered_away_from
 from erasure_bench.models.denoiser import Denoiser
 from erasure_bench.models.guidance import Guided, StepNoise, where_guided
 from erasure_bench.models.image_families import DENOISERS
@@ -36,7 +37,7 @@ class SafeLatentDiffusion:
     δ was chosen for 50 sampling steps and the official code applies it to any number of them: so
     does this, unless `warmup_of_steps` is given. δ is then the same share of the sampling as
     `warmup_steps` is of `warmup_of_steps`, rounded to the nearest step.
-    `text_prefix` stands before the concept's words.
+    `text_prefix` stands before the concept's words, but before no class's name.
     """
 
     warmup_steps: NonNegativeInt
@@ -66,8 +67,11 @@ class SafeLatentDiffusion:
         return ()
 
     def erase(self, model: Denoiser, concepts: Sequence[Concept], context: EraseContext) -> Edit:
-        """An edit of the sampling alone: no weight changes. Several concepts are joined by commas."""
-        text = self.text_prefix + ", ".join(concept.steer_away_from for concept in concepts)
+        """An edit of the sampling alone: no weight changes. Several concepts are joined by commas.
+
+        Raises BenchError for several of a model that is asked by classes.
+        """
+        text = steered_away_from(model, concepts, self.text_prefix)
         return new_edit("sld", self, model, concepts, guidance=SafeLatentGuidance(text, self))
 
 
@@ -132,8 +136,8 @@ def _card(name: str, level: dict[str, Any], microworld: dict[str, Any], notes: s
 NOTES = (
     "At inference time. Where the guidance scale is at most 1, as in two rows of I2P, classifier-free "
     "guidance is off and SLD with it, as in the official code and diffusers' pipeline; of this the paper "
-    "says nothing. Those also switch it off for a safety_scale of at most 1, which no level has; here it is "
-    "on."
+    "says nothing. Those also switch it off for a safety_scale below 1 (diffusers: of at most 1), which no "
+    "level has; here it is on. Models that are asked by classes: one concept at a time."
 )
 
 

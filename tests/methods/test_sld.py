@@ -7,10 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.negative_prompt import NegativePrompt
 from erasure_bench.methods.registry import build_method
 from erasure_bench.methods.sld import SafeLatentGuidance
+from erasure_bench.models.conditional.tiny import tiny_class_model
 from erasure_bench.models.guidance import ClassifierFree, Guidance, StepNoise
 from erasure_bench.models.sampling import sample_latents
 from erasure_bench.prompt_suites.concepts import Concept
@@ -253,3 +255,23 @@ class FakeModel:
     """All that a method of the sampling alone asks of a model."""
 
     digest = "0" * 64
+    classes = ()
+
+
+@pytest.mark.parametrize("name", ["negative-prompt", *LEVELS])
+def test_a_model_that_is_asked_by_classes_is_steered_away_from_the_class(name):
+    """It knows its classes' names alone: no text before them, and not two of them in one."""
+    model = tiny_class_model("ddpm")
+    first, second = (
+        Concept(name=each, kind="object", targets=(each,), anchor=other, label=each)
+        for each, other in zip(model.classes[:2], model.classes[1:3], strict=True)
+    )
+
+    guidance = build_method(name).erase(model, [first], EraseContext()).guidance
+    settings = {"scheduler": "ddim", "steps": 3, "guidance_scale": 2.0}
+    drawn = sample_latents(model, [second.name], [1], guidance=guidance, **settings)
+
+    assert {guidance.unconditional_text, *guidance.texts} - {""} == {first.name}
+    assert drawn.isfinite().all()
+    with pytest.raises(BenchError, match=r"one class at a time.*ring, bar.*--concepts"):
+        build_method(name).erase(model, [first, second], EraseContext())
