@@ -75,6 +75,11 @@ class EraseTask:
             }
         )
 
+    @property
+    def learns_from(self) -> str:
+        """Names the model that a method learns from: the base, or what the request before has left."""
+        return self.base if self.after is None else self.after.id
+
     @cached_property
     def whatever_seed(self) -> str:
         """The same hash without the seed, here and in the requests before."""

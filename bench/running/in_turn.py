@@ -38,7 +38,8 @@ def on_top_of(task: EraseTask, model: "ImageModel", store: Store) -> "Iterator[E
 def following(earlier: "Edit", edit: "Edit") -> "Edit":
     """Both edits as one of the base model: where both change a weight, the later one has the last word.
 
-    Raises BenchError where both act in guidance.
+    It cost the seconds and steps of both, and the memory of the one that took more. Raises
+    BenchError where both act in guidance.
     """
     if earlier.guidance is not None and edit.guidance is not None:
         raise BenchError(
@@ -50,5 +51,10 @@ def following(earlier: "Edit", edit: "Edit") -> "Edit":
         concepts=(*earlier.concepts, *edit.concepts),
         tensors={**earlier.tensors, **edit.tensors},
         guidance=edit.guidance or earlier.guidance,
-        cost=dataclasses.replace(edit.cost, seconds=edit.cost.seconds + earlier.cost.seconds),
+        cost=dataclasses.replace(
+            edit.cost,
+            seconds=edit.cost.seconds + earlier.cost.seconds,
+            peak_memory_bytes=max(edit.cost.peak_memory_bytes, earlier.cost.peak_memory_bytes),
+            steps=edit.cost.steps + earlier.cost.steps,
+        ),
     )

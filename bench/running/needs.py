@@ -43,8 +43,14 @@ def needs_of_plan(plan: Plan, todo: Sequence[Task], store: Store, general_prompt
     shared: set[str] = set()
     terms = _loss_terms(plan)
     found: dict[str, tuple[Needed, ...] | None] = {}
-    for cell in plan.cells:
-        task = cell.erase
+    # Earlier requests, and an unrelated concept's edit that is attacked, are of the cell's method, too.
+    erasing = (
+        (cell, task)
+        for cell in plan.cells
+        for task in (*cell.erase.earlier, cell.erase, *cell.assaults)
+        if isinstance(task, EraseTask)
+    )
+    for cell, task in erasing:
         if task.id not in asked or task.id in found:
             continue
         if cell.method.weights is not None:
@@ -126,7 +132,8 @@ class _Entries:
     def id(self, task: EraseTask, need: "Need") -> str | None:
         if need.maker is None or need.key is None:
             return None
-        name = task.base, task.dtype, need.maker, json.dumps(need.key, sort_keys=True)
+        whose = task.learns_from
+        name = whose, task.dtype, need.maker, json.dumps(need.key, sort_keys=True)
         if name not in self._ids:
-            self._ids[name] = StoreCache(self.store, task.base, task.dtype).entry_id(need.maker, need.key)
+            self._ids[name] = StoreCache(self.store, whose, task.dtype).entry_id(need.maker, need.key)
         return self._ids[name]

@@ -248,7 +248,7 @@ class Worker:
         check_unchanged(chosen)
         cache = StoreCache(
             self.store,
-            task.base if task.after is None else task.after.id,  # whose pictures a method learns from
+            task.learns_from,
             task.dtype,
             checkpoint_seconds=self.checkpoint_seconds,
             say=watcher.note,

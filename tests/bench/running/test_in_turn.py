@@ -19,6 +19,7 @@ from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext
 from erasure_bench.methods.edit import Edit, applied, new_edit
+from erasure_bench.methods.machinery.cost import Cost
 from erasure_bench.methods.registry import build_method
 from erasure_bench.methods.uce import UCE
 from erasure_bench.models.diffusion_model import DiffusionModel
@@ -112,3 +113,14 @@ def test_two_edits_in_guidance_cannot_follow_each_other(tiny_model: DiffusionMod
         following(one, other)
     plain = new_edit("x", UCE(), tiny_model, [cube])
     assert following(one, plain).guidance == one.guidance == following(plain, one).guidance
+
+
+def test_the_cost_is_that_of_all_requests(tiny_model: DiffusionModel) -> None:
+    """Seconds and steps add up; the most memory is that of the request that took most."""
+    (ball, cube) = tiny_suite().concepts
+    costs = [Cost(2.0, 70, 5), Cost(3.0, 40, 8)]
+    one, other = (
+        new_edit("x", UCE(), tiny_model, [concept], cost=cost)
+        for concept, cost in zip((ball, cube), costs, strict=True)
+    )
+    assert following(one, other).cost == Cost(5.0, 70, 13)
