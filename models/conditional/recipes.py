@@ -53,6 +53,7 @@ OFFICIAL_DDPM_TRAINING = Recipe(
     ema_decay=0.9999,
     clip_norm=1.0,
     label_dropout=0.1,
+    mirrored=0.5,
     antithetic=True,
 )
 

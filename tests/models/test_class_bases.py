@@ -45,6 +45,25 @@ def test_what_is_shipped_is_small_and_made_by_its_recipe() -> None:
         assert resolve_model(name).path == SHIPPED / name
 
 
+@pytest.mark.parametrize(("name", "steps", "multipliers"), [
+    ("cifar10-ddpm", 800_000, (1, 2, 2, 2)), ("stl10-ddpm", 250_000, (1, 2, 2, 2, 4))
+])  # fmt: skip
+def test_official_recipes_are_those_of_the_codes_configs(
+    name: str, steps: int, multipliers: tuple[int, ...]
+) -> None:
+    """Written out once more from the official cifar10_train.yml and stl10_train.yml (b736571)."""
+    base = BASES[name]
+    assert base.training.model_dump() == {
+        "steps": steps, "batch_size": 128, "learning_rate": 2e-4, "ema_decay": 0.9999, "clip_norm": 1.0,
+        "label_dropout": 0.1, "mirrored": 0.5, "antithetic": True, "seed": 0,
+        "everything": name == "stl10-ddpm",
+    }  # fmt: skip
+    assert base.sizes.model_dump() == {
+        "kind": "ddpm", "channels": 128, "multipliers": multipliers, "blocks": 2, "attention": (16,),
+        "dropout": 0.1, "norm_groups": 32, "timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", SHIPPED_BASES)
 def test_it_was_trained_on_the_pictures_that_are_here(name: str) -> None:
     assert len(training_data(SHIPPED / name).train.labels) == read_description(SHIPPED / name).origin.pictures
