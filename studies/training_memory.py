@@ -73,9 +73,9 @@ Selective Amnesia's original weights and Fisher diagonal stay on the CPU, whence
 copied. The distance that loss maximisation's penalty measures is not there at the same time as the
 activations; it is counted as if it were.
 
-The official presets pass their whole batch at once: ESD 1 image, loss maximisation 8, Concept Ablation 8 and
-as many anchors, Selective Amnesia 16 and as many replayed. On 24 GB give the last three `micro_batch=1` (or
-as many as the tables allow).
+The official presets pass their whole batch at once: ESD 1 image, loss maximisation 8, Concept Ablation up to
+8 and as many anchors (by the concept's kind), Selective Amnesia 16 and as many replayed. On 24 GB give the
+last three `micro_batch=1` (or as many as the tables allow).
 """
 
 

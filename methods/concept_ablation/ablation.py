@@ -389,7 +389,10 @@ NOTES = (
     "used: the SSCD filter is left out. So are an augmentation of the compvis code's own (it shows pictures "
     "shrunk to 0.6 or more without a canvas; the diffusers code's is used, with masks that differ in 4.8 % "
     "of their cells: the codes leave out cells at the canvas's own edges), its pairing of the two "
-    "losses on the same picture, and pictures drawn without replacement."
+    "losses on the same picture, and pictures drawn without replacement. Latents are the mean of the "
+    "autoencoder's posterior instead of a draw from it. The codes come with 200 prompts for an anchor; here "
+    "they are the concept's anchor_prompts that name it, else 20 templates of our own, in which its words "
+    "are replaced as words, with their article, and not wherever their letters stand."
 )
 
 CA_MODEL = _card(

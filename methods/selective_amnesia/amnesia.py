@@ -472,7 +472,8 @@ SA = MethodCard(
         "Presets mnist-vae, cifar10-ddpm and stl10-ddpm are the paper's other half in its official code, "
         "with its quirks as settings; those called -paper have none of them, and the ½. Unlike there, "
         "replayed pictures and those of noise are drawn once and not at every step, in 8 bits; the DDPM's "
-        "base weights are the average alone, for θ* as well, and it trains without dropout. Those of digits "
-        "are ours: what λ means hangs on the network, and with digits-ddpm nothing is forgotten at 10."
+        "base weights are the average alone, for θ* as well, it trains without dropout, its replayed "
+        "pictures are not mirrored, and its timesteps come in no antithetic pairs. Those of digits are "
+        "ours: what λ means hangs on the network, and with digits-ddpm nothing is forgotten at 10."
     ),
 )

@@ -324,6 +324,24 @@ def test_gradient_checkpointing_changes_nothing(tiny_model):
     assert all(torch.equal(plain.tensors[name], checkpointed.tensors[name]) for name in plain.tensors)
 
 
+@pytest.mark.parametrize("options", [{}, {"trajectories": 2}], ids=["sampled anew", "along trajectories"])
+def test_a_v_predictions_error_weighs_as_noise(tiny_v_model_dir, options):
+    """ε = √ᾱ v + √(1−ᾱ) x_t: the loss is ᾱ times that of v_∅ − η (v_c − v_∅) on the network's own words."""
+    model = DiffusionModel.from_directory(tiny_v_model_dir)
+    lesson = first_lesson(ESD(**TINY, eta=1.5, batch_size=3, **options), model, CAT, seed=3)
+    with torch.no_grad():
+        empty, concept = (
+            model.predict_output(lesson.latents, lesson.timestep, text) for text in ("", "grumpy cat")
+        )
+        for parameter in select(model.parts, "xattn").values():
+            parameter.mul_(1.1)
+        said = model.predict_output(lesson.latents, lesson.timestep, "grumpy cat")
+        loss = sum(losses(model, lesson, 3)).item()
+
+    error = (said - (empty - 1.5 * (concept - empty))).square().mean().item()
+    assert loss == pytest.approx(float(model.alphas_cumprod[lesson.timestep]) * error, rel=1e-3)
+
+
 def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(BenchError, match="sampled_by=base"):
         ESD(parameters="xattn", trajectories=4, sampled_by="edited")

@@ -1,10 +1,13 @@
 """Concept Ablation: prompt pairs, every objective and its gradient, the detached first token, the recipes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from erasure_bench import prompt_suites
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.concept_ablation.ablation import ConceptAblation
@@ -18,6 +21,7 @@ from erasure_bench.methods.machinery.retargeting import Lesson, losses, masked_e
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
+from erasure_bench.prompt_suites.suite_file import read_suite
 
 PROMPTS = ("a cat", "cat at sea", "the cat", "2 cats")
 CAT = Concept(name="cat", kind="instance", targets=("grumpy cat",), anchor="cat", anchor_prompts=PROMPTS)
@@ -850,3 +854,14 @@ def test_timesteps_and_noise_are_as_the_model_was_trained(tiny_model):
     early = (lesson.timesteps < 300).nonzero().flatten()
     nearest = (clean[early, None] - known[None]).square().mean((2, 3, 4)).amin(1)
     assert nearest.max() < 1e-6
+
+
+@pytest.mark.parametrize("book", ["compvis", "diffusers"])
+def test_the_papers_own_styles_are_said_as_the_official_codes_say_them(book):
+    """No suite of the papers puts its own wordings in their place."""
+    own = Concept(name="x", kind="style", targets=("van gogh",), anchor="painting")
+    suite = read_suite(Path(prompt_suites.__file__).parent / "upstream" / "styles.yaml")
+    concept = next(one for one in suite.concepts({}) if one.name == "van gogh")
+
+    assert prompt_pairs(concept, book=book) == prompt_pairs(own, book=book)
+    assert prompt_pairs(concept, book=book)[0].targets[0].endswith(", in the style of van gogh")
