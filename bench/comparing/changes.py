@@ -162,7 +162,9 @@ def compare(
     found: list[Change] = []
     for pair in pairs:
         found += _changes(before, after, pair, metrics, margin)
-    if not any(change.after.pairs for change in found):
+    if not any(
+        change.after.pairs or "failed" in (change.before.status, change.after.status) for change in found
+    ):
         raise BenchError(
             f"{before.folder} and {after.folder} have no picture of the same concept, seed and prompt: "
             f"{before.suite} and {after.suite} (--suite, --concepts, --seeds)"
@@ -181,10 +183,16 @@ def _changes(
 ) -> list[Change]:
     old = before.scores[before.scores["method"] == pair.before]
     new = after.scores[after.scores["method"] == pair.after]
-    seeds = sorted(set(old["seed"]) & set(new["seed"]))
-    concepts = [name for name in dict.fromkeys(new["concept"]) if name in set(old["concept"])]
+    failures = _renamed(before, pair.before, BEFORE), _renamed(after, pair.after, AFTER)
+    asked = [
+        [key[1:] for key in run.models if key[0] == row]
+        for run, row in ((before, pair.before), (after, pair.after))
+    ]
+    seeds = sorted({seed for _, seed in asked[0]} & {seed for _, seed in asked[1]})
+    of_old = {name for name, _ in asked[0]}
+    concepts = [name for name in dict.fromkeys(name for name, _ in asked[1]) if name in of_old]
     chosen = [_of(frame, concepts, seeds) for frame in (old, new)]
-    roles = _roles(chosen[0], chosen[1], concepts)
+    roles = _roles(chosen, failures, concepts)
     if not roles:
         return []
     scores = pd.concat(
@@ -206,9 +214,8 @@ def _changes(
         },
     )
     table = tabled(scores, measured)
-    failures = [*_renamed(before, pair.before, BEFORE), *_renamed(after, pair.after, AFTER)]
     rows: dict[str, dict[Name, Row]] = {BEFORE: {}, AFTER: {}}
-    for row in judged(table, rows_of(table, failures, {})):
+    for row in judged(table, rows_of(table, [*failures[0], *failures[1]], {})):
         rows[row.method][key_of(row)[1:]] = row
     tests = {**_tests(table, True, margin), **_tests(table, False, margin)}
     equal = _equal(chosen[0], chosen[1])
@@ -238,14 +245,28 @@ def _of(scores: DataFrame, concepts: Sequence[str], seeds: Sequence[int]) -> Dat
     return scores[scores["concept"].isin(concepts) & scores["seed"].isin(seeds)]
 
 
-def _roles(old: DataFrame, new: DataFrame, concepts: Sequence[str]) -> dict[str, tuple[Role, ...]]:
-    """The roles of each concept that both runs have scores of."""
+def _roles(
+    frames: Sequence[DataFrame], failures: Sequence[Sequence[Failure]], concepts: Sequence[str]
+) -> dict[str, tuple[Role, ...]]:
+    """The roles of each concept that both runs have scores of, or had but for a failure: what failed in one
+    of them is no reason to compare the rest as if it were all."""
+    there = [
+        set(frame[["concept", "role"]].drop_duplicates().itertuples(index=False, name=None))
+        for frame in frames
+    ]
 
-    def pairs(frame: DataFrame) -> set[tuple[str, str]]:
-        return set(frame[["concept", "role"]].drop_duplicates().itertuples(index=False, name=None))
+    def both_have(name: str, role: Role) -> bool:
+        return all(
+            (name, role) in scored
+            or any(failure.concept == name and failure.role in (None, role) for failure in failed)
+            for scored, failed in zip(there, failures, strict=True)
+        )
 
-    both = pairs(old) & pairs(new)
-    found = {name: tuple(role for role in ROLES if (name, role) in both) for name in concepts}
+    either = there[0] | there[1]
+    found = {
+        name: tuple(role for role in ROLES if (name, role) in either and both_have(name, role))
+        for name in concepts
+    }
     return {name: roles for name, roles in found.items() if roles}
 
 
@@ -284,10 +305,17 @@ def _tests(table: Tabled, overall: bool, margin: float) -> dict[Name, _Tested]:
 
 
 def _one_picture(cells: Cells, groups: Groups, prompts: Codes) -> NDArray[np.bool_]:
-    """[numbers]: whether each prompt has one picture of one concept and seed."""
+    """[numbers]: whether each prompt has one picture of one concept and seed, and weighs as any other.
+
+    Where concepts have unequally many prompts, those that turned are not counted as the change counts them.
+    """
     number = groups.number[cells.stratum]
     pictures = sums(number, cells.pictures, groups.count)
-    single: NDArray[np.bool_] = ~groups.total & (pictures == prompts)
+    size = cells.prompts.in_stratum
+    most = np.zeros(groups.count, dtype=np.int64)
+    np.maximum.at(most, groups.number, size)
+    alike = np.bincount(groups.number[size < most[groups.number]], minlength=groups.count) == 0
+    single: NDArray[np.bool_] = ~groups.total & (pictures == prompts) & alike
     return single
 
 
@@ -348,6 +376,11 @@ def _collapsed(before: FinishedRun, after: FinishedRun, pairs: Sequence[Pair]) -
     return tuple(found)
 
 
+def paired(metric: Metric) -> bool:
+    """Whether pictures have scores of it: of a whole set's statistic a run's scores say nothing."""
+    return metric.scale != "statistic"
+
+
 def _shared_metrics(
     before: FinishedRun, after: FinishedRun
 ) -> tuple[list[tuple[str, Metric]], tuple[str, ...]]:
@@ -359,7 +392,11 @@ def _shared_metrics(
         elif before.protocols[name] != after.protocols[name]:
             unlike.append(f"{name}: another protocol in each run, so that its numbers cannot be compared")
         else:
-            shared += [(name, metric) for metric in metrics if metric in before.metrics[name]]
+            shared += [
+                (name, metric) for metric in metrics if metric in before.metrics[name] and paired(metric)
+            ]
+            if of_sets := [metric.title for metric in metrics if not paired(metric)]:
+                unlike.append(f"{name}: {', '.join(of_sets)} of whole sets: no picture of them has a partner")
     unlike += [f"{name}: only in {before.folder}" for name in before.metrics if name not in after.metrics]
     return shared, tuple(unlike)
 
@@ -374,6 +411,11 @@ def _differences(before: FinishedRun, after: FinishedRun) -> list[str]:
         )
     if before.suite != after.suite:
         found.append(f"suite: {before.suite} and {after.suite}; only prompts of the same id are compared")
+    for name in ("concepts", "seeds"):
+        of_old, of_new = before.document[name], after.document[name]
+        for run, other, own in ((before, of_new, of_old), (after, of_old, of_new)):
+            if lost := [str(one) for one in own if one not in other]:
+                found.append(f"{name} only in {run.folder}, and not compared: {', '.join(lost)}")
     if before.record["model_digest"] != after.record["model_digest"]:
         found.append("base model: its weights differ; pictures start from the same noise all the same")
     if before.document["protocol"] != after.document["protocol"]:

@@ -3,8 +3,8 @@
 - BLOCK: a critical rule is broken, for certain. WARN: one of a lower tier is; or a number is worse for
   certain, but by no more than is allowed.
 - INCONCLUSIVE: broken or kept, the pictures do not say; `needed` prompts would.
-- MISSING: the number is not there, or not whole. It blocks as a broken rule does: what is not measured is
-  not good.
+- MISSING: the number is not there, or not whole, or lacks a concept that the baseline has. It blocks as a
+  broken rule does: what is not measured is not good.
 - PASS: kept, for certain; or a worsening of what is allowed would have been found with a power of .8 and
   none was, on so many prompts that one of them would have shown it had it been a few prompts' alone.
 """
@@ -18,7 +18,6 @@ import numpy as np
 from erasure_bench.bench.comparing.changes import Change, Pair, compare, pairs_of, significant
 from erasure_bench.bench.comparing.finished import FinishedRun
 from erasure_bench.bench.comparing.policy import Limit, Policy, Rule, Tier, check_rules, owner_of
-from erasure_bench.bench.reporting.leaderboard import Row
 from erasure_bench.bench.statistics.bars import at_least, at_most
 from erasure_bench.bench.statistics.best import holm
 from erasure_bench.bench.statistics.detectable import prompts_to_show, rare_change
@@ -79,7 +78,7 @@ def hold(before: FinishedRun, after: FinishedRun, policy: Policy) -> Gate:
         (rule, pair, concept)
         for rule in policy.rules
         for pair in pairs
-        for concept in _concepts(rule, comparison.changes, pair)
+        for concept in _concepts(rule, before, after, pair)
     ]
     changes = [
         by_name.get((pair.name, rule.scope, concept, rule.role, owner_of(rule, after), rule.metric))
@@ -89,11 +88,16 @@ def hold(before: FinishedRun, after: FinishedRun, policy: Policy) -> Gate:
     tests = sum(rule.level is None for rule, _, _ in asked)
     least = math.ceil(math.log2(2 * max(1, tests) / policy.significance))
     for (rule, pair, concept), change, p in zip(asked, changes, _adjusted(asked, changes), strict=True):
-        found = _judged(rule, pair, concept, change, p, policy.significance, comparison.margin)
+        lack = _lack(rule, pair, concept, before, after, change)
+        if lack is not None:
+            found = Finding(rule.name, rule.tier, rule.demand, pair.name, concept, "MISSING", lack)
+        else:
+            own = _own_row(after, pair.after, rule, concept)
+            found = _judged(rule, pair, concept, own, change, p, policy.significance, comparison.margin)
         if found.needed is not None and rule.level is None:
             found = found._replace(needed=max(found.needed, least))
         findings.append(_of_tier(found))
-    return Gate(tuple(findings), comparison.left_out)
+    return Gate(tuple(findings), (*_unheld(before, after, policy), *comparison.left_out))
 
 
 def _pairs(before: FinishedRun, after: FinishedRun, policy: Policy) -> tuple[Pair, ...]:
@@ -104,16 +108,33 @@ def _pairs(before: FinishedRun, after: FinishedRun, policy: Policy) -> tuple[Pai
     return tuple(pair for pair in found if pair.after != after.baseline) or found
 
 
-def _concepts(rule: Rule, changes: Sequence[Change], pair: Pair) -> list[str]:
-    """What a rule looks at: the overall number, or each concept that has the role."""
+def _unheld(before: FinishedRun, after: FinishedRun, policy: Policy) -> list[str]:
+    """Which of the baseline's rows are held to nothing, as the policy names none and the candidate lacks
+    them."""
+    lost = [] if policy.methods else [name for name in before.methods if name not in after.methods]
+    return [f"rows only in {before.folder}, held to nothing: {', '.join(lost)}"] if lost else []
+
+
+def _concepts(rule: Rule, before: FinishedRun, after: FinishedRun, pair: Pair) -> list[str]:
+    """What a rule looks at: the overall number, or each concept that has the role. A level is kept by all of
+    the candidate's, a change can only be seen in the baseline's."""
     if rule.scope == "overall":
         return ["overall"]
-    found = [
-        change.after.concept
-        for change in changes
-        if (change.method, change.after.scope, change.after.role) == (pair.name, "concept", rule.role)
-    ]
+    found = [*(_having(after, pair.after, rule) if rule.level else ()), *_having(before, pair.before, rule)]
     return list(dict.fromkeys(found)) or ["every concept"]
+
+
+def _having(run: FinishedRun, method: str, rule: Rule) -> list[str]:
+    """The concepts of which the row has prompts of the rule's role, scored or failed."""
+    rows = (row for row in run.document["rows"] if row["scope"] == "concept" and row["role"] == rule.role)
+    return list(dict.fromkeys(row["concept"] for row in rows if row["method"] == method))
+
+
+def _own_row(run: FinishedRun, method: str, rule: Rule, concept: str) -> Mapping[str, Any] | None:
+    """The run's own number, as its leaderboard shows it."""
+    key = (method, rule.scope, concept, rule.role, owner_of(rule, run), rule.metric)
+    names = ("method", "scope", "concept", "role", "evaluator", "metric")
+    return next((row for row in run.document["rows"] if tuple(row[name] for name in names) == key), None)
 
 
 def _name(change: Change) -> tuple[str, ...]:
@@ -140,52 +161,63 @@ def _judged(
     rule: Rule,
     pair: Pair,
     concept: str,
+    own: Mapping[str, Any] | None,
     change: Change | None,
     p: float | None,
     level: float,
     margin: float,
 ) -> Finding:
-    verdict: GateVerdict
-    needed = None
-    if change is None:
-        verdict, why = "MISSING", "the runs have no such number in common"
-    elif (lack := _lack(change, rule)) is not None:
-        verdict, why = "MISSING", lack
-    elif (limit := rule.level) is not None:
-        verdict, why, needed = _limited(change.after, limit)
+    """Of a number that is there and whole: a limit is held against the candidate's `own`."""
+    if (limit := rule.level) is not None:
+        assert own is not None
+        verdict, why, needed = _limited(own, limit)
     else:
+        assert change is not None
         verdict, why, needed = _compared(change, float(rule.allowed_worsening or 0.0), p, level, margin)
     return Finding(rule.name, rule.tier, rule.demand, pair.name, concept, verdict, why, needed)
 
 
-def _lack(change: Change, rule: Rule) -> str | None:
+def _lack(
+    rule: Rule, pair: Pair, concept: str, before: FinishedRun, after: FinishedRun, change: Change | None
+) -> str | None:
     """Why a number is not there or not whole."""
-    sides = (
-        (("candidate", change.after),)
-        if rule.level
-        else (("candidate", change.after), ("baseline", change.before))
-    )
-    for side, row in sides:
+    there = _having(after, pair.after, rule)
+    looked_at = [
+        name for name in _having(before, pair.before, rule) if rule.scope == "overall" or name == concept
+    ]
+    if there and (lost := [name for name in looked_at if name not in there]):
+        return f"the candidate has nothing of {', '.join(lost)}, which the baseline has (--concepts)"
+    if rule.level is not None:
+        own = _own_row(after, pair.after, rule, concept)
+        if own is None:
+            return "the candidate has no such number"
+        return None if own["status"] == "ok" else _not_whole("candidate", own["status"], own["reason"])
+    if change is None:
+        return "the runs have no such number in common"
+    for side, row in (("candidate", change.after), ("baseline", change.before)):
         if row.status != "ok":
-            return f"the {side}'s number is {row.status}: {row.reason or 'nothing was scored'}"
-    if rule.level is None and not change.after.pairs:
-        return "no picture of the candidate has a partner in the baseline"
-    return None
+            return _not_whole(side, row.status, row.reason)
+    return None if change.after.pairs else "no picture of the candidate has a partner in the baseline"
 
 
-def _limited(row: Row, limit: Limit) -> tuple[GateVerdict, str, int | None]:
+def _not_whole(side: str, status: str, reason: str) -> str:
+    return f"the {side}'s number is {status}: {reason or 'nothing was scored'}"
+
+
+def _limited(row: Mapping[str, Any], limit: Limit) -> tuple[GateVerdict, str, int | None]:
     """Of a level: the whole interval must keep it."""
-    holds = (at_most if limit.at_most else at_least)(limit.value, row.low, row.high)
-    why = f"{_interval(row.value, row.low, row.high)} on {row.prompts} prompts"
+    value, low, high, prompts = (row[name] for name in ("value", "low", "high", "prompts"))
+    holds = (at_most if limit.at_most else at_least)(limit.value, low, high)
+    why = f"{_interval(value, low, high)} on {prompts} prompts"
     if holds == "met":
         return "PASS", why, None
     if holds == "missed":
         return "BLOCK", why, None
-    if row.value is None or row.low is None or row.high is None:
+    if value is None or low is None or high is None:
         return "INCONCLUSIVE", f"{why}: too few for an interval", None
-    end = row.high if limit.at_most else row.low
-    room = abs(limit.value - row.value)
-    needed = _more(row.prompts, abs(end - row.value), room)
+    end = high if limit.at_most else low
+    room = abs(limit.value - value)
+    needed = _more(prompts, abs(end - value), room)
     return "INCONCLUSIVE", f"{why}: the limit lies inside", needed
 
 
@@ -234,13 +266,48 @@ def _of_tier(finding: Finding) -> Finding:
 
 
 def _collapse(before: FinishedRun, after: FinishedRun, pair: Pair) -> Finding:
+    """Whether the row's pictures are any; where nothing was measured that tells it, the number is missing."""
     now = after.document["collapsed"].get(pair.after)
     then = before.document["collapsed"].get(pair.before)
     verdict: GateVerdict = "PASS" if now is None else "BLOCK" if then is None else "WARN"
     why = "no role's pictures have collapsed" if now is None else f"collapsed: {now}"
     if now is not None and then is not None:
         why += "; the baseline's have, too"
+    if now is None:
+        unseen, few = _unseen(after, pair.after)
+        if unseen:
+            verdict = "MISSING"
+            why = (
+                f"no whole number tells whether the {' and '.join(unseen)} pictures are any: add one "
+                "(bench score RUN --evaluators coherence), or what its scores lack"
+            )
+        elif few:
+            verdict = "INCONCLUSIVE"
+            why = f"nothing tells whether the {' and '.join(few)} pictures are any, nor the base model's"
     return Finding(PICTURES, "critical", "not collapsed", pair.name, "overall", verdict, why)
+
+
+def _unseen(run: FinishedRun, method: str) -> tuple[list[str], list[str]]:
+    """The roles of the method's pictures that no whole number tells the collapse of; and those of which the
+    base model lacks that number as well, as where pictures are too few to tell."""
+    telling = {
+        (name, metric.name)
+        for name, metrics in run.metrics.items()
+        for metric in metrics
+        if metric.tells_collapse
+    }
+    rows = [row for row in run.document["rows"] if row["scope"] == "overall"]
+    whole: dict[tuple[str, str], list[bool]] = {}
+    for row in rows:
+        if (row["evaluator"], row["metric"]) in telling:
+            whole.setdefault((row["method"], row["role"]), []).append(row["status"] == "ok")
+    lacking = [
+        role
+        for role in dict.fromkeys(row["role"] for row in rows if row["method"] == method)
+        if not any(whole.get((method, role), ()))
+    ]
+    few = [role for role in lacking if (base := whole.get((run.baseline, role))) and not any(base)]
+    return [role for role in lacking if role not in few], few
 
 
 def _more(prompts: int, found: float, wanted: float) -> int | None:

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from erasure_bench.bench.comparing.changes import paired
 from erasure_bench.bench.comparing.finished import FinishedRun
 from erasure_bench.bench.reporting.board import NEITHER
 from erasure_bench.errors import BenchError, UnknownName
@@ -141,6 +142,11 @@ def check_rules(policy: Policy, run: FinishedRun) -> None:
             raise BenchError(
                 f"--policy: {where}: {rule.metric} means nothing for {rule.role}; valid: {roles}"
             )
+        if rule.level is None and not paired(metric):
+            raise BenchError(
+                f"--policy: {where}: {rule.metric} is of whole sets, whose change no pictures tell: give a "
+                "limit, or another metric"
+            )
         if rule.level is None and metric.better[rule.role] == NEITHER:
             raise BenchError(
                 f"--policy: {where}: {rule.metric} has no better or worse for {rule.role}: give a limit, "
@@ -195,7 +201,7 @@ def _first_rules(run: FinishedRun) -> list[dict[str, Any]]:
             fitting = [
                 metric
                 for metric in metrics
-                if metric.headline and metric.better.get(role, NEITHER) != NEITHER
+                if metric.headline and metric.better.get(role, NEITHER) != NEITHER and paired(metric)
             ]
             if not fitting:
                 continue

@@ -161,6 +161,43 @@ def test_one_picture_a_prompt_that_is_1_or_0_is_mcnemars(tmp_path: Path, before:
     assert permuted.test == "permutation" and permuted.turned is None
 
 
+def test_pictures_that_weigh_unequally_are_not_counted_by_mcnemar(before: FinishedRun) -> None:
+    """Two prompts of one concept against sixteen of the other: what is counted is not what is averaged."""
+    single = before.scores.query("metric == 'spots' and image_index == 0 and role == 'target'")
+    few = single["concept"] != "red ball"
+    kept = single[~few | single["prompt_id"].isin(["Blue Cube/t0", "Blue Cube/t1"])]
+    about = before.document["evaluators"]["fake"]
+    (record,) = [one for one in about["metrics"] if one["name"] == "brightness"]
+    metrics = [{**record, "name": "there", "kind": "share"}]
+    document = {**before.document, "evaluators": {"fake": {**about, "metrics": metrics}}}
+
+    def run(few_are: float, many_are: float) -> FinishedRun:
+        value = np.where(kept["concept"] == "red ball", many_are, few_are)
+        return FinishedRun(before.folder, before.record, document, kept.assign(metric="there", value=value))
+
+    old, new = run(0.0, 1.0), run(1.0, 0.0)
+    changes = [change for change in compare(old, new, pairs_of(old, new)).changes if change.method == "dim"]
+    whole, *own = changes
+    assert whole.after.scope == "overall" and whole.after.change == 0.0
+    assert whole.test == "permutation" and whole.p == 1.0
+    assert {change.test for change in own} == {"McNemar"}
+
+
+def test_what_failed_in_one_run_is_compared_as_failed(before: FinishedRun) -> None:
+    failed = {"method": "dim", "concept": "Blue Cube", "seed": 0, "stage": "erase", "reason": "it broke"}
+    failed |= {"role": None, "evaluator": None, "trace": "", "losses": []}
+    ours = (before.scores["method"] == "dim") & (before.scores["concept"] == "Blue Cube")
+    broken = FinishedRun(
+        before.folder, {**before.record, "failures": [failed]}, before.document, before.scores[~ours]
+    )
+    changes = compare(before, broken, pairs_of(before, broken)).changes
+    whole = the(changes, "target", "brightness")
+    assert whole.after.status == "failed" and whole.after.value is None and whole.after.change is None
+    lost = broken.scores["method"] == "dim"
+    nothing = FinishedRun(before.folder, broken.record, before.document, broken.scores[~lost])
+    assert compare(before, nothing, [Pair("dim", "dim")]).changes
+
+
 def test_what_stays_within_the_margin_is_equivalent(before: FinishedRun, tmp_path: Path) -> None:
     same = read_finished(fake(tmp_path / "same", 0.81, prompts=24))
     other = read_finished(fake(tmp_path / "other", 0.8, prompts=24))

@@ -1,13 +1,15 @@
 """The gate's verdicts: decided by intervals and tests, and never passed by what was not measured."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from erasure_bench.bench.comparing.finished import FinishedRun, read_finished
 from erasure_bench.bench.comparing.gate import PICTURES, Finding, Gate, exit_code, hold
-from erasure_bench.bench.comparing.policy import FORMAT, Policy
+from erasure_bench.bench.comparing.policy import FORMAT, Policy, first_policy
 from erasure_bench.errors import BenchError, UnknownName
 from tests.bench.comparing.conftest import fake
 
@@ -135,6 +137,103 @@ def test_each_concept_is_held_where_the_rule_says_so(before: FinishedRun, after:
     own = [each for each in gate.findings if each.rule == "gone"]
     assert [each.concept for each in own] == ["red ball", "Blue Cube"]
     assert {each.verdict for each in own} == {"BLOCK"}
+
+
+def without(run: FinishedRun, concept: str, *, failed: bool) -> FinishedRun:
+    """The run whose method failed on the concept, or was never asked to erase it."""
+
+    def other(row: Any) -> bool:
+        return (row["method"], row["concept"]) != ("dim", concept)
+
+    scores = run.scores[[other(row) for _, row in run.scores.iterrows()]]
+    if failed:
+        about = {"method": "dim", "concept": concept, "seed": 0, "stage": "erase", "reason": "it broke"}
+        failure = {**about, "role": None, "evaluator": None, "trace": "", "losses": []}
+        return replace(run, record={**run.record, "failures": [failure]}, scores=scores)
+    rows = [row for row in run.document["rows"] if other(row)]
+    cells = [cell for cell in run.record["cells"] if cell["concept"] != concept]
+    concepts = [name for name in run.document["concepts"] if name != concept]
+    return replace(
+        run,
+        record={**run.record, "cells": cells},
+        document={**run.document, "rows": rows, "concepts": concepts},
+        scores=scores,
+    )
+
+
+@pytest.mark.parametrize("scope", ["overall", "concept"])
+def test_a_concept_on_which_the_candidate_failed_is_missing(before: FinishedRun, scope: str) -> None:
+    """The others' mean is no number of the whole, however good it is."""
+    broken = without(before, "Blue Cube", failed=True)
+    gate = hold(before, broken, policy(allowed_worsening=1.0, scope=scope))
+    (found,) = [each for each in gate.findings if each.verdict == "MISSING"]
+    assert gate.verdict == "MISSING" and "it broke" in found.why
+    assert found.concept == ("overall" if scope == "overall" else "Blue Cube")
+
+
+@pytest.mark.parametrize("rule", [{"allowed_worsening": 1.0}, {"limit": "<= 1"}])
+@pytest.mark.parametrize("scope", ["overall", "concept"])
+def test_a_concept_that_the_candidate_was_not_asked_for_is_missing(
+    before: FinishedRun, scope: str, rule: dict[str, object]
+) -> None:
+    fewer = without(before, "Blue Cube", failed=False)
+    gate = hold(before, fewer, policy(**rule, scope=scope))
+    (found,) = [each for each in gate.findings if each.verdict == "MISSING"]
+    assert found.why == "the candidate has nothing of Blue Cube, which the baseline has (--concepts)"
+    assert any(note.startswith("concepts only in") and "Blue Cube" in note for note in gate.notes)
+
+
+def test_a_limit_holds_for_what_the_baseline_has_not(before: FinishedRun) -> None:
+    fewer = without(before, "Blue Cube", failed=False)
+    (_, first, second) = hold(fewer, before, policy(limit="<= 0.001", scope="concept")).findings
+    assert {first.concept, second.concept} == {"red ball", "Blue Cube"}
+    assert first.verdict == second.verdict == "BLOCK"
+
+
+def test_where_nothing_tells_a_collapse_the_rule_is_missing_and_blocks(before: FinishedRun) -> None:
+    """Noise would pass a gate that nobody gave the eyes for it."""
+    evaluators = {name: about for name, about in before.document["evaluators"].items() if name != "blanks"}
+    rows = [row for row in before.document["rows"] if row["evaluator"] != "blanks"]
+    blind = replace(before, document={**before.document, "evaluators": evaluators, "rows": rows})
+    gate = hold(before, blind, policy(allowed_worsening=1.0))
+    assert gate.verdict == finding(gate, PICTURES).verdict == "MISSING"
+    assert "target and anchor and retention pictures" in finding(gate, PICTURES).why
+    partial = [
+        {**row, "status": "partial"} if (row["evaluator"], row["role"]) == ("blanks", "target") else row
+        for row in before.document["rows"]
+    ]
+    few = replace(before, document={**before.document, "rows": partial})
+    undecided = finding(hold(before, few, policy(allowed_worsening=1.0)), PICTURES)
+    assert undecided.verdict == "INCONCLUSIVE" and "target pictures" in undecided.why
+    own = [
+        {**row, "status": "ok"} if (row["method"], row["status"]) == ("none", "partial") else row
+        for row in partial
+    ]
+    lacking = replace(before, document={**before.document, "rows": own})
+    assert finding(hold(before, lacking, policy(allowed_worsening=1.0)), PICTURES).verdict == "MISSING"
+
+
+def test_a_row_that_the_candidate_lacks_is_named(before: FinishedRun, tmp_path: Path) -> None:
+    more = replace(before, document={**before.document, "methods": [*before.methods, "sa"]})
+    gate = hold(more, before, policy(allowed_worsening=1.0))
+    assert any(note.endswith("held to nothing: sa") for note in gate.notes)
+
+
+def test_the_change_of_a_whole_sets_statistic_is_refused(before: FinishedRun) -> None:
+    """No picture has a value of it, so that no two are pairs: of a level the leaderboard knows all."""
+    about = before.document["evaluators"]["fake"]
+    metrics = [
+        {**one, "kind": "statistic"} if one["name"] == "brightness" else one for one in about["metrics"]
+    ]
+    document = {**before.document, "evaluators": {**before.document["evaluators"], "fake": {**about}}}
+    document["evaluators"]["fake"]["metrics"] = metrics
+    of_sets = replace(before, document=document)
+    with pytest.raises(BenchError, match="brightness is of whole sets.*: give a limit"):
+        hold(of_sets, of_sets, policy(allowed_worsening=0.1))
+    gate = hold(of_sets, of_sets, policy(limit="<= 0.9"))
+    assert finding(gate).verdict == "PASS"
+    assert "fake: brightness of whole sets: no picture of them has a partner" in gate.notes
+    assert "metric: brightness" not in first_policy(of_sets)
 
 
 def test_a_rule_on_what_is_not_measured_is_refused(before: FinishedRun) -> None:
