@@ -36,6 +36,7 @@ import pandas as pd
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.chosen import BASELINE, plain_settings
 from erasure_bench.bench.planning.config import options as parse_options
+from erasure_bench.bench.storage.atomic import locked, write_text
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.zoo import resolve_model
@@ -181,7 +182,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """What is known so far; empty where there is no such file."""
     if not path.exists():
         return pd.DataFrame(columns=SAME)
-    return pd.read_csv(path, keep_default_na=False, na_values={"merit": [""]}, dtype=dict.fromkeys(SAME, str))
+    unknown = dict.fromkeys(("merit", "erase_seconds"), [""])
+    return pd.read_csv(path, keep_default_na=False, na_values=unknown, dtype=dict.fromkeys(SAME, str))
 
 
 def merged(known: pd.DataFrame, new: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -196,6 +198,14 @@ def merged(known: pd.DataFrame, new: Iterable[Mapping[str, Any]]) -> pd.DataFram
         rows = pd.concat([known[same], rows], ignore_index=True)
     rows = rows.drop_duplicates(SAME, keep="last")
     return rows.sort_values(["method", "merit"], ascending=[True, False], ignore_index=True)
+
+
+def added(path: Path, row: Mapping[str, Any]) -> pd.DataFrame:
+    """The table with one row more, beside whatever another process has put there in the meantime."""
+    with locked(path.parent):
+        table = merged(read_table(path), [row])
+        write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+    return table
 
 
 def best(table: pd.DataFrame) -> pd.DataFrame:
@@ -258,8 +268,7 @@ def main() -> None:
             file=sys.stderr,
             flush=True,
         )
-        known = merged(known, rows)
-        known.to_csv(given.out, index=False, float_format="%.4f")
+        known = added(given.out, row)
     if not rows:
         raise SystemExit("no candidate was tried on every concept in this time (--budget-minutes)")
     chosen = best(known[known["method"].isin(methods)])

@@ -5,7 +5,7 @@ measured, is in the published files (`bench.reporting.published`).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ from erasure_bench.bench.reporting.published import Counterpart, Number, Publish
 from erasure_bench.evaluators.instances import instance
 
 OVERALL = "overall"
+_AUTHORS = ("official", "paper")
+"""What the names of presets begin with that are the authors' own."""
 Json = Mapping[str, Any]
 
 
@@ -57,12 +59,16 @@ class Compared(NamedTuple):
     elsewhere: Mapping[str, Mapping[str, int]]
 
 
-def compare(document: Json, published: Published) -> Compared:
-    """`document` is a run's leaderboard.json."""
+def compare(document: Json, published: Published, settings: Iterable[Json] = ()) -> Compared:
+    """`document` is a run's leaderboard.json, `settings` what its run.json says of its methods, if known.
+
+    A paper's number is of the method as its paper or code sets it: a row set otherwise stands apart.
+    """
     beside: list[Beside] = []
     apart: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     elsewhere: dict[str, Counter[str]] = {}
     methods = {row["method"] for row in document["rows"]}
+    otherwise = {one["method"]: why for one in settings if (why := _set_otherwise(one))}
     for number in published.numbers:
         if number.suite != document["suite"]:
             elsewhere.setdefault("suites", Counter())[number.suite] += 1
@@ -75,7 +81,7 @@ def compare(document: Json, published: Published) -> Compared:
             continue
         counterpart = published.counterparts[number.protocol, number.metric]
         stated = published.protocols[number.protocol]
-        found = _nearest(document, number, counterpart, stated)
+        found = _nearest(document, number, counterpart, stated, otherwise.get(number.method))
         if found.why or found.row is None:
             apart.setdefault((number.paper, number.table, found.why), []).append(number.metric)
         else:
@@ -115,12 +121,26 @@ class _Found(NamedTuple):
     why: tuple[str, ...]
 
 
-def _nearest(document: Json, number: Number, counterpart: Counterpart, stated: Sequence[Stated]) -> _Found:
+def _set_otherwise(settings: Json) -> str:
+    """How a method's settings differ from all that its authors state; empty where they do not."""
+    if settings.get("weights"):
+        return ""
+    preset, options = str(settings["preset"]), settings["options"]
+    said = [] if preset.startswith(_AUTHORS) else [f"preset {preset}"]
+    said += [f"{name}={value}" for name, value in options.items()]
+    return f"{settings['method']} here with {', '.join(said)}" if said else ""
+
+
+def _nearest(
+    document: Json, number: Number, counterpart: Counterpart, stated: Sequence[Stated], otherwise: str | None
+) -> _Found:
     """The row that fewest things keep apart: a run may have several instances of an evaluator."""
     rows = _rows(document, number.concept)
     first = []
     if number.model != document["model"]:
         first.append(f"base model {number.model or 'not stated'}, here {document['model']}")
+    if otherwise:
+        first.append(otherwise)
     if counterpart.why_not:
         return _Found(None, (*first, counterpart.why_not))
     names = [name for name in document["evaluators"] if instance(name).name == counterpart.evaluator]
@@ -152,8 +172,15 @@ def _differences(document: Json, measured: Json, stated: Sequence[Stated], row: 
     if row is not None:
         each = _pictures_of_a_prompt(document, row)
         counted = {"images_per_prompt": each, "prompts": row["prompts"], "images": row["images"]}
-        drawn = {**document["protocol"], **counted}
+        drawn = {**document["protocol"], **_guidance(document), **counted}
         yield from _otherwise([one for one in stated if one.part == "draw"], drawn)
+
+
+def _guidance(document: Json) -> Json:
+    """The guidance scale that the pictures were drawn with, where prompts may have one of their own."""
+    scales = document.get("guidance_scales") or [document["protocol"].get("guidance_scale")]
+    one = scales[0] if len(scales) == 1 else f"{scales[0]:g} to {scales[-1]:g}, each prompt's own"
+    return {"guidance_scale": one}
 
 
 def _pictures_of_a_prompt(document: Json, row: Json) -> float | None:

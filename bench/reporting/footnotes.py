@@ -109,6 +109,14 @@ def footnotes(
             "provenance",
         )
     )
+    if len(drawn.get(DEVICE, ())) > 1:
+        notes.append(
+            Note(
+                f"Costs are means over cells done on {' and '.join(drawn[DEVICE])}, which a method may have "
+                "in another share than the next: they do not compare.",
+                "caution",
+            )
+        )
     if any(len(found) > 1 for name, found in drawn.items() if name != DEVICE):
         notes.append(
             Note(

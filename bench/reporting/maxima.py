@@ -12,7 +12,8 @@ class Maximum(NamedTuple):
     """The largest share of a prompt's pictures among `over` prompts of a method and role, of all concepts.
 
     `mean` and `std` are of the maximum itself, prompts being drawn anew from the `prompts` that there are:
-    they say nothing of prompts that were not tried, nor of the `missing` pictures, which have no score.
+    they say nothing of prompts that were not tried, nor of the `missing` pictures, which were to be drawn and
+    have no score.
     """
 
     method: str
@@ -40,6 +41,7 @@ def maxima(scores: DataFrame, measured: Measured) -> list[Maximum]:
             for method in measured.methods:
                 chosen = of_metric[(of_metric["role"] == role) & (of_metric["method"] == method)]
                 shares = chosen.groupby(["concept", "prompt_id"])["value"].mean().dropna()
+                planned = sum(measured.pictures.get((method, name, role), 0) for name in measured.roles)
                 if len(shares):
                     mean, std = expected_maximum(shares.to_numpy(float), metric.maximum_over)
                     found.append(
@@ -52,7 +54,7 @@ def maxima(scores: DataFrame, measured: Measured) -> list[Maximum]:
                             better,
                             metric.maximum_over,
                             len(shares),
-                            int(chosen["value"].isna().sum()),
+                            max(int(chosen["value"].isna().sum()), planned - int(chosen["value"].count())),
                             mean,
                             std,
                         )

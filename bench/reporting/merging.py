@@ -1,9 +1,9 @@
 """One leaderboard from several runs of one suite, each of other seeds or other methods.
 
 A run's folder says of every cell the id of all that its scores depend on. A cell of the whole plan is
-taken from the first run that has it under the id that it has here and now: what was made by other code,
-settings, weights or prompts is never taken for it. The scores, and the tries of attacks, are bound to their
-run.json by its digests, and counted against the plan.
+taken from the first run that has it under the id that it has here and now, and without a failure if any has
+it so: what was made by other code, settings, weights or prompts is never taken for it. The scores, and the
+tries of attacks, are bound to their run.json by its digests, and counted against the plan.
 """
 
 from collections import Counter
@@ -167,12 +167,14 @@ def found_cells(plan: Plan, parts: Iterable[Part]) -> set[CellKey]:
 
 def _sources(plan: Plan, parts: Iterable[Part]) -> dict[CellKey, Part]:
     wanted = {_key(cell): cell.id for cell in plan.cells}
-    found: dict[CellKey, Part] = {}
+    whole: dict[CellKey, Part] = {}
+    broken: dict[CellKey, Part] = {}
     for part in parts:
+        failed = {key_of(failure) for failure in part.record["failures"]}
         for cell in part.record["cells"]:
-            if wanted.get(key_of(cell)) == cell["id"]:
-                found.setdefault(key_of(cell), part)
-    return found
+            if wanted.get(key := key_of(cell)) == cell["id"]:
+                (broken if key in failed else whole).setdefault(key, part)
+    return {**broken, **whole}
 
 
 def _key(cell: Any) -> CellKey:

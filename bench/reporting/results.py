@@ -106,6 +106,7 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> 
         "concepts": [case.name for case in plan.cases],
         "seeds": list(plan.config.seeds),
         "protocol": plain(plan.suite.protocol),
+        "guidance_scales": guidance_scales(plan),
         "interval": interval_record(plan),
         "left_out": [plain(left._asdict()) for left in plan.suite.left_out],
         "evaluators": {
@@ -228,6 +229,12 @@ def measured(plan: Plan) -> Measured:
         references=frozenset(method.name for method in plan.methods if method.base),
         rewrites={prompt.id: prompt.rewrites for prompt in plan.prompts if prompt.rewrites is not None},
     )
+
+
+def guidance_scales(plan: Plan) -> list[float]:
+    """All that pictures are drawn with: prompts may have their own, whatever the suite's protocol says."""
+    images = (image for cell in plan.cells for task in cell.generate for image in task.images.images)
+    return sorted({image.guidance_scale for image in images})
 
 
 def _pictures(plan: Plan) -> dict[tuple[str, str, Role], int]:

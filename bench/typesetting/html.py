@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from erasure_bench.bench.reporting.board import Cell
 from erasure_bench.bench.typesetting.arranged import DETECTABLE, Arranged
-from erasure_bench.bench.words.numbers import number
+from erasure_bench.bench.words.numbers import number, p_value
 from erasure_bench.bench.words.showing import one_line
 
 
@@ -51,7 +51,7 @@ def more(cell: Cell) -> str:
     if row.get("detectable") is not None:
         parts.append(f"detectable change {number(row['detectable'], 3)}")
     if row.get("best_p") is not None:
-        parts.append(f"p against the best {number(row['best_p'], 3)}")
+        parts.append(f"p against the best {p_value(row['best_p'], 3)}")
     if row.get("verdict"):
         parts.append(str(row["verdict"]))
     if row.get("collapsed"):

@@ -140,3 +140,10 @@ def test_numbers_that_are_not_there_show_their_status() -> None:
 def test_nothing_to_erase_is_no_share() -> None:
     nothing = row("some", "target", "class_probability", 0.0, 1.0) | {"gone": None, "verdict": None}
     assert line(summary({SUITE: document(nothing)}), "Erased", "some") == "| some | – |"
+
+
+def test_seconds_of_several_devices_come_with_a_caution() -> None:
+    one = document(*method_rows("uce", 0.1, 0.1, 0.9))
+    assert "Seconds are means" not in summary({"microworld-objects": one})
+    several = {**one, "drawn_with": {"device": ["a CPU", "a GPU"]}}
+    assert "Seconds are means over cells done on a CPU and a GPU" in summary({"microworld-objects": several})

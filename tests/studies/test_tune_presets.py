@@ -11,6 +11,7 @@ from erasure_bench.methods.registry import METHODS, build_method, method_card
 from studies.tune_presets import (
     Candidate,
     How,
+    added,
     as_text,
     best,
     candidates_of,
@@ -117,6 +118,14 @@ def test_rows_of_other_weights_or_prompts_are_left_out(other: dict[str, str], tm
     table = merged(read_table(path), [{**OLD, "settings": "x=3"}])
     assert sorted(table["settings"]) == ["x=2", "x=3"]
     assert len(merged(pd.DataFrame([{"method": "a", "settings": "x=1", "prompts": "6"}]), [OLD])) == 1
+
+
+def test_what_another_process_has_put_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "tuning.csv"
+    for method, seconds in (("a", 1.0), ("b", float("nan")), ("a", 2.0)):
+        table = added(path, {**OLD, "method": method, "erase_seconds": seconds})
+    assert list(table["method"]) == ["a", "b"] == list(read_table(path)["method"])
+    assert list(best(read_table(path))["erase_seconds"].fillna(0)) == [2.0, 0.0]
 
 
 def test_of_equal_merits_the_cheaper_is_chosen_and_said_as_a_change_of_the_preset() -> None:

@@ -146,9 +146,13 @@ def print_published(run: str, form: str) -> int:
         published_markdown,
         published_table,
     )
+    from erasure_bench.bench.reporting.record import read_record
     from erasure_bench.bench.reporting.results import read_document
+    from erasure_bench.bench.reporting.run_file import RUN
 
-    compared = compare(read_document(find_run(run)), published())
+    folder = find_run(run)
+    settings = read_record(folder).get("method_settings", ()) if (folder / RUN).exists() else ()
+    compared = compare(read_document(folder), published(), settings)
     if form == "json":
         print_json(published_json(compared))
     elif form == "csv":

@@ -180,6 +180,18 @@ def test_an_expected_maximum_of_pictures_without_a_score_is_marked() -> None:
     assert [cell.value for cell in section.columns[0].cells] == ["0.000", "0.000*"]
 
 
+def test_an_expected_maximum_counts_what_was_never_drawn_as_missing() -> None:
+    """What failed leaves no row: a maximum over the other prompts is lower, and says so."""
+    metric = replace(FLAGGED, maximum_over=2)
+    frame = scores((metric,))
+    frame = frame[(frame["method"] == "none") | frame["prompt_id"].isin(["p0", "p1"])]
+    planned = replace(measured((metric,)), pictures={(name, "cat", "target"): 6 for name in ("none", "m")})
+
+    found = maxima(frame, planned)
+
+    assert [(each.method, each.prompts, each.missing) for each in found] == [("none", 6, 0), ("m", 2, 4)]
+
+
 def test_only_a_share_answers_a_question() -> None:
     class Odd:
         metrics = (

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from erasure_bench.bench.planning.config import RunConfig
-from erasure_bench.bench.reporting.evidence import of_store
+from erasure_bench.bench.reporting.evidence import Evidence, of_store
+from erasure_bench.bench.reporting.results import gather
 from erasure_bench.bench.reporting.scores import _SCHEMA, _together
 from erasure_bench.bench.storage import store as store_module
 from erasure_bench.bench.storage.store import Store
@@ -32,6 +33,21 @@ def test_each_entry_is_read_once(fake: ModuleType, tmp_path: Path, monkeypatch: 
 
     assert set(read) == {task.id for task in plan.tasks} and set(read.values()) == {1}
     assert len(evidence.costs) == len(plan.cells) and evidence.drawn_with["device"]
+
+
+def test_costs_of_several_devices_come_with_a_caution(fake: ModuleType, tmp_path: Path) -> None:
+    plan = fake.tiny_plan()
+    fake.run(plan, tmp_path / "store", tmp_path / "run")
+    with Store(tmp_path / "store") as store:
+        evidence = of_store(plan, store, ())
+    mixed = evidence._replace(drawn_with={**evidence.drawn_with, "device": ["a CPU", "a GPU"]})
+
+    def cautions(of: Evidence) -> list[str]:
+        return [line for line in gather(plan, of).document["cautions"] if line.startswith("Costs are means")]
+
+    assert not cautions(evidence)
+    (caution,) = cautions(mixed)
+    assert "a CPU and a GPU" in caution and "they do not compare" in caution
 
 
 def test_files_of_different_types_make_one_table() -> None:

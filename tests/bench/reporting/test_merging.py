@@ -195,6 +195,22 @@ def test_a_failure_goes_along_with_its_cell(fake: ModuleType, tmp_path: Path) ->
     }
 
 
+@pytest.mark.parametrize("broken_first", [True, False])
+def test_a_cell_that_failed_in_one_run_is_taken_from_the_other(
+    fake: ModuleType, tmp_path: Path, broken_first: bool
+) -> None:
+    """Who runs again what failed elsewhere merges both, in whatever order."""
+    plan = fake.tiny_plan(config(0))
+    worker = fake.FakeWorker(Store(tmp_path / "broken-store"))
+    worker.break_on = lambda task: task.kind == "erase" and task.settings.get("strength") == 0.5
+    fake.run(plan, tmp_path, tmp_path / "broken", worker)
+    parts = [read_part(tmp_path / "broken"), made(fake, tmp_path, plan, "whole")]
+
+    evidence = merged(plan, parts if broken_first else parts[::-1])
+
+    assert not evidence.failures and "dim" in set(evidence.scores["method"])
+
+
 def test_a_portable_record_says_nothing_of_its_store(fake: ModuleType, tmp_path: Path) -> None:
     plan = fake.tiny_plan(config(0))
     part = made(fake, tmp_path, plan, "run")

@@ -159,6 +159,36 @@ def test_what_nearly_agrees_is_refused_by_the_name_of_the_difference(
     assert any(says in line and line.startswith("A Paper, Table 1: found") for line in in_words(compared))
 
 
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"preset": "official", "options": {}}, ""),
+        ({"preset": "paper", "options": {}}, ""),
+        ({"preset": "official-nudity", "options": {}}, ""),
+        ({"preset": "official", "options": {"eta": -1.0}}, "esd-x here with eta=-1.0"),
+        ({"preset": "microworld", "options": {}}, "esd-x here with preset microworld"),
+        ({"preset": "official", "options": {}, "weights": "theirs.safetensors"}, ""),
+    ],
+)
+def test_a_method_that_is_set_otherwise_stands_apart(
+    papers: Published, document: Document, settings: dict[str, Any], why: str
+) -> None:
+    found = compare(document, papers, [{"method": "esd-x", **settings}])
+    assert ("esd-x" in [one.method for one in found.beside]) == (not why)
+    assert why in "; ".join(in_words(found))
+
+
+def test_guidance_is_what_the_pictures_were_drawn_with(tmp_path: Path, document: Document) -> None:
+    """Prompts may have a scale of their own, whatever the suite's protocol says."""
+    document["protocol"]["guidance_scale"] = 7.5
+    stated = published(written(tmp_path, protocols=[*LINES[PROTOCOLS], "p,draw,guidance_scale,7.5"]))
+    assert len(compare(document, stated).beside) == 2
+    assert len(compare({**document, "guidance_scales": [7.5]}, stated).beside) == 2
+    own = compare({**document, "guidance_scales": [3.0, 7.5, 20.0]}, stated)
+    assert not own.beside
+    assert "guidance_scale 7.5, here 3 to 20, each prompt's own" in "; ".join(in_words(own))
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_pictures_of_a_prompt_are_counted_where_prompts_have_a_number_of_their_own(
     tmp_path: Path, document: Document, seeds: int

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from erasure_bench.bench.reporting.board import Board
+from erasure_bench.bench.reporting.board import Board, Cell
 from erasure_bench.bench.typesetting.arranged import arranged
-from erasure_bench.bench.typesetting.html import digest, html
+from erasure_bench.bench.typesetting.html import digest, html, more
 from erasure_bench.bench.typesetting.layout import layout
 
 HOSTILE = "\"><img src=x onerror=alert(1)>'</td><style>*{display:none}</style>{{7*7}}"
@@ -80,3 +80,8 @@ def test_marks_verdicts_and_notes_are_there(board: Board) -> None:
     assert all(note[:30] in page.text for note in board.notes)
     titles = [a["title"] for tag, a in page.tags if tag == "td" and "title" in a]
     assert any(title and title.startswith("24 prompts, 24 pictures") for title in titles)
+
+
+def test_a_p_value_that_is_hardly_any_is_not_nought() -> None:
+    row = {"best_p": 0.00004, "prompts": 96, "images": 96}
+    assert more(Cell("0.1", row=row)) == "96 prompts, 96 pictures; p against the best <0.001"
