@@ -116,7 +116,10 @@ class ProtocolEntry(_Entry):
 
 
 class ConceptEntry(_Entry):
-    """A concept by its `name`, or several that differ in their name alone: `each`, `{}` standing for it."""
+    """A concept by its `name`, or several that differ in their name alone: `each`, `{}` standing for it.
+
+    `anchor_prompts_from` is a file of upstream's with its anchor prompts.
+    """
 
     name: ConceptName | None = None
     each: tuple[ConceptName, ...] = ()
@@ -130,6 +133,7 @@ class ConceptEntry(_Entry):
     label: Plain | None = None
     anchor_label: Plain | None = None
     anchor_prompts: Texts = ()
+    anchor_prompts_from: Plain | None = None
     additions: Texts = ()
     evoked_by: Texts = ()
     when: When = Field(default_factory=dict)
@@ -140,12 +144,14 @@ class ConceptEntry(_Entry):
             raise ValueError("needs a name, or each with a list of names")
         if self.other_names and (not self.each or self.neighbours):
             raise ValueError("other_names makes neighbours of the other names of each: leave neighbours out")
+        if self.anchor_prompts_from is not None and self.anchor_prompts:
+            raise ValueError("the anchor prompts are said twice: leave anchor_prompts out")
         self.concepts()
         return self
 
     def concepts(self) -> tuple[Concept, ...]:
-        """The concepts, in the entry's order. Raises ValueError where they are none."""
-        given = self.model_dump(exclude={"name", "each", "when", "other_names"})
+        """The concepts, in the entry's order, less what files say. Raises ValueError where they are none."""
+        given = self.model_dump(exclude={"name", "each", "when", "other_names", "anchor_prompts_from"})
         if self.name is not None:
             return (Concept(name=self.name, **given),)
         return tuple(self._named(name, given) for name in self.each)
@@ -335,6 +341,9 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
             yield ("upstream",), f"two files are called {name}"
     for number, entry in enumerate(suite.concepts):
         yield from _crossed_when(suite, entry.when, ("concepts", number))
+        anchors = entry.anchor_prompts_from
+        if anchors is not None and anchors not in suite.files:
+            yield ("concepts", number, "anchor_prompts_from"), _no_file(anchors, suite)
         for concept in entry.concepts():
             typed = re.sub(r"[ _]", "-", concept.name.lower())
             if not all(_apart(entry.when, other) for other in seen.get(typed, ())):
@@ -345,8 +354,7 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
         yield from _crossed_when(suite, source.when, ("prompts", number))
         for name in source.upstream:
             if name not in suite.files:
-                known = ", ".join(suite.files) or "none"
-                yield ("prompts", number, "upstream"), f"no file {name!r} under upstream: valid: {known}"
+                yield ("prompts", number, "upstream"), _no_file(name, suite)
         if source.concept is not None and source.concept not in concepts:
             yield (
                 ("prompts", number, "concept"),
@@ -363,6 +371,10 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
     for name in suite.attack_options:
         if name not in attacked:
             yield ("attack_options", name), f"valid: {', '.join(attacked) or 'none, without attacks'}"
+
+
+def _no_file(name: str, suite: SuiteFile) -> str:
+    return f"no file {name!r} under upstream: valid: {', '.join(suite.files) or 'none'}"
 
 
 def _apart(one: When, other: When) -> bool:

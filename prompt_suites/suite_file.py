@@ -11,7 +11,7 @@ from erasure_bench.prompt_suites.card import SuiteCard
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.fetch import UpstreamFile, locate
 from erasure_bench.prompt_suites.prompt_rows import PromptReader, chosen_rows, filled_rows, rows_in_suite
-from erasure_bench.prompt_suites.rows import Row, check_cells, rows_of
+from erasure_bench.prompt_suites.rows import PROMPT, Row, check_cells, rows_of
 from erasure_bench.prompt_suites.schema import WORDS, PromptSource, SuiteFile, When, parsed
 from erasure_bench.prompt_suites.screen import WEAK_ROWS, WEAK_ROWS_CHOICES, concept_is_unsafe
 from erasure_bench.prompt_suites.suite import Prompt, Suite
@@ -41,6 +41,7 @@ class ReadSuite:
         found: dict[str, dict[str, Prompt]] = {concept.name: {} for concept in concepts}
         places: dict[str, tuple[Prompt, str]] = {}
         sources: dict[str, None] = {}
+        anchors = self._anchor_prompts(options, data_dir, sources)
         for number, source in enumerate(spec.prompts):
             if not active(source.when, options):
                 continue
@@ -61,7 +62,10 @@ class ReadSuite:
                 version=spec.version,
                 title=spec.title,
                 description=spec.description,
-                concepts=concepts,
+                concepts=tuple(
+                    replace(concept, anchor_prompts=anchors.get(concept.name, concept.anchor_prompts))
+                    for concept in concepts
+                ),
                 prompts={name: tuple(prompts.values()) for name, prompts in found.items()},
                 protocol=spec.protocol.protocol(),
                 evaluators=spec.evaluators,
@@ -76,7 +80,7 @@ class ReadSuite:
             raise BenchError(f"{self.where}: {error}") from error
 
     def concepts(self, options: Mapping[str, str]) -> tuple[Concept, ...]:
-        """The concepts that the suite has with these options."""
+        """The concepts that the suite has with these options, without the anchor prompts of files."""
         return tuple(
             concept
             for entry in self.spec.concepts
@@ -102,13 +106,30 @@ class ReadSuite:
         said = self.spec.model_dump_json(exclude=WORDS, exclude_defaults=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
+    def _anchor_prompts(
+        self, options: Mapping[str, str], data_dir: Path | None, sources: dict[str, None]
+    ) -> dict[str, tuple[str, ...]]:
+        """The anchor prompts that files of upstream hold, by concepts; adds the files to `sources`."""
+        found: dict[str, tuple[str, ...]] = {}
+        for entry in self.spec.concepts:
+            if entry.anchor_prompts_from is not None and active(entry.when, options):
+                rows, origin = self._upstream((entry.anchor_prompts_from,), data_dir)
+                sources[origin] = None
+                prompts = tuple(row.cells[PROMPT].strip() for row in rows)
+                found |= dict.fromkeys((concept.name for concept in entry.concepts()), prompts)
+        return found
+
+    def _upstream(self, names: Sequence[str], data_dir: Path | None) -> tuple[list[Row], str]:
+        """The rows of the first of these files of upstream that is at hand, and which it is."""
+        found = locate(*(self.spec.files[name] for name in names), data_dir=data_dir)
+        file = found.file
+        origin = f"{file.repository}@{file.commit}:{file.path} sha256 {file.sha256}"
+        return rows_of(file.name, found.content, own=False), origin
+
     def _rows(self, source: PromptSource, at: str, data_dir: Path | None) -> tuple[list[Row], str]:
         """The rows of a source, and what they were read from."""
         if source.upstream:
-            found = locate(*(self.spec.files[name] for name in source.upstream), data_dir=data_dir)
-            file = found.file
-            origin = f"{file.repository}@{file.commit}:{file.path} sha256 {file.sha256}"
-            return rows_of(file.name, found.content, own=False), origin
+            return self._upstream(source.upstream, data_dir)
         if source.file is not None:
             content = _bytes(self.path.parent / source.file, LARGEST_ROWS, at)
             origin = f"{source.file} sha256 {hashlib.sha256(content).hexdigest()}"
@@ -168,7 +189,9 @@ def card_of_file(read: ReadSuite) -> SuiteCard:
 
 def _groups(spec: SuiteFile) -> Iterator[tuple[UpstreamFile, ...]]:
     """Files of which one is enough, each group once."""
-    for names in dict.fromkeys(source.upstream for source in spec.prompts if source.upstream):
+    of_prompts = (source.upstream for source in spec.prompts if source.upstream)
+    of_anchors = ((entry.anchor_prompts_from,) for entry in spec.concepts if entry.anchor_prompts_from)
+    for names in dict.fromkeys((*of_prompts, *of_anchors)):
         yield tuple(spec.files[name] for name in names)
 
 

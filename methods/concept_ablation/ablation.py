@@ -390,9 +390,10 @@ NOTES = (
     "shrunk to 0.6 or more without a canvas; the diffusers code's is used, with masks that differ in 4.8 % "
     "of their cells: the codes leave out cells at the canvas's own edges), its pairing of the two "
     "losses on the same picture, and pictures drawn without replacement. Latents are the mean of the "
-    "autoencoder's posterior instead of a draw from it. The codes come with 200 prompts for an anchor; here "
-    "they are the concept's anchor_prompts that name it, else 20 templates of our own, in which its words "
-    "are replaced as words, with their article, and not wherever their letters stand."
+    "autoencoder's posterior instead of a draw from it. The codes come with 200 prompts for an anchor, which "
+    "the suites instances and styles hand on; elsewhere they are 20 templates of our own, if the suite has "
+    "none. Of those that are there the ones that name the anchor count, and its words are replaced as words, "
+    "with their article, not wherever their letters stand."
 )
 
 CA_MODEL = _card(

@@ -1,5 +1,6 @@
 """A suite's own file: what it means, and that every mistake is one line with file, line and key."""
 
+import hashlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -207,6 +208,32 @@ def test_concepts_that_differ_in_their_name_alone_are_written_once() -> None:
     assert (dog.name, dog.additions) == ("dog", ("{} with paws",))
 
 
+FROM_A_FILE = HEAD.replace("anchor: bird, label", "anchor: bird, anchor_prompts_from: bird.txt, label")
+
+
+def test_anchor_prompts_may_be_a_pinned_files(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of that concept alone, line by line, a doubled one twice; the file is one that `bench fetch` gets."""
+    content = b"a bird sings\n\n my bird\na bird sings\n"
+    (here / "data" / "birds").mkdir(parents=True)
+    (here / "data" / "birds" / "bird.txt").write_bytes(content)
+    monkeypatch.setenv("BENCH_DATA", str(here / "data"))
+    pinned = f"{{size: {len(content)}, sha256: {hashlib.sha256(content).hexdigest()}}}"
+    more = (
+        f"upstream: [{{repository: a/b, commit: {'a' * 40}, folder: birds, files: {{bird.txt: {pinned}}}}}]\n"
+        "prompts: [{texts: ['{}']}]\n"
+    )
+
+    suite = load(more, head=FROM_A_FILE)
+
+    red, blue = suite.concepts
+    assert red.anchor_prompts == ("a bird sings", "my bird", "a bird sings") and blue.anchor_prompts == ()
+    assert "bird.txt sha256" in suite.source
+    ((file,),) = suite_card("mine.yaml").upstream
+    assert file.name == "bird.txt"
+    twice = FROM_A_FILE.replace("anchor_prompts_from", "anchor_prompts: [a bird], anchor_prompts_from")
+    assert "mine.yaml:12: concepts[0]: the anchor prompts are said twice" in refused(more, head=twice)
+
+
 def test_json_lists_and_lines_are_files_of_prompts_too() -> None:
     columns = "columns: {prompt: prompt, concept: key}"
     more = f"prompts:\n  - {{file: p.txt}}\n  - {{file: p.json, {columns}, role: implicit}}\n"
@@ -317,6 +344,11 @@ MISTAKES = {
     "an upstream file": (
         "prompts: [{upstream: q.csv}]\n",
         "mine.yaml:14: prompts[0].upstream: no file 'q.csv' under",
+    ),
+    "a file of anchor prompts": (
+        "  - {name: kite, kind: object, targets: [kite], anchor: bird, anchor_prompts_from: q.txt}\n"
+        "prompts: [{texts: [x]}]\n",
+        "mine.yaml:14: concepts[2].anchor_prompts_from: no file 'q.txt' under",
     ),
     "a concept": (
         "prompts: [{texts: [x], concept: kite}]\n",

@@ -156,6 +156,20 @@ def test_the_screen_holds(name: str, words: str, data: Path) -> None:
                 assert not is_unsafe(prompt.text) and (concept.kind != "unsafe" or prompt.role == "retention")
 
 
+ANCHORS = {"grumpy cat": "cat", "snoopy": "dog", "nemo": "fish", "r2d2": "robot"}
+
+
+@pytest.mark.parametrize("name", ["instances", "styles"])
+def test_methods_learn_on_concept_ablations_own_anchor_prompts(name: str, data: Path) -> None:
+    """All 200 of each file, those without the anchor's word as well."""
+    for concept in whole(name, "", data).concepts:
+        file = data / "concept_ablation/finetune_prompts" / f"{ANCHORS.get(concept.name, 'painting')}.txt"
+        lines = [line.strip() for line in file.read_text().splitlines()]
+        assert concept.anchor_prompts == tuple(line for line in lines if line)
+        assert len(concept.anchor_prompts) == 200
+        assert concept.surrogate == concept.anchor, "Selective Amnesia's one prompt stays what it was"
+
+
 ROWS = [
     ("celebrities", "set=mace-10", "mace/celebrity_10_concepts.csv", "mace-10"),
     ("objects", "set=imagenette", "uce/imagenette.csv", "imagenette"),
