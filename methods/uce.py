@@ -153,7 +153,7 @@ UCE_CARD = MethodCard(
     "Preset official is the code as it is now (28c81ed); preset "
     "old, and paper likewise, is the code of the paper's time (35e91e2), which most comparisons use. Here "
     "they retain what --method-option uce.retain asks for, neighbours or a JSON list of prompts, and the old "
-    "code the empty prompt besides; for a style it would retain the 1,700 artists of its own list, too. Its "
-    "--expand_prompts, off as here, is expand_prompts. Left out: debiasing and moderation, SDXL and other "
-    "models.",
+    "code the empty prompt besides; for a style it would retain the 1,700 artists of its own list, too. The "
+    "present code's --expand_prompts, off as here, is expand_prompts. Left out: the old one's --add_prompts, "
+    "which leaves the guide as it is, debiasing and moderation, SDXL and other models.",
 )
