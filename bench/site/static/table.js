@@ -46,12 +46,19 @@
       return row ? row[cost ? key : "value"] : null;
     }
 
+    // Numbers that are never the best stand behind all others, whichever way these are sorted.
+    function lagging(shown, key, method) {
+      const row = shown.find((each) => each.key === key)?.rows.get(method);
+      return row ? Boolean(row.collapsed) || row.status !== "ok" : false;
+    }
+
     function matches(shown, method) {
       if (!method.toLowerCase().includes(state.words.toLowerCase())) return false;
       if (state.verdict === "any") return true;
       const found = shown.filter((column) => column.barred).map((c) => c.rows.get(method)?.verdict ?? null);
       if (state.verdict === "all-met") return found.length > 0 && found.every((each) => each === "met");
-      if (state.verdict === "none-missed") return found.length > 0 && !found.includes("missed");
+      // What failed, or has collapsed, has no verdict: that is no bar which is not missed.
+      if (state.verdict === "none-missed") return found.length > 0 && found.every((each) => each === "met" || each === "undecided");
       return found.includes("missed");
     }
 
@@ -65,6 +72,8 @@
         others.sort((one, other) => {
           const [a, b] = [known.get(one), known.get(other)];
           if (a === null || b === null) return (a === null) - (b === null);
+          const behind = lagging(shown, key, one) - lagging(shown, key, other);
+          if (behind) return behind;
           return descending ? b - a : a - b;
         });
       }

@@ -121,6 +121,21 @@ def test_verdicts_are_filtered(opened: Opened, finished: Path) -> None:
     assert set(opened.methods()[1:]) == missed
 
 
+def test_a_collapsed_method_sorts_behind_the_others_and_misses_bars(opened: Opened) -> None:
+    """The strongest one: its numbers would be the best, and it has no verdict that is missed."""
+    page = opened.page
+    page.evaluate(
+        "(name) => { for (const row of window.erasureReport.run.rows) if (row.method === name) {"
+        " row.collapsed = 'noise'; row.verdict = null; } }",
+        NAMES[0],
+    )
+    page.locator("#table thead button.sort").nth(1).click()
+    assert opened.methods() == ["none", *NAMES[1:], NAMES[0]]
+    page.get_by_label("Numbers").select_option("headline")
+    page.locator("#table-controls").get_by_label("Verdicts").select_option("none-missed")
+    assert NAMES[0] not in opened.methods()
+
+
 def test_plots_are_drawn_as_vectors(opened: Opened) -> None:
     page = opened.page
     assert page.locator("#tradeoff-plot svg path.point").count() == 1 + len(NAMES)
