@@ -7,6 +7,7 @@ that every number, interval and count is made as in a leaderboard.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations, product
 from typing import Literal, NamedTuple
 
@@ -26,6 +27,7 @@ from erasure_bench.bench.statistics.bars import MOST_LOST
 from erasure_bench.bench.statistics.best import holm
 from erasure_bench.bench.statistics.cells import Cells, Codes, Groups, sums
 from erasure_bench.bench.statistics.equivalence import equivalence_p
+from erasure_bench.bench.statistics.intervals import change_intervals
 from erasure_bench.bench.statistics.paired import PairedTest, TestName, paired_test
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.base import Metric
@@ -292,6 +294,7 @@ def _tests(table: Tabled, overall: bool, margin: float) -> dict[Name, _Tested]:
     change = table.paired.change.contributions(groups)
     start = np.searchsorted(change.number, np.arange(groups.count + 1))
     single = _one_picture(table.paired.change, groups, np.diff(start))
+    alike = _equivalent(table, overall, margin)
     found: dict[Name, _Tested] = {}
     for place, (key, name) in enumerate(zip(keys_of(table, overall), table.names(overall), strict=True)):
         if name.method != AFTER:
@@ -299,8 +302,7 @@ def _tests(table: Tabled, overall: bool, margin: float) -> dict[Name, _Tested]:
         metric = table.measured.metrics[name.metric][1]
         differences = change.amount[start[place] : start[place + 1]]
         tested = paired_test(differences, one_picture=metric.kind == "share" and bool(single[place]))
-        room, same = _equivalent(table, overall, place, metric, margin)
-        found[key[1:]] = _Tested(tested, room, same)
+        found[key[1:]] = _Tested(tested, *alike[place])
     return found
 
 
@@ -319,19 +321,27 @@ def _one_picture(cells: Cells, groups: Groups, prompts: Codes) -> NDArray[np.boo
     return single
 
 
-def _equivalent(
-    table: Tabled, overall: bool, place: int, metric: Metric, margin: float
-) -> tuple[float | None, float | None]:
-    """The margin in the metric's unit, and the p value against a change as large."""
-    low, high = metric.bounds
-    if metric.aggregate == "sum" or not (math.isfinite(low) and math.isfinite(high)):
-        return None, None
-    change = table.changes(overall).change.at(np.array([place]))
-    if not change.clusters[0] or not np.isfinite(change.variance[0]):
-        return margin * (high - low), None
-    error = np.sqrt(change.variance)
-    p = equivalence_p(change.value, error, change.df, change.clusters, margin * (high - low), high - low)
-    return margin * (high - low), float(p[0])
+def _equivalent(table: Tabled, overall: bool, margin: float) -> list[tuple[float | None, float | None]]:
+    """Of each number the margin in the metric's unit, and the p value against a change as large."""
+    changes = table.changes(overall)
+    by_metric: dict[int, list[int]] = {}
+    for place, name in enumerate(table.names(overall)):
+        if name.method == AFTER:
+            by_metric.setdefault(name.metric, []).append(place)
+    found: list[tuple[float | None, float | None]] = [(None, None)] * len(table.names(overall))
+    for number, places in by_metric.items():
+        metric = table.measured.metrics[number][1]
+        low, high = metric.bounds
+        if metric.aggregate == "sum" or not (math.isfinite(low) and math.isfinite(high)):
+            continue
+        own, base, change = (one.at(places) for one in changes)
+        at = partial(change_intervals, own, base, change, metric.scale, metric.ends)
+        room = margin * (high - low)
+        same = equivalence_p(at, change.value, change.clusters, room, high - low)
+        known = (change.clusters > 0) & np.isfinite(change.variance)
+        for place, p, there in zip(places, same.tolist(), known.tolist(), strict=True):
+            found[place] = room, p if there else None
+    return found
 
 
 def _equal(old: DataFrame, new: DataFrame) -> dict[Name, bool]:
