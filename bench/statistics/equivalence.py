@@ -33,7 +33,8 @@ def equivalence_p(
     last_in, out = room[after - 1, place], room[after, place]
     logs = np.log(_LEVELS)
     with np.errstate(divide="ignore", invalid="ignore"):
-        between = np.exp(logs[after - 1] + last_in / (last_in - out) * (logs[after] - logs[after - 1]))
+        part = np.clip(last_in / (last_in - out), 0.0, 1.0)
+        between = np.exp(logs[after - 1] + part * (logs[after] - logs[after - 1]))
         share = np.clip((margin - np.abs(mean)) / (bound - np.abs(mean)), 0.0, 1.0)
     told = np.where(first_out == 0, 1.0, np.where(first_out == len(_LEVELS), _LEVELS[-1], between))
     p: Values = np.maximum(told, (1.0 - share) ** prompts)

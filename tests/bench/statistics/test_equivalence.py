@@ -1,5 +1,6 @@
 """Two one-sided tests against statsmodels; that nothing was seen to change proves little."""
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -58,7 +59,10 @@ def test_a_change_by_the_margin_or_more_is_never_the_same() -> None:
 
 
 def test_one_prompt_says_nothing_and_numbers_are_taken_at_once() -> None:
-    assert p_of(np.zeros((1, 1)), np.zeros((1, 1)), 0.1, "share")[0] == 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert p_of(np.zeros((1, 1)), np.zeros((1, 1)), 0.1, "share")[0] == 1.0
+        assert p_of(np.ones((1, 4000)), np.ones((1, 4000)), 0.1, "share")[0] <= 1e-6
     rng = np.random.default_rng(0)
     edited, base = rng.random((3, 60)), rng.random((3, 60))
     alone = [p_of(edited[[place]], base[[place]], 0.1, "bounded")[0] for place in range(3)]
