@@ -49,8 +49,11 @@ def trained_anew(scores: pd.DataFrame, method: str) -> set[Case]:
 
 
 def gone(own: pd.Series, base: pd.Series, trained: Collection[Case], scale: Scale) -> Compared:
-    """1 − p / p_none of the same pictures; both in [0, 1], with the index `PICTURE`."""
-    method, before, change = pooled(own, trained), pooled(base, ()), pooled(own - base, trained)
+    """1 − p / p_none of the same pictures; both in [0, 1], with the index `PICTURE`.
+
+    As in a leaderboard, the base model's pictures are told apart by seeds where the method's are.
+    """
+    method, before, change = (pooled(each, trained) for each in (own, base, own - base))
     left, was = (level_intervals(level, scale, BOUNDS) for level in (method, before))
     together = correlation(method, before, change)
     least, most = ratio_ends(method.value, left.low, left.high, before.value, was.low, was.high, together)
@@ -59,7 +62,7 @@ def gone(own: pd.Series, base: pd.Series, trained: Collection[Case], scale: Scal
 
 def change_in_points(own: pd.Series, base: pd.Series, trained: Collection[Case], scale: Scale) -> Compared:
     """100 (a − a_none) of the same pictures; both in [0, 1], with the index `PICTURE`."""
-    method, before, change = pooled(own, trained), pooled(base, ()), pooled(own - base, trained)
+    method, before, change = (pooled(each, trained) for each in (own, base, own - base))
     ends = change_intervals(method, before, change, scale, BOUNDS)
     return Compared(*(100 * each.item() for each in (change.value, ends.low, ends.high)))
 
