@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from erasure_bench.bench.reporting.collapsed import DAGGER, marked
-from erasure_bench.bench.reporting.evidence import DEVICE
+from erasure_bench.bench.reporting.footnotes import of_several_devices
 from erasure_bench.bench.statistics.bars import ENOUGH_GONE, MOST_LOST, Verdict
 from erasure_bench.bench.statistics.best import ALPHA
 
@@ -244,12 +244,8 @@ def _suite_table(suite: str, document: Document) -> Iterator[str]:
     images = max((row["images"] for row in document["rows"] if row["scope"] == "overall"), default=0)
     yield ""
     yield f"Seeds {', '.join(map(str, document['seeds']))}; at most {images} pictures behind a number."
-    devices = document.get("drawn_with", {}).get(DEVICE, [])
-    if len(devices) > 1:
-        yield (
-            f"Seconds are means over cells done on {' and '.join(devices)}, which a method may have in "
-            "another share than the next: they do not compare."
-        )
+    if apart := of_several_devices("Seconds", document.get("drawn_with", {})):
+        yield apart
     yield ""
     if collapsed:
         named = "; ".join(f"{method}: {why}" for method, why in collapsed.items())

@@ -7,7 +7,6 @@ that every number, interval and count is made as in a leaderboard.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import combinations, product
 from typing import Literal, NamedTuple
 
@@ -20,14 +19,13 @@ from erasure_bench.bench.comparing.finished import FinishedRun
 from erasure_bench.bench.reporting.collapsed import DAGGER
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of
 from erasure_bench.bench.reporting.rivals import key_of, keys_of
-from erasure_bench.bench.reporting.tabled import OVERALL, Measured, Tabled, tabled
+from erasure_bench.bench.reporting.tabled import OVERALL, Measured, Tabled, tabled, width_of
 from erasure_bench.bench.reporting.verdicts import judged
 from erasure_bench.bench.running.failures import Failure
 from erasure_bench.bench.statistics.bars import MOST_LOST
 from erasure_bench.bench.statistics.best import holm
 from erasure_bench.bench.statistics.cells import Cells, Codes, Groups, sums
 from erasure_bench.bench.statistics.equivalence import equivalence_p
-from erasure_bench.bench.statistics.intervals import change_intervals
 from erasure_bench.bench.statistics.paired import PairedTest, TestName, paired_test
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.base import Metric
@@ -324,24 +322,17 @@ def _one_picture(cells: Cells, groups: Groups, prompts: Codes) -> NDArray[np.boo
 def _equivalent(table: Tabled, overall: bool, margin: float) -> list[tuple[float | None, float | None]]:
     """Of each number the margin in the metric's unit, and the p value against a change as large."""
     changes = table.changes(overall)
-    by_metric: dict[int, list[int]] = {}
-    for place, name in enumerate(table.names(overall)):
-        if name.method == AFTER:
-            by_metric.setdefault(name.metric, []).append(place)
-    found: list[tuple[float | None, float | None]] = [(None, None)] * len(table.names(overall))
-    for number, places in by_metric.items():
-        metric = table.measured.metrics[number][1]
-        low, high = metric.bounds
-        if metric.aggregate == "sum" or not (math.isfinite(low) and math.isfinite(high)):
-            continue
-        own, base, change = (one.at(places) for one in changes)
-        at = partial(change_intervals, own, base, change, metric.scale, metric.ends)
-        room = margin * (high - low)
-        same = equivalence_p(at, change.value, change.clusters, room, high - low)
-        known = (change.clusters > 0) & np.isfinite(change.variance)
-        for place, p, there in zip(places, same.tolist(), known.tolist(), strict=True):
-            found[place] = room, p if there else None
-    return found
+    width = np.array([width_of(table.measured.metrics[name.metric][1]) for name in table.names(overall)])
+    room = margin * width
+    same = equivalence_p(
+        lambda confidence: table.change_ends(changes, overall, confidence),
+        *(changes.change.value, changes.change.clusters, room, width),
+    )
+    known = (changes.change.clusters > 0) & np.isfinite(changes.change.variance)
+    return [
+        (each, p if there else None) if math.isfinite(each) else (None, None)
+        for each, p, there in zip(room.tolist(), same.tolist(), known.tolist(), strict=True)
+    ]
 
 
 def _equal(old: DataFrame, new: DataFrame) -> dict[Name, bool]:

@@ -88,11 +88,11 @@ def hold(before: FinishedRun, after: FinishedRun, policy: Policy) -> Gate:
     tests = sum(rule.level is None for rule, _, _ in asked)
     least = math.ceil(math.log2(2 * max(1, tests) / policy.significance))
     for (rule, pair, concept), change, p in zip(asked, changes, _adjusted(asked, changes), strict=True):
-        lack = _lack(rule, pair, concept, before, after, change)
+        own = _own_row(after, pair.after, rule, concept)
+        lack = _lack(rule, pair, concept, before, after, own, change)
         if lack is not None:
             found = Finding(rule.name, rule.tier, rule.demand, pair.name, concept, "MISSING", lack)
         else:
-            own = _own_row(after, pair.after, rule, concept)
             found = _judged(rule, pair, concept, own, change, p, policy.significance, comparison.margin)
         if found.needed is not None and rule.level is None:
             found = found._replace(needed=max(found.needed, least))
@@ -178,7 +178,13 @@ def _judged(
 
 
 def _lack(
-    rule: Rule, pair: Pair, concept: str, before: FinishedRun, after: FinishedRun, change: Change | None
+    rule: Rule,
+    pair: Pair,
+    concept: str,
+    before: FinishedRun,
+    after: FinishedRun,
+    own: Mapping[str, Any] | None,
+    change: Change | None,
 ) -> str | None:
     """Why a number is not there or not whole."""
     there = _having(after, pair.after, rule)
@@ -188,7 +194,6 @@ def _lack(
     if there and (lost := [name for name in looked_at if name not in there]):
         return f"the candidate has nothing of {', '.join(lost)}, which the baseline has (--concepts)"
     if rule.level is not None:
-        own = _own_row(after, pair.after, rule, concept)
         if own is None:
             return "the candidate has no such number"
         return None if own["status"] == "ok" else _not_whole("candidate", own["status"], own["reason"])

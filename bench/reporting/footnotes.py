@@ -1,6 +1,6 @@
 """The lines below a leaderboard: what a reader must know to compare its numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from erasure_bench.bench.planning.bases import remarks, sameness
@@ -109,14 +109,8 @@ def footnotes(
             "provenance",
         )
     )
-    if len(drawn.get(DEVICE, ())) > 1:
-        notes.append(
-            Note(
-                f"Costs are means over cells done on {' and '.join(drawn[DEVICE])}, which a method may have "
-                "in another share than the next: they do not compare.",
-                "caution",
-            )
-        )
+    if apart := of_several_devices("Costs", drawn):
+        notes.append(Note(apart, "caution"))
     if any(len(found) > 1 for name, found in drawn.items() if name != DEVICE):
         notes.append(
             Note(
@@ -176,3 +170,14 @@ def _in_words(protocol: Any) -> str:
         text = text[:12] if is_digest else text if len(text) <= 80 else f"{text[:77]}…"
         parts.append(f"{key} {text}")
     return "; ".join(parts)
+
+
+def of_several_devices(what: str, drawn: Mapping[str, Sequence[str]]) -> str:
+    """Why `what` does not compare where a run was `drawn_with` several devices; empty where there is one."""
+    devices = drawn.get(DEVICE, ())
+    if len(devices) < 2:
+        return ""
+    return (
+        f"{what} are means over cells done on {' and '.join(devices)}, which a method may have in another "
+        "share than the next: they do not compare."
+    )

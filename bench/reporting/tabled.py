@@ -4,6 +4,7 @@ Here names become codes; what is computed from them is in `bench.statistics`. Wh
 role, in which direction and how it is aggregated is the metric's own to say: no metric is named here.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -172,12 +173,19 @@ class Tabled:
             )
         return ends
 
-    def change_ends(self, found: PairedMoments, overall: bool, confidence: float = CONFIDENCE) -> Ends:
-        """Intervals of `changes(overall)`."""
+    def change_ends(
+        self,
+        found: PairedMoments,
+        overall: bool,
+        confidence: float = CONFIDENCE,
+        wanted: NDArray[np.bool_] | None = None,
+    ) -> Ends:
+        """Intervals of `changes(overall)`, or of those `wanted` [numbers] alone: the others' are NaN."""
         count = len(found.change.value)
         ends = Ends(np.full(count, np.nan), np.full(count, np.nan))
-        for place, chosen in self._by_metric(overall):
+        for place, of_metric in self._by_metric(overall):
             metric = self.measured.metrics[place][1]
+            chosen = of_metric if wanted is None else of_metric[wanted[of_metric]]
             own, base, change = (one.at(chosen) for one in found)
             part = change_intervals(own, base, change, metric.scale, metric.ends, confidence)
             ends.low[chosen], ends.high[chosen] = part
@@ -194,6 +202,11 @@ class Tabled:
         names: Sequence[Stratum | Whole] = self.wholes if overall else self.strata
         place = np.array([name.metric for name in names], dtype=np.int64)
         return [(metric, np.flatnonzero(place == metric)) for metric in np.unique(place).tolist()]
+
+
+def width_of(metric: Metric) -> float:
+    """Of the range that a number of the metric may lie in; infinite where it has no ends."""
+    return math.inf if metric.aggregate == "sum" else metric.bounds[1] - metric.bounds[0]
 
 
 class Rewritings(NamedTuple):

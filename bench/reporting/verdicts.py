@@ -6,7 +6,6 @@ All of it from the prompts behind the numbers, as `bench.statistics` says how: a
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,14 +20,13 @@ from erasure_bench.bench.reporting.rivals import (
     only,
     rival_columns,
 )
-from erasure_bench.bench.reporting.tabled import PairedMoments, Stratum, Tabled, Whole
+from erasure_bench.bench.reporting.tabled import Stratum, Tabled, Whole, width_of
 from erasure_bench.bench.statistics.bars import ENOUGH_GONE, MOST_LOST, at_least
 from erasure_bench.bench.statistics.best import find_best, second_best
-from erasure_bench.bench.statistics.cells import Values
 from erasure_bench.bench.statistics.detectable import detectable_change, rare_change
 from erasure_bench.bench.statistics.effects import effects
 from erasure_bench.bench.statistics.equivalence import equivalence_p
-from erasure_bench.bench.statistics.intervals import change_intervals, correlation
+from erasure_bench.bench.statistics.intervals import correlation
 from erasure_bench.bench.statistics.ranks import rank_intervals, retest
 from erasure_bench.bench.statistics.ratios import ratio_ends
 from erasure_bench.evaluators.base import Metric
@@ -113,15 +111,24 @@ def _bars(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[t
         correlation(*changes),
     )
     error = np.sqrt(changes.change.variance)
-    same = _same(table, changes, overall)
+    names = table.names(overall)
+    metrics = [table.measured.metrics[name.metric][1] for name in names]
+    kept = np.array(
+        [_has_bar(metric) and _is_kept(name, metric) for name, metric in zip(names, metrics, strict=True)],
+        dtype=bool,
+    )
+    same = equivalence_p(
+        lambda confidence: table.change_ends(changes, overall, confidence, kept),
+        *(changes.change.value, changes.change.clusters, MOST_LOST),
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         gone = 1 - changes.method.value / changes.base.value
-    for place, (key, name) in enumerate(zip(keys_of(table, overall), table.names(overall), strict=True)):
-        metric = table.measured.metrics[name.metric][1]
+    for place, (key, name) in enumerate(zip(keys_of(table, overall), names, strict=True)):
+        metric = metrics[place]
         found: dict[str, Any] = {}
         if np.isfinite(error[place]):
             smallest = detectable_change(float(error[place]), int(changes.change.df[place]))
-            width = math.inf if metric.aggregate == "sum" else metric.bounds[1] - metric.bounds[0]
+            width = width_of(metric)
             if smallest is not None and math.isfinite(width):
                 smallest = max(smallest, rare_change(int(changes.change.clusters[place]), width))
             if smallest is not None and smallest <= width:
@@ -131,28 +138,11 @@ def _bars(table: Tabled, overall: bool, by_key: Mapping[Key, Row]) -> Iterator[t
                 found["gone"] = float(gone[place])
                 found["gone_low"], found["gone_high"] = _number(1 - most[place]), _number(1 - least[place])
                 found["verdict"] = at_least(ENOUGH_GONE, found["gone_low"], found["gone_high"])
-            elif _is_kept(name, metric):
+            elif kept[place]:
                 row = by_key[key]
                 found["verdict"] = at_least(-MOST_LOST, row.change_low, row.change_high)
                 found["same_p"] = float(same[place])
         yield key, found
-
-
-def _same(table: Tabled, changes: PairedMoments, overall: bool) -> Values:
-    """[numbers]: of those that are to be kept the p value that they changed by as much as the bar."""
-    names = table.names(overall)
-    found = np.ones(len(names))
-    by_metric: dict[int, list[int]] = {}
-    for place, name in enumerate(names):
-        metric = table.measured.metrics[name.metric][1]
-        if _has_bar(metric) and _is_kept(name, metric):
-            by_metric.setdefault(name.metric, []).append(place)
-    for number, places in by_metric.items():
-        metric = table.measured.metrics[number][1]
-        own, base, change = (one.at(places) for one in changes)
-        at = partial(change_intervals, own, base, change, metric.scale, metric.ends)
-        found[places] = equivalence_p(at, change.value, change.clusters, MOST_LOST)
-    return found
 
 
 def _has_bar(metric: Metric) -> bool:

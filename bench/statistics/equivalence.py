@@ -12,7 +12,11 @@ _LEVELS = np.concatenate([np.linspace(0.49, 0.05, 12), np.geomspace(0.05, 1e-6, 
 
 
 def equivalence_p(
-    ends_at: Callable[[float], Ends], mean: Values, prompts: Codes, margin: float, bound: float = 1.0
+    ends_at: Callable[[float], Ends],
+    mean: Values,
+    prompts: Codes,
+    margin: float | Values,
+    bound: float | Values = 1.0,
 ) -> Values:
     """P values against the hypothesis that mean changes are as large as `margin`, in either direction.
 
@@ -21,7 +25,8 @@ def equivalence_p(
     whole margin the same up to .13 of the time at .05, where a share is near 1: rare losses are skewed.
     Where no prompt changed an interval proves little: rare changes may be large (as `bound`) and missed by
     all `prompts`. So no p value is smaller than the chance of that, (1 − share)^prompts, where `share` of
-    such changes would take the `mean` to the margin. 1 where there is no interval, and from a half on.
+    such changes would take the `mean` to the margin. 1 where there is no interval, and from a half on. Arrays
+    are of one shape, [numbers].
     """
     room = np.stack(
         [margin - np.maximum(np.abs(ends.low), np.abs(ends.high)) for ends in map(ends_at, 1 - 2 * _LEVELS)]
