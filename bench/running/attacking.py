@@ -14,7 +14,7 @@ from erasure_bench.bench.running.pictures import read_png
 from erasure_bench.bench.storage.cache import StoreCache
 from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS
 from erasure_bench.bench.storage.damage import Say, silent
-from erasure_bench.bench.storage.store import Store
+from erasure_bench.bench.storage.store import Store, apart
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
@@ -123,7 +123,7 @@ def attacked(
         base_cache=base_cache,
     )
     targets = _targets(task, store)
-    with left_alone(f"{chosen.name}'s search", task.attack.seed):
+    with apart(), left_alone(f"{chosen.name}'s search", task.attack.seed):
         try:
             assault = attack.assault(victim, targets, context)
         except NotResumable as error:

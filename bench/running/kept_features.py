@@ -10,7 +10,7 @@ import numpy as np
 from erasure_bench.bench.planning.tasks import FeatureTask, GenerateTask
 from erasure_bench.bench.running.pictures import read_file, read_pictures
 from erasure_bench.bench.running.versions import package_versions
-from erasure_bench.bench.storage.store import Draft, Entry, Store
+from erasure_bench.bench.storage.store import Draft, Entry, Store, apart
 from erasure_bench.evaluators.measuring import Failure
 from erasure_bench.evaluators.sets import Vectors, features_of
 
@@ -33,7 +33,9 @@ def take_features(store: Store, task: FeatureTask, evaluator: Any) -> None:
         pixels = [read_file(*each) for each in zip(pictures.files, pictures.digests, strict=True)]
     with store.writing(task.kind, task.id) as draft:
         started = time.perf_counter()
-        _write(draft, features_of(evaluator, pixels))
+        with apart():
+            found = features_of(evaluator, pixels)
+        _write(draft, found)
         draft.about |= {
             "pictures": pictures.id,
             "of_files": not isinstance(pictures, GenerateTask),
@@ -50,7 +52,9 @@ def _write(draft: Draft, found: Sequence[Vectors | Failure]) -> None:
     for place, row in enumerate(found):
         if not isinstance(row, Failure):
             values[place] = row
-    np.save(draft.folder / FEATURES_FILE, values, allow_pickle=False)
+    data = io.BytesIO()  # numpy itself says of a full disk only how many numbers it could not write
+    np.save(data, values, allow_pickle=False)
+    (draft.folder / FEATURES_FILE).write_bytes(data.getbuffer())
     draft.about["reasons"] = [row.reason if isinstance(row, Failure) else "" for row in found]
 
 

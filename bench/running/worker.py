@@ -34,7 +34,7 @@ from erasure_bench.bench.running.pictures import picture_names, read_pictures, w
 from erasure_bench.bench.running.versions import device_name, package_versions
 from erasure_bench.bench.storage.cache import StoreCache
 from erasure_bench.bench.storage.checkpoints import EVERY_SECONDS, StoreCheckpoints
-from erasure_bench.bench.storage.store import Store
+from erasure_bench.bench.storage.store import Store, apart
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Evaluator, ImageSet, Pixels, scored
@@ -189,12 +189,13 @@ class Worker:
         with self.store.writing(task.kind, task.id) as draft:
             read_as: list[str] = []
             cost: dict[str, Any] = {"erase_seconds": None, "peak_memory_bytes": 0}
-            if chosen.weights is None:
-                made = self._make(task, chosen, concepts, watcher, checkpoints)
-                edit, cost = made.edit, made.about
-            else:
-                found = self._read(task, chosen.weights, concepts)
-                edit, read_as = found.edit, [found.format, *found.notes]
+            with apart():
+                if chosen.weights is None:
+                    made = self._make(task, chosen, concepts, watcher, checkpoints)
+                    edit, cost = made.edit, made.about
+                else:
+                    found = self._read(task, chosen.weights, concepts)
+                    edit, read_as = found.edit, [found.format, *found.notes]
             edit.save(draft.folder)
             self._prove_untouched(task)
             draft.about = {
@@ -327,8 +328,9 @@ class Worker:
                 )
             searched = time.perf_counter() - started
             started += searched
-            written = None if any(asked.middles) else partial(_write_picture, task, draft.folder)
+            written = None if any(asked.middles) else partial(self._keep_picture, task, draft.folder)
             with (
+                apart(),
                 left_alone(f"{task.erase.method}'s guidance"),
                 swapped(model, asked.tensors),
                 drawn_with(unet),
@@ -351,7 +353,7 @@ class Worker:
                 self._prove_same(self._with_edit, task.erase.base, f"{task.erase.method}'s guidance")
             if written is None:
                 for index, pixels in enumerate(asked.shown(pictures)):
-                    _write_picture(task, draft.folder, index, pixels)
+                    self._keep_picture(task, draft.folder, index, pixels)
             draft.about = {
                 "erase": task.erase.id,
                 "role": task.images.role,
@@ -379,6 +381,11 @@ class Worker:
                 **({"attack": {**asked.about, "search_seconds": searched}} if asked.about else {}),
             }
 
+    def _keep_picture(self, task: GenerateTask, folder: Path, index: int, pixels: Pixels) -> None:
+        """Raises StoreError where the disk is full: it is called in the midst of someone's code."""
+        with self.store.disk_told():
+            write_png(folder / task.file_name(index), pixels)
+
     def _base_of(self, task: GenerateTask) -> "ImageModel | None":
         """A copy of the base model with its own weights, where the task's attack needs one.
 
@@ -402,7 +409,7 @@ class Worker:
         base = self._pictures_of_base(task) if task.base else None
         with self.store.writing(task.kind, task.id) as draft:
             started = time.perf_counter()
-            with left_alone(f"{task.evaluator}'s score"):
+            with apart(), left_alone(f"{task.evaluator}'s score"):
                 given = scored(evaluator, images, base)
             seconds = time.perf_counter() - started
             with in_one_line(task.evaluator):
@@ -510,10 +517,6 @@ class _Made(NamedTuple):
             "peak_memory_bytes": self.cost.peak_memory_bytes,
             "claimed": dataclasses.asdict(self.claimed),
         }
-
-
-def _write_picture(task: GenerateTask, folder: Path, index: int, pixels: Pixels) -> None:
-    write_png(folder / task.file_name(index), pixels)
 
 
 def _state_of(model: "ImageModel") -> "ModelState":

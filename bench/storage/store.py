@@ -338,6 +338,20 @@ _REASONS = {
     errno.EHOSTDOWN: "the network's disk is down",
 }
 _MAY_COME_BACK = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
+_APART = "_apart_from_the_store"
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Inside `writing`: what fails here is no trouble of the store's disk, whatever the system calls it.
+
+    Someone's code has networks and files of its own.
+    """
+    try:
+        yield
+    except Exception as error:
+        setattr(error, _APART, True)
+        raise
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
@@ -355,6 +369,8 @@ def _disk_trouble(error: BaseException | None, root: Path) -> int | None:
     An error about a file elsewhere, such as a method's own, is no trouble of the store.
     """
     while error is not None:
+        if getattr(error, _APART, False):
+            return None
         if isinstance(error, OSError) and error.errno in _REASONS:
             return error.errno if _lies_in(error.filename, root) else None
         if "No space left on device" in str(error):  # libraries that wrap the system's error in their own
