@@ -217,6 +217,7 @@ class _Execution:
             elif not self.agenda:
                 break
             else:
+                self.away_since = None  # it has been looked into, and told that others are at work
                 self.reporter.waiting()
                 time.sleep(wait)
                 wait = min(2 * wait, self.agenda.patience)
@@ -238,6 +239,7 @@ class _Execution:
             raise
         except Exception as error:
             if self.store.is_there():
+                self.away_since = None
                 self._failed(task, error)
             return False
         self.away_since = None

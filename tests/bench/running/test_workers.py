@@ -20,7 +20,8 @@ from erasure_bench.bench.running.executors import Hands
 from erasure_bench.bench.running.failures import Broken, Failure
 from erasure_bench.bench.running.launching import Launcher, Processes, Start
 from erasure_bench.bench.running.progress import Quiet
-from erasure_bench.bench.storage.store import Store, StoreError
+from erasure_bench.bench.storage.claims import Claims, OnDisk
+from erasure_bench.bench.storage.store import Store, StoreAway, StoreError
 from erasure_bench.errors import BenchError
 
 TABLES = ("leaderboard.json", "leaderboard.csv", "leaderboard.md", "scores.parquet", "images.png")
@@ -375,3 +376,56 @@ def test_a_store_that_stays_away_ends_the_run_with_one_line(
     worker.break_on = go
     with pytest.raises(StoreError, match="away for .*run the same command again"):
         execute(fake.tiny_plan(), worker, worker.store, Quiet())
+
+
+def test_silences_of_the_store_with_failures_between_them_are_not_one(
+    fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("erasure_bench.bench.running.executor.AWAY_SECONDS", 0.05)
+    monkeypatch.setattr("erasure_bench.bench.running.executor.PATIENCE_SECONDS", 0.3)
+    worker = fake.FakeWorker(Store(tmp_path / "store"))
+
+    def go(task: Task) -> bool:
+        if len(worker.calls) in (1, 3):
+            raise StoreAway("store: it does not answer")
+        if len(worker.calls) == 2:
+            time.sleep(0.4)
+        return len(worker.calls) == 2
+
+    worker.break_on = go
+    assert execute(fake.tiny_plan(), worker, worker.store, Quiet()).failures
+    assert len(worker.calls) > 3
+
+
+def test_silences_of_the_store_with_idleness_between_them_are_not_one(
+    fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is left another run does, and that takes long."""
+    monkeypatch.setattr("erasure_bench.bench.running.executor.AWAY_SECONDS", 0.02)
+    monkeypatch.setattr("erasure_bench.bench.running.executor.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("erasure_bench.bench.running.agenda.IDLE_SECONDS", 0.02)
+    plan, store = fake.tiny_plan(), Store(tmp_path / "store")
+    idle_since: list[float] = []
+    notes: list[str] = []
+
+    class Idle(Quiet):
+        def waiting(self) -> None:
+            idle_since[1:] = []
+            idle_since.append(time.monotonic())
+
+        def note(self, line: str) -> None:
+            notes.append(line)
+
+    def is_there() -> bool:
+        idle = time.monotonic() - idle_since[0] if idle_since else 0.0
+        return not (0.1 < idle < 0.2 or 0.8 < idle < 0.9)
+
+    monkeypatch.setattr(store, "is_there", is_there)
+    with Store(tmp_path / "store") as other, Claims(OnDisk(other)) as claims:
+        last = plan.cells[-1].score[-1].id
+        assert claims.take(last) is not None
+        later = threading.Timer(2.0, claims.release, [last])
+        later.start()
+        outcome = execute(plan, fake.FakeWorker(store), store, Idle())
+        later.join()
+    assert outcome.failures == () and len(notes) == 2
