@@ -19,6 +19,8 @@ LOG = "log"
 SETUP = 3
 """The exit code of a worker that cannot begin: started again it would only fail again."""
 STOP_SECONDS = 20.0
+PARENT = "BENCH_PARENT"
+"""The variable that tells a worker who started it: whoever that was may be gone before the worker can ask."""
 
 
 class Start(NamedTuple):
@@ -83,7 +85,7 @@ class Processes:
 
     def start(self, worker: Start) -> Handle:
         """Its stdout and stderr go to its log."""
-        environment = dict(os.environ)
+        environment = {**os.environ, PARENT: str(os.getpid())}
         if worker.device == CPU:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // worker.of)))
         worker.place.mkdir(parents=True, exist_ok=True)
@@ -129,10 +131,9 @@ def run_child(words: Sequence[str], log: Path, environment: Mapping[str, str]) -
     Where this process is interrupted the worker is told to end, and waited for.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    variables = {**os.environ, **environment, PARENT: str(os.getpid())}
     with log.open("ab") as file:
-        child = subprocess.Popen(
-            words, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=file, stderr=file
-        )
+        child = subprocess.Popen(words, env=variables, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
     try:
         return child.wait()
     finally:

@@ -65,13 +65,14 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
 
 def end_with_parent() -> None:
     """Ends this process, as SIGTERM does, when the one that started it is no more."""
-    parent = os.getppid()
+    from erasure_bench.bench.running.launching import PARENT
+
+    parent = int(os.environ.pop(PARENT, os.getppid()))
+    pause = threading.Event()
 
     def watch() -> None:
-        while not pause.wait(_PARENT_EVERY_SECONDS):
-            if os.getppid() != parent:
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
+        while os.getppid() == parent:
+            pause.wait(_PARENT_EVERY_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    pause = threading.Event()
     threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -429,3 +431,40 @@ def test_silences_of_the_store_with_idleness_between_them_are_not_one(
         outcome = execute(plan, fake.FakeWorker(store), store, Idle())
         later.join()
     assert outcome.failures == () and len(notes) == 2
+
+
+STARTING = """
+import os
+import sys
+from pathlib import Path
+
+from erasure_bench.bench.running.launching import Processes, Start
+
+job = Path(sys.argv[1]) / ".running" / "job-1.json"
+Processes().start(Start(job, 0, 1, command=("-c", sys.argv[2], str(os.getpid()))))
+"""
+STARTED = """
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from erasure_bench.bench.cli.commands.work import end_with_parent
+
+parent, told = int(sys.argv[1]), Path(sys.argv[2]).with_name("told")
+signal.signal(signal.SIGTERM, lambda *_: (told.touch(), os._exit(0)))
+while os.getppid() == parent:
+    time.sleep(0.01)
+end_with_parent()
+time.sleep(20)
+"""
+
+
+def test_a_worker_ends_though_its_starter_has_ended_before_it_could_look(tmp_path: Path) -> None:
+    """As where a run is killed while its workers are still importing."""
+    subprocess.run([sys.executable, "-c", STARTING, str(tmp_path), STARTED], check=True)
+    until = time.monotonic() + 15
+    while not (tmp_path / ".running" / "told").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert (tmp_path / ".running" / "told").exists()
