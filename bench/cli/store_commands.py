@@ -1,6 +1,7 @@
 """`bench store verify`, `size`, `prune`: looks after the folder of finished tasks."""
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,8 +98,8 @@ def prune(
         list[str] | None,
         typer.Option(
             metavar="RUN",
-            help="A run's folder, or its name below runs/, whose edits, pictures and scores stay, and what "
-            "edits of its base models share: all others go. Repeatable.",
+            help="A run's folder, or its name below runs/, whose edits, pictures and scores stay, its "
+            "attacks' too, and what edits of its base models share: all others go. Repeatable.",
         ),
     ] = None,
     store: Store = None,
@@ -127,25 +128,37 @@ def prune(
 
 
 def _kept(root: Path, runs: list[str]) -> Any:
-    """Raises BenchError for a run that another store holds: it would keep nothing."""
+    """Raises BenchError for a run that another store holds, of which nothing would be kept.
+
+    And for one that does not say all that it needs.
+    """
     from erasure_bench.bench.cli.paths import find_run
     from erasure_bench.bench.reporting.record import read_record
     from erasure_bench.bench.reporting.run_file import RUN
+    from erasure_bench.bench.reporting.tries import TRIES
     from erasure_bench.bench.storage.upkeep import Kept
 
     edits: set[str] = set()
     pictures: set[str] = set()
     bases: set[str] = set()
     for run in runs:
-        record = read_record(find_run(run, RUN))
+        folder = find_run(run, RUN)
+        record = read_record(folder)
         if record["store"] is None or Path(record["store"]).resolve() != root.resolve():
             whose = record["store"] or "no store: it was merged, so keep the runs that it was merged from"
             raise BenchError(f"--keep {run}: its pictures are not in {root} but in {whose}")
+        in_turn = any(case.get("in_turn") for case in record["concept_definitions"].values())
         for cell in record["cells"]:
-            edits.add(cell["edit"].rpartition("/")[2])
-            pictures |= {entry.rpartition("/")[2] for found in cell["images"].values() for entry in found}
+            if "besides" not in cell and (in_turn or (folder / TRIES).exists()):
+                raise BenchError(
+                    f"--keep {run}: an earlier version wrote it, which does not say what its attacks and its "
+                    "erasures in turn need; give the same bench run again, which finds all of it there"
+                )
+            entries = [cell["edit"], *chain.from_iterable(cell["images"].values()), *cell.get("besides", ())]
+            for entry in entries:
+                (edits if entry.startswith("erase/") else pictures).add(entry.rpartition("/")[2])
         bases |= {record["model_digest"], *(method["base"] for method in record["method_settings"])}
-    return Kept(edits, pictures, bases)
+    return Kept(edits, pictures, bases | edits)  # attacks, and what is erased in turn, learn from edits
 
 
 def _existing(asked: Path | None) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.plan import Cell, Plan
+from erasure_bench.bench.planning.tasks import Task
 from erasure_bench.bench.reporting.evidence import CellKey, Evidence
 from erasure_bench.bench.reporting.run_file import RESULTS, RUN, Json, opened, sealed
 from erasure_bench.bench.reporting.scores import CellCost
@@ -20,7 +21,7 @@ from erasure_bench.bench.words.showing import in_json
 
 _ELSEWHERE = ("rows", "notes", "cautions", "provenance", "failures")
 """What leaderboard.json has and run.json has not, or in another form."""
-OF_ONE_STORE = ("edit", "images")
+OF_ONE_STORE = ("edit", "images", "besides")
 """What a cell of run.json says of a store that nobody else has."""
 
 
@@ -111,13 +112,21 @@ def _cell_record(cell: Cell, evidence: Evidence, store: Store | None) -> Json:
     }
     if store is None:
         return about
+    # Edits that came before it, and what attacks made of it or were held against.
+    others = (*cell.erase.earlier, *(task for task in cell.assaults if task.kind in ("erase", "generate")))
     return about | {
-        "edit": f"erase/{cell.erase.id[:2]}/{cell.erase.id}",
+        "edit": _entry(cell.erase),
         "images": {
-            role: [f"generate/{task.id[:2]}/{task.id}" for task in cell.generate if task.images.role == role]
+            role: [_entry(task) for task in cell.generate if task.images.role == role]
             for role in dict.fromkeys(task.images.role for task in cell.generate)
         },
+        "besides": [_entry(task) for task in others],
     }
+
+
+def _entry(task: Task) -> str:
+    """Where the store has it."""
+    return f"{task.kind}/{task.id[:2]}/{task.id}"
 
 
 def _failure_record(failure: Failure) -> Json:

@@ -69,7 +69,10 @@ class CellCostFile(_Part):
 
 
 class CellFile(_Part):
-    """A cell: the id of all that its scores depend on, its cost, and where the store has its edit."""
+    """A cell: the id of all that its scores depend on, its cost, and where the store has its edit.
+
+    `besides` are edits and pictures that it needs beside its own; None where an earlier version wrote it.
+    """
 
     method: str
     concept: str
@@ -78,6 +81,7 @@ class CellFile(_Part):
     cost: CellCostFile
     edit: str | None = Field(default=None, pattern=r"^erase/[^/.][^/]*/[^/.][^/]*$")
     images: dict[Role, list[str]] = Field(default_factory=dict)
+    besides: list[str] | None = None
 
 
 class FailureFile(_Part):

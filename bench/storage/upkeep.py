@@ -48,7 +48,10 @@ class Size(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What runs need: ids of their edits and pictures, and the digests of their base models."""
+    """What runs need: ids of their edits and pictures, and the models that these learn from.
+
+    A model is named by the digest of its weights, or by the edit that is in it.
+    """
 
     edits: Collection[str]
     pictures: Collection[str]

@@ -10,6 +10,7 @@ import pytest
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.reporting.record import read_record, write_record
 from erasure_bench.bench.storage.memory import remember
 from erasure_bench.bench.storage.store import KINDS, Store
 from erasure_bench.bench.storage.upkeep import places, prune, sizes, verify
@@ -117,6 +118,38 @@ def test_pruning_keeps_what_a_run_needs_and_nothing_else(
     assert (tmp_path / "again" / "scores.parquet").read_bytes() == (
         tmp_path / "small" / "scores.parquet"
     ).read_bytes()
+
+
+@pytest.mark.parametrize("concepts", [("red ball",), ("blue-cube>red-ball",)])
+def test_pruning_keeps_what_attacks_and_erasures_in_turn_need(
+    fake: ModuleType, tmp_path: Path, capsys: Captured, concepts: tuple[str, ...]
+) -> None:
+    """The tries, the unrelated concept's edit, the edits that came before, and what was learnt from them."""
+    config = RunConfig(suite="tiny", methods=("dim",), concepts=concepts)
+    attacks = (fake.attack("search", 2, "chance"), fake.attack("chance", 2))
+    plan, root, run = fake.tiny_plan(config, attacks=attacks), tmp_path / "store", tmp_path / "run"
+    fake.run(plan, root, run)
+    others = {task.id for task in plan.tasks if task.kind == "erase"} - {cell.erase.id for cell in plan.cells}
+    assert others
+    with Store(root) as store:
+        for number, base in enumerate((*others, "c" * 64)):
+            with store.writing("cache", str(number) * 64) as draft:
+                draft.about = {"base": base}
+    words = ["store", "prune", "--store", str(root), "--keep", str(run)]
+    assert run_command(words) == 0
+    after = {place.id for place in places(root)}
+    assert {task.id for task in plan.tasks} <= after
+    learnt = {place.id[0] for place in places(root) if place.kind == "cache"}
+    assert learnt == {str(number) for number in range(len(others))}
+
+    record = read_record(run)
+    for cell in record["cells"]:
+        del cell["besides"]
+    write_record(run, record)
+    capsys.readouterr()
+    assert run_command(words) == 3
+    assert "an earlier version wrote it" in capsys.readouterr().err
+    assert {place.id for place in places(root)} == after
 
 
 def test_pruning_without_a_run_to_keep_removes_only_rubbish(root: Path) -> None:
