@@ -8,7 +8,6 @@ earlier pair or the new one. Two processes at the same work each have states of 
 newest note counts; both are right.
 """
 
-import errno
 import os
 import pickle
 import secrets
@@ -24,7 +23,7 @@ from erasure_bench.bench.storage.atomic import fsync_path
 from erasure_bench.bench.storage.damage import Say, silent
 from erasure_bench.bench.storage.manifest import file_sha256
 from erasure_bench.bench.storage.memory import recall, remember
-from erasure_bench.bench.storage.store import EntryKind, Store
+from erasure_bench.bench.storage.store import DISK_TROUBLES, EntryKind, Store
 
 if TYPE_CHECKING:
     from erasure_bench.methods.base import Checkpoint
@@ -94,13 +93,15 @@ class StoreCheckpoints:
         import torch
 
         started = time.perf_counter()
-        draft = self.store.scratch() / f"{name}-{secrets.token_hex(6)}.pt"
+        draft = Path(f"{name}-{secrets.token_hex(6)}.pt")
         try:
+            draft = self.store.scratch() / draft
             torch.save(dict(state), draft)
             fsync_path(draft)
             digest = file_sha256(draft)
         except (OSError, RuntimeError) as error:  # torch wraps the disk's errors in its own
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink()
             if not _is_of_the_disk(error):
                 raise
             self._last = time.perf_counter()
@@ -168,5 +169,5 @@ def _read_state(path: Path, digest: str) -> dict[str, Any] | None:
 
 def _is_of_the_disk(error: BaseException) -> bool:
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+        return error.errno in DISK_TROUBLES
     return "write failed" in str(error) or "unexpected pos" in str(error) or "No space left" in str(error)

@@ -233,7 +233,7 @@ class Store:
                 raise StoreAway(f"store {self.root}: it is gone; what was finished is in it") from error
             if (trouble := _disk_trouble(error, self.root)) is None:
                 raise
-            reason, kind = _REASONS[trouble], StoreAway if trouble in _MAY_COME_BACK else StoreError
+            reason, kind = DISK_TROUBLES[trouble], StoreAway if trouble in _MAY_COME_BACK else StoreError
             raise kind(
                 f"store {self.root}: {reason}; what was finished is kept: "
                 "make room or name another place (--store), then run the same command again"
@@ -325,7 +325,7 @@ def _names(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
-_REASONS = {
+DISK_TROUBLES: Mapping[int, str] = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the disk is read-only",
@@ -343,7 +343,7 @@ _APART = "_apart_from_the_store"
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Inside `writing`: what fails here is no trouble of the store's disk, whatever the system calls it.
+    """Inside `writing`: what fails here is no trouble of the store's disk, unless it names a file there.
 
     Someone's code has networks and files of its own.
     """
@@ -368,19 +368,22 @@ def _disk_trouble(error: BaseException | None, root: Path) -> int | None:
 
     An error about a file elsewhere, such as a method's own, is no trouble of the store.
     """
+    ours = True
     while error is not None:
-        if getattr(error, _APART, False):
-            return None
-        if isinstance(error, OSError) and error.errno in _REASONS:
-            return error.errno if _lies_in(error.filename, root) else None
-        if "No space left on device" in str(error):  # libraries that wrap the system's error in their own
+        ours = ours and not getattr(error, _APART, False)
+        if isinstance(error, OSError) and error.errno in DISK_TROUBLES:
+            return error.errno if _lies_in(error.filename, root, unnamed=ours) else None
+        if ours and "No space left on device" in str(error):  # a library's own error around the system's
             return errno.ENOSPC
         error = error.__cause__
     return None
 
 
-def _lies_in(filename: Any, root: Path) -> bool:
-    """Whether an error's file is below `root`; one that names no file came while writing to the store."""
+def _lies_in(filename: Any, root: Path, *, unnamed: bool) -> bool:
+    """Whether an error's file is below `root`; `unnamed` is the answer for one that names no file.
+
+    Such a one came while writing to the store, unless it was `apart` from that.
+    """
     if filename is None or isinstance(filename, int):
-        return True
+        return unnamed
     return Path(os.fsdecode(filename)).resolve().is_relative_to(root.resolve())

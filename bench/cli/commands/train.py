@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from erasure_bench.bench.cli.output import print_json, stderr_console, stdout_console, words
-from erasure_bench.bench.cli.paths import store_folder
+from erasure_bench.bench.cli.output import make_folder, print_json, stderr_console, stdout_console, words
+from erasure_bench.bench.cli.paths import check_store, store_folder
 from erasure_bench.bench.planning.devices import pick_device
 from erasure_bench.bench.running.base_training import train_base
 from erasure_bench.bench.running.libraries import full_precision
@@ -48,14 +48,17 @@ def train_named(
     else:
         if why := why_no_classifier(base.data):
             stderr_console().print(words(f"{name} will be trained, its classifier not: {why}", "yellow"))
-        with TrainingBar(stderr_console(), name) as bar:
+        root = store_folder(store)
+        check_store(root)
+        make_folder(folder)
+        with Store(root) as kept, TrainingBar(stderr_console(), name) as bar:
             description = train_base(
                 base,
                 recipe,
                 parts,
                 dataset_card(base.data).classes,
                 folder,
-                Store(store_folder(store)),
+                kept,
                 device=device,
                 report=bar.step,
                 say=bar.say,

@@ -49,6 +49,25 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: Captured) -> None:
     assert "cifar" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["--store", "--out"])
+def test_a_place_that_cannot_be_is_said_before_the_training(
+    tmp_path: Path, capsys: Captured, flag: str
+) -> None:
+    (tmp_path / "file").touch()
+    assert trained(tmp_path, "--steps", "1", flag, str(tmp_path / "file" / "x")) == 3
+    said = capsys.readouterr().err
+    assert f"{flag} {tmp_path}/file/x: cannot be made" in said and said.count("\n") == 1
+
+
+def test_a_training_leaves_nothing_half_written_in_its_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(train_base.__kwdefaults__, "checkpoint_seconds", 0.0)
+    assert trained(tmp_path, "--steps", "3") == 0
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+    assert list((tmp_path / "store" / "tmp").iterdir()) == []
+
+
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     base = BASES["digits-vae"]
     recipe = base.training.model_copy(update={"steps": 12})

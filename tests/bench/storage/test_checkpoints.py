@@ -1,5 +1,6 @@
 """Checkpoints on disk: a kill at any moment, damage and a second process lose time at the most."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -142,6 +143,20 @@ def test_a_full_disk_stops_no_training(tmp_path: Path, monkeypatch: pytest.Monke
         kept(store, STATE | {"step": 8})
         found = StoreCheckpoints(store, ID).load("training-1")
         assert found is not None and found.state["step"] == 7
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EPERM, errno.ESTALE])
+def test_a_store_that_takes_nothing_at_all_stops_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Not even the first folder, as where it is read-only or its network is silent."""
+
+    def refuse(store: Store) -> Path:
+        raise OSError(number, os.strerror(number), str(tmp_path / "tmp"))
+
+    monkeypatch.setattr(Store, "scratch", refuse)
+    kept(Store(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_kill_left_of_finished_work_is_removed(tmp_path: Path) -> None:

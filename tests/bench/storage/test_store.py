@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreError
+from erasure_bench.bench.storage.store import DamagedEntry, Store, StoreError, apart
 
 ID = "ab" + "0" * 62
 ROOT = Path(__file__).resolve().parents[3]
@@ -276,6 +276,17 @@ def test_trouble_with_a_file_elsewhere_is_not_the_stores(tmp_path: Path) -> None
         assert not isinstance(caught.value, StoreError)
         with pytest.raises(StoreError), store.writing("generate", ID):
             raise OSError(number, os.strerror(number), str(tmp_path / "store" / "file"))
+
+
+def test_someone_elses_trouble_while_an_entry_is_written_is_not_the_stores(tmp_path: Path) -> None:
+    """A network's number, or a library's words; but a file of the store's is the store's."""
+    store = Store(tmp_path)
+    for error in (OSError(110, "Connection timed out"), RuntimeError("No space left on device")):
+        with pytest.raises(type(error)) as caught, store.writing("generate", ID), apart():
+            raise error
+        assert caught.value is error
+    with pytest.raises(StoreError, match="disk is full"), store.writing("generate", ID), apart():
+        raise OSError(28, "No space left on device", str(tmp_path / "tmp" / "file"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
