@@ -384,19 +384,17 @@ def run(
     from erasure_bench.bench.cli.commands.run import full_run
     from erasure_bench.bench.running.executors import Hands
 
-    where, in_json = asked.values["store"], asked.values["as_json"]
     hands = Hands(**{key: asked.values[key] for key in Hands.__dataclass_fields__})
+    do = plan_only if asked.values["dry_run"] else full_run
     try:
-        if asked.values["dry_run"]:
-            return plan_only(checked, where, as_json=in_json)
-        return full_run(
+        return do(
             checked,
             asked.values["out"],
-            where,
+            asked.values["store"],
             asked.values["remote"],
             asked.values["track"],
             hands,
-            as_json=in_json,
+            as_json=asked.values["as_json"],
         )
     except BenchError as error:
         raise asked.told(error) from error

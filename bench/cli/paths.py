@@ -42,14 +42,28 @@ def check_store(store: Path, *, make: bool = True) -> None:
     try:
         if make:
             store.mkdir(parents=True, exist_ok=True)
-        there = store.resolve()
-        while not there.exists() and there != there.parent:
-            there = there.parent
-        why = None if there.is_dir() else f"{there} is a file"
-    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
-        why = str(getattr(error, "strerror", None) or error)
+        why = _obstacle(store)
+    except OSError as error:
+        why = error.strerror or str(error)
     if why:
         raise BenchError(f"--store {store}: cannot be made: {why}")
+
+
+def check_out(out: Path) -> None:
+    """Raises BenchError where the results' folder is none and cannot be made one; makes nothing."""
+    if why := _obstacle(out):
+        raise BenchError(f"--out {out}: cannot be made: {why}")
+
+
+def _obstacle(folder: Path) -> str | None:
+    """What is in the way of a folder there, if anything."""
+    try:
+        there = folder.resolve()
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        return None if there.is_dir() else f"{there} is a file"
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+        return str(getattr(error, "strerror", None) or error)
 
 
 def check_apart(out: Path, store: Path) -> None:

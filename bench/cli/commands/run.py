@@ -14,8 +14,15 @@ from erasure_bench.bench.cli.output import (
     stdout_console,
     words,
 )
-from erasure_bench.bench.cli.paths import check_apart, check_store, remote_url, run_folder, store_folder
-from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.cli.paths import (
+    check_apart,
+    check_out,
+    check_store,
+    remote_url,
+    run_folder,
+    store_folder,
+)
+from erasure_bench.bench.planning.config import AUTO, RunConfig
 from erasure_bench.bench.words.grid import Column, grids
 
 if TYPE_CHECKING:
@@ -60,15 +67,11 @@ def full_run(
     from erasure_bench.bench.running.together import Together
     from erasure_bench.bench.storage.two_levels import opened
     from erasure_bench.bench.tracking.guarded import Guarded
-    from erasure_bench.bench.tracking.registry import build_tracker, check_trackers
+    from erasure_bench.bench.tracking.registry import build_tracker
     from erasure_bench.bench.tracking.telling import telling, tracked_run
 
     said = stderr_console()
-    check_trackers(track)
-    hands.check(config)
-    places = hands.places(config)
-    if len(places) == 1 and hands.executor == "local":
-        config = config.model_copy(update={"device": places[0]})
+    config, places = _placed(config, track, hands)
     root = store_folder(store_asked)
     check_store(root)
     remote = remote_url(remote_asked)
@@ -137,20 +140,49 @@ def full_run(
     return FAILED if outcome.failures else 0
 
 
-def dry_run(config: RunConfig, store_asked: Path | None, *, as_json: bool) -> int:
-    """Prints the plan: cells, tasks, how many are in the store, images to draw."""
-    from erasure_bench.bench.planning.devices import check_devices
+def _placed(config: RunConfig, track: Sequence[str], hands: "Hands") -> tuple[RunConfig, list[str | None]]:
+    """The config as this process plans by it, and the workers' devices; raises BenchError for bad flags."""
+    from erasure_bench.bench.tracking.registry import check_trackers
+
+    check_trackers(track)
+    hands.check(config)
+    places = hands.places(config)
+    if hands.executor != "local":  # a cluster's devices need not be here, where nothing is drawn
+        return config.model_copy(update={"device": AUTO}), places
+    return (config.model_copy(update={"device": places[0]}) if len(places) == 1 else config), places
+
+
+def dry_run(
+    config: RunConfig,
+    out: Path | None,
+    store_asked: Path | None,
+    remote_asked: str | None,
+    track: Sequence[str],
+    hands: "Hands",
+    *,
+    as_json: bool,
+) -> int:
+    """Prints the plan: cells, tasks, how many are in the store, images to draw.
+
+    Raises BenchError for the flags that `full_run` refuses before it draws; asks no bucket and no cluster.
+    """
     from erasure_bench.bench.planning.preflight import check_evaluators
     from erasure_bench.bench.running.estimating import estimator_of
     from erasure_bench.bench.running.progress import in_full
     from erasure_bench.bench.running.settled import settled
+    from erasure_bench.bench.storage.remote import Remote
     from erasure_bench.bench.storage.store import Store
 
-    check_devices(config)
+    config, _ = _placed(config, track, hands)
     root = store_folder(store_asked)
     check_store(root, make=False)
+    if (url := remote_url(remote_asked)) is not None:
+        Remote(url)
     prepared = settled(config, root).prepared
     plan, store = prepared.plan, Store(root)
+    folder = run_folder(out, config, prepared.source.name)
+    check_apart(folder, root)
+    check_out(folder)
     missing = plan.missing(store)
     if missing.tasks["score"]:
         check_evaluators(plan.evaluators)

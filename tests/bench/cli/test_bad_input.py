@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.errors import BenchError
@@ -113,6 +114,17 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a store that the system keeps": ([*NONE, "--store", "/proc/no/such"], "--store /proc/no/such"),
     "results for a store": ([*NONE, "--store", "s", "--out", "s"], "--out s lies in the store s"),
     "results in the store": ([*NONE, "--store", "s", "--out", "s/x"], "--out s/x lies in the store"),
+    "a plan's results below a file": ([*DRY, "--out", "file/x"], "--out file/x: cannot be made"),
+    "a plan's results in a link to itself": ([*DRY, "--out", "loop"], "--out loop: cannot be made"),
+    "a plan's results in the store": ([*DRY, "--store", "s", "--out", "s/x"], "--out s/x lies in the store"),
+    # flags that do not fit together, or name nothing that is there
+    "a cluster of nobody knows how many": ([*DRY, "--executor", "slurm"], "--executor slurm: say how many"),
+    "a cluster's option without a cluster": ([*DRY, "--slurm", "partition=x"], "goes with --executor slurm"),
+    "an address without a cluster": ([*DRY, "--ray-address", "auto"], "goes with --executor ray"),
+    "a device and devices": ([*DRY, "--device", "cpu", "--devices", "cpu"], "--devices cpu: give one"),
+    "devices that are not here": ([*DRY, "--devices", "cuda:99"], "no such device"),
+    "an unknown tracker": ([*DRY, "--track", "mlflo"], "did you mean mlflow"),
+    "a bucket that is none": ([*DRY, "--remote", "bucket"], "--remote bucket: no bucket's address"),
     "a merge of nothing": (["merge", "folder", "--out", "m"], "no run 'folder'"),
     "an export of nothing": (["export", "folder", "none", "--out", "e"], "no run 'folder'"),
     "a check on no model": (["check", "none", "--model", "./no"], "./no"),
@@ -146,6 +158,15 @@ def test_a_mistake_is_one_line_and_nothing_is_made(mistake: str, capsys: Capture
     made = {path.parts[0] for path in set(Path().rglob("*")) - before}
     assert made <= {".bench", "s"}, "only a store's folder may be there"
     assert not list(Path().rglob("manifest.json"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_clusters_device_need_not_be_here(capsys: Captured) -> None:
+    """It is the workers': the command may be given where there is no GPU."""
+    cluster = ["--executor", "slurm", "--workers", "2", "--device", "cuda"]
+    assert run_command([*NUDITY[:-1], *cluster]) == 0
+    assert "cells on microworld" in capsys.readouterr().out
+    assert run_command([*NUDITY[:-1], "--device", "cuda"]) == 3
 
 
 @pytest.mark.parametrize("words", [[], ["run"], ["show"]], ids=["bench", "bench run", "bench show"])
