@@ -135,13 +135,17 @@ class OnDisk:
     def make(self, name: str) -> bool:
         try:
             with self._store.disk_told():
-                os.symlink(self.session, self._folder / name)
+                self._link(self._folder / name)
         except (FileExistsError, FileNotFoundError):
             return False  # a store that is gone is told of where it matters
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
         return True
+
+    def _link(self, claim: Path) -> None:
+        try:
+            os.symlink(self.session, claim)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:  # the system's own names what the link says, which is no file
+                raise OSError(error.errno, error.strerror, str(claim)) from error
 
     def read(self, name: str) -> str:
         try:
@@ -287,6 +291,16 @@ class Claims:
 
 def dead_claims(root: Path) -> list[Path]:
     """The claims of dead processes in a store that nobody uses otherwise."""
-    living = {lock.stem for lock in sessions(root / TMP) if not is_dead(lock)}
     links = sorted((root / FOLDER).glob("*")) if (root / FOLDER).is_dir() else []
-    return [link for link in links if link.is_symlink() and os.readlink(link) not in living]
+    holders = {link: _holder(link) for link in links if link.is_symlink()}
+    # Asked after the claims: a session that begins meanwhile is then among the living.
+    living = {lock.stem for lock in sessions(root / TMP) if not is_dead(lock)}
+    return [link for link, holder in holders.items() if holder is not None and holder not in living]
+
+
+def _holder(link: Path) -> str | None:
+    """The session that has the claim; None where it has gone meanwhile."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return None

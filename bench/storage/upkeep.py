@@ -89,11 +89,22 @@ def verify(
                 _put_away(root, place)
     for note in (note for kind in NOTES for note in sorted((root / kind).glob("[!.]*.json"))):
         count += 1
-        if not is_whole(note, note.read_bytes()):
-            damaged.append(Damage(note.parent.name, note.stem, "it is damaged"))
+        if (why := _flaw_of(note)) is not None:
+            damaged.append(Damage(note.parent.name, note.stem, why))
             if move:
-                note.unlink(missing_ok=True)
+                with suppress(OSError):
+                    note.unlink()
     return count, damaged
+
+
+def _flaw_of(note: Path) -> str | None:
+    """Why the remembered fact is not what was written; None also where it has gone meanwhile."""
+    try:
+        return None if is_whole(note, note.read_bytes()) else "it is damaged"
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
 
 
 def sizes(root: Path) -> list[Size]:

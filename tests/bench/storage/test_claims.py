@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,23 @@ def test_prune_removes_the_claims_of_the_dead_alone(tmp_path: Path) -> None:
         assert [path.name for path in (tmp_path / module.FOLDER).iterdir()] == ["ours.0"]
 
 
+def test_prune_leaves_the_claim_of_a_run_that_begins_at_this_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Just after it has looked who lives."""
+    with ExitStack() as running, Store(tmp_path) as store:
+
+        def begins(tmp: Path) -> list[Path]:
+            found = session.sessions(tmp)
+            assert running.enter_context(Claims(OnDisk(store))).take("task")
+            return found
+
+        (tmp_path / module.FOLDER).mkdir()
+        monkeypatch.setattr(module, "sessions", begins)
+        assert prune(tmp_path, None, dry_run=False) == []
+        assert [path.name for path in (tmp_path / module.FOLDER).iterdir()] == ["task.0"]
+
+
 def test_a_disk_without_links_lets_everyone_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*words: object) -> None:
         raise PermissionError(1, "Operation not permitted", "elsewhere")
@@ -121,13 +139,16 @@ def test_a_disk_without_links_lets_everyone_go_on(tmp_path: Path, monkeypatch: p
         assert taken(claims)
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "said"), [(28, "the disk is full"), (13, "no permission to write")])
+def test_a_disk_that_takes_no_claim_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
     def full(source: str, target: Path) -> None:
-        raise OSError(28, "No space left on device", str(target))
+        raise OSError(number, os.strerror(number), source, None, str(target))  # as the system names them
 
     with Store(tmp_path) as store, Claims(OnDisk(store)) as claims:
         monkeypatch.setattr(os, "symlink", full)
-        with pytest.raises(StoreError, match="the disk is full"):
+        with pytest.raises(StoreError, match=said):
             taken(claims)
 
 

@@ -78,6 +78,19 @@ def test_an_entry_in_anothers_place_is_damage(root: Path) -> None:
     assert found.kind == "generate"
 
 
+def test_a_fact_that_cannot_be_read_is_damage_and_hides_none(root: Path, capsys: Captured) -> None:
+    (root / "paces").mkdir()
+    (root / "paces" / "a.json").mkdir()
+    (root / "paces" / "gone.json").symlink_to("nowhere")
+    flip(root / "settings" / "note.json")
+    assert run_command(["store", "verify", "--store", str(root), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)["damaged"]
+    assert [(damage["id"], damage["why"]) for damage in found] == [
+        ("note", "it is damaged"),
+        ("a", "it cannot be read: Is a directory"),
+    ]
+
+
 def test_sizes_are_those_of_the_files(root: Path, capsys: Captured) -> None:
     found = {size.part: size for size in sizes(root)}
     assert set(found) == {*KINDS, "settings"}
