@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import signal
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ from erasure_bench.bench.cli.output import stderr_console
 from erasure_bench.errors import BenchError
 
 _PARENT_EVERY_SECONDS = 1.0
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 def work(asked: Path, name: str | None, index: int, device: str | None, *, with_parent: bool) -> int:
@@ -23,19 +25,23 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
     from erasure_bench.bench.running.events import Events
     from erasure_bench.bench.running.executor import execute
     from erasure_bench.bench.running.job import find_job, place_of, read_job
-    from erasure_bench.bench.running.journal import workers_journal
+    from erasure_bench.bench.running.journal import is_held, workers_journal
     from erasure_bench.bench.running.progress import LiveProgress
     from erasure_bench.bench.running.together import Together
     from erasure_bench.bench.storage.two_levels import opened
 
     if with_parent:
         end_with_parent()
+    if name is not None and not _NAME.fullmatch(name):
+        raise BenchError(f"--name {name}: letters, digits and _, and after the first - and .")
     path = find_job(asked)
     job = read_job(path)
     os.chdir(job.folder)
     config = job.config.model_copy(update={"device": device} if device else {})
     check_devices(config)
     place = place_of(path, name or f"{platform.node()}-{os.getpid()}")
+    if not with_parent and is_held(place):
+        raise BenchError(f"--name {place.name}: another worker of this run has that name: give another")
     with (
         opened(job.store, job.remote, check=False) as store,
         workers_journal(place, pick_device(config.device)) as journal,
