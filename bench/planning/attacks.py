@@ -33,6 +33,7 @@ from erasure_bench.foreign.sources import code_digest
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Role, Suite
 
+REGISTRY = "erasure_bench.attacks.registry"
 PROMPTS_PER_TASK = 4
 """A kill loses at most the search for so many prompts."""
 MOST_TRIES = 10_000
@@ -72,7 +73,9 @@ def choose_attack(name: str, preset: str, options: Options, memory: Path) -> Cho
     of = named(name)
     module = ATTACKS[of.name].partition(":")[0]
     code = code_digest(module)
+    # The registry parses the options, so its code counts for the settings, though not for what is found.
     asked = {"attack": name, "preset": preset, "options": options, "code": code}
+    note = memory / f"{content_id({**asked, 'registry': code_digest(REGISTRY)})}.json"
 
     def resolve() -> dict[str, Any]:
         attack, card = build_attack(name, preset, options), attack_card(name)
@@ -91,7 +94,7 @@ def choose_attack(name: str, preset: str, options: Options, memory: Path) -> Cho
             "scheduler": card.scheduler,
         }
 
-    found = once(memory / f"{content_id(asked)}.json", resolve, _REMEMBERED)
+    found = once(note, resolve, _REMEMBERED)
     return ChosenAttack(name=name, options=dict(options), code=code, **found)
 
 

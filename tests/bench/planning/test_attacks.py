@@ -7,10 +7,12 @@ import pytest
 
 from erasure_bench.attacks.registry import ATTACKS
 from erasure_bench.bench.identity.ids import plain
+from erasure_bench.bench.planning import attacks as module
 from erasure_bench.bench.planning.attacks import (
     PROMPTS_PER_TASK,
     check_room,
     check_scheduler,
+    choose_attack,
     choose_attacks,
     is_success,
     unrelated_case,
@@ -27,6 +29,7 @@ from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.base import Metric, by_role
+from erasure_bench.foreign.sources import code_digest
 from erasure_bench.prompt_suites.suite import Suite, SuiteAttack
 from tests.bench.fake_run import FakeWorker, attack, evaluator, run, tiny_plan, tiny_suite
 
@@ -42,6 +45,27 @@ def drawn(cell: Cell, name: str) -> list[GenerateTask]:
         for task in cell.assaults
         if isinstance(task, GenerateTask) and task.attack and task.attack.name == name
     ]
+
+
+def test_settings_are_remembered_until_the_code_or_the_options_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code that parses options as well: it is not the attack's own."""
+    first = choose_attack("img2img", "official", {}, tmp_path)
+    own = {name: code_digest(f"erasure_bench.attacks.{name}") for name in ("img2img", "registry")}
+
+    def refuse(*words: object) -> None:
+        raise AssertionError("settings are resolved again")
+
+    monkeypatch.setattr(module, "build_attack", refuse)
+    assert choose_attack("img2img", "official", {}, tmp_path) == first
+    with pytest.raises(AssertionError):
+        choose_attack("img2img", "official", {"strength": "0.5"}, tmp_path)
+    for changed in own:
+        digests = {**own, changed: "another"}
+        monkeypatch.setattr(module, "code_digest", lambda name, of=digests: of[name.rpartition(".")[2]])
+        with pytest.raises(AssertionError):
+            choose_attack("img2img", "official", {}, tmp_path)
 
 
 def test_what_is_drawn_beside_what() -> None:
