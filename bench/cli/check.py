@@ -46,9 +46,9 @@ def prepare_examination(
 ) -> Examination:
     """`name`, of a method or an evaluator, registered or PATH.py:NAME, to be tried out.
 
-    The options are as `bench.planning.config.named_options` gives them; `data_dir` has the pictures that a
-    class-conditional model was trained on. Raises UnknownName and BenchError for what cannot be found, built
-    or loaded.
+    The options are as `bench.planning.config.named_options` gives them; `data_dir` has upstream's prompts of
+    all kinds, and the pictures that a class-conditional model was trained on. Raises UnknownName and
+    BenchError for what cannot be found, built or loaded.
     """
     if _kind_of(name) is METHOD:
         _no_options(name, METHOD, "--evaluator-option", evaluator_options)
@@ -104,7 +104,7 @@ def examine_method(
         prompt=ground.prompt,
         preset=preset,
         options=chosen,
-        general_prompts=_general_prompts(card, source),
+        general_prompts=_general_prompts(card, source, data_dir),
         training_data=None if pictures is None else lambda: pictures,
         steps=suite.protocol.steps,
         guidance_scale=suite.protocol.guidance_scale,
@@ -129,10 +129,10 @@ def _short(card: MethodCard) -> dict[str, str]:
     return {key: value for key, value in SHORT.items() if key in settable}
 
 
-def _general_prompts(card: MethodCard, source: ModelSource) -> tuple[str, ...]:
+def _general_prompts(card: MethodCard, source: ModelSource, data_dir: Path | None) -> tuple[str, ...]:
     if not card.general_prompts:
         return ()
-    return source.classes * CLASS_ROUNDS or general_prompts(source.general_prompts)
+    return source.classes * CLASS_ROUNDS or general_prompts(source.general_prompts, data_dir)
 
 
 def _training_pictures(card: MethodCard, source: ModelSource, data_dir: Path | None) -> LabelledParts | None:

@@ -161,3 +161,13 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_3(
     assert run_command([*change, *([] if "--model" in change else words[2:])]) == 3
     said = capsys.readouterr()
     assert said.out == "" and message in said.err and said.err.count("\n") == 1
+
+
+def test_prompts_of_all_kinds_are_looked_for_in_the_data_folder(
+    tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    where = ["--model", str(tiny_model_dir), "--data-dir", str(tmp_path), "--offline"]
+    assert run_command(["check", "sa", *where]) == 3
+    assert f"looked in {tmp_path}" in capsys.readouterr().err
