@@ -37,6 +37,11 @@ class Left(NamedTuple):
         """All seconds that are known of."""
         return sum(self.seconds.values())
 
+    @property
+    def told(self) -> float | None:
+        """`total`, None where all that takes any time is unknown."""
+        return self.total if self.total or not self.unknown else None
+
 
 class _Work(NamedTuple):
     """So many units of one kind; `passes` is what one takes, None where that is not known."""

@@ -160,7 +160,7 @@ class Journal(Quiet):
             "stopped": stopped,
             "tasks": {"done": self._done, "total": self._total},
             "doing": self._doing,
-            "left_seconds": round(left.total, 1) if left.seconds or not left.unknown else None,
+            "left_seconds": None if left.told is None else round(left.told, 1),
             "left_unknown": list(left.unknown),
             "images_per_second": _rate(self._images, self._drawing_seconds),
             "failures": self._failures,

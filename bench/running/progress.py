@@ -237,9 +237,9 @@ class CrewProgress(LiveProgress):
 
 def in_words(left: Left) -> str:
     """`about 1:20`, `at least 1:20` where something cannot be told yet, or nothing where nothing can."""
-    if not left.total and left.unknown:
+    if left.told is None:
         return ""
-    return f"{'at least' if left.unknown else 'about'} {clock(left.total)}"
+    return f"{'at least' if left.unknown else 'about'} {clock(left.told)}"
 
 
 def in_full(left: Left) -> str:

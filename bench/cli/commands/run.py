@@ -212,7 +212,7 @@ def dry_run(
         "images_to_draw": missing.images,
         "methods_make_for_themselves": own_making,
         "estimate": {
-            "seconds": round(left.total, 1) if left.seconds or not left.unknown else None,
+            "seconds": None if left.told is None else round(left.told, 1),
             "by_kind": {kind: round(seconds, 1) for kind, seconds in left.seconds.items()},
             "not_known_of": list(left.unknown),
         },

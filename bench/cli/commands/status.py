@@ -97,10 +97,10 @@ def _workers(status: RunStatus) -> Iterator[str]:
 def _left(status: RunStatus) -> str:
     if status.state == "finished":
         return ""
-    unknown = f", not counting {', '.join(status.left_unknown)}" if status.left_unknown else ""
+    unknown = ", ".join(status.left_unknown)
     if status.left_seconds is None:
-        return f"left: not measured on this machine yet{unknown}"
-    return f"left: about {clock(status.left_seconds)}{unknown}"
+        return f"left: not measured on this machine yet{f': {unknown}' if unknown else ''}"
+    return f"left: about {clock(status.left_seconds)}{f', not counting {unknown}' if unknown else ''}"
 
 
 def _date(seconds: float) -> str:

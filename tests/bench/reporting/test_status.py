@@ -97,6 +97,20 @@ def test_a_run_is_told_of_while_another_process_does_it_and_when_that_was_killed
     assert "The same bench run again goes on from here." in capsys.readouterr().out
 
 
+def test_a_run_of_which_nothing_was_measured_is_not_told_to_be_at_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tiny_plan()
+    store = Store(tmp_path / "store")
+    with pytest.raises(KeyboardInterrupt), journal_of(tmp_path / "run", plan, store) as journal:
+        journal.left = lambda: Left({"erase": 0.0}, ("none", "clip"))
+        journal.begin(plan.tasks)
+        raise KeyboardInterrupt
+    assert status_of(tmp_path / "run").left_seconds is None
+    assert run_command(["status", str(tmp_path / "run")]) == 1
+    assert "left: not measured on this machine yet: none, clip\n" in capsys.readouterr().out
+
+
 def test_an_interrupted_run_says_what_the_store_has_of_it(tmp_path: Path) -> None:
     plan = tiny_plan()
     with pytest.raises(KeyboardInterrupt):

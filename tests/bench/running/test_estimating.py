@@ -11,9 +11,10 @@ import pytest
 
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, Task
-from erasure_bench.bench.running.estimating import Estimator
+from erasure_bench.bench.running.estimating import Estimator, Left
 from erasure_bench.bench.running.needs import Needed, made_for_themselves, needs_of_plan
 from erasure_bench.bench.running.paces import Paces, paces_file
+from erasure_bench.bench.running.progress import in_full, in_words
 from erasure_bench.bench.storage.cache import StoreCache
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.methods.base import Need
@@ -303,3 +304,11 @@ def test_an_attack_that_has_searched_draws_from_none(fake: ModuleType) -> None:
     estimator.images(4)
     assert estimator.images_done == (4, len(task.images)) and estimator.images_per_second == 2.0
     assert estimator.left().total == pytest.approx((len(task.images) - 4) / 2)
+
+
+def test_what_takes_no_time_is_no_estimate_of_what_nobody_knows() -> None:
+    """The base model's own edit takes none: a run of which nothing is known was told to be at its end."""
+    left = Left({"erase": 0.0}, ("none", "clip"))
+    assert left.told is None and in_words(left) == ""
+    assert in_full(left) == "not measured on this machine yet: none, clip"
+    assert Left({}, ()).told == 0.0 and in_words(Left({"erase": 60.0}, ("clip",))) == "at least 1:00"
