@@ -167,6 +167,7 @@ def dry_run(
     Raises BenchError for the flags that `full_run` refuses before it draws; asks no bucket and no cluster.
     """
     from erasure_bench.bench.planning.preflight import check_evaluators
+    from erasure_bench.bench.planning.tasks import FeatureTask, ScoreTask
     from erasure_bench.bench.running.estimating import estimator_of
     from erasure_bench.bench.running.progress import in_full
     from erasure_bench.bench.running.settled import settled
@@ -184,9 +185,9 @@ def dry_run(
     check_apart(folder, root)
     check_out(folder)
     missing = plan.missing(store)
-    if missing.tasks["score"]:
-        check_evaluators(plan.evaluators)
     todo = plan.unfinished(store)
+    measuring = {task.evaluator for task in todo if isinstance(task, ScoreTask | FeatureTask)}
+    check_evaluators(each for each in plan.evaluators if each.name in measuring)
     to_do = {task.id for task in todo}
     estimator = estimator_of(plan, todo, store, prepared.general_prompts)
     left, own_making = estimator.left(), estimator.own_making

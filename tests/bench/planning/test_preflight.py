@@ -146,6 +146,26 @@ def test_an_evaluators_weights_that_are_damaged(tmp_path, capsys):
     )
 
 
+def test_evaluators_of_sets_are_tried_as_well(tmp_path, capsys):
+    """A run would refuse what its dry run had found good."""
+    (tmp_path / "inception.pth").write_bytes(b"not weights")
+    options = ["--evaluators", "fidelity@official"]
+    options += ["--evaluator-option", f"fidelity@official.weights={tmp_path / 'inception.pth'}"]
+    assert "inception.pth" in refused(tmp_path, capsys, "--methods", "none", *options)
+
+
+def test_evaluators_with_nothing_left_to_do_are_not_tried(tmp_path, monkeypatch):
+    """Nor does the run load them: their weights need no longer be here."""
+    tried = []
+    store = ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
+    assert run_command(["run", *SMALL[:-1], "coherence", "--methods", "none", *store]) == 0
+    monkeypatch.setattr(
+        preflight, "check_evaluators", lambda those: tried.extend(each.name for each in those)
+    )
+    assert dry_run(tmp_path, "--methods", "none", "--evaluators", "coherence,diversity") == 0
+    assert tried == ["diversity"]
+
+
 def test_a_copy_of_the_built_in_model_has_its_presets_by_one_option(tmp_path, capsys):
     folder = shutil.copytree(BUILT_IN, tmp_path / "finetuned")
     weights = load_file(folder / UNET)
