@@ -15,6 +15,8 @@ STORE_VARIABLE, REMOTE_VARIABLE = "BENCH_STORE", "BENCH_REMOTE"
 DEFAULT_STORE = Path(".bench") / "store"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _CHANGES_NOTHING = {"device", "batch_size", "compile", "data_dir"}
+_NOR_DO_THESE = ("task_timeout", "checkpoint_minutes")
+"""They count as their defaults: so folders keep the names that they had when these were part of them."""
 
 
 def store_folder(asked: Path | None) -> Path:
@@ -77,6 +79,7 @@ def run_folder(asked: Path | None, config: RunConfig, model: str) -> Path:
     """--out, else a folder of `runs` named by the config: the same command, the same folder."""
     if asked is not None:
         return asked
-    digest = content_id(config.model_dump(exclude=_CHANGES_NOTHING) | {"model": model})
+    defaults = {key: RunConfig.model_fields[key].default for key in _NOR_DO_THESE}
+    digest = content_id(config.model_dump(exclude=_CHANGES_NOTHING) | defaults | {"model": model})
     suite = PurePath(config.suite).name.removesuffix(".yaml").removesuffix(".yml")
     return RUNS / f"{suite}-{model.replace('/', '-')}-{digest[:8]}"

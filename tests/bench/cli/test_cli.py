@@ -13,7 +13,7 @@ import pytest
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.cli.paths import run_folder
-from erasure_bench.bench.planning.config import named_options, parse_config
+from erasure_bench.bench.planning.config import RunConfig, named_options, parse_config
 from erasure_bench.bench.planning.tasks import GenerateTask
 from erasure_bench.bench.running.worker import Watcher, Worker
 from erasure_bench.bench.storage.store import Store
@@ -23,6 +23,8 @@ from erasure_bench.methods.registry import METHODS, method_card
 ROOT = Path(__file__).resolve().parents[3]
 SUITE = "microworld-instances"
 Captured = pytest.CaptureFixture[str]
+FIELDS = list(RunConfig.model_fields)
+"""Only what stands above `device` can change a result."""
 
 
 @pytest.fixture(autouse=True)
@@ -275,6 +277,22 @@ def test_the_same_command_has_the_same_folder_whatever_the_device() -> None:
     assert run_folder(None, config, "org/model") == run_folder(None, other, "org/model")
     assert run_folder(None, config, "org/model") != run_folder(None, changed, "org/model")
     assert run_folder(Path("x"), config, "m") == Path("x")
+
+
+@pytest.mark.parametrize("field", FIELDS[FIELDS.index("device") :])
+def test_what_changes_no_result_changes_no_folder(field: str) -> None:
+    """So a run that was killed goes on in its folder with more time for a task, or more checkpoints."""
+    config = RunConfig(suite="tiny", methods=("dim",))
+    another: dict[str, object] = {
+        "device": "cuda",
+        "batch_size": 7,
+        "compile": "off",
+        "task_timeout": 60.0,
+        "checkpoint_minutes": 1.0,
+        "data_dir": Path("data"),
+    }
+    other = config.model_copy(update={field: another[field]})
+    assert run_folder(None, other, "m") == run_folder(None, config, "m")
 
 
 def test_a_run_measures_and_a_second_one_finds_everything(tiny_model_dir: Path) -> None:
