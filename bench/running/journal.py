@@ -33,6 +33,7 @@ FORMAT = "erasure-bench status 1"
 LEFT = "nothing was left to do"
 """Why a worker stopped that did not fail."""
 EVERY_SECONDS = 1.0
+TRIES, TRY_AGAIN_SECONDS = 5, 0.05
 Json = dict[str, Any]
 
 
@@ -61,9 +62,7 @@ class Journal(Quiet):
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(self._folder / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _locked(handle):
                 os.close(handle)
                 return
             self._handle = handle
@@ -174,6 +173,17 @@ class Journal(Quiet):
         os.replace(draft, self._folder / name)
 
 
+def _locked(handle: int) -> bool:
+    """Whether the lock is ours now; who only asks whether it is held (`is_held`) has it for a moment."""
+    for again in reversed(range(TRIES)):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            time.sleep(TRY_AGAIN_SECONDS if again else 0)
+    return False
+
+
 @contextmanager
 def journal_of(folder: Path, plan: Plan, store: Store) -> Iterator[Journal]:
     """A run's journal that is open for the block; it goes where the block ends well."""
@@ -206,13 +216,13 @@ def _opened(journal: Journal, plan: Json | None, well: str | None) -> Iterator[J
 
 
 def is_held(place: Path) -> bool:
-    """Whether a living process of this machine writes the journal there."""
+    """Whether a living process of this machine writes the journal there; it may be somebody else's."""
     try:
-        handle = os.open(place / LOCK, os.O_RDWR)
+        handle = os.open(place / LOCK, os.O_RDONLY)
     except OSError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # which who only reads may ask for, too
         return False
     except OSError:
         return True

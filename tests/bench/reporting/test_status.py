@@ -1,8 +1,10 @@
 """`bench status`: a run is told of while another process does it, when it was killed, and when it is done."""
 
+import fcntl
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from erasure_bench.bench.reporting.completing import complete
 from erasure_bench.bench.reporting.results import write_results
 from erasure_bench.bench.reporting.status import MARK, MethodStatus, status_of
 from erasure_bench.bench.running.estimating import Left
-from erasure_bench.bench.running.journal import FOLDER, journal_of
+from erasure_bench.bench.running.journal import FOLDER, LOCK, Journal, is_held, journal_of
 from erasure_bench.bench.running.progress import Quiet
 from erasure_bench.bench.running.together import Together
 from erasure_bench.bench.storage.store import Store
@@ -95,6 +97,40 @@ def test_a_run_is_told_of_while_another_process_does_it_and_when_that_was_killed
     assert "without a word" in str(status_of(tmp_path / "run").why)
     assert run_command(["status", "run"]) == 1
     assert "The same bench run again goes on from here." in capsys.readouterr().out
+
+
+def test_a_run_that_begins_while_somebody_looks_has_its_journal(tmp_path: Path) -> None:
+    place = tmp_path / FOLDER
+    place.mkdir()
+    handle = os.open(place / LOCK, os.O_CREAT | os.O_RDONLY, 0o444)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    over = threading.Timer(0.1, os.close, [handle])
+    over.start()
+    journal = Journal(place)
+    journal.open()
+    over.join()
+    assert journal.is_open
+    journal.close(None)
+
+
+def test_a_run_is_told_of_to_those_who_may_only_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's was told to have been killed."""
+    journal = Journal(tmp_path / FOLDER)
+    journal.open()
+    really = os.open
+
+    def only_to_read(path: Path, flags: int, *mode: int) -> int:
+        if flags != os.O_RDONLY:
+            raise PermissionError(13, "Permission denied", str(path))
+        return really(path, flags, *mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", only_to_read)
+        assert is_held(tmp_path / FOLDER) and is_held(tmp_path / FOLDER)
+    journal.close("it was interrupted")
+    assert not is_held(tmp_path / FOLDER)
 
 
 def test_a_run_of_which_nothing_was_measured_is_not_told_to_be_at_its_end(
