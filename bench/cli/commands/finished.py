@@ -17,7 +17,7 @@ from erasure_bench.bench.cli.output import (
     words,
     write_json,
 )
-from erasure_bench.bench.cli.paths import find_run, store_folder
+from erasure_bench.bench.cli.paths import check_out, find_run, store_folder
 from erasure_bench.bench.planning.config import names
 from erasure_bench.errors import BenchError
 
@@ -248,6 +248,7 @@ def export_edit_of(
     from erasure_bench.methods.machinery.exporting import export_edit
     from erasure_bench.models.zoo import resolve_model
 
+    check_out(out.parent)
     found = find_edit(find_run(run), method, concept, seed)
     quiet_libraries()
     base = resolve_model(model or found.model)

@@ -127,6 +127,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a bucket that is none": ([*DRY, "--remote", "bucket"], "--remote bucket: no bucket's address"),
     "a merge of nothing": (["merge", "folder", "--out", "m"], "no run 'folder'"),
     "an export of nothing": (["export", "folder", "none", "--out", "e"], "no run 'folder'"),
+    "an export below a file": (["export", "folder", "none", "--out", "file/x"], "--out file: cannot be made"),
     "a check on no model": (["check", "none", "--model", "./no"], "./no"),
     "more than was asked": (["doctor", "now"], "unexpected extra argument"),
 }
