@@ -1,43 +1,41 @@
 """`python -m studies.microworld_robustness`: every method on the built-in model under every attack.
 
-Writes `results/microworld/robustness/<suite>/robustness.{md,csv,json}` with every number and control, and one
-page of methods × attacks over the suites that are there, `results/microworld/ROBUSTNESS.md`. It is done in
-pieces, one method on one suite each, `--jobs` at a time. What is in the store of `--work` is not done again:
-the same command goes on, and it can be spread over several calls (`--suites`, `--minutes`) and machines
-(`--parts` names a folder of another's `--work`, whose pieces are taken). A suite's table has the methods of
-its last call, so the last one names them all. Ends with 1 where something failed. `--` hands the rest to
-`bench run`.
+Writes `results/microworld/robustness/<suite>/` `robustness.{md,csv,json}` with every number and control,
+`attacks.parquet` with every try, `scores.parquet`, `prompts.parquet` and `run.json`, and one page of
+methods × attacks over the suites that are there, `results/microworld/ROBUSTNESS.md`. What those folders
+hold already, of the same code and settings, is not done again, nor what is in the store of `--work`. What
+is lacking is done in pieces, one method on one suite each, `--jobs` at a time, and can be spread over
+several calls (`--suites`, `--methods`, `--minutes`) and machines (`--parts` names a folder of another's
+`--work`, whose finished pieces are taken). The methods that are whole are put into the folders. A suite's
+methods have all stood the same attacks: other attacks, concepts or prompts need another `--out`. Ends with
+1 where something failed. `--` hands the rest to `bench run`.
 """
 
 import argparse
-import shutil
 import sys
-import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from erasure_bench.attacks.registry import ATTACKS, attack_card
+from erasure_bench.bench.planning.config import RunConfig, seeds
 from erasure_bench.bench.reporting.results import ROBUSTNESS, read_robustness
 from erasure_bench.bench.reporting.robustness import Robustness, RobustnessRow
 from erasure_bench.bench.reporting.robustness_table import name_of, shown
-from erasure_bench.bench.reporting.run_file import RUN
+from erasure_bench.bench.reporting.tries import TRIES
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.words.showing import in_markdown
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS
-from studies.parallel import one_by_one_or_together
-from studies.pieces import PARTS, STORE, WHOLE, add_options
-from studies.running import bench_merge, bench_run
+from studies.pieces import add_options, complete
 
 SUITES = ("microworld-instances", "microworld-styles")
 """Where a concept is erased from among its neighbours, and where it is in every picture."""
 LIMIT = 12
 """Prompts that are attacked, of each concept."""
-EVALUATORS = "classifier,coherence"
+EVALUATORS = ("classifier", "coherence")
 PAGE = "ROBUSTNESS.md"
-FORMS = ("md", "csv", "json")
+FOLDER = "robustness"
+KEEP = (*(f"{ROBUSTNESS}.{form}" for form in ("md", "csv", "json")), TRIES)
 
 
 def searches() -> list[str]:
@@ -45,40 +43,9 @@ def searches() -> list[str]:
     return [name for name in ATTACKS if attack_card(name).control is not None]
 
 
-class Piece(NamedTuple):
-    """One method on one suite, under all attacks."""
-
-    suite: str
-    method: str
-
-    def folder(self, work: Path) -> Path:
-        """Where its run is, in a folder of work."""
-        return work / self.suite / PARTS / self.method
-
-
-def attack(piece: Piece, arguments: Sequence[str], work: Path) -> None:
-    """Attacks one method, in a run of its own below `work`."""
-    bench_run(
-        *("--suite", piece.suite, "--methods", piece.method, *arguments),
-        *("--store", str(work / STORE), "--out", str(piece.folder(work))),
-    )
-
-
-def join(suite: str, parts: Sequence[Path], out: Path, work: Path) -> list[str]:
-    """Puts one table of all the runs into `out`; what failed, in a line each."""
-    whole = work / suite / WHOLE
-    done = bench_merge(*map(str, parts), "--out", str(whole), "--store", str(work / STORE))
-    folder = out / "robustness" / suite
-    folder.mkdir(parents=True, exist_ok=True)
-    for form in FORMS:
-        shutil.copyfile(whole / f"{ROBUSTNESS}.{form}", folder / f"{ROBUSTNESS}.{form}")
-    failures: list[str] = done["failures"]
-    return failures
-
-
 def tables(out: Path) -> dict[str, Robustness]:
     """The tables that are there, by suite."""
-    found = sorted((out / "robustness").glob(f"*/{ROBUSTNESS}.json"))
+    found = sorted((out / FOLDER).glob(f"*/{ROBUSTNESS}.json"))
     return {path.parent.name: read_robustness(path.parent) for path in found}
 
 
@@ -142,33 +109,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=LIMIT)
     add_options(parser, ".bench/robustness")
     given = parser.parse_args(arguments)
+    attacks = tuple(given.attacks.split(",")) if given.attacks else tuple(searches())
+    concepts = tuple(given.concepts.split(",")) if given.concepts else ()
     asked = [
-        *("--attacks", given.attacks or ",".join(searches())),
-        *("--seeds", given.seeds, "--limit", str(given.limit), "--evaluators", EVALUATORS, "--offline"),
-        *(("--concepts", given.concepts) if given.concepts else ()),
-        *given.more,
+        *("--attacks", ",".join(attacks), "--evaluators", ",".join(EVALUATORS), "--offline"),
+        *(("--concepts", ",".join(concepts)) if concepts else ()),
     ]
-    until = time.monotonic() + 60 * given.minutes
-    suites, methods = given.suites.split(","), given.methods.split(",")
-    pieces = [Piece(suite, method) for suite in suites for method in methods]
-    found = {
-        piece: piece.folder(work)
-        for piece in pieces
-        for work in given.parts
-        if (piece.folder(work) / RUN).exists()
-    }
     failures: list[str] = []
     try:
-        work = partial(attack, arguments=asked, work=given.work)
-        lacking = [piece for piece in pieces if piece not in found]
-        for piece, _ in one_by_one_or_together(work, lacking, given.jobs, until, given.work / "logs"):
-            found[piece] = piece.folder(given.work)
-        for suite in suites:
-            if left := [piece.method for piece in pieces if piece.suite == suite and piece not in found]:
-                print(f"{suite}: left to do: {', '.join(left)}", file=sys.stderr)
-                continue
-            parts = [found[piece] for piece in pieces if piece.suite == suite]
-            failures += join(suite, parts, given.out, given.work)
+        configs = [
+            RunConfig(
+                suite=suite,
+                methods=tuple(given.methods.split(",")),
+                seeds=seeds(given.seeds),
+                limit=given.limit,
+                attacks=attacks,
+                concepts=concepts,
+                evaluators=EVALUATORS,
+            )
+            for suite in given.suites.split(",")
+        ]
+        for document in complete(configs, given.out / FOLDER, KEEP, given, asked):
+            failures += document["failures"]
             write_text(given.out / PAGE, page(tables(given.out)))
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)

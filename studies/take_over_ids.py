@@ -30,6 +30,7 @@ from erasure_bench.bench.planning.plan import Cell, Plan
 from erasure_bench.bench.planning.prepare import Prepared, prepare
 from erasure_bench.bench.reporting.counting import read_scores
 from erasure_bench.bench.reporting.record import made_by, read_record, write_record
+from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.reporting.run_file import bound
 from erasure_bench.bench.reporting.scores import collect_scores
 from erasure_bench.bench.running.executor import execute
@@ -40,9 +41,8 @@ from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import in_json
 from erasure_bench.errors import BenchError
-from studies.microworld_leaderboards import KEEP, reported_suites
+from studies.microworld_leaderboards import reported_suites
 
-SCORES = next(name for name in KEEP if name.endswith(".parquet"))
 KEY = ["method", "concept", "seed", "role", "evaluator", "prompt_id", "image_index", "metric"]
 TOLERANCE = 1e-9
 """Scores of one machine and one set of packages are equal to the last bit; this is for printing."""

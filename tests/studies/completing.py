@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from erasure_bench.bench.planning.config import RunConfig
-from studies import microworld_leaderboards as study
-from studies.pieces import STORE
+from studies.microworld_leaderboards import KEEP
+from studies.pieces import STORE, WHOLE, do, join, lacking, runs_of
 
 
 def completed(config: RunConfig, out: Path, work: Path) -> list[str]:
     """Does what `out` lacks of the config; the names of those pieces."""
-    pieces = study.lacking(config, study.runs_of(config, out, [work]), work / STORE)
+    pieces = lacking(config, runs_of(config, out, [work]), work / STORE)
     for piece in pieces:
-        study.do(piece, work)
-    study.join(config, study.runs_of(config, out, [work]), out, work)
+        do(piece, work)
+    join(runs_of(config, out, [work]), out, work / config.suite / WHOLE, work / STORE, KEEP)
     return [piece.name for piece in pieces]

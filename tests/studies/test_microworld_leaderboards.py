@@ -9,6 +9,7 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.leaderboard import COLUMNS
 from erasure_bench.bench.reporting.record import read_record
 from studies import microworld_leaderboards as study
+from studies.pieces import Piece, lacking
 from tests.studies.completing import completed
 
 SUITE = "microworld-implicit"
@@ -23,13 +24,13 @@ def config(*seeds: int, methods: tuple[str, ...] = ("none", "negative-prompt")) 
 def test_seeds_and_methods_are_added_to_what_is_there(tmp_path: Path) -> None:
     out, work = tmp_path / "out" / SUITE, tmp_path / "work"
     assert completed(config(0), out, work) == ["none-0", "negative-prompt-0"]
-    assert study.lacking(config(0), [out], work / "store") == []
+    assert lacking(config(0), [out], work / "store") == []
     more = config(0, methods=("none", "negative-prompt", "sld-max"))
-    (piece,) = study.lacking(more, [out], work / "store")
-    assert piece == study.Piece(SUITE, "sld-max", (0,), 1)
+    (piece,) = lacking(more, [out], work / "store")
+    assert piece == Piece(SUITE, "sld-max", (0,), 1)
 
     assert completed(config(0, 1), out, tmp_path / "other work") == ["none-1", "negative-prompt-1"]
-    assert study.lacking(config(0, 1), [out], work / "store") == []
+    assert lacking(config(0, 1), [out], work / "store") == []
     scores = pd.read_parquet(out / "scores.parquet")
     assert set(scores["seed"]) == {0, 1}
     assert str(tmp_path) not in (out / "run.json").read_text()

@@ -1,11 +1,13 @@
 """The page of methods × attacks: from tables alone, with what each number stands beside."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from erasure_bench.attacks.registry import ATTACKS
+from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.robustness import Rate, Robustness, RobustnessRow
 from studies import microworld_robustness as study
 
@@ -71,35 +73,55 @@ def test_every_attack_but_the_controls_is_run() -> None:
     assert set(ATTACKS) - set(study.searches()) == {"random-prefix", "fresh-noise", "random-tokens"}
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("microworld")
+def test_methods_are_added_to_what_the_folder_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["--suites", "microworld-instances", "--concepts", "grumpy-cat", "--limit", "1", "--out", "out"]
+    given += ["--attacks", "noise", "--methods"]
+    assert study.main([*given, "negative-prompt", "--work", "first"]) == 0
+    folder = tmp_path / "out" / "robustness" / "microworld-instances"
+    before = study.tables(tmp_path / "out")["microworld-instances"]
+    assert before.methods == ("none", "negative-prompt")
+    capsys.readouterr()
+
+    assert study.main([*given, "uce", "--work", "second"]) == 0, "the store of the first is not needed"
+    assert "done: microworld-instances uce-0" in capsys.readouterr().err.splitlines()
+    after = study.tables(tmp_path / "out")["microworld-instances"]
+    assert after.methods == ("none", "negative-prompt", "uce")
+    assert [row for row in after.rows if row.method != "uce"] == list(before.rows)
+    assert str(tmp_path) not in (folder / "run.json").read_text()
+    assert "| uce |" in (tmp_path / "out" / study.PAGE).read_text()
+
+    assert study.main([*given, "uce,speed", "--work", "third", "--minutes", "0"]) == 0
+    assert "microworld-instances: left to do: speed-0" in capsys.readouterr().err.splitlines()
+    assert study.main([*given, "uce", "--work", "third", "--seeds", "0,1", "--minutes", "0"]) == 0
+    assert study.tables(tmp_path / "out")["microworld-instances"] == after, "not all have the new seed"
+    other = [argument.replace("noise", "completion") for argument in given]
+    assert study.main([*other, "speed", "--work", "third", "--minutes", "0"]) == 3
+    assert "holds a run of --attacks noise: ask for the same" in capsys.readouterr().err
+
+
 def test_what_failed_is_said_and_ends_the_study_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[tuple[str, str]] = []
+    folder = tmp_path / "robustness" / "cats"
+    folder.mkdir(parents=True)
+    (folder / "robustness.json").write_text(json.dumps(WHOLE.document()))
+    asked: list[tuple[object, ...]] = []
 
-    def bench_run(*arguments: str) -> None:
-        asked.append((arguments[1], arguments[arguments.index("--methods") + 1]))
-        run = Path(arguments[arguments.index("--out") + 1])
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "run.json").touch()
+    def complete(configs: list[RunConfig], *rest: object) -> Iterator[dict[str, list[str]]]:
+        for config in configs:
+            asked.append((config.suite, config.methods, config.limit, config.attacks, *rest[-1:]))
+            yield {"failures": ["uce · cat · seed 0: no memory"] if config.suite == "cats" else []}
 
-    def bench_merge(*arguments: str) -> dict[str, list[str]]:
-        whole = Path(arguments[arguments.index("--out") + 1])
-        whole.mkdir(parents=True, exist_ok=True)
-        for form in study.FORMS:
-            (whole / f"robustness.{form}").write_text(json.dumps(WHOLE.document()))
-        return {"failures": ["uce · cat · seed 0: no memory"] if "cats" in arguments[0] else []}
-
-    monkeypatch.setattr(study, "bench_run", bench_run)
-    monkeypatch.setattr(study, "bench_merge", bench_merge)
-    given = ["--work", str(tmp_path / "work"), "--out", str(tmp_path), "--methods", "none,uce", "--suites"]
+    monkeypatch.setattr(study, "complete", complete)
+    given = ["--out", str(tmp_path), "--methods", "none,uce", "--attacks", "noise", "--suites"]
     assert study.main([*given, "dogs"]) == 0
     assert study.main([*given, "cats"]) == 1
     assert capsys.readouterr().err == "failed: uce · cat · seed 0: no memory\n"
     assert "## cats" in (tmp_path / study.PAGE).read_text()
-    assert asked == [(suite, method) for suite in ("dogs", "cats") for method in ("none", "uce")]
-
-    elsewhere = [*given, "dogs", "--parts", str(tmp_path / "work"), "--work", str(tmp_path / "empty")]
-    assert study.main(elsewhere) == 0 and len(asked) == 4, "another machine has done them"
-    late = [*given, "birds", "--minutes", "0"]
-    assert study.main(late) == 0 and not (tmp_path / "robustness" / "birds").exists()
-    assert capsys.readouterr().err == "birds: left to do: none, uce\n"
+    options = ["--attacks", "noise", "--evaluators", "classifier,coherence", "--offline"]
+    assert asked[1] == ("cats", ("none", "uce"), 12, ("noise",), options)

@@ -14,7 +14,7 @@ from pandas import DataFrame
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.record import read_record, write_record
 from erasure_bench.errors import BenchError
-from studies import microworld_leaderboards
+from studies.pieces import lacking
 from studies.take_over_ids import Differs, compared, named_cells, sampled, take_over, taken_over
 from tests.studies.completing import completed
 
@@ -73,7 +73,7 @@ def test_equal_cells_get_the_ids_that_the_study_finds_then(committed: Path, tmp_
     assert [cell["cost"] for cell in after["cells"]] == [cell["cost"] for cell in before["cells"]]
     assert OLD not in {after["plan"], *(cell["id"] for cell in after["cells"])}
     config = RunConfig.model_validate(after["config"])
-    assert microworld_leaderboards.lacking(config, [committed], tmp_path) == []
+    assert lacking(config, [committed], tmp_path) == []
     assert take_over(committed, given(), tmp_path) is None, "there is nothing left to do"
 
     rewritten(committed, before)
