@@ -106,16 +106,22 @@ def page(rows: pd.DataFrame, collapsed: Mapping[str, str], left_out: Sequence[st
     for question in QUESTIONS:
         part = rows[rows["question"] == question.title]
         columns = sorted(dict.fromkeys(zip(part["role"], part["rung"], strict=True)), key=_place)
-        found = {(row.method, row.role, row.rung): row for row in part.itertuples()}
+        found: dict[Any, Any] = {(row.method, row.role, row.rung): row for row in part.itertuples()}
         lines += [f"## {question.title}", "", f"| method | {' | '.join(map(' '.join, columns))} |"]
         lines += ["|---|" + "---:|" * len(columns)]
-        for method in dict.fromkeys(part["method"]):
+        methods = dict.fromkeys(part["method"])
+        for method in methods:
             cells = [_shown(question, found.get((method, *column)), method) for column in columns]
             lines.append(f"| {marked(method, collapsed)} | {' | '.join(cells)} |")
         for count in ("concepts", "prompts"):
             counts = [str(getattr(found[BASELINE, *column], count)) for column in columns]
             lines.append(f"| *{count}* | {' | '.join(counts)} |")
         lines += ["", f"The row {BASELINE} has the base model's own level ({question.metric}).", ""]
+        others = ((column, found.get((method, *column))) for column in columns for method in methods)
+        unsure = {column for column, row in others if row and row.method != BASELINE and np.isnan(row.low)}
+        if alone := sorted(unsure, key=_place):
+            where = ", ".join(map(" ".join, alone))
+            lines += [f"No interval ({where}): a concept has one prompt there, whose spread is unknown.", ""]
     if left_out:
         lines += [
             f"Left out, as some of these concepts are not measured with them: {', '.join(left_out)}.",

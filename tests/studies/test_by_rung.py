@@ -71,6 +71,17 @@ def test_a_method_that_lacks_a_concept_has_no_mean_over_the_others() -> None:
     assert "| soft |" not in text and "not measured with them: soft." in text
 
 
+def test_a_rung_of_one_prompt_has_no_interval_and_says_why() -> None:
+    every = scores()
+    alone = every[(every["role"] != "target") | every["prompt_id"].str.endswith("01")]
+    rows = [row for question in QUESTIONS for row in compared(asked(alone, question), question)]
+    text = page(pd.DataFrame(rows), {})
+    assert "| soft | 1.00 | 0.50 [" in text
+    assert text.count("No interval") == 1 and "No interval (target name): a concept has one prompt" in text
+    rows = [row for question in QUESTIONS for row in compared(asked(every, question), question)]
+    assert "No interval" not in page(pd.DataFrame(rows), {})
+
+
 def test_concepts_that_look_alike_make_nothing_certain() -> None:
     rows = list(compared(asked(scores(), ERASED), ERASED))
     (row,) = (row for row in rows if (row["rung"], row["method"]) == ("short", "soft"))
