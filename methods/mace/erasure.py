@@ -314,7 +314,7 @@ def attention_inside(maps: Sequence[Tensor], words: Tensor, masks: Tensor) -> Te
 
 NUDITY: dict[str, Any] = {"steps": 120, "timesteps": "uniform"}
 MICROWORLD: dict[str, Any] = {
-    "refine_prior": 1.0,
+    "refine_prior": 0.1,
     "fuse_prior": 1.0,
     "images": 24,
     "denoise_steps": 20,
@@ -328,6 +328,7 @@ MICROWORLD: dict[str, Any] = {
 
 MACE_CARD = MethodCard(
     name="mace",
+    version="2",
     title="Mass Concept Erasure",
     paper="Lu et al., MACE: Mass Concept Erasure in Diffusion Models, CVPR 2024, arXiv:2403.06135",
     formula="W' = argmin Σ ‖W' e_f − W e_g‖² + λ₁ Σ_p ‖(W' − W) e_p‖²,  min_{B, D} Σ_layers ‖A ⊙ M‖²,  "

@@ -1,5 +1,6 @@
 """Least squares for keys and values, in float64 on the CPU."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -10,12 +11,17 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 
 
 def second_moment(model: DiffusionModel, texts: Sequence[str]) -> Tensor:
-    """Σ e eᵀ over all tokens of the texts, [width, width], float64 on the CPU; 0 without a text."""
+    """Σ e eᵀ over all tokens of the texts, [width, width], float64 on the CPU; 0 without a text.
+
+    A text counts as often as it is there: a title of its own has one prompt for every anchor's.
+    """
     width = matrices(model).popitem()[1].shape[1]
     found = torch.zeros(width, width, dtype=torch.float64)
-    for start in range(0, len(texts), ENCODED_AT_ONCE):
-        for rows in text_embeddings(model, texts[start : start + ENCODED_AT_ONCE]).values():
-            found += rows.T @ rows
+    times = Counter(texts)
+    each = list(times)
+    for start in range(0, len(each), ENCODED_AT_ONCE):
+        for text, rows in text_embeddings(model, each[start : start + ENCODED_AT_ONCE]).items():
+            found += times[text] * (rows.T @ rows)
     return found
 
 
