@@ -314,8 +314,8 @@ def attention_inside(maps: Sequence[Tensor], words: Tensor, masks: Tensor) -> Te
 
 NUDITY: dict[str, Any] = {"steps": 120, "timesteps": "uniform"}
 MICROWORLD: dict[str, Any] = {
-    "refine_prior": 0.1,
-    "fuse_prior": 1.0,
+    "refine_prior": 0.3,
+    "fuse_prior": 0.3,
     "images": 24,
     "denoise_steps": 20,
     "guidance_scale": 4.0,
