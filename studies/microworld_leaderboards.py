@@ -19,7 +19,6 @@ from typing import Any
 
 import pandas as pd
 
-from erasure_bench.bench.planning.config import RunConfig, seeds
 from erasure_bench.bench.reporting.leaderboard import COLUMNS
 from erasure_bench.bench.reporting.record import read_record
 from erasure_bench.bench.reporting.results import LEADERBOARD
@@ -29,7 +28,7 @@ from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS
 from erasure_bench.prompt_suites.registry import suite_card, suite_names
 from studies.leaderboard_summary import summary
-from studies.pieces import add_options, complete
+from studies.pieces import add_options, complete, configs_of
 
 MODEL = "microworld"
 SUMMARY = "LEADERBOARD.md"
@@ -75,16 +74,7 @@ def main() -> None:
     given = parser.parse_args()
     suites = given.suites.split(",") if given.suites else reported_suites()
     try:
-        configs = [
-            RunConfig(
-                suite=suite,
-                methods=tuple(given.methods.split(",")),
-                seeds=seeds(given.seeds),
-                limit=given.limit,
-            )
-            for suite in suites
-        ]
-        for _ in complete(configs, given.out, KEEP, given):
+        for _ in complete(configs_of(suites, given), given.out, KEEP, given):
             write_text(given.out / SUMMARY, page(given.out))
     except BenchError as error:
         parser.error(str(error))

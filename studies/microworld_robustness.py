@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erasure_bench.attacks.registry import ATTACKS, attack_card
-from erasure_bench.bench.planning.config import RunConfig, seeds
 from erasure_bench.bench.reporting.results import ROBUSTNESS, read_robustness
 from erasure_bench.bench.reporting.robustness import Robustness, RobustnessRow
 from erasure_bench.bench.reporting.robustness_table import name_of, shown
@@ -26,7 +25,7 @@ from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.words.showing import in_markdown
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS
-from studies.pieces import add_options, complete
+from studies.pieces import add_options, complete, configs_of
 
 SUITES = ("microworld-instances", "microworld-styles")
 """Where a concept is erased from among its neighbours, and where it is in every picture."""
@@ -111,25 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     attacks = tuple(given.attacks.split(",")) if given.attacks else tuple(searches())
     concepts = tuple(given.concepts.split(",")) if given.concepts else ()
-    asked = [
-        *("--attacks", ",".join(attacks), "--evaluators", ",".join(EVALUATORS), "--offline"),
-        *(("--concepts", ",".join(concepts)) if concepts else ()),
-    ]
     failures: list[str] = []
     try:
-        configs = [
-            RunConfig(
-                suite=suite,
-                methods=tuple(given.methods.split(",")),
-                seeds=seeds(given.seeds),
-                limit=given.limit,
-                attacks=attacks,
-                concepts=concepts,
-                evaluators=EVALUATORS,
-            )
-            for suite in given.suites.split(",")
-        ]
-        for document in complete(configs, given.out / FOLDER, KEEP, given, asked):
+        asked = {"attacks": attacks, "concepts": concepts, "evaluators": EVALUATORS}
+        configs = configs_of(given.suites.split(","), given, **asked)
+        for document in complete(configs, given.out / FOLDER, KEEP, given, ["--offline"]):
             failures += document["failures"]
             write_text(given.out / PAGE, page(tables(given.out)))
     except BenchError as error:

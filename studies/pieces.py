@@ -10,15 +10,15 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from erasure_bench.bench.planning.chosen import BASELINE
-from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.config import RunConfig, parse_config, seeds
 from erasure_bench.bench.planning.prepare import prepare
-from erasure_bench.bench.reporting.merging import found_cells, read_part
+from erasure_bench.bench.reporting.merging import differing, flag_of, found_cells, read_part
 from erasure_bench.bench.reporting.prompt_list import PROMPTS
 from erasure_bench.bench.reporting.record import portable, read_record, write_record
 from erasure_bench.bench.reporting.results import SCORES
@@ -40,6 +40,8 @@ class Piece(NamedTuple):
     method: str
     seeds: tuple[int, ...]
     limit: int | None
+    further: tuple[str, ...] = ()
+    """Words of `bench run` that say what else is asked for."""
 
     @property
     def name(self) -> str:
@@ -55,7 +57,14 @@ def lacking(config: RunConfig, folders: Sequence[Path], store: Path) -> list[Pie
     for cell in plan.cells:
         if (cell.method.name, cell.case.name, cell.seed) not in found:
             seeds_of.setdefault(cell.method.name, {})[cell.seed] = None
-    return [Piece(config.suite, method, tuple(of), config.limit) for method, of in seeds_of.items()]
+    asked = further(config)
+    return [Piece(config.suite, method, tuple(of), config.limit, asked) for method, of in seeds_of.items()]
+
+
+def further(config: RunConfig) -> tuple[str, ...]:
+    """The config's concepts, attacks and evaluators as words of `bench run`, those that it names."""
+    lists = {"--attacks": config.attacks, "--evaluators": config.evaluators, "--concepts": config.concepts}
+    return tuple(word for flag, names in lists.items() if names for word in (flag, ",".join(names)))
 
 
 def do(piece: Piece, work: Path, options: Sequence[str] = ()) -> None:
@@ -64,6 +73,7 @@ def do(piece: Piece, work: Path, options: Sequence[str] = ()) -> None:
         *("--suite", piece.suite, "--methods", piece.method),
         *("--seeds", ",".join(map(str, piece.seeds))),
         *(("--limit", str(piece.limit)) if piece.limit else ()),
+        *piece.further,
         *("--store", str(work / STORE), "--out", str(work / piece.suite / PARTS / piece.name)),
         *options,
     )
@@ -81,15 +91,6 @@ def parts_of(config: RunConfig, works: Sequence[Path]) -> list[Path]:
                 place = min((config.methods.index(name) for name in named), default=0)
                 found.append((place, run.parent))
     return [folder for _, folder in sorted(found)]
-
-
-def _word(value: tuple[str, ...] | int | None) -> str:
-    return ",".join(value) if isinstance(value, tuple) and value else str(value or "(all)")
-
-
-def differing(one: RunConfig, other: RunConfig) -> list[str]:
-    """What two calls of a study ask for differently, so that their runs cannot be one."""
-    return [name for name in ("limit", "concepts", "attacks") if getattr(one, name) != getattr(other, name)]
 
 
 def runs_of(config: RunConfig, out: Path, works: Sequence[Path]) -> list[Path]:
@@ -120,26 +121,34 @@ def join(runs: Sequence[Path], out: Path, whole: Path, store: Path, keep: Iterab
 _PACKED = ".gz"
 
 
-def with_held(config: RunConfig, out: Path) -> RunConfig:
-    """The config with the methods and seeds that a suite's folder holds besides.
+def held_by(out: Path, config: RunConfig) -> RunConfig:
+    """The config with the methods and seeds that a suite's folder holds, none where it holds no run.
 
     Raises BenchError where the folder's run was asked for something else.
     """
     if not (out / RUN).exists():
-        return config
+        return config.model_copy(update={"methods": (), "seeds": ()})
     held = read_part(out).config
     if other := differing(held, config):
-        flags = ", ".join(f"--{name} {_word(getattr(held, name))}" for name in other)
+        flags = ", ".join(f"{flag_of(name)} {_word(getattr(held, name))}" for name in other)
         raise BenchError(f"{out} holds a run of {flags}: ask for the same, or give another --out")
+    return held
+
+
+def _word(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) and value else str(value or "(none given)")
+
+
+def both(held: RunConfig, config: RunConfig) -> RunConfig:
+    """The config with what is held besides."""
     methods = dict.fromkeys((*held.methods, *config.methods))
-    seeds = sorted({*held.seeds, *config.seeds})
-    return config.model_copy(update={"methods": tuple(methods), "seeds": tuple(seeds)})
+    every = sorted({*held.seeds, *config.seeds})
+    return config.model_copy(update={"methods": tuple(methods), "seeds": tuple(every)})
 
 
-def done_whole(config: RunConfig, left: Iterable[Piece], out: Path) -> RunConfig | None:
-    """The config with those methods of which nothing is left; None where `out` holds any of the others."""
+def done_whole(config: RunConfig, left: Iterable[Piece], held: Collection[str]) -> RunConfig | None:
+    """The config with those methods of which nothing is left; None where any of the others is `held`."""
     lack = {piece.method for piece in left}
-    held = read_part(out).config.methods if (out / RUN).exists() else ()
     methods = tuple(method for method in config.methods if method not in lack)
     if not methods or lack & {BASELINE, *held}:
         return None
@@ -161,7 +170,7 @@ def complete(
     put together. Raises BenchError.
     """
     for config in configs:
-        with_held(config, place / config.suite)
+        held_by(place / config.suite, config)  # before anything is done in vain
     until = time.monotonic() + 60 * given.minutes
     store, works = given.work / STORE, [given.work, *given.parts]
     pieces = [
@@ -174,13 +183,20 @@ def complete(
         print(f"done: {piece.suite} {piece.name}", file=sys.stderr)
     for config in configs:
         out = place / config.suite
-        wanted = with_held(config, out)
+        held = held_by(out, config)
+        wanted = both(held, config)
         if left := lacking(wanted, runs_of(wanted, out, works), store):
             names = ", ".join(piece.name for piece in left)
             print(f"{config.suite}: left to do: {names}", file=sys.stderr)
-        if (whole := done_whole(wanted, left, out)) is not None:
+        if (whole := done_whole(wanted, left, held.methods)) is not None:
             runs = runs_of(whole, out, works)
             yield join(runs, out, given.work / config.suite / WHOLE, store, keep)
+
+
+def configs_of(suites: Iterable[str], given: argparse.Namespace, **more: Any) -> list[RunConfig]:
+    """What a study asks for of each suite, by its flags --methods, --seeds and --limit; `more` are fields."""
+    asked = {"methods": tuple(given.methods.split(",")), "seeds": seeds(given.seeds), "limit": given.limit}
+    return [parse_config({"suite": suite} | asked | more) for suite in suites]
 
 
 def add_options(parser: argparse.ArgumentParser, work: str) -> None:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path, PurePath
 
 from erasure_bench.bench.identity.ids import content_id
-from erasure_bench.bench.planning.config import RunConfig
+from erasure_bench.bench.planning.config import CHANGES_NO_RESULT, RunConfig
 from erasure_bench.bench.sharing.finding import RUNS
 from erasure_bench.bench.sharing.finding import find_run as find_run
 from erasure_bench.errors import BenchError
@@ -14,8 +14,7 @@ from erasure_bench.user_paths import user_path
 STORE_VARIABLE, REMOTE_VARIABLE = "BENCH_STORE", "BENCH_REMOTE"
 DEFAULT_STORE = Path(".bench") / "store"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
-_CHANGES_NOTHING = {"device", "batch_size", "compile", "data_dir"}
-_NOR_DO_THESE = ("task_timeout", "checkpoint_minutes")
+_ONCE_COUNTED = ("task_timeout", "checkpoint_minutes")
 """They count as their defaults: so folders keep the names that they had when these were part of them."""
 
 
@@ -79,7 +78,7 @@ def run_folder(asked: Path | None, config: RunConfig, model: str) -> Path:
     """--out, else a folder of `runs` named by the config: the same command, the same folder."""
     if asked is not None:
         return asked
-    defaults = {key: RunConfig.model_fields[key].default for key in _NOR_DO_THESE}
-    digest = content_id(config.model_dump(exclude=_CHANGES_NOTHING) | defaults | {"model": model})
+    defaults = {key: RunConfig.model_fields[key].default for key in _ONCE_COUNTED}
+    digest = content_id(config.model_dump(exclude=set(CHANGES_NO_RESULT)) | defaults | {"model": model})
     suite = PurePath(config.suite).name.removesuffix(".yaml").removesuffix(".yml")
     return RUNS / f"{suite}-{model.replace('/', '-')}-{digest[:8]}"

@@ -18,6 +18,10 @@ AUTO: Literal["auto"] = "auto"
 OFFICIAL = "official"
 
 Options = Mapping[str, str]
+CHANGES_NO_RESULT = frozenset(
+    ("device", "batch_size", "compile", "task_timeout", "checkpoint_minutes", "data_dir")
+)
+"""The fields of `RunConfig` that no result depends on."""
 
 
 class RunConfig(BaseModel):

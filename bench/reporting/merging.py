@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pandas import DataFrame
 
-from erasure_bench.bench.planning.config import RunConfig, parse_config
+from erasure_bench.bench.planning.config import CHANGES_NO_RESULT, RunConfig, parse_config
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.planning.tasks import pictures_of
 from erasure_bench.bench.reporting.counting import CELL, check_scores, read_scores
@@ -30,16 +30,7 @@ from erasure_bench.bench.running.kept_features import KeptFeatures
 from erasure_bench.errors import BenchError
 from erasure_bench.foreign.files import in_file
 
-_EACH_RUNS_OWN = {
-    "methods",
-    "seeds",
-    "device",
-    "batch_size",
-    "compile",
-    "task_timeout",
-    "checkpoint_minutes",
-    "data_dir",
-}
+_EACH_RUNS_OWN = CHANGES_NO_RESULT | {"methods", "seeds"}
 """What the runs may differ in."""
 
 
@@ -73,20 +64,30 @@ def foreign_code(parts: Iterable[Part]) -> dict[str, Path]:
     return found
 
 
+def differing(one: RunConfig, other: RunConfig) -> list[str]:
+    """The fields in which two runs may not differ if they are to be merged, and do."""
+    compared = (name for name in RunConfig.model_fields if name not in _EACH_RUNS_OWN)
+    return [name for name in compared if getattr(one, name) != getattr(other, name)]
+
+
+def flag_of(name: str) -> str:
+    """The flag that gives a field of `RunConfig`."""
+    return "--" + name.replace("_", "-")
+
+
 def whole_config(parts: Sequence[Part], data_dir: Path | None = None) -> RunConfig:
     """All methods and seeds of the parts; raises BenchError where they differ in anything else."""
     configs = [part.config for part in parts]
-    first = configs[0].model_dump(exclude=_EACH_RUNS_OWN)
+    first = configs[0]
     for part, config in zip(parts, configs, strict=True):
-        for name, value in config.model_dump(exclude=_EACH_RUNS_OWN).items():
-            if value != first[name]:
-                flag = "--" + name.replace("_", "-")
-                raise BenchError(
-                    f"{parts[0].folder} and {part.folder} differ in {flag}: {first[name]} and {value}; "
-                    "only runs of other seeds or methods can be merged"
-                )
+        if other := differing(first, config):
+            name = other[0]
+            raise BenchError(
+                f"{parts[0].folder} and {part.folder} differ in {flag_of(name)}: {getattr(first, name)} and "
+                f"{getattr(config, name)}; only runs of other seeds or methods can be merged"
+            )
     return parse_config(
-        first
+        first.model_dump(exclude=set(_EACH_RUNS_OWN))
         | {
             "methods": [name for config in configs for name in config.methods],
             "seeds": sorted({seed for config in configs for seed in config.seeds}),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from erasure_bench.attacks.registry import ATTACKS
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.robustness import Rate, Robustness, RobustnessRow
 from studies import microworld_robustness as study
+from studies.pieces import further
 
 
 def row(method: str, attack: str = "search", *, scope: str = "overall", **rates: Rate) -> RobustnessRow:
@@ -99,6 +101,13 @@ def test_methods_are_added_to_what_the_folder_holds(
     assert "microworld-instances: left to do: speed-0" in capsys.readouterr().err.splitlines()
     assert study.main([*given, "uce", "--work", "third", "--seeds", "0,1", "--minutes", "0"]) == 0
     assert study.tables(tmp_path / "out")["microworld-instances"] == after, "not all have the new seed"
+    parts = ["--work", "third", "--minutes", "0", "--parts", "first", "second"]
+    there = ["elsewhere" if argument == "out" else argument for argument in given]
+    assert study.main([*there, "negative-prompt,uce", *parts]) == 0, "other machines have done them"
+    assert study.tables(tmp_path / "elsewhere")["microworld-instances"].rows == after.rows
+    late = ["late" if argument == "out" else argument for argument in given]
+    assert study.main([*late, "uce", "--work", "third", "--minutes", "0"]) == 0
+    assert not (tmp_path / "late").exists()
     other = [argument.replace("noise", "completion") for argument in given]
     assert study.main([*other, "speed", "--work", "third", "--minutes", "0"]) == 3
     assert "holds a run of --attacks noise: ask for the same" in capsys.readouterr().err
@@ -112,9 +121,10 @@ def test_what_failed_is_said_and_ends_the_study_with_1(
     (folder / "robustness.json").write_text(json.dumps(WHOLE.document()))
     asked: list[tuple[object, ...]] = []
 
-    def complete(configs: list[RunConfig], *rest: object) -> Iterator[dict[str, list[str]]]:
+    def complete(configs: list[RunConfig], *rest: Any) -> Iterator[dict[str, list[str]]]:
         for config in configs:
-            asked.append((config.suite, config.methods, config.limit, config.attacks, *rest[-1:]))
+            words = [*further(config), *rest[-1]]
+            asked.append((config.suite, config.methods, config.limit, config.attacks, words))
             yield {"failures": ["uce · cat · seed 0: no memory"] if config.suite == "cats" else []}
 
     monkeypatch.setattr(study, "complete", complete)

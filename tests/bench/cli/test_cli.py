@@ -13,7 +13,7 @@ import pytest
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.cli.paths import run_folder
-from erasure_bench.bench.planning.config import RunConfig, named_options, parse_config
+from erasure_bench.bench.planning.config import CHANGES_NO_RESULT, RunConfig, named_options, parse_config
 from erasure_bench.bench.planning.tasks import GenerateTask
 from erasure_bench.bench.running.worker import Watcher, Worker
 from erasure_bench.bench.storage.store import Store
@@ -291,6 +291,7 @@ def test_what_changes_no_result_changes_no_folder(field: str) -> None:
         "checkpoint_minutes": 1.0,
         "data_dir": Path("data"),
     }
+    assert field in CHANGES_NO_RESULT
     other = config.model_copy(update={field: another[field]})
     assert run_folder(None, other, "m") == run_folder(None, config, "m")
 
