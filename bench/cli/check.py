@@ -56,6 +56,8 @@ def prepare_examination(
     from erasure_bench.bench.cli.check_evaluators import examine_evaluator
 
     _no_options(name, EVALUATOR, "--method-option", method_options)
+    if data_dir is not None:
+        raise BenchError(f"--data-dir: {name} is an evaluator, which is shown made-up pictures")
     return examine_evaluator(name, model, evaluator_options)
 
 

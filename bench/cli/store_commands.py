@@ -99,16 +99,17 @@ def prune(
         typer.Option(
             metavar="RUN",
             help="A run's folder, or its name below runs/, whose edits, pictures and scores stay, its "
-            "attacks' too, and what edits of its base models share: all others go. Repeatable.",
+            "attacks' too, and what edits of its base models share: all others go, also what other runs "
+            "have begun. Repeatable.",
         ),
     ] = None,
     store: Store = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> int:
-    """Remove damaged entries and what killed runs left half-written.
+    """Remove damaged entries and what killed runs left half-written, but for checkpoints to go on from.
 
-    With --keep, remove all else too that no kept run needs. Nothing is removed from a bucket (--remote of
+    With --keep, remove all else too that no kept run needs, checkpoints included. Nothing is removed from a bucket (--remote of
     bench run): a later run fetches from there what it needs again.
     """
     from erasure_bench.bench.storage.upkeep import prune as prune_all

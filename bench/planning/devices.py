@@ -10,29 +10,36 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CPU = "cpu"
-_FLAG = "--device"
+DEVICE = "--device"
+"""The flag that names one."""
 
 
-def check_devices(config: RunConfig) -> None:
+def check_devices(config: RunConfig, flag: str = DEVICE) -> None:
     """Raises BenchError where a device of the run or an evaluator is not here, or cannot do `dtype`.
+
+    `flag` is the one that gave the run's.
 
     Imports torch only where the answer needs it.
     """
     for name, options in config.evaluator_options.items():
-        if (asked := options.get("device")) is not None:
-            _check(asked, f"--evaluator-option {f'{name}.' if name else ''}device=", ())
-    device = pick_device(config.device) if config.device != AUTO or config.dtype != DEFAULT_DTYPE else CPU
+        if (named := options.get("device")) is not None:
+            _check(named, f"--evaluator-option {f'{name}.' if name else ''}device=", ())
+    asked = config.device != AUTO or config.dtype != DEFAULT_DTYPE
+    device = pick_device(config.device, flag) if asked else CPU
     if config.dtype != DEFAULT_DTYPE:
         check_dtype(device, config.dtype)
 
 
-def pick_device(asked: str) -> str:
-    """A torch device's name; `auto` is a CUDA GPU where there is one. Raises BenchError for one not here."""
+def pick_device(asked: str, flag: str = DEVICE) -> str:
+    """A torch device's name; `auto` is a CUDA GPU where there is one.
+
+    Raises BenchError for one that is not here, which `flag` asked for.
+    """
     if asked == AUTO:
         import torch
 
         return "cuda" if torch.cuda.is_available() else CPU
-    _check(asked, f"{_FLAG} ", (AUTO,))
+    _check(asked, f"{flag} ", (AUTO,))
     return asked
 
 

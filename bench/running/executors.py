@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from erasure_bench.bench.planning.config import AUTO, RunConfig
-from erasure_bench.bench.planning.devices import CPU, available_devices, check_devices
+from erasure_bench.bench.planning.devices import CPU, DEVICE, available_devices, check_devices
 from erasure_bench.bench.running.launching import Launcher, Processes
 from erasure_bench.errors import BenchError
 
@@ -40,8 +40,9 @@ class Hands:
         if self.devices and config.device != AUTO:
             raise BenchError(f"--device {config.device} and --devices {','.join(self.devices)}: give one")
         if self.executor == "local":
+            flag = "--devices" if self.devices else DEVICE
             for device in self._own_devices(config):
-                check_devices(config.model_copy(update={"device": device}))
+                check_devices(config.model_copy(update={"device": device}), flag)
 
     def places(self, config: RunConfig) -> list[str | None]:
         """A device for each worker, None for what it finds. One place of this machine is this process."""

@@ -117,7 +117,7 @@ class StoreCheckpoints:
 
     def clear(self) -> None:
         """Removes all of them: the work is done, or is to be done anew."""
-        _remove(self.folder)
+        remove_checkpoints(self.folder)
 
     def _put(self, name: str, draft: Path, digest: str, expected: Mapping[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -143,12 +143,18 @@ class StoreCheckpoints:
 
 def remove_finished(store: Store, kinds: Iterable[EntryKind] = ("erase", "cache")) -> None:
     """Removes checkpoints of what is in the store by now, whose process was killed just before it did."""
-    for folder in (store.root / FOLDER).glob("*/*"):
+    for folder in unfinished(store.root):
         if any(store.has(kind, folder.name) for kind in kinds):
-            _remove(folder)
+            remove_checkpoints(folder)
 
 
-def _remove(folder: Path) -> None:
+def unfinished(root: Path) -> list[Path]:
+    """The folders of checkpoints in the store, each named by the id of what is unfinished."""
+    return sorted((root / FOLDER).glob("*/*"))
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Removes one of `unfinished`: what it belongs to begins anew."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # not empty: other work's checkpoints are there
         folder.parent.rmdir()

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from erasure_bench.bench.storage.checkpoints import FOLDER as PROGRESS
+from erasure_bench.bench.storage.checkpoints import remove_checkpoints, unfinished
 from erasure_bench.bench.storage.claims import FOLDER as CLAIMS
 from erasure_bench.bench.storage.claims import dead_claims
 from erasure_bench.bench.storage.damage import silent
@@ -120,7 +122,7 @@ def sizes(root: Path) -> list[Size]:
 def prune(root: Path, kept: Kept | None, *, dry_run: bool) -> list[Size]:
     """Removes damaged entries and what dead processes left, and with `kept` all entries that it has not.
 
-    Scores and features are kept with their pictures, a folder's features in any case, what edits share with
+    Checkpoints of unfinished work are such entries: without `kept` a later run goes on from them. Scores and features are kept with their pictures, a folder's features in any case, what edits share with
     its base model. Returns what went, or would.
     Raises BenchError where a living process uses the store and `kept` says what may stay.
     """
@@ -140,6 +142,8 @@ def prune(root: Path, kept: Kept | None, *, dry_run: bool) -> list[Size]:
         found = [path for path in _children(root / kind) if _TEMPORARY.fullmatch(path.name)]
         gone.append(_of(kind, found))
         left += found
+    begun = [] if kept is None else [path for path in unfinished(root) if path.name not in kept.edits]
+    gone.append(_of(PROGRESS, begun))
     entries: dict[EntryKind, list[Place]] = {kind: [] for kind in KINDS}
     for place in places(root):
         if not _stays(place, kept):
@@ -150,6 +154,8 @@ def prune(root: Path, kept: Kept | None, *, dry_run: bool) -> list[Size]:
             remove_if_dead(lock)
         for path in (*claims, *left):
             path.unlink(missing_ok=True)
+        for folder in begun:
+            remove_checkpoints(folder)
         for place in (place for of_kind in entries.values() for place in of_kind):
             _put_away(root, place)
         shutil.rmtree(root / DAMAGED, ignore_errors=True)

@@ -1,6 +1,7 @@
 """What is made of finished runs: `bench table`, `merge`, `export`."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -185,7 +186,7 @@ def merge_runs(
     from erasure_bench.bench.reporting.started import check_started_here
     from erasure_bench.bench.reporting.tables import print_summary
 
-    parts = [read_part(find_run(run, RUN)) for run in runs]
+    parts = [read_part(folder) for folder in _each_once(find_run(run, RUN) for run in runs)]
     _check_apart(out, [part.folder for part in parts])
     for part in parts:
         for name in part.record.get("ratings", ()):
@@ -219,6 +220,15 @@ def merge_runs(
             console.print(on_terminal(results.robustness, console.width, brief=True))
     say_where(stderr_console(), out)
     return FAILED if results.evidence.failures else 0
+
+
+def _each_once(folders: Iterable[Path]) -> list[Path]:
+    """Raises BenchError for a run that is named twice: where it is by mistake, another one is missing."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        if (earlier := found.setdefault(folder.resolve(), folder)) is not folder:
+            raise BenchError(f"{earlier} is given twice: name each run to merge once")
+    return list(found.values())
 
 
 def _check_apart(out: Path, inputs: list[Path]) -> None:

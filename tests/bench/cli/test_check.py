@@ -153,6 +153,7 @@ def test_the_built_in_model_is_the_one_that_is_meant_and_a_refusal_is_found_on_i
         (["check", "./mine.py:Mine", "--method-option", "step=1"], "did you mean steps"),
         (["check", "./mine.py:Mine", "--method-option", "steps=many"], "--method-option steps=many"),
         (["check", "./mine.py:Mine", "--model", "./nothing"], "./nothing: no such directory"),
+        (["check", "clip", "--data-dir", "."], "--data-dir: clip is an evaluator"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_exit_code_3(

@@ -45,6 +45,7 @@ def test_each_gpu_is_offered_with_and_without_its_number(monkeypatch: pytest.Mon
         (["--device", "cuda"], "--device 'cuda'"),
         (["--device", "mps"], "--device 'mps'"),
         (["--device", "xyz"], "--device 'xyz'"),
+        (["--devices", "cpu,cuda:9"], "--devices 'cuda:9'"),
         (["--evaluator-option", "clip.device=cuda:7"], "--evaluator-option clip.device='cuda:7'"),
         (["--evaluator-option", "device=mps"], "--evaluator-option device='mps'"),
     ],

@@ -113,10 +113,16 @@ def test_pruning_keeps_what_a_run_needs_and_nothing_else(
     fake.run(small, root, tmp_path / "small")
     before = {place.id for place in places(root)}
     needed = {task.id for task in small.tasks}
+    checkpoints = [root / "progress" / name[:2] / name for name in ("a" * 64, small.cells[0].erase.id)]
+    for folder in checkpoints:
+        folder.mkdir(parents=True)
+        (folder / "train-1.json").write_text("{}")
     words = ["store", "prune", "--store", str(root), "--keep", str(tmp_path / "small"), "--json"]
     assert run_command([*words, "--dry-run"]) == 0
     would = json.loads(capsys.readouterr().out)
     assert {place.id for place in places(root)} == before
+    assert {"part": "progress", "entries": 1, "bytes": 2} in would["parts"]
+    assert all(folder.exists() for folder in checkpoints)
 
     assert run_command(words) == 0
 
@@ -124,7 +130,8 @@ def test_pruning_keeps_what_a_run_needs_and_nothing_else(
     after = {place.id for place in places(root)}
     # A score of the other concept that is of the same pictures stays with them.
     assert needed <= after and {place.id for place in places(root) if place.kind != "score"} <= needed
-    assert sum(part["entries"] for part in would["parts"]) == len(before - after) > len(before) / 3
+    assert sum(part["entries"] for part in would["parts"]) == len(before - after) + 1 > len(before) / 3
+    assert [folder.exists() for folder in checkpoints] == [False, True]
     worker = fake.FakeWorker(Store(root))
     fake.run(small, root, tmp_path / "again", worker)
     assert worker.calls == []
@@ -174,6 +181,8 @@ def test_pruning_without_a_run_to_keep_removes_only_rubbish(root: Path) -> None:
     cut = min(root.glob("score/*/*/scores.parquet"))
     cut.write_bytes(b"PAR1")
     (root / "settings" / ".note.0123456789ab.json").write_text("half")
+    begun = root / "progress" / "aa" / ("a" * 64)
+    begun.mkdir(parents=True)
     code = (
         "import os, sys; from pathlib import Path; from erasure_bench.bench.storage.store import Store\n"
         "scratch = Store(Path(sys.argv[1])).scratch()\n"
@@ -186,7 +195,7 @@ def test_pruning_without_a_run_to_keep_removes_only_rubbish(root: Path) -> None:
     prune(root, None, dry_run=False)
     assert {place.id for place in places(root)} == before - {entry.id, cut.parent.name}
     assert list((root / "tmp").iterdir()) == [] and not (root / "damaged").exists()
-    assert [path.name for path in (root / "settings").iterdir()] == ["note.json"]
+    assert [path.name for path in (root / "settings").iterdir()] == ["note.json"] and begun.exists()
 
 
 def test_nothing_is_pruned_under_a_living_run_or_for_a_run_of_another_store(
