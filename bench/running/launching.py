@@ -16,8 +16,8 @@ from erasure_bench.bench.planning.devices import CPU
 from erasure_bench.bench.running.job import place_of
 
 LOG = "log"
-SETUP = 3
-"""The exit code of a worker that cannot begin: started again it would only fail again."""
+NEVER_AGAIN = 3
+"""The exit code of a worker that cannot begin or go on: started again it would only fail again."""
 STOP_SECONDS = 20.0
 PARENT = "BENCH_PARENT"
 """The variable that tells a worker who started it: whoever that was may be gone before the worker can ask."""
@@ -150,7 +150,7 @@ def ended_with(code: int, log: Path) -> Ended:
     if code < 0:
         return Ended(f"ended by {signal.Signals(-code).name}")
     said = last_line(log).removeprefix("bench: ")
-    return Ended(said or f"ended with exit code {code}", again=code != SETUP)
+    return Ended(said or f"ended with exit code {code}", again=code != NEVER_AGAIN)
 
 
 def last_line(log: Path) -> str:

@@ -8,10 +8,17 @@ import threading
 from pathlib import Path
 
 from erasure_bench.bench.cli.output import stderr_console
+from erasure_bench.bench.running.launching import NEVER_AGAIN
 from erasure_bench.errors import BenchError
 
 _PARENT_EVERY_SECONDS = 1.0
 _NAME = re.compile(r"\w[\w.-]*")
+
+
+class NotAgain(BenchError):
+    """Whoever started this worker need not start it anew: it would find a full disk full again."""
+
+    exit_code = NEVER_AGAIN
 
 
 def work(asked: Path, name: str | None, index: int, device: str | None, *, with_parent: bool) -> int:
@@ -28,6 +35,7 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
     from erasure_bench.bench.running.journal import is_held, workers_journal
     from erasure_bench.bench.running.progress import LiveProgress
     from erasure_bench.bench.running.together import Together
+    from erasure_bench.bench.storage.store import StoreAway, StoreError
     from erasure_bench.bench.storage.two_levels import opened
 
     if with_parent:
@@ -58,14 +66,19 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
 
         live = LiveProgress(stderr_console(), estimate)
         journal.left = live.left
-        execute(
-            prepared.plan,
-            worker_of(prepared, store, job.workers),
-            store,
-            Together((live, journal, Events(place))),
-            board=SharedBoard(path.parent, job.workers, path, place.name),
-            start=index % job.workers / job.workers,
-        )
+        try:
+            execute(
+                prepared.plan,
+                worker_of(prepared, store, job.workers),
+                store,
+                Together((live, journal, Events(place))),
+                board=SharedBoard(path.parent, job.workers, path, place.name),
+                start=index % job.workers / job.workers,
+            )
+        except StoreError as error:
+            if with_parent and not isinstance(error, StoreAway):
+                raise NotAgain(str(error)) from error
+            raise
     return 0
 
 
