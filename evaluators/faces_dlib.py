@@ -53,7 +53,7 @@ class DlibFaces:
             "smallest": self.smallest,
             "least_score": self.least_score,
             "input": "RGB array, aligned by five landmarks, padding 0.25, no jitter",
-            "dlib": _version(),
+            "dlib": version_of("dlib-bin", "dlib"),  # ready-made, or built on this machine
         }
 
     def load(self, device: str) -> "DlibReader":
@@ -103,12 +103,6 @@ class DlibReader:
             box = Box(*map(float, (*edges, score)))
             faces.append(Face(box, np.array(described, dtype=np.float64)))
         return faces
-
-
-def _version() -> str:
-    """Of dlib, ready-made or built on this machine."""
-    found = version_of("dlib-bin")
-    return version_of("dlib") if found == "absent" else found
 
 
 def _hog(dlib: Any, upsample: int) -> Find:

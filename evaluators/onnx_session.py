@@ -11,8 +11,7 @@ Provider = str | tuple[str, dict[str, int]]
 
 def runtime_version() -> str:
     """The version of onnxruntime, whose build for GPUs is installed under another name."""
-    found = version_of("onnxruntime")
-    return version_of("onnxruntime-gpu") if found == "absent" else found
+    return version_of("onnxruntime", "onnxruntime-gpu")
 
 
 def open_session(file: Path, device: str, needed_by: str) -> Any:

@@ -1,6 +1,7 @@
 """Optional packages: a named error with the way to get them, and their versions for the protocol."""
 
 import importlib
+from contextlib import suppress
 from importlib import metadata, util
 from pathlib import Path
 from types import ModuleType
@@ -24,12 +25,12 @@ def package_folder(module: str, distribution: str, needed_by: str) -> Path:
     return Path(next(iter(found.submodule_search_locations)))
 
 
-def version_of(distribution: str) -> str:
-    """The installed version, `absent` where there is none."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "absent"
+def version_of(*distributions: str) -> str:
+    """The version of the first that is installed of a package's builds, `absent` where none is."""
+    for distribution in distributions:
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(distribution)
+    return "absent"
 
 
 def _absent(module: str, distribution: str, needed_by: str, why: str) -> NotHere:

@@ -27,6 +27,7 @@ from erasure_bench.methods.machinery.closed_form import (
     changed_matrices,
     embedded_tokens,
     guide_of,
+    kept_neighbours,
     matrices,
     old_retain_scale,
     text_embeddings,
@@ -134,8 +135,7 @@ class RECE:
         """The prompts that keep their keys and values, each once; the blank is the first."""
         texts = self.retain if isinstance(self.retain, tuple) else ()
         if self.retain == "neighbours":
-            own = {phrase for concept in concepts for phrase in concept.targets}
-            texts = tuple(name for concept in concepts for name in concept.neighbours if name not in own)
+            texts = tuple(kept_neighbours(concepts))
         return tuple(dict.fromkeys((NOTHING, *texts)))
 
     def schedule(self, concepts: Sequence[Concept]) -> Rounds:

@@ -19,6 +19,7 @@ from erasure_bench.methods.machinery.closed_form import (
     changed_matrices,
     embedded_tokens,
     guide_of,
+    kept_neighbours,
     old_retain_scale,
     weight_change,
 )
@@ -112,8 +113,7 @@ class UCE:
     def retained(self, concepts: Sequence[Concept]) -> tuple[str, ...]:
         """The prompts that keep their keys and values, each once."""
         if self.retain == "neighbours":
-            erased = {phrase for concept in concepts for phrase in concept.targets}
-            prompts = [name for concept in concepts for name in concept.neighbours if name not in erased]
+            prompts = kept_neighbours(concepts)
         else:
             prompts = [] if self.retain == "none" else list(self.retain)
         return tuple(dict.fromkeys([*([""] if self.retain_empty_prompt else []), *prompts]))

@@ -109,8 +109,8 @@ def prune(
 ) -> int:
     """Remove damaged entries and what killed runs left half-written, but for checkpoints to go on from.
 
-    With --keep, remove all else too that no kept run needs, checkpoints included. Nothing is removed from a bucket (--remote of
-    bench run): a later run fetches from there what it needs again.
+    With --keep, remove all else too that no kept run needs, checkpoints included. Nothing is removed from a
+    bucket (--remote of bench run): a later run fetches from there what it needs again.
     """
     from erasure_bench.bench.storage.upkeep import prune as prune_all
 

@@ -26,6 +26,12 @@ class Note(NamedTuple):
     weight: Weight = "reading"
 
 
+def guidance_scales(plan: Plan) -> list[float]:
+    """All that pictures are drawn with: prompts may have their own, whatever the suite's protocol says."""
+    images = (image for cell in plan.cells for task in cell.generate for image in task.images.images)
+    return sorted({image.guidance_scale for image in images})
+
+
 def footnotes(
     plan: Plan, rows: Sequence[Row], agreements: Sequence[Retest], evidence: Evidence
 ) -> list[Note]:
@@ -34,7 +40,7 @@ def footnotes(
     protocol, config = plan.suite.protocol, plan.config
     images = [image for cell in plan.cells for task in cell.generate for image in task.images.images]
     sizes = sorted({f"{image.width}×{image.height}" for image in images})
-    scales = sorted({image.guidance_scale for image in images})
+    scales = guidance_scales(plan)
     seeds = ", ".join(str(seed) for seed in config.seeds)
     each = sorted({protocol.images_of(image.prompt) for image in images})
     own = " (prompts' own seeds)" if any(image.prompt.seed is not None for image in images) else ""

@@ -24,7 +24,7 @@ from erasure_bench.bench.reporting.collapsed import collapsed_methods
 from erasure_bench.bench.reporting.document_file import DocumentFile
 from erasure_bench.bench.reporting.evidence import Evidence
 from erasure_bench.bench.reporting.features import FEATURES, write_feature_table
-from erasure_bench.bench.reporting.footnotes import Note, footnotes
+from erasure_bench.bench.reporting.footnotes import Note, footnotes, guidance_scales
 from erasure_bench.bench.reporting.front import front_note, front_of
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of, to_frame, to_json
 from erasure_bench.bench.reporting.markdown import markdown
@@ -229,12 +229,6 @@ def measured(plan: Plan) -> Measured:
         references=frozenset(method.name for method in plan.methods if method.base),
         rewrites={prompt.id: prompt.rewrites for prompt in plan.prompts if prompt.rewrites is not None},
     )
-
-
-def guidance_scales(plan: Plan) -> list[float]:
-    """All that pictures are drawn with: prompts may have their own, whatever the suite's protocol says."""
-    images = (image for cell in plan.cells for task in cell.generate for image in task.images.images)
-    return sorted({image.guidance_scale for image in images})
 
 
 def _pictures(plan: Plan) -> dict[tuple[str, str, Role], int]:

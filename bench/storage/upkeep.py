@@ -122,8 +122,9 @@ def sizes(root: Path) -> list[Size]:
 def prune(root: Path, kept: Kept | None, *, dry_run: bool) -> list[Size]:
     """Removes damaged entries and what dead processes left, and with `kept` all entries that it has not.
 
-    Checkpoints of unfinished work are such entries: without `kept` a later run goes on from them. Scores and features are kept with their pictures, a folder's features in any case, what edits share with
-    its base model. Returns what went, or would.
+    Checkpoints of unfinished work are such entries: without `kept` a later run goes on from them. Scores and
+    features are kept with their pictures, a folder's features in any case, what edits share with its base
+    model. Returns what went, or would.
     Raises BenchError where a living process uses the store and `kept` says what may stay.
     """
     locks = sessions(root / TMP)

@@ -52,6 +52,12 @@ def guide_of(concept: Concept, guide: str, official: str) -> str:
     return {"auto": official, "anchor": concept.anchor}.get(guide, guide)
 
 
+def kept_neighbours(concepts: Sequence[Concept]) -> list[str]:
+    """The neighbours of all that is erased, but for those that are erased themselves."""
+    erased = {phrase for concept in concepts for phrase in concept.targets}
+    return [name for concept in concepts for name in concept.neighbours if name not in erased]
+
+
 def old_retain_scale(retained: int) -> float:
     """β of UCE's old code (35e91e2) for so many retained prompts: each of few has more weight."""
     return max(0.1, 1 / max(retained, 1))

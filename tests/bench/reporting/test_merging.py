@@ -236,7 +236,7 @@ def test_a_merged_run_can_be_merged_again(fake: ModuleType, tmp_path: Path) -> N
         (["merge", "nothing", "--out", "m"], "no run 'nothing': no run.json in"),
         (["merge", "old", "--out", "m"], "old/run.json: made by another version"),
         (["merge", "broken", "--out", "m"], "cannot be read"),
-        (["merge", "old", "broken", "./old", "--out", "m"], "old is given twice: name each run to merge once"),
+        (["merge", "old", "broken", "./old", "--out", "m"], "old is given twice: name each run"),
     ],
 )
 def test_what_is_no_run_is_refused_in_one_line(
