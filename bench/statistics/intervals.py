@@ -8,8 +8,7 @@ in width, is measured by `python -m studies.coverage` (results/statistics/covera
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv
-from scipy.stats import gamma, norm, t
+from scipy.special import betaincinv, gammaincinv, ndtri, stdtrit
 from statsmodels.stats.proportion import proportion_confint
 
 from erasure_bench.bench.statistics.cells import Values
@@ -130,12 +129,12 @@ def _free(moments: Moments, level: Values, bounds: tuple[float, float], confiden
 
 
 def _t(df: Values, confidence: float) -> Values:
-    return np.asarray(t.ppf(0.5 + confidence / 2, df))
+    return np.asarray(stdtrit(df, 0.5 + confidence / 2))
 
 
 def _share(moments: Moments, confidence: float) -> Ends:
     value, variance = np.clip(moments.value, 0.0, 1.0), moments.variance
-    z = norm.ppf(0.5 + confidence / 2)
+    z = ndtri(0.5 + confidence / 2)
     per_prompt = moments.pictures / np.maximum(moments.clusters, 1)
     most = moments.pictures / (1 + LEAST_CORRELATION * (per_prompt - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -172,7 +171,7 @@ def _bounded(moments: Moments, bounds: tuple[float, float], confidence: float) -
     low, high = bounds
     prompts = moments.clusters.astype(np.float64)
     value = np.clip((moments.value - low) / (high - low), 0.0, 1.0)
-    z = norm.ppf(0.5 + confidence / 2)
+    z = ndtri(0.5 + confidence / 2)
     variance = moments.variance / (high - low) ** 2 * (_t(moments.df, confidence) / z) ** 2
     ends = []
     for bound, quantile in ((0.0, (1 - confidence) / 2), (1.0, (1 + confidence) / 2)):
@@ -197,13 +196,13 @@ def _beta_quantile(mean: Values, variance: Values, quantile: float) -> Values:
 
 def _count(moments: Moments, confidence: float) -> Ends:
     tail = (1 - confidence) / 2
-    z = norm.ppf(1 - tail)
+    z = ndtri(1 - tail)
     value = moments.value
     variance = moments.variance * (_t(moments.df, confidence) / z) ** 2
     one_more = HEAVIER * np.maximum(moments.largest, 1.0 / np.maximum(moments.strata, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        low = np.where(value > 0, gamma.ppf(tail, value**2 / variance, scale=variance / value), value * 0.0)
+        low = np.where(value > 0, gammaincinv(value**2 / variance, tail) * (variance / value), value * 0.0)
         low = np.where((value > 0) & (variance == 0), value, low)
         wider, above = variance + one_more**2, value + one_more
-        high = gamma.ppf(1 - tail, above**2 / wider, scale=wider / above)
+        high = gammaincinv(above**2 / wider, 1 - tail) * (wider / above)
     return Ends(np.where(np.isnan(variance), np.nan, low), high)

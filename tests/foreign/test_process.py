@@ -151,7 +151,7 @@ def test_modules_may_be_imported_by_another_thread_meanwhile() -> None:
     sys.setswitchinterval(1e-6)
     other.start()
     try:
-        for _ in range(3000):
+        for _ in range(300):
             assert "erasure_bench.foreign.process" in _owners.__wrapped__(0)
             assert list(imported_files()) is not None
     finally:

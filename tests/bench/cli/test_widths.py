@@ -13,6 +13,8 @@ from erasure_bench.methods.registry import METHODS
 
 Captured = pytest.CaptureFixture[str]
 WIDTHS = (24, 40, 60, 80, 120)
+CARDS_AT = [pytest.param(width, marks=[] if width in (24, 80) else [pytest.mark.slow]) for width in WIDTHS]
+"""There are many of them."""
 
 
 def printed(capsys: Captured, monkeypatch: pytest.MonkeyPatch, width: int, *arguments: str) -> str:
@@ -23,7 +25,7 @@ def printed(capsys: Captured, monkeypatch: pytest.MonkeyPatch, width: int, *argu
     return text
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", CARDS_AT)
 def test_a_cards_settings_are_whole_at_any_width(
     width: int, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

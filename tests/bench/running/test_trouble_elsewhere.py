@@ -57,7 +57,11 @@ class Judges:
             sheet.add(picture, light=0.5)
         return Scores(sheet.frame())
 """
-NUMBERS = (errno.ETIMEDOUT, errno.EPERM, errno.ENOSPC)
+NUMBERS = (
+    errno.ETIMEDOUT,
+    pytest.param(errno.EPERM, marks=pytest.mark.slow),
+    pytest.param(errno.ENOSPC, marks=pytest.mark.slow),
+)
 Captured = pytest.CaptureFixture[str]
 
 

@@ -110,6 +110,9 @@ TINY: dict[str, dict[str, str]] = {
     "stereo": WAYS
     | {"rounds": "2", "images": "2", "search_steps": "2", "inversion_steps": "2", "anchors": "2"},
 }
+OTHER_SETTINGS = {"sld-weak", "sld-medium", "sld-strong", "esd-x-strict", "esd-u", "ca-noise", "ca-reverse"}
+"""Classes that differ from another in the table (`sld-max`, `esd-all`, `ca-model`) by their settings' values."""
+ALL = [pytest.param(name, marks=[pytest.mark.slow] if name in OTHER_SETTINGS else []) for name in TINY]
 CHANGES_NOTHING = {"none"}
 CHOOSES_WHAT_TO_TRAIN = {"salun"}
 """Their seed decides which weights change at all."""
@@ -158,7 +161,7 @@ def test_every_method_is_in_the_table():
     assert TINY.keys() == METHODS.keys()
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", ALL)
 def test_method_keeps_the_contract(name, model_for):
     rehearsal = rehearse(name, model_for(name))
     checks = {check.name: check for check in check_contract(rehearsal)}
@@ -205,7 +208,7 @@ class Asked(NoCache):
         return self.made[name]
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", ALL)
 def test_needs_are_what_erase_makes(name, model_for):
     method, cache, model = build_method(name, options=TINY[name]), Asked(), model_for(name)
     concepts = (RING, BAR) if model.classes else (CAT, DOG)
