@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from erasure_bench.errors import UnknownName
 from erasure_bench.evaluators.instances import instance
 from erasure_bench.foreign.errors import contained
 from erasure_bench.foreign.files import file_target, in_file
+from erasure_bench.foreign.installed import offered
 from erasure_bench.foreign.targets import load_target
 from erasure_bench.foreign.wanted import EVALUATOR
 
@@ -102,5 +102,4 @@ def build_evaluator(
 
 
 def _targets() -> dict[str, str]:
-    others = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    return {**others, **EVALUATORS}
+    return offered(ENTRY_POINTS) | EVALUATORS

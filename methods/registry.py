@@ -6,12 +6,12 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, get_args, get_type_hints
 
 from erasure_bench.errors import BenchError, UnknownName, said
 from erasure_bench.foreign.errors import contained, described, in_one_line
 from erasure_bench.foreign.files import file_target, in_file
+from erasure_bench.foreign.installed import offered
 from erasure_bench.foreign.targets import load_target
 from erasure_bench.foreign.wanted import METHOD
 
@@ -61,7 +61,7 @@ DEFAULT_PRESET = "official"
 
 def methods() -> dict[str, str]:
     """Our methods and those of installed packages; a package cannot replace one of ours."""
-    return {point.name: point.value for point in entry_points(group=METHOD_ENTRY_POINTS)} | METHODS
+    return offered(METHOD_ENTRY_POINTS) | METHODS
 
 
 def method_names() -> tuple[str, ...]:

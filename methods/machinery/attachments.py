@@ -8,7 +8,6 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple, Protocol, cast, get_type_hints
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.foreign.files import defined_in, imported_files
+from erasure_bench.foreign.installed import offered
 from erasure_bench.foreign.targets import load_target
 
 ATTACHMENTS: dict[str, str] = {
@@ -65,8 +65,7 @@ class SavedAttachment(BaseModel):
 
 def attachments() -> dict[str, str]:
     """Our kinds, those of installed packages and those of the files that methods lie in."""
-    installed = {point.name: point.value for point in entry_points(group=ATTACHMENT_ENTRY_POINTS)}
-    return _in_files() | installed | ATTACHMENTS
+    return _in_files() | offered(ATTACHMENT_ENTRY_POINTS) | ATTACHMENTS
 
 
 def _in_files() -> dict[str, str]:

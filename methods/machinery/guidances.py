@@ -4,9 +4,8 @@ An edit's content id covers the code that it imports: a new line in the table of
 make every edit a different one.
 """
 
-from importlib.metadata import entry_points
-
 from erasure_bench.foreign.files import defined_in, imported_files
+from erasure_bench.foreign.installed import offered
 
 GUIDANCES: dict[str, str] = {
     "classifier-free": "erasure_bench.models.guidance:ClassifierFree",
@@ -19,8 +18,7 @@ GUIDANCE_ENTRY_POINTS = "erasure_bench.guidances"
 
 def guidances() -> dict[str, str]:
     """Our kinds of guidance, those of installed packages and those of the files that methods lie in."""
-    installed = {point.name: point.value for point in entry_points(group=GUIDANCE_ENTRY_POINTS)}
-    return _guidances_in_files() | installed | GUIDANCES
+    return _guidances_in_files() | offered(GUIDANCE_ENTRY_POINTS) | GUIDANCES
 
 
 def _guidances_in_files() -> dict[str, str]:

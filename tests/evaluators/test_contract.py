@@ -5,7 +5,6 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -317,10 +316,9 @@ def test_an_unknown_evaluator_is_refused_with_the_nearest_name() -> None:
 
 
 def test_another_package_adds_an_evaluator_by_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("nudity-again", "erasure_bench.evaluators.nudity:CARD", ENTRY_POINTS)
+    theirs = {"nudity-again": "erasure_bench.evaluators.nudity:CARD"}
     monkeypatch.setattr(
-        "erasure_bench.evaluators.registry.entry_points",
-        lambda group: [point] if group == ENTRY_POINTS else [],
+        "erasure_bench.evaluators.registry.offered", lambda group: theirs if group == ENTRY_POINTS else {}
     )
 
     assert "nudity-again" in evaluator_names()

@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -126,8 +125,7 @@ def test_another_packages_evaluator_that_cannot_be_loaded_is_a_note(
 ) -> None:
     from erasure_bench.evaluators import registry
 
-    point = SimpleNamespace(name="theirs", value="no_such_package_of_theirs:CARD")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(registry, "offered", lambda group: {"theirs": "no_such_package_of_theirs:CARD"})
     row = rows(examine(), "evaluators")["theirs"]
     assert row.verdict == "note" and "no_such_package_of_theirs" in row.detail
 

@@ -111,7 +111,7 @@ TINY: dict[str, dict[str, str]] = {
     | {"rounds": "2", "images": "2", "search_steps": "2", "inversion_steps": "2", "anchors": "2"},
 }
 OTHER_SETTINGS = {"sld-weak", "sld-medium", "sld-strong", "esd-x-strict", "esd-u", "ca-noise", "ca-reverse"}
-"""Classes that differ from another in the table (`sld-max`, `esd-all`, `ca-model`) by their settings' values."""
+"""They differ from another in the table (`sld-max`, `esd-all`, `ca-model`) by settings alone."""
 ALL = [pytest.param(name, marks=[pytest.mark.slow] if name in OTHER_SETTINGS else []) for name in TINY]
 CHANGES_NOTHING = {"none"}
 CHOOSES_WHAT_TO_TRAIN = {"salun"}
