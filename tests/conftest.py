@@ -22,6 +22,14 @@ settings.register_profile("ci", derandomize=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cuts() -> Iterator[None]:
+    """What is written reaches every other process at once: only the disk itself need not be waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
+
+
 @pytest.fixture(scope="session")
 def upstream_data() -> Path:
     """Where the upstream prompt files lie, if anywhere: $BENCH_DATA, else beside the checkout."""

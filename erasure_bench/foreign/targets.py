@@ -1,6 +1,7 @@
 """What a registry's `module:name` string points at."""
 
 import importlib
+import sys
 from typing import Any
 
 from erasure_bench.errors import BenchError
@@ -14,6 +15,8 @@ def load_target(target: str, what: str) -> Any:
     Raises BenchError, in one line that begins with `what`, where that cannot be had.
     """
     module, _, attribute = target.partition(":")
+    if attribute in (loaded := vars(sys.modules.get(module) or object)):
+        return loaded[attribute]
     try:
         with left_alone("importing its module"):
             return getattr(importlib.import_module(module), attribute)
