@@ -3,7 +3,9 @@
 Code whose digest the table does not know is accepted under its version where the fingerprint of that
 version comes out the same, measured anew with the settings that it was taken with. Where it does not,
 the results have changed: raise the `version` in the card (a part's constant `VERSION`), and run this
-again. Until then ids hold the digest of the code, so that nothing old is served.
+again. Until then ids hold the digest of the code, so that nothing old is served. On a machine that rounds
+otherwise than the one that the fingerprint was taken on, `--before COMMIT` compares with what the commit's
+code makes of the same inputs here.
 """
 
 import argparse
@@ -11,20 +13,24 @@ import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import NamedTuple
 
+from erasure_bench.bench.identity.earlier import FLAG, Earlier, checked_out
 from erasure_bench.bench.identity.fingerprints import Fingerprints, NoLonger, NotHere, fingerprints_of
 from erasure_bench.bench.identity.table import (
     KINDS,
     Accepted,
     Fingerprint,
     Kind,
+    Numbers,
     accepted,
     bound,
     digest_of,
     write,
 )
 from erasure_bench.environment import go_offline
+from erasure_bench.errors import BenchError
 
 COMMAND = "python -m erasure_bench.bench.identity.accepting"
 
@@ -57,8 +63,18 @@ def outdated() -> Iterator[Outdated]:
             yield Outdated(kind, name, "is registered no longer")
 
 
-def judge(kind: Kind, name: str, code: str, old: Accepted | None, let_pass: bool) -> Verdict:
-    """Whether the code here may have the version in its card; `let_pass` what cannot be measured here."""
+def judge(
+    kind: Kind,
+    name: str,
+    code: str,
+    old: Accepted | None,
+    let_pass: bool,
+    earlier: Earlier | None = None,
+) -> Verdict:
+    """Whether the code here may have the version in its card; `let_pass` what cannot be measured here.
+
+    Compares with the table's numbers, or with what `earlier` code makes here. Raises as that does.
+    """
     how = fingerprints_of(kind)
     version, defaults = how.version(name), how.defaults(name)
     fresh = Accepted(version=version, code=code, defaults=defaults)
@@ -67,7 +83,10 @@ def judge(kind: Kind, name: str, code: str, old: Accepted | None, let_pass: bool
             key for key in old.defaults.keys() & defaults if old.defaults[key] != defaults[key]
         ):
             return Verdict(None, f"the defaults of {', '.join(moved)} have changed")
-        differences, unmeasured = _differences(how, name, old)
+        numbers = {case: taken.numbers for case, taken in old.fingerprints.items()}
+        if earlier is not None:
+            numbers |= earlier.numbers(kind, name, old)
+        differences, unmeasured = _differences(how, name, old, numbers)
         if differences:
             return Verdict(None, "; ".join(differences[:3]))
         if unmeasured and code != old.code and not let_pass:
@@ -80,7 +99,9 @@ def judge(kind: Kind, name: str, code: str, old: Accepted | None, let_pass: bool
     return Verdict(dataclasses.replace(fresh, fingerprints=taken), f"version {version}")
 
 
-def accept(names: frozenset[str], let_pass: frozenset[str], everything: bool) -> list[Outdated]:
+def accept(
+    names: frozenset[str], let_pass: frozenset[str], everything: bool, earlier: Earlier | None = None
+) -> list[Outdated]:
     """Brings the table up to date and says what it did; gives back what needs another version."""
     refused = []
     for kind in KINDS:
@@ -93,7 +114,7 @@ def accept(names: frozenset[str], let_pass: frozenset[str], everything: bool) ->
                 entries[name] = old
                 continue
             started = time.perf_counter()
-            entry, said = judge(kind, name, code, old, name in let_pass)
+            entry, said = judge(kind, name, code, old, name in let_pass, earlier)
             if entry is None:
                 refused.append(Outdated(kind, name, said))
             if kept := entry or old:
@@ -105,8 +126,10 @@ def accept(names: frozenset[str], let_pass: frozenset[str], everything: bool) ->
     return refused
 
 
-def _differences(how: Fingerprints, name: str, old: Accepted) -> tuple[list[str], list[str]]:
-    """What comes out otherwise than it did, and what cannot be measured on this machine."""
+def _differences(
+    how: Fingerprints, name: str, old: Accepted, numbers: Mapping[str, Numbers]
+) -> tuple[list[str], list[str]]:
+    """What comes out otherwise than `numbers`, by case, and what cannot be measured on this machine."""
     from erasure_bench.bench.identity.fingerprints.numbers import by_how_much, same, tolerance_of
 
     differences, unmeasured = [], []
@@ -122,11 +145,12 @@ def _differences(how: Fingerprints, name: str, old: Accepted) -> tuple[list[str]
         if before.not_run:
             unmeasured.append(case)  # measured for the first time, with nothing to compare it with
             continue
-        for what in {**before.numbers, **now}:
-            if what not in before.numbers or what not in now:
+        known = numbers[case]
+        for what in {**known, **now}:
+            if what not in known or what not in now:
                 differences.append(f"{case}: {what} is {'new' if what in now else 'gone'}")
                 continue
-            one, other = before.numbers[what], now[what]
+            one, other = known[what], now[what]
             if not same(one, other, tolerance_of(what)):
                 differences.append(f"{case}: {what} differs{by_how_much(one, other)}")
     return differences, unmeasured
@@ -152,7 +176,7 @@ def _say(line: str) -> None:
 
 
 def _on_one_thread() -> None:
-    """The table's numbers hold on any machine: Adam turns what threads round apart into whole steps."""
+    """So that what it finds depends on no number of threads: Adam turns what they round apart into steps."""
     import torch
 
     torch.set_num_threads(1)
@@ -171,6 +195,12 @@ def main() -> int:
         help="accept these, apart by commas, though presets of theirs cannot be measured on this machine; "
         "the table says which",
     )
+    parser.add_argument(
+        FLAG,
+        metavar="COMMIT",
+        help="compare with what this commit's code makes here, not with the table's numbers, where this "
+        "machine rounds otherwise than the one that they were taken on",
+    )
     given = parser.parse_args()
     go_offline()
     if given.check:
@@ -179,7 +209,13 @@ def main() -> int:
             _say(f"{kind} {name}: {why}")
         return int(bool(found))
     _on_one_thread()
-    refused = accept(frozenset(given.names), frozenset(given.unmeasured.split(",")), given.everything)
+    try:
+        with checked_out(given.before) if given.before else nullcontext() as earlier:
+            refused = accept(
+                frozenset(given.names), frozenset(given.unmeasured.split(",")), given.everything, earlier
+            )
+    except BenchError as error:
+        parser.error(str(error))
     if refused:
         what = ", ".join(f"{kind} {name}" for kind, name, _ in refused)
         _say(f"to be mended: {what}; a new version goes into the card, or into VERSION of a part's module")

@@ -112,6 +112,28 @@ def test_a_refactoring_that_changes_no_number_keeps_the_version(world: World) ->
     assert list(outdated()) == []
 
 
+class Before:
+    """A code of before that measures on this machine what a test says."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def numbers(self, kind: str, name: str, entry: Accepted) -> dict[str, Any]:
+        return {"official": {"float32 weights": [self.weight, 0.5, -0.5, 0.1]}}
+
+
+def test_where_the_machine_rounds_otherwise_the_code_before_is_compared_with(world: World) -> None:
+    world.digest, world.numbers = "b" * 64, {"float32 weights": [1.02, 0.5, -0.5, 0.1]}
+    (said,) = refusals()
+    assert "float32 weights differs" in said
+    (refused,) = accept(NOTHING, NOTHING, everything=False, earlier=Before(1.04))
+    assert "float32 weights differs by 0.02 of 1.04" in refused.why
+    assert accept(NOTHING, NOTHING, everything=False, earlier=Before(1.02)) == []
+    assert code_of("method", "blur", "a.module") == "blur 1"
+    kept = accepted("method")["blur"].fingerprints["official"].numbers
+    assert kept == {"float32 weights": [1.0, 0.5, -0.5, 0.1]}, "the table keeps what was taken first"
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -1,0 +1,32 @@
+"""What the code on the search path makes of fixed inputs, in JSON; `earlier` starts it on another commit's.
+
+It is read as a file of its own, and knows of the other commit's package only what every one has.
+"""
+
+import json
+import sys
+
+
+def main() -> None:
+    """stdin: kind, name, settings by case. stdout: the digest of the code, by case its numbers, or why none."""
+    import torch
+
+    from erasure_bench.bench.identity.fingerprints import NoLonger, NotHere, fingerprints_of
+    from erasure_bench.bench.identity.table import digest_of
+    from erasure_bench.environment import go_offline
+
+    asked = json.load(sys.stdin)
+    go_offline()
+    torch.set_num_threads(1)
+    out, sys.stdout = sys.stdout, sys.stderr
+    measure, found = fingerprints_of(asked["kind"]).measure, {}
+    for case, settings in asked["cases"].items():
+        try:
+            found[case] = {"numbers": dict(measure(asked["name"], settings))}
+        except (NotHere, NoLonger) as error:
+            found[case] = {"why": str(error)}
+    json.dump({"code": digest_of(asked["kind"], asked["name"]), "cases": found}, out)
+
+
+if __name__ == "__main__":
+    main()
