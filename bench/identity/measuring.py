@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> None:
-    """stdin: kind, name, settings by case. stdout: the digest of the code, by case its numbers, or why none."""
+    """stdin: kind, name, settings by case. stdout: the digest of the code, by case numbers, or why none."""
     import torch
 
     from erasure_bench.bench.identity.fingerprints import NoLonger, NotHere, fingerprints_of
