@@ -8,24 +8,29 @@ import sys
 
 
 def main() -> None:
-    """stdin: kind, name, settings by case. stdout: the digest of the code, by case numbers, or why none."""
+    """A line of stdin: kind, name, settings by case; of stdout: the code's digest, and by case numbers or why."""
     import torch
 
     from erasure_bench.bench.identity.fingerprints import NoLonger, NotHere, fingerprints_of
     from erasure_bench.bench.identity.table import digest_of
     from erasure_bench.environment import go_offline
 
-    asked = json.load(sys.stdin)
     go_offline()
     torch.set_num_threads(1)
     out, sys.stdout = sys.stdout, sys.stderr
-    measure, found = fingerprints_of(asked["kind"]).measure, {}
-    for case, settings in asked["cases"].items():
-        try:
-            found[case] = {"numbers": dict(measure(asked["name"], settings))}
-        except (NotHere, NoLonger) as error:
-            found[case] = {"why": str(error)}
-    json.dump({"code": digest_of(asked["kind"], asked["name"]), "cases": found}, out)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        measure, found = fingerprints_of(asked["kind"]).measure, {}
+        for case, settings in asked["cases"].items():
+            try:
+                found[case] = {"numbers": dict(measure(asked["name"], settings))}
+            except (NotHere, NoLonger) as error:
+                found[case] = {"why": str(error)}
+        print(
+            json.dumps({"code": digest_of(asked["kind"], asked["name"]), "cases": found}),
+            file=out,
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

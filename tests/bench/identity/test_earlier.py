@@ -62,9 +62,9 @@ def test_a_commits_own_code_is_measured_and_the_checkout_is_gone_afterwards(repo
     for commit, weight in (("HEAD~1", 2.0), ("HEAD", 20.0)):
         with checked_out(commit, repository) as there:
             folder = there.folder
-            found = there.numbers("method", "blur", entry())
-        assert found == {"official": {"weights": [weight], "texts": "blur"}}, (
-            "what cannot be measured is left out"
+            found = [there.numbers("method", "blur", entry()) for _ in range(2)]
+        assert found == 2 * [{"official": {"weights": [weight], "texts": "blur"}}], (
+            "nothing of what is not here"
         )
         assert not folder.exists()
     listed = subprocess.run(
@@ -79,8 +79,10 @@ def test_other_code_than_the_tables_and_a_commit_that_is_none_are_refused(reposi
     with pytest.raises(BenchError, match="--before nowhere: .*nowhere"), checked_out("nowhere", repository):
         pass
     (repository / "erasure_bench/environment.py").unlink()
+    broken = Earlier("HEAD", repository)
     with pytest.raises(BenchError, match="cannot be measured there: ModuleNotFoundError"):
-        Earlier("HEAD", repository).numbers("method", "blur", entry())
+        broken.numbers("method", "blur", entry())
+    broken.end()
 
 
 def test_a_mistake_is_said_by_the_command(
