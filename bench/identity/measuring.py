@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> None:
-    """A line of stdin: kind, name, settings by case; of stdout: the code's digest, and by case numbers or why."""
+    """A line of stdin: kind, name, settings by case; of stdout: the code's digest, and by case numbers."""
     import torch
 
     from erasure_bench.bench.identity.fingerprints import NoLonger, NotHere, fingerprints_of
