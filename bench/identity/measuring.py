@@ -20,7 +20,8 @@ def main() -> None:
     out, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         asked = json.loads(line)
-        measure, found = fingerprints_of(asked["kind"]).measure, {}
+        measure = fingerprints_of(asked["kind"]).measure
+        found: dict[str, dict[str, object]] = {}
         for case, settings in asked["cases"].items():
             try:
                 found[case] = {"numbers": dict(measure(asked["name"], settings))}
