@@ -145,7 +145,7 @@ def test_an_own_suite_runs_and_its_ids_follow_from_its_content(
     mine: Path, tiny_model_dir: Path, capsys: Captured
 ) -> None:
     words = ["run", "--suite", "./mine.yaml", "--methods", "negative-prompt", "--model", str(tiny_model_dir)]
-    words += ["--evaluators", "coherence", "--store", "store", "--json"]
+    words += ["--evaluators", "coherence", "--store", "store", "--json", "--limit", "2"]
     assert run_command(words) == 0
     document = out(capsys)
     assert document["suite"] == "mine" and document["suite_version"].startswith("1+")
