@@ -17,9 +17,7 @@ DEVICE = "--device"
 def check_devices(config: RunConfig, flag: str = DEVICE) -> None:
     """Raises BenchError where a device of the run or an evaluator is not here, or cannot do `dtype`.
 
-    `flag` is the one that gave the run's.
-
-    Imports torch only where the answer needs it.
+    `flag` is the one that gave the run's. Imports torch only where the answer needs it.
     """
     for name, options in config.evaluator_options.items():
         if (named := options.get("device")) is not None:

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from erasure_bench.bench.planning.devices import CPU
 from erasure_bench.bench.running.job import place_of
+from erasure_bench.errors import BenchError
 
 LOG = "log"
 NEVER_AGAIN = 3
@@ -21,6 +22,12 @@ NEVER_AGAIN = 3
 STOP_SECONDS = 20.0
 PARENT = "BENCH_PARENT"
 """The variable that tells a worker who started it: whoever that was may be gone before the worker can ask."""
+
+
+class NotAgain(BenchError):
+    """Whoever started this worker need not start it anew: it would find a full disk full again."""
+
+    exit_code = NEVER_AGAIN
 
 
 class Start(NamedTuple):

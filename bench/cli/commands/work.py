@@ -8,17 +8,10 @@ import threading
 from pathlib import Path
 
 from erasure_bench.bench.cli.output import stderr_console
-from erasure_bench.bench.running.launching import NEVER_AGAIN
 from erasure_bench.errors import BenchError
 
 _PARENT_EVERY_SECONDS = 1.0
 _NAME = re.compile(r"\w[\w.-]*")
-
-
-class NotAgain(BenchError):
-    """Whoever started this worker need not start it anew: it would find a full disk full again."""
-
-    exit_code = NEVER_AGAIN
 
 
 def work(asked: Path, name: str | None, index: int, device: str | None, *, with_parent: bool) -> int:
@@ -33,6 +26,7 @@ def work(asked: Path, name: str | None, index: int, device: str | None, *, with_
     from erasure_bench.bench.running.executor import execute
     from erasure_bench.bench.running.job import find_job, place_of, read_job
     from erasure_bench.bench.running.journal import is_held, workers_journal
+    from erasure_bench.bench.running.launching import NotAgain
     from erasure_bench.bench.running.progress import LiveProgress
     from erasure_bench.bench.running.together import Together
     from erasure_bench.bench.storage.store import StoreAway, StoreError

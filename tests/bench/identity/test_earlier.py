@@ -1,5 +1,6 @@
 """An earlier commit's code is measured as it was, and only where it is the code that the table names."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -43,13 +44,15 @@ def entry(code: str = "method blur code") -> Accepted:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """Two commits: the second measures ten times as much."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
     root = tmp_path / "repository"
     for name, text in PACKAGE.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     for folder in ("erasure_bench", "erasure_bench/bench", "erasure_bench/bench/identity"):
         (root / folder / "__init__.py").write_text("")
-    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "before"]):
         subprocess.run(["git", "-C", str(root), *words], check=True)
     changed = root / "erasure_bench/bench/identity/fingerprints.py"

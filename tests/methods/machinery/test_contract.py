@@ -110,8 +110,8 @@ TINY: dict[str, dict[str, str]] = {
     "stereo": WAYS
     | {"rounds": "2", "images": "2", "search_steps": "2", "inversion_steps": "2", "anchors": "2"},
 }
-OTHER_SETTINGS = {"sld-weak", "sld-medium", "sld-strong", "esd-x-strict", "esd-u", "ca-noise", "ca-reverse"}
-"""They differ from another in the table (`sld-max`, `esd-all`, `ca-model`) by settings alone."""
+OTHER_SETTINGS = {"sld-weak", "sld-medium", "sld-strong", "esd-x-strict", "esd-u"}
+"""They go the way of another in the table (`sld-max`, `esd-all`), with other numbers or other weights."""
 ALL = [pytest.param(name, marks=[pytest.mark.slow] if name in OTHER_SETTINGS else []) for name in TINY]
 CHANGES_NOTHING = {"none"}
 CHOOSES_WHAT_TO_TRAIN = {"salun"}
