@@ -12,7 +12,7 @@ DEMO_METHODS ?= negative-prompt,sld-medium,sld-max,esd-x,esd-u,ca-model,loss-max
 help:
 	@echo "make demo       erase a concept from the built-in model in several ways and print the leaderboard"
 	@echo "make test       run the tests"
-	@echo "make test-slow  erase with every method as shipped, and see that the concept goes (7 minutes)"
+	@echo "make test-slow  erase with every method as shipped, and see that the concept goes; whatever else takes long"
 	@echo "make lint       ruff: style and format"
 	@echo "make types      mypy"
 	@echo "make docs       build the documentation into site/ (read it: python -m http.server -d site)"
