@@ -19,7 +19,7 @@ from erasure_bench.errors import BenchError
 LOG = "log"
 NEVER_AGAIN = 3
 """The exit code of a worker that cannot begin or go on: started again it would only fail again."""
-STOP_SECONDS = 20.0
+STOP_SECONDS, LOOK_SECONDS = 20.0, 1.0
 PARENT = "BENCH_PARENT"
 """The variable that tells a worker who started it: whoever that was may be gone before the worker can ask."""
 
@@ -142,7 +142,9 @@ def run_child(words: Sequence[str], log: Path, environment: Mapping[str, str]) -
     with log.open("ab") as file:
         child = subprocess.Popen(words, env=variables, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
     try:
-        return child.wait()
+        while True:  # not in one call: what Ray interrupts us with does not end a system's call
+            with suppress(subprocess.TimeoutExpired):
+                return child.wait(LOOK_SECONDS)
     finally:
         if child.poll() is None:
             child.terminate()

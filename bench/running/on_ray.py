@@ -11,7 +11,16 @@ from typing import Any
 from erasure_bench.bench.planning.config import AUTO
 from erasure_bench.bench.planning.devices import CPU
 from erasure_bench.bench.running.job import own_environment
-from erasure_bench.bench.running.launching import LOG, Ended, Handle, Start, ended_with, last_line, run_child
+from erasure_bench.bench.running.launching import (
+    LOG,
+    STOP_SECONDS,
+    Ended,
+    Handle,
+    Start,
+    ended_with,
+    last_line,
+    run_child,
+)
 from erasure_bench.errors import BenchError
 
 FOR_EVER = -1
@@ -77,10 +86,13 @@ class _Task:
             return Ended(last_line(log).removeprefix("bench: ") or " ".join(str(error).split())[:200])
 
     def stop(self) -> None:
-        self._ray.cancel(self._reference, force=True)
+        self._ray.cancel(self._reference)  # which interrupts `_work`, and that the worker's process
 
     def wait(self) -> None:
-        """Its process ends with Ray's own (`bench work --with-parent`)."""
+        """One that does not end in time is killed with Ray's process (`bench work --with-parent`)."""
+        done, _ = self._ray.wait([self._reference], timeout=STOP_SECONDS)
+        if not done:
+            self._ray.cancel(self._reference, force=True)
 
 
 def _check_answers(address: str) -> None:

@@ -345,6 +345,9 @@ def work(words: list[str]) -> None:
         board = SharedBoard(job_file.parent, job.workers, job_file, name)
         start = number / job.workers
         execute(plan, worker, store, Together((journal, Events(place))), board=board, start=start)
+        if fault == "linger":
+            store.scratch()
+            time.sleep(60)
 
 
 if __name__ == "__main__" and sys.argv[1] == "work":
