@@ -20,18 +20,13 @@ from erasure_bench.bench.reporting.board import Board
 from erasure_bench.bench.reporting.counting import read_scores
 from erasure_bench.bench.reporting.markdown import markdown
 from erasure_bench.bench.reporting.published import published
-from erasure_bench.bench.reporting.results import (
-    LEADERBOARD,
-    ROBUSTNESS,
-    SCORES,
-    read_document,
-    read_robustness,
-)
+from erasure_bench.bench.reporting.reading import read_document, read_robustness
+from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.reporting.robustness import RATES, Rate, Robustness, RobustnessRow
 from erasure_bench.bench.reporting.robustness_table import csv as robustness_csv
 from erasure_bench.bench.reporting.robustness_table import markdown as robustness_markdown
 from erasure_bench.bench.reporting.robustness_table import on_terminal
-from erasure_bench.bench.reporting.run_file import RUN, opened
+from erasure_bench.bench.reporting.run_file import LEADERBOARD, ROBUSTNESS, RUN, opened
 from erasure_bench.bench.sharing.loading import LoadedRun
 from erasure_bench.bench.site.reading import read_reported
 from erasure_bench.bench.site.site import write_site

@@ -22,7 +22,7 @@ from typing import Any
 
 from erasure_bench.bench.planning.config import seeds
 from erasure_bench.bench.reporting.record import portable, read_record, write_record
-from erasure_bench.bench.reporting.results import LEADERBOARD
+from erasure_bench.bench.reporting.run_file import LEADERBOARD
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.errors import BenchError
 from erasure_bench.models.conditional.description import Description, read_description

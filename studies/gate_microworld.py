@@ -18,8 +18,8 @@ from pathlib import Path
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.reporting.record import portable, read_record, write_record
-from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES
-from erasure_bench.bench.reporting.run_file import RUN
+from erasure_bench.bench.reporting.results import SCORES
+from erasure_bench.bench.reporting.run_file import LEADERBOARD, RUN
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "results" / "gate"

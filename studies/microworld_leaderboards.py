@@ -17,12 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from erasure_bench.bench.reporting.leaderboard import COLUMNS
-from erasure_bench.bench.reporting.record import read_record
-from erasure_bench.bench.reporting.results import LEADERBOARD
-from erasure_bench.bench.reporting.run_file import RUN
+from erasure_bench.bench.reporting.reading import EARLIER, PACKED, read_document
+from erasure_bench.bench.reporting.run_file import LEADERBOARD, RUN
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS
@@ -32,7 +28,6 @@ from studies.pieces import add_options, complete, configs_of
 
 MODEL = "microworld"
 SUMMARY = "LEADERBOARD.md"
-PACKED = f"{LEADERBOARD}.csv.gz"
 KEEP = (f"{LEADERBOARD}.md", PACKED)
 
 
@@ -45,19 +40,14 @@ def reported_suites() -> list[str]:
 def documents(folder: Path) -> dict[str, Mapping[str, Any]]:
     """The results of the suites that have any in `folder`."""
     return {
-        suite: _document(folder / suite) for suite in reported_suites() if (folder / suite / RUN).exists()
+        suite: read_document(folder / suite) for suite in reported_suites() if (folder / suite / RUN).exists()
     }
-
-
-def _document(folder: Path) -> Mapping[str, Any]:
-    rows = pd.read_csv(folder / PACKED).astype(object)
-    return read_record(folder) | {"rows": rows.where(rows.notna(), None).to_dict("records")}
 
 
 def page(folder: Path) -> str:
     """The summary of the suites in `folder`; tables of earlier versions are left out, and it is said so."""
     found = documents(folder)
-    now = {suite: document for suite, document in found.items() if set(COLUMNS) <= set(document["rows"][0])}
+    now = {suite: document for suite, document in found.items() if EARLIER not in document["notes"]}
     if earlier := found.keys() - now.keys():
         names = ", ".join(sorted(earlier))
         print(f"{SUMMARY} leaves out what an earlier version made: {names}", file=sys.stderr)

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erasure_bench.attacks.registry import ATTACKS, attack_card
-from erasure_bench.bench.reporting.results import ROBUSTNESS, read_robustness
+from erasure_bench.bench.reporting.reading import read_robustness
 from erasure_bench.bench.reporting.robustness import Robustness, RobustnessRow
 from erasure_bench.bench.reporting.robustness_table import name_of, shown
+from erasure_bench.bench.reporting.run_file import ROBUSTNESS
 from erasure_bench.bench.reporting.tries import TRIES
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.words.showing import in_markdown

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from erasure_bench.bench.reporting.board import Board
-from erasure_bench.bench.reporting.results import read_document
+from erasure_bench.bench.reporting.reading import read_document
 from erasure_bench.bench.reporting.tables import print_summary
 from erasure_bench.bench.site.reading import read_reported
 from erasure_bench.bench.site.site import write_site

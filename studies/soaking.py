@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES
-from erasure_bench.bench.reporting.run_file import ALWAYS, RUN, bound, opened
+from erasure_bench.bench.reporting.results import SCORES
+from erasure_bench.bench.reporting.run_file import ALWAYS, LEADERBOARD, RUN, bound, opened
 from erasure_bench.bench.running.versions import hardware, this_version
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.storage.manifest import file_sha256

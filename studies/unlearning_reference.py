@@ -23,7 +23,7 @@ from scipy.stats import kendalltau
 
 from erasure_bench.bench.planning.chosen import BASELINE
 from erasure_bench.bench.reporting.collapsed import marked
-from erasure_bench.bench.reporting.results import LEADERBOARD
+from erasure_bench.bench.reporting.run_file import LEADERBOARD
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.models.microworld.loop import FACTS_FILE
 from studies.digits_findings import Key, Number, Values

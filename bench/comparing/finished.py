@@ -10,8 +10,9 @@ from pandas import DataFrame
 
 from erasure_bench.bench.reporting.counting import read_scores
 from erasure_bench.bench.reporting.metric_record import recorded_metric
+from erasure_bench.bench.reporting.reading import read_document
 from erasure_bench.bench.reporting.record import failure_of, read_record
-from erasure_bench.bench.reporting.results import SCORES, read_document
+from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.reporting.run_file import bound
 from erasure_bench.bench.running.failures import Failure
 from erasure_bench.errors import BenchError

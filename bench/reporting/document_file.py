@@ -108,3 +108,8 @@ class DocumentFile(_Part):
     cautions: list[str] = []
     provenance: list[str] = []
     front: FrontFile | None = None
+    guidance_scales: Any = None
+    interval: Any = None
+    left_out: Any = None
+    retest: Any = None
+    agreement: Any = None

@@ -6,7 +6,6 @@ leaderboard.json alone is enough to print the tables again, run.json and scores.
 with others.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,14 +13,12 @@ from typing import Any, NamedTuple
 
 from pandas import DataFrame
 from PIL.Image import Image
-from pydantic import ValidationError
 
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.agreeing import agreement_notes, agreements
 from erasure_bench.bench.reporting.board import Board
 from erasure_bench.bench.reporting.collapsed import collapsed_methods
-from erasure_bench.bench.reporting.document_file import DocumentFile
 from erasure_bench.bench.reporting.evidence import Evidence
 from erasure_bench.bench.reporting.features import FEATURES, write_feature_table
 from erasure_bench.bench.reporting.footnotes import Note, footnotes, guidance_scales
@@ -31,19 +28,18 @@ from erasure_bench.bench.reporting.markdown import markdown
 from erasure_bench.bench.reporting.maxima import maxima
 from erasure_bench.bench.reporting.metric_record import metric_record
 from erasure_bench.bench.reporting.prompt_list import PROMPTS, write_prompts
-from erasure_bench.bench.reporting.record import read_record, run_record, write_record
+from erasure_bench.bench.reporting.record import run_record, write_record
 from erasure_bench.bench.reporting.rewritten import REWRITTEN, rewritten_list
 from erasure_bench.bench.reporting.robustness import Robustness, robustness_of
 from erasure_bench.bench.reporting.robustness_table import csv as robustness_csv
 from erasure_bench.bench.reporting.robustness_table import markdown as robustness_markdown
 from erasure_bench.bench.reporting.run_file import (
     ALWAYS,
+    LEADERBOARD,
     OPTIONAL,
     RESULTS,
+    ROBUSTNESS,
     RUN,
-    OtherVersion,
-    bound,
-    first_fault,
     named,
 )
 from erasure_bench.bench.reporting.sampling import interval_record
@@ -56,16 +52,12 @@ from erasure_bench.bench.reporting.verdicts import judged, retests
 from erasure_bench.bench.running.progress import describe
 from erasure_bench.bench.running.versions import package_versions
 from erasure_bench.bench.storage.atomic import locked, remove_temporaries, write_atomically, write_text
-from erasure_bench.bench.storage.damage import Say, on_stderr
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import in_csv, in_json
-from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.suite import ROLES, Role
 
-LEADERBOARD = "leaderboard"
 SCORES = "scores.parquet"
 SHEET = "images.png"
-ROBUSTNESS = "robustness"
 
 
 class Results(NamedTuple):
@@ -195,18 +187,6 @@ def _write_robustness(folder: Path, robustness: Robustness, evidence: Evidence) 
     return [*(f"{ROBUSTNESS}.{form}" for form in ("json", "csv", "md")), TRIES]
 
 
-def read_robustness(folder: Path) -> Robustness:
-    """A run's robustness table; raises BenchError where it has none."""
-    name = f"{ROBUSTNESS}.json"
-    if not (folder / name).exists():
-        raise BenchError(f"{folder}: nothing was attacked in this run (bench run --attacks …)")
-    try:
-        document = json.loads(read_result(folder, name))
-    except (ValueError, RecursionError) as error:
-        raise BenchError(f"{folder / name} cannot be read ({error}); run again") from error
-    return Robustness.from_document(document, str(folder / name))
-
-
 def _write_csv(path: Path, table: DataFrame) -> None:
     safe = table.map(lambda cell: in_csv(cell) if isinstance(cell, str) else cell)
     write_atomically(path, lambda temporary: safe.to_csv(temporary, index=False))
@@ -249,40 +229,3 @@ def title(plan: Plan) -> str:
     cases = plan.cases
     what = cases[0].name if len(cases) == 1 else f"mean over {len(cases)} concepts"
     return f"{plan.suite.title} ({plan.suite.name} {plan.suite.version}) on {plan.model.name}: {what}"
-
-
-def read_result(folder: Path, name: str, say: Say = on_stderr) -> bytes:
-    """A result's bytes, checked against run.json where that is there and was made by this version.
-
-    Raises BenchError where they are not what the run wrote, or cannot be read.
-    """
-    if (folder / RUN).exists():
-        try:
-            return bound(folder, read_record(folder), name)
-        except OtherVersion:
-            say(f"{folder}: made by another version: its numbers cannot be checked")
-    try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise BenchError(f"{folder / name} cannot be read: {error.strerror}") from error
-
-
-def read_document(folder: Path) -> dict[str, Any]:
-    """A run's `leaderboard.json`; raises BenchError where it is none of this version's."""
-    path = folder / f"{LEADERBOARD}.json"
-    try:
-        document = json.loads(read_result(folder, path.name))
-    except (ValueError, RecursionError) as error:
-        raise BenchError(f"{path} cannot be read ({error}); run the same bench run again") from error
-    return checked_document(document, path)
-
-
-def checked_document(document: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The document; raises BenchError, which names `path`, where it is none of this version's."""
-    try:
-        DocumentFile.model_validate(document)
-    except ValidationError as error:
-        raise BenchError(
-            f"{path}: {first_fault(error)}; made by another version or changed: run the same bench run again"
-        ) from error
-    return document

@@ -26,6 +26,8 @@ from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.suite import Role
 
 RUN = "run.json"
+LEADERBOARD, ROBUSTNESS = "leaderboard", "robustness"
+"""What their files in several forms are called."""
 FORMAT = "erasure-bench run 2"
 _FORMAT, _FILES, _OWN_DIGEST = "format", "files", "sha256"
 _AGAIN = "run the same bench run again"

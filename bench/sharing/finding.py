@@ -11,24 +11,28 @@ from erasure_bench.errors import BenchError
 from erasure_bench.user_paths import user_path
 
 RUNS = Path("runs")
-LEADERBOARD = "leaderboard.json"
+LEADERBOARDS = ("leaderboard.json", "leaderboard.csv", "leaderboard.csv.gz")
+"""What tables are read from: a folder may keep the table alone (`bench.reporting.reading`)."""
 
 
-def find_run(name: str, file: str = LEADERBOARD) -> Path:
-    """The folder of a run with `file` in it; an archive is checked and unpacked, until this process ends.
+def find_run(name: str, *files: str) -> Path:
+    """The folder of a run with one of `files` in it: its leaderboard, unless others are asked for.
+
+    An archive is checked and unpacked, until this process ends.
 
     Raises BenchError that lists the runs below `runs`, or says what is wrong with the archive.
     """
+    files = files or LEADERBOARDS
     places = list(dict.fromkeys((Path(name), RUNS / name)))
     for place in places:
         if is_archive(place):
             return _unpacked(place.resolve())
-        if (place / file).is_file():
+        if any((place / file).is_file() for file in files):
             return place
-    known = sorted(path.parent.name for path in RUNS.glob(f"*/{file}"))
+    known = sorted({path.parent.name for file in files for path in RUNS.glob(f"*/{file}")})
     there = f"; runs here: {', '.join(known)}" if known else ""
     where = " or ".join(str(place) for place in places)
-    what = f"no packed run {where}" if name.endswith(SUFFIX) else f"no {file} in {where}"
+    what = f"no packed run {where}" if name.endswith(SUFFIX) else f"no {files[0]} in {where}"
     raise BenchError(f"no run {name!r}: {what}{there}")
 
 
@@ -42,9 +46,9 @@ def is_passing(folder: Path) -> bool:
     return folder.parent in _passing
 
 
-def find_own_run(name: str, file: str = LEADERBOARD) -> Path:
+def find_own_run(name: str, *files: str) -> Path:
     """`find_run` for what is written into a run's folder: raises BenchError for an archive."""
-    folder = find_run(name, file)
+    folder = find_run(name, *files)
     if is_passing(folder):
         raise BenchError(f"{name} is packed, and is not written to: unpack it first (bench unpack {name})")
     return folder

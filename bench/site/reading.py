@@ -1,35 +1,25 @@
 """A finished run as a report shows it: from its folder's files alone, checked against their digests."""
 
-import gzip
-import io
-import math
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pandas import DataFrame
 
 from erasure_bench.bench.reporting.counting import read_scores
-from erasure_bench.bench.reporting.leaderboard import COLUMNS
 from erasure_bench.bench.reporting.metric_record import recorded_metric
 from erasure_bench.bench.reporting.prompt_list import read_prompts
-from erasure_bench.bench.reporting.record import failure_of, read_record
-from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES, checked_document, read_document
+from erasure_bench.bench.reporting.reading import read_document, whole_row
+from erasure_bench.bench.reporting.record import read_record
+from erasure_bench.bench.reporting.results import SCORES
 from erasure_bench.bench.reporting.run_file import RUN, bound
-from erasure_bench.bench.running.progress import describe
-from erasure_bench.bench.storage.unpacked import most_unpacked
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Metric
 from erasure_bench.prompt_suites.registry import load_suite, suite_names
 
 Json = Mapping[str, Any]
-EARLIER = (
-    "Made by an earlier version: verdicts and collapse marks are not there. Run the same bench run again."
-)
 
 
 @dataclass(frozen=True)
@@ -82,67 +72,10 @@ def read_reported(folder: Path) -> ReportedRun:
     Raises BenchError where it is none or was changed after it was written.
     """
     record = read_record(folder)
-    document = _document(folder, record)
+    document = read_document(folder)
+    document = {**document, "rows": [whole_row(row) for row in document["rows"]]}
     scores = read_scores(bound(folder, record, SCORES), folder / SCORES)
     return ReportedRun(folder, record, document, scores, _prompts(folder, record))
-
-
-def _document(folder: Path, record: Json) -> Json:
-    """leaderboard.json; where a folder keeps only the table of it, that with what run.json says."""
-    if f"{LEADERBOARD}.json" in record["files"]:
-        document = read_document(folder)
-        return {**document, "rows": [_row(row) for row in document["rows"]]}
-    name = next((name for name in _TABLES if name in record["files"]), None)
-    if name is None:
-        raise BenchError(f"{folder}: neither {LEADERBOARD}.json nor {_TABLES[0]} is part of its {RUN}")
-    try:
-        data = bound(folder, record, name)
-        text = _unpacked(data, folder / name) if name.endswith(".gz") else data
-        frame = pd.read_csv(io.BytesIO(text), keep_default_na=True).astype(object)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise BenchError(f"{folder / name} cannot be read: {error}") from error
-    lacking = set(COLUMNS) - set(frame.columns)
-    document = {
-        **record,
-        "rows": [_row(row) for row in frame.to_dict("records")],
-        "failures": [describe(failure_of(failure)) for failure in record["failures"]],
-    }
-    checked_document(document, folder / name)
-    return {**document, "notes": [*document["notes"], *([EARLIER] if "verdict" in lacking else [])]}
-
-
-def _unpacked(data: bytes, path: Path) -> bytes:
-    most = most_unpacked(len(data))
-    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        text = file.read(most + 1)
-    if len(text) > most:
-        raise BenchError(
-            f"{path}: unpacked it is larger than {most >> 20:,} MiB, which no table of its size is"
-        )
-    return text
-
-
-_TABLES = (f"{LEADERBOARD}.csv", f"{LEADERBOARD}.csv.gz")
-_TEXT = ("reason", "breakdown", "column", "title", "unit")
-_WHOLE = ("images", "prompts", "missing", "pairs", "rank", "rank_low", "rank_high", "gap_pairs")
-
-
-def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row with every column that this version knows: None where it has no value."""
-    found = {column: _known(row.get(column)) for column in COLUMNS}
-    for column in _TEXT:
-        found[column] = found[column] or ""
-    for column in _WHOLE:
-        found[column] = None if found[column] is None else int(found[column])
-    return found | {
-        "best": bool(found["best"]),
-        "second": bool(found["second"]),
-        "headline": bool(found["headline"]),
-    }
-
-
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _prompts(folder: Path, record: Json) -> dict[str, str]:

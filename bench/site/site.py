@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from erasure_bench.bench.reporting.board import Board
-from erasure_bench.bench.reporting.results import LEADERBOARD, SCORES
+from erasure_bench.bench.reporting.results import SCORES
+from erasure_bench.bench.reporting.run_file import LEADERBOARD
 from erasure_bench.bench.running.versions import this_version
 from erasure_bench.bench.site.numbers import numbers
 from erasure_bench.bench.site.pages import STATIC, Download, RunPage, overview_page, run_page

@@ -48,7 +48,7 @@ def print_table(run: str, form: str, wanted: Wanted) -> int:
     """Prints a finished run's leaderboard, or a part of it, in a layout."""
     from erasure_bench.bench.reporting.board import Board
     from erasure_bench.bench.reporting.markdown import markdown
-    from erasure_bench.bench.reporting.results import LEADERBOARD, read_document, read_result
+    from erasure_bench.bench.reporting.reading import leaderboard_text, read_document
     from erasure_bench.bench.reporting.tables import print_summary, print_whole
     from erasure_bench.bench.typesetting.layout import ROBUSTNESS, layout
     from erasure_bench.bench.typesetting.selection import Selection, selected
@@ -58,7 +58,7 @@ def print_table(run: str, form: str, wanted: Wanted) -> int:
         return _print_robustness(folder, form, wanted)
     chosen = layout(wanted.layout)
     if form in ("md", "csv", "json") and not chosen.columns and wanted.plain:
-        text = read_result(folder, f"{LEADERBOARD}.{form}").decode(errors="replace")
+        text = leaderboard_text(folder, form)
         write_json(text) if form == "json" else sys.stdout.write(text)
         return 0
     concepts = names(wanted.concepts, "--concepts")
@@ -86,8 +86,9 @@ def print_table(run: str, form: str, wanted: Wanted) -> int:
 
 def _print_robustness(folder: Path, form: str, wanted: Wanted) -> int:
     """The table of attacks, as it was written or on the terminal; raises BenchError for another form."""
-    from erasure_bench.bench.reporting.results import ROBUSTNESS, read_result, read_robustness
+    from erasure_bench.bench.reporting.reading import read_result, read_robustness
     from erasure_bench.bench.reporting.robustness_table import on_terminal
+    from erasure_bench.bench.reporting.run_file import ROBUSTNESS
 
     table = read_robustness(folder)
     if not wanted.plain:
@@ -147,8 +148,8 @@ def print_published(run: str, form: str) -> int:
         published_markdown,
         published_table,
     )
+    from erasure_bench.bench.reporting.reading import read_document
     from erasure_bench.bench.reporting.record import read_record
-    from erasure_bench.bench.reporting.results import read_document
     from erasure_bench.bench.reporting.run_file import RUN
 
     folder = find_run(run)

@@ -22,7 +22,7 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Cell
 from erasure_bench.bench.planning.suite_attacks import with_suites_attacks
 from erasure_bench.bench.planning.tasks import EraseTask, GenerateTask, ScoreTask, needed_by
-from erasure_bench.bench.reporting.results import read_robustness
+from erasure_bench.bench.reporting.reading import read_robustness
 from erasure_bench.bench.reporting.robustness import NOTHING
 from erasure_bench.bench.running.executor import execute
 from erasure_bench.bench.running.progress import Quiet

@@ -11,7 +11,7 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.prepare import prepare
 from erasure_bench.bench.planning.stored_prompts import CONTROL, STORED, most_pictures, stored
 from erasure_bench.bench.planning.tasks import GenerateTask, ScoreTask
-from erasure_bench.bench.reporting.results import read_robustness
+from erasure_bench.bench.reporting.reading import read_robustness
 from erasure_bench.bench.reporting.tries import EDIT, UNRELATED, attacked
 from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.suite import Prompt, Suite

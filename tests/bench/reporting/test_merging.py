@@ -17,8 +17,9 @@ from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.evidence import of_store
 from erasure_bench.bench.reporting.leaderboard import to_frame
 from erasure_bench.bench.reporting.merging import Part, merged, read_part, whole_config
+from erasure_bench.bench.reporting.reading import read_robustness
 from erasure_bench.bench.reporting.record import portable, write_record
-from erasure_bench.bench.reporting.results import gather, read_robustness, write_results
+from erasure_bench.bench.reporting.results import gather, write_results
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.words.showing import in_json
 from erasure_bench.errors import BenchError

@@ -16,7 +16,7 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.board import Board, columns_of
 from erasure_bench.bench.reporting.leaderboard import Row, build_leaderboard, to_json
-from erasure_bench.bench.reporting.results import read_document
+from erasure_bench.bench.reporting.reading import read_document
 from erasure_bench.bench.reporting.scores import RUN_COLUMNS
 from erasure_bench.bench.reporting.tabled import OVERALL, Measured
 from erasure_bench.bench.reporting.tables import whole

@@ -9,7 +9,8 @@ import pytest
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.reporting.completing import complete
-from erasure_bench.bench.reporting.results import read_document, write_results
+from erasure_bench.bench.reporting.reading import read_document
+from erasure_bench.bench.reporting.results import write_results
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.bench.tracking.base import OF_THE_RUN, TrackedRun, Tracker
 from erasure_bench.bench.tracking.guarded import Guarded

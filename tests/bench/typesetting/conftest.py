@@ -7,7 +7,7 @@ import pytest
 from erasure_bench.bench.planning.chosen import BASELINE
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.board import Board
-from erasure_bench.bench.reporting.results import read_document
+from erasure_bench.bench.reporting.reading import read_document
 from tests.bench.fake_run import method, run, tiny_plan, tiny_suite
 
 ROWS = {
