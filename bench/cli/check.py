@@ -1,7 +1,7 @@
 """`bench check`: tries a method or an evaluator out, quickly; measures nothing."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -33,6 +33,7 @@ from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 MOST_ASKED, OTHERS = 12, 20
 """How many pictures of the concept are drawn with the edit, how many others the base model draws."""
+Watch = Callable[[int, int, str], None]
 SHORT = {"steps": "3"}
 """Settings that make a method quick, for those that have them and where the user says nothing else."""
 
@@ -43,16 +44,18 @@ def prepare_examination(
     method_options: Mapping[str, Mapping[str, str]],
     evaluator_options: Mapping[str, Mapping[str, str]],
     data_dir: Path | None = None,
+    watch: Watch = lambda made, total, unit: None,
 ) -> Examination:
     """`name`, of a method or an evaluator, registered or PATH.py:NAME, to be tried out.
 
     The options are as `bench.planning.config.named_options` gives them; `data_dir` has upstream's prompts of
-    all kinds, and the pictures that a class-conditional model was trained on. Raises UnknownName and
+    all kinds, and the pictures that a class-conditional model was trained on; `watch` is told how many of
+    how many of what (steps, pictures) a method has done. Raises UnknownName and
     BenchError for what cannot be found, built or loaded.
     """
     if _kind_of(name) is METHOD:
         _no_options(name, METHOD, "--evaluator-option", evaluator_options)
-        return examine_method(name, model, method_options, data_dir)
+        return examine_method(name, model, method_options, data_dir, watch)
     from erasure_bench.bench.cli.check_evaluators import examine_evaluator
 
     _no_options(name, EVALUATOR, "--method-option", method_options)
@@ -81,6 +84,7 @@ def examine_method(
     model: str | None,
     options: Mapping[str, Mapping[str, str]],
     data_dir: Path | None = None,
+    watch: Watch = lambda made, total, unit: None,
 ) -> Examination:
     """`method`, a registered name or PATH.py:NAME, to be tried on `model`, else on one that it knows.
 
@@ -110,6 +114,7 @@ def examine_method(
         training_data=None if pictures is None else lambda: pictures,
         steps=suite.protocol.steps,
         guidance_scale=suite.protocol.guidance_scale,
+        watch=watch,
     )
     rehearsal = Rehearsal(trial)
     concepts = ", ".join(concept.name for concept in trial.concepts)

@@ -41,7 +41,8 @@ class Trial:
 
     The first of `concepts` is erased, and all of them together where the method's card says that it
     can. `prompt` asks for the first; its picture is drawn in `steps` steps with `guidance_scale`.
-    `general_prompts` and `training_data` are for methods whose card asks for them.
+    `general_prompts` and `training_data` are for methods whose card asks for them. `watch` is told how many
+    of how many of what (steps, pictures) an erasure has done.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Trial:
     training_data: Callable[[], LabelledParts] | None = None
     steps: int = 4
     guidance_scale: float = 7.5
+    watch: Callable[[int, int, str], None] = lambda made, total, unit: None
 
 
 class Run(NamedTuple):
@@ -117,10 +119,16 @@ class Rehearsal:
     ) -> Run:
         """One erasure; whatever it changed is put back afterwards. Runs share a cache of their own."""
         reported: list[Progress] = []
+
+        def report(progress: Progress) -> None:
+            reported.append(progress)
+            self.trial.watch(progress.step, progress.steps, "steps")
+
         general = self.trial.general_prompts if self.card.general_prompts else ()
         context = EraseContext(
             seed=seed,
-            report=reported.append,
+            report=report,
+            prepared=lambda preparation: self.trial.watch(*preparation),
             general_prompts=general,
             training_data=self.trial.training_data if self.card.training_data else None,
             cache=cache or self.kept,

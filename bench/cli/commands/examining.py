@@ -5,9 +5,10 @@ from itertools import groupby
 from pathlib import Path
 
 from rich.padding import Padding
+from rich.status import Status
 from rich.text import Text
 
-from erasure_bench.bench.cli.output import FAILED, print_json, stdout_console, words
+from erasure_bench.bench.cli.output import FAILED, print_json, stderr_console, stdout_console, words
 from erasure_bench.bench.words.listing import listing
 
 INDENT = 2
@@ -27,18 +28,26 @@ def check_contract_of(
     from erasure_bench.bench.cli.check import prepare_examination
 
     console = stdout_console()
-    examination = prepare_examination(name, model, method_options, evaluator_options, data_dir)
+    doing = Status("", console=stderr_console())
+
+    def watch(made: int, total: int, unit: str) -> None:
+        doing.update(words(f"{name}: {made} of {total} {unit}"))
+
+    examination = prepare_examination(name, model, method_options, evaluator_options, data_dir, watch)
     if not as_json:
         console.print(words(examination.title))
     styles = {"ok": "green", "failed": "red", "skipped": "dim"}
-    for check in examination.run():
-        if not as_json:
-            line = Text.assemble(
-                "  ", (f"{check.verdict:<7}", styles[check.verdict]), "  ", words(check.name)
-            )
-            if check.why:
-                line = Text.assemble(line, "  ", words(check.why, "dim"))
-            console.print(line)
+    with doing:
+        for check in examination.run():
+            doing.stop()
+            if not as_json:
+                line = Text.assemble(
+                    "  ", (f"{check.verdict:<7}", styles[check.verdict]), "  ", words(check.name)
+                )
+                if check.why:
+                    line = Text.assemble(line, "  ", words(check.why, "dim"))
+                console.print(line)
+            doing.start()
     if as_json:
         print_json(examination.to_json())
     else:

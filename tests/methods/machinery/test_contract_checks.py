@@ -283,6 +283,20 @@ def test_a_method_that_keeps_every_promise_passes_and_leaves_no_trace(check, tin
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_who_watches_is_told_of_every_step(tiny_model, tmp_path):
+    (tmp_path / "broken.py").write_text(METHODS)
+    told = []
+    trial = Trial(
+        method=f"{tmp_path}/broken.py:Trains",
+        model=tiny_model,
+        concepts=(CAT,),
+        prompt="a grumpy cat",
+        watch=lambda *news: told.append(news),
+    )
+    steps = len(Rehearsal(trial).first.edit.losses)
+    assert told == [(step, steps, "steps") for step in range(1, steps + 1)]
+
+
 def test_guidance_that_a_file_defines_can_be_kept(check):
     checks = check("OwnGuidance")
     assert {each.name for each in checks.values() if each.verdict != "ok"} == TRAINS_NOTHING | {SEVERAL}
