@@ -7,6 +7,7 @@ import pytest
 
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.reporting.leaderboard import COLUMNS
+from erasure_bench.bench.reporting.reading import EARLIER
 from erasure_bench.bench.reporting.record import read_record
 from studies import microworld_leaderboards as study
 from studies.pieces import Piece, lacking
@@ -39,7 +40,7 @@ def test_seeds_and_methods_are_added_to_what_is_there(tmp_path: Path) -> None:
     assert document["seeds"] == [0, 1] and document["methods"] == ["none", "negative-prompt"]
     few = [row["reason"] for row in document["rows"] if row["evaluator"] == "coherence"]
     assert all("at least 20 are needed" in reason for reason in few), "five pictures are no range to be in"
-    assert {row["reason"] for row in document["rows"] if row["evaluator"] != "coherence"} == {None}
+    assert {row["reason"] for row in document["rows"] if row["evaluator"] != "coherence"} == {""}
     assert "negative-prompt" in study.page(tmp_path / "out")
 
 
@@ -47,9 +48,8 @@ def test_tables_of_an_earlier_version_are_left_out_aloud(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = dict.fromkeys(COLUMNS) | {"method": "none", "scope": "overall"}
-    earlier = {"method": "none", "scope": "overall"}
-    facts = {"methods": ["none"], "baseline": "none", "concepts": ["fire"], "seeds": [0]}
-    both = {"new-suite": facts | {"rows": [row]}, "old-suite": facts | {"rows": [earlier]}}
+    facts = {"methods": ["none"], "baseline": "none", "concepts": ["fire"], "seeds": [0], "rows": [row]}
+    both = {"new-suite": facts | {"notes": []}, "old-suite": facts | {"notes": [EARLIER]}}
     monkeypatch.setattr(study, "documents", lambda folder: both)
     text = study.page(tmp_path)
     assert "## new-suite" in text and "old-suite" not in text
