@@ -38,10 +38,10 @@ demo: $(RUNTIME)
 		--methods $(DEMO_METHODS) --limit 6 --out runs/demo
 
 test: $(DEVELOP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not slow" -n auto $(TEST_OPTIONS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not slow" -n auto --dist worksteal $(TEST_OPTIONS)
 
 test-slow: $(DEVELOP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" -n auto $(TEST_OPTIONS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu" -n auto --dist worksteal $(TEST_OPTIONS)
 
 test-gpu: $(DEVELOP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m gpu $(TEST_OPTIONS)
