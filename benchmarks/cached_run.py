@@ -26,7 +26,7 @@ from erasure_bench.bench.reporting.completing import complete
 from erasure_bench.bench.reporting.results import write_results
 from erasure_bench.bench.running.executor import Work
 from erasure_bench.bench.running.progress import Quiet
-from erasure_bench.bench.running.worker import SCORES_FILE
+from erasure_bench.bench.running.scoring import SCORES_FILE
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.evaluators.base import SCORE_COLUMNS
 from erasure_bench.prompt_suites.concepts import Concept

@@ -45,11 +45,11 @@ class Timed:
 
 def models_seconds(arguments: Sequence[str], out: Path) -> dict[str, float]:
     """Runs it and says how long the models took, by what they did."""
-    from erasure_bench.bench.running import worker
+    from erasure_bench.bench.running import scoring as scores
     from erasure_bench.models import sampling
 
-    drawing, scoring = Timed(sampling.sample), Timed(worker.scored)
-    with patch.object(sampling, "sample", drawing), patch.object(worker, "scored", scoring):
+    drawing, scoring = Timed(sampling.sample), Timed(scores.scored)
+    with patch.object(sampling, "sample", drawing), patch.object(scores, "scored", scoring):
         if code := run_command(["run", *arguments, "--out", str(out)]):
             raise SystemExit(code)
     erasing = sum(cell["cost"]["erase_seconds"] for cell in read_record(out)["cells"])

@@ -18,7 +18,7 @@ from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.planning.prepare import prepare
 from erasure_bench.bench.planning.tasks import ScoreTask
-from erasure_bench.bench.running.worker import DETAILS_FILE
+from erasure_bench.bench.running.scoring import DETAILS_FILE
 from erasure_bench.bench.storage.atomic import write_text
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError

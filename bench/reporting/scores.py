@@ -13,7 +13,7 @@ from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.planning.tasks import ScoreTask
 from erasure_bench.bench.running.pictures import picture_names
-from erasure_bench.bench.running.worker import SCORES_FILE
+from erasure_bench.bench.running.scoring import SCORES_FILE
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.evaluators.base import SCORE_COLUMNS, Metric
 from erasure_bench.evaluators.score_frames import WrongScores, checked_frame, is_checked

@@ -24,7 +24,8 @@ from erasure_bench.bench.running.agenda import Agenda, Turn
 from erasure_bench.bench.running.board import Alone, Board
 from erasure_bench.bench.running.failures import Broken, Failure, Ledger, broken_by, each_once
 from erasure_bench.bench.running.reasons import ran_out_of_memory
-from erasure_bench.bench.running.worker import Watcher, Worker
+from erasure_bench.bench.running.watcher import Watcher
+from erasure_bench.bench.running.worker import Worker
 from erasure_bench.bench.storage.bucket_claims import claims_of
 from erasure_bench.bench.storage.checkpoints import remove_finished
 from erasure_bench.bench.storage.claims import TaskClaims

@@ -69,7 +69,7 @@ def _lacking(plan: Plan, store: Path) -> Mapping[str, NotHere]:
 
 
 def _why_not(chosen: ChosenEvaluator, device: str) -> NotHere | None:
-    from erasure_bench.bench.running.worker import loaded
+    from erasure_bench.bench.running.scoring import loaded
 
     try:
         loaded(chosen, device)

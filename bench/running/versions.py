@@ -39,6 +39,11 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+def made_on(device: str) -> dict[str, Any]:
+    """What an entry of the store says of the machine that made it."""
+    return {"device": device, "device_name": device_name(device), "versions": package_versions()}
+
+
 def git_revision() -> dict[str, Any] | None:
     """Commit of the checkout that this code runs from, and whether it was changed; None outside of git."""
     root = Path(__file__).resolve().parents[2]

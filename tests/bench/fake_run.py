@@ -38,8 +38,8 @@ from erasure_bench.bench.running.kept_features import take_features
 from erasure_bench.bench.running.launching import LOG, Ended, Handle, Launcher, Start, ended_with
 from erasure_bench.bench.running.pictures import read_pictures, write_png
 from erasure_bench.bench.running.progress import Quiet
+from erasure_bench.bench.running.scoring import SCORES_FILE
 from erasure_bench.bench.running.together import OnlyCounts, Together
-from erasure_bench.bench.running.worker import SCORES_FILE
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.evaluators.base import Metric, ScoreSheet, by_role
 from erasure_bench.evaluators.registry import build_evaluator

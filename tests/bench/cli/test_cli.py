@@ -15,7 +15,8 @@ from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.cli.paths import run_folder
 from erasure_bench.bench.planning.config import CHANGES_NO_RESULT, RunConfig, named_options, parse_config
 from erasure_bench.bench.planning.tasks import GenerateTask
-from erasure_bench.bench.running.worker import Watcher, Worker
+from erasure_bench.bench.running.watcher import Watcher
+from erasure_bench.bench.running.worker import Worker
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.registry import METHODS, method_card

@@ -10,7 +10,7 @@ from erasure_bench.bench.planning.chosen import BASELINE
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.tasks import ScoreTask
 from erasure_bench.bench.running.pictures import read_pictures
-from erasure_bench.bench.running.worker import SCORES_FILE
+from erasure_bench.bench.running.scoring import SCORES_FILE
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.evaluators.base import Metric, ScoreSheet, by_role
 from tests.bench.fake_run import FakeWorker, evaluator, method, run, tiny_plan, tiny_suite

@@ -11,7 +11,7 @@ from erasure_bench.bench.planning import chosen, prepare
 from erasure_bench.bench.planning.chosen import choose_evaluator, choose_method
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.prepare import _evaluators, _methods
-from erasure_bench.bench.running.worker import prepared
+from erasure_bench.bench.running.scoring import prepared
 from erasure_bench.errors import BenchError
 from erasure_bench.models.zoo import ModelSource
 

@@ -1,12 +1,14 @@
 """What other people's libraries would do on their own, and do not."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from erasure_bench.bench.running.base_models import BaseModels
 from erasure_bench.bench.running.libraries import full_precision
-from erasure_bench.bench.running.worker import Worker
+from erasure_bench.bench.storage.store import Store
 
 cudnn = torch.backends.cudnn
 
@@ -26,7 +28,7 @@ def test_convolutions_keep_all_of_float32() -> None:
     assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_every_worker_sees_to_it_before_it_knows_its_device() -> None:
-    worker = object.__new__(Worker)
-    worker.asked_device = "cpu"
-    assert worker.device == "cpu" and not cudnn.allow_tf32
+def test_every_worker_sees_to_it_before_it_knows_its_device(tmp_path: Path) -> None:
+    models = BaseModels([], Store(tmp_path), "cpu", "float32", lambda: None)
+    assert cudnn.allow_tf32
+    assert models.device == "cpu" and not cudnn.allow_tf32

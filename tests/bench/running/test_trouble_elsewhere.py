@@ -12,7 +12,7 @@ from PIL import Image
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.planning.folders import folder_pictures
 from erasure_bench.bench.planning.tasks import FeatureTask
-from erasure_bench.bench.running import executor, worker
+from erasure_bench.bench.running import drawing, executor
 from erasure_bench.bench.running.kept_features import take_features
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.evaluators.registry import build_evaluator
@@ -109,7 +109,7 @@ def test_a_disk_that_is_full_of_pictures_ends_the_run(
     def full(path: Path, pixels: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(worker, "write_png", full)
+    monkeypatch.setattr(drawing, "write_png", full)
     assert run(tiny_model_dir, "negative-prompt") == 1
     captured = capsys.readouterr()
     assert "bench: store store: the disk is full" in captured.err and captured.out == ""

@@ -12,7 +12,7 @@ import pytest
 from erasure_bench.bench.planning.chosen import BASELINE
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.running.pictures import read_pictures
-from erasure_bench.bench.running.worker import SCORES_FILE
+from erasure_bench.bench.running.scoring import SCORES_FILE
 from erasure_bench.bench.site.reading import read_reported
 from erasure_bench.bench.site.site import write_site
 from erasure_bench.bench.storage.store import Store

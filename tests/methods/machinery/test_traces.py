@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erasure_bench.bench.running.worker import _state_of
+from erasure_bench.bench.running.base_models import state_of
 from erasure_bench.foreign.files import file_target
 from erasure_bench.foreign.process import LeftBehind
 from erasure_bench.foreign.wanted import METHOD
@@ -81,4 +81,4 @@ def test_a_class_that_a_file_patches_when_it_is_imported_is_found(
     file_target(f"{path}:M", METHOD)
     assert patches(tiny_model) == f"{kind.__name__}.forward"
     with pytest.raises(LeftBehind, match="patched UNet2DConditionModel.forward when it was imported"):
-        _state_of(tiny_model)
+        state_of(tiny_model)
