@@ -1,7 +1,7 @@
 """`bench check`: tries a method or an evaluator out, quickly; measures nothing."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from erasure_bench.foreign.files import in_file, kind_in_file
 from erasure_bench.foreign.wanted import EVALUATOR, METHOD, Wanted
 from erasure_bench.methods.base import MethodCard
 from erasure_bench.methods.machinery.contract import check_contract
-from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial
+from erasure_bench.methods.machinery.rehearsal import Rehearsal, Trial, Watch, unwatched
 from erasure_bench.methods.registry import build_method, method_card, method_names
 from erasure_bench.models.conditional.origin import training_data
 from erasure_bench.models.datasets.base import LabelledParts
@@ -33,7 +33,6 @@ from erasure_bench.prompt_suites.suite import Prompt, Suite
 
 MOST_ASKED, OTHERS = 12, 20
 """How many pictures of the concept are drawn with the edit, how many others the base model draws."""
-Watch = Callable[[int, int, str], None]
 SHORT = {"steps": "3"}
 """Settings that make a method quick, for those that have them and where the user says nothing else."""
 
@@ -44,14 +43,14 @@ def prepare_examination(
     method_options: Mapping[str, Mapping[str, str]],
     evaluator_options: Mapping[str, Mapping[str, str]],
     data_dir: Path | None = None,
-    watch: Watch = lambda made, total, unit: None,
+    watch: Watch = unwatched,
 ) -> Examination:
     """`name`, of a method or an evaluator, registered or PATH.py:NAME, to be tried out.
 
     The options are as `bench.planning.config.named_options` gives them; `data_dir` has upstream's prompts of
     all kinds, and the pictures that a class-conditional model was trained on; `watch` is told how many of
-    how many of what (steps, pictures) a method has done. Raises UnknownName and
-    BenchError for what cannot be found, built or loaded.
+    how many of what (steps, pictures) a method has done. Raises UnknownName and BenchError for what cannot be
+    found, built or loaded.
     """
     if _kind_of(name) is METHOD:
         _no_options(name, METHOD, "--evaluator-option", evaluator_options)
@@ -84,7 +83,7 @@ def examine_method(
     model: str | None,
     options: Mapping[str, Mapping[str, str]],
     data_dir: Path | None = None,
-    watch: Watch = lambda made, total, unit: None,
+    watch: Watch = unwatched,
 ) -> Examination:
     """`method`, a registered name or PATH.py:NAME, to be tried on `model`, else on one that it knows.
 

@@ -75,20 +75,10 @@ def leaderboard_text(folder: Path, form: str) -> str:
     """
     name, table = f"{LEADERBOARD}.{form}", _table_alone(folder)
     if table == PACKED and form == "csv":
-        return _table_bytes(folder, table).decode(errors="replace")
+        return _table_bytes(folder, read_record(folder), table).decode(errors="replace")
     if table is not None and form == "json":
         return in_json(read_document(folder))
     return read_result(folder, name).decode(errors="replace")
-
-
-def _checked(document: dict[str, Any], path: Path) -> dict[str, Any]:
-    try:
-        DocumentFile.model_validate(document)
-    except ValidationError as error:
-        raise BenchError(
-            f"{path}: {first_fault(error)}; made by another version or changed: run the same bench run again"
-        ) from error
-    return document
 
 
 def read_robustness(folder: Path) -> Robustness:
@@ -103,6 +93,16 @@ def read_robustness(folder: Path) -> Robustness:
     return Robustness.from_document(document, str(folder / name))
 
 
+def _checked(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    try:
+        DocumentFile.model_validate(document)
+    except ValidationError as error:
+        raise BenchError(
+            f"{path}: {first_fault(error)}; made by another version or changed: run the same bench run again"
+        ) from error
+    return document
+
+
 def _table_alone(folder: Path) -> str | None:
     """The table's file, where the folder keeps that and run.json without leaderboard.json."""
     if (folder / f"{LEADERBOARD}.json").exists() or not (folder / RUN).exists():
@@ -113,7 +113,8 @@ def _table_alone(folder: Path) -> str | None:
 def _of_table(folder: Path, name: str) -> dict[str, Any]:
     record = read_record(folder)
     try:
-        frame = pd.read_csv(io.BytesIO(_table_bytes(folder, name)), keep_default_na=True).astype(object)
+        data = io.BytesIO(_table_bytes(folder, record, name))
+        frame = pd.read_csv(data, keep_default_na=True).astype(object)
     except ValueError as error:
         raise BenchError(f"{folder / name} cannot be read: {error}") from error
     document = {
@@ -126,8 +127,8 @@ def _of_table(folder: Path, name: str) -> dict[str, Any]:
     return {**checked, "notes": [*checked["notes"], *earlier]}
 
 
-def _table_bytes(folder: Path, name: str) -> bytes:
-    data = bound(folder, read_record(folder), name)
+def _table_bytes(folder: Path, record: Mapping[str, Any], name: str) -> bytes:
+    data = bound(folder, record, name)
     try:
         return _unpacked(data, folder / name) if name.endswith(".gz") else data
     except (OSError, EOFError, zlib.error) as error:

@@ -34,6 +34,12 @@ GLOBAL_SEED, OTHER_GLOBAL_SEED = 54321, 12345
 """Of the global random states that runs find: none that a method would seed, which could then not be seen."""
 PICTURE_SEED = 1
 
+Watch = Callable[[int, int, str], None]
+
+
+def unwatched(made: int, total: int, unit: str) -> None:
+    """Tells nobody."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
@@ -55,7 +61,7 @@ class Trial:
     training_data: Callable[[], LabelledParts] | None = None
     steps: int = 4
     guidance_scale: float = 7.5
-    watch: Callable[[int, int, str], None] = lambda made, total, unit: None
+    watch: Watch = unwatched
 
 
 class Run(NamedTuple):
