@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pandas import DataFrame
 
-from erasure_bench.errors import BenchError, NotHere
+from erasure_bench.errors import NotHere
 from erasure_bench.evaluators.base import (
     EvaluatorCard,
     ImageSet,
@@ -193,7 +193,7 @@ class Judge:
 
     def _place(self) -> Path | HubSnapshot:
         if not self.model:
-            raise BenchError(
+            raise NotHere(
                 "evaluator 'judge' has no model of its own: name one (--evaluator-option judge.model=FOLDER "
                 "of transformers, or ORG/NAME@COMMIT of the hub)"
             )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pandas import DataFrame
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators.base import (
     Direction,
     EvaluatorCard,
@@ -181,13 +181,13 @@ class Memorization:
         return TorchScriptDescriptor(file)
 
     def _folder(self) -> Path | None:
-        """The folder of references, None where the descriptor has its own; raises BenchError for neither."""
+        """The folder of references, None where the descriptor has its own; raises NotHere for neither."""
         if self.references is not None:
             folder = user_path(self.references)
             reference_files(folder)
             return folder
         if not self._source().knows:
-            raise BenchError(
+            raise NotHere(
                 "evaluator 'memorization' needs the memorised pictures: --evaluator-option "
                 "memorization.references=FOLDER, with files named by concept or prompt id, such as anne.png"
             )

@@ -203,6 +203,10 @@ def run(
     limit: Annotated[
         int | None, typer.Option(metavar="N", help="Only the first N prompts of each role and concept.")
     ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Pictures of each prompt, in place of the suite's own number."),
+    ] = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -346,6 +350,7 @@ def run(
         "evaluators": names(evaluators, "--evaluators"),
         "seeds": parse_seeds(seeds),
         "limit": limit,
+        "images": images,
         "preset": preset,
         "method_options": named_options(method_option or [], "--method-option"),
         "evaluator_options": named_options(evaluator_option or [], "--evaluator-option"),

@@ -16,6 +16,8 @@ DEFAULT_STORE = Path(".bench") / "store"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _ONCE_COUNTED = ("task_timeout", "checkpoint_minutes")
 """They count as their defaults: so folders keep the names that they had when these were part of them."""
+_CAME_LATER = ("images",)
+"""They count where they are said: so folders keep the names that they had before these were there."""
 
 
 def store_folder(asked: Path | None) -> Path:
@@ -79,6 +81,8 @@ def run_folder(asked: Path | None, config: RunConfig, model: str) -> Path:
     if asked is not None:
         return asked
     defaults = {key: RunConfig.model_fields[key].default for key in _ONCE_COUNTED}
-    digest = content_id(config.model_dump(exclude=set(CHANGES_NO_RESULT)) | defaults | {"model": model})
+    unsaid = {key for key in _CAME_LATER if getattr(config, key) is None}
+    said = config.model_dump(exclude={*CHANGES_NO_RESULT, *unsaid})
+    digest = content_id(said | defaults | {"model": model})
     suite = PurePath(config.suite).name.removesuffix(".yaml").removesuffix(".yml")
     return RUNS / f"{suite}-{model.replace('/', '-')}-{digest[:8]}"

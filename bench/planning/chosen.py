@@ -5,6 +5,7 @@ run that finds everything finished does not import torch only to learn what it w
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from erasure_bench.bench.planning.folders import data_pictures, folder_pictures
 from erasure_bench.bench.planning.tasks import FolderPictures
 from erasure_bench.bench.storage.memory import once
 from erasure_bench.bench.words.showing import one_line
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.base import ComparesWith, EvaluatorCard, Metric, compares_with
 from erasure_bench.evaluators.instances import Instance, instance
 from erasure_bench.evaluators.metrics import checked_metrics
@@ -39,6 +40,7 @@ from erasure_bench.methods.registry import (
 )
 from erasure_bench.models.image_families import FAMILIES, Family
 from erasure_bench.models.zoo import ModelSource
+from erasure_bench.prompt_suites.options import option_names
 
 if TYPE_CHECKING:
     from erasure_bench.methods.base import MethodCard
@@ -237,6 +239,21 @@ def evaluator_name(evaluator: str) -> str:
     return of.labelled(_name_in_tables(of.name, "evaluator", evaluator_card, EVALUATORS))
 
 
+def options_of(name: str, given: Mapping[str, Options]) -> dict[str, str]:
+    """What an evaluator gets of `--evaluator-option`: all that names it, of the unnamed what it has."""
+    takes = option_names(evaluator_card(name).build)
+    unnamed = {option: text for option, text in given.get("", {}).items() if option in takes}
+    return unnamed | given.get(evaluator_name(name), {})
+
+
+def check_unnamed(asked: Collection[str], given: Mapping[str, Options]) -> None:
+    """Raises UnknownName for an option without a name that none of the evaluators `asked` for has."""
+    taken = {option for name in asked for option in option_names(evaluator_card(name).build)}
+    for option in given.get("", {}):
+        if option not in taken:
+            raise UnknownName(f"option of {', '.join(asked)}", option, taken, OPTION_FLAG)
+
+
 def _name_in_tables(
     written: str,
     noun: str,
@@ -263,10 +280,10 @@ def choose_evaluator(
     `data_dir` is the user's folder of data sets, whose pictures it may compare with.
     """
     what = f"evaluator {evaluator_name(name)!r}"
-    with with_its_label(name):
+    with with_its_option(evaluator_name(name)):
         evaluator = build_evaluator(name, preset, options, settings)
     module = type(evaluator).__module__
-    with with_its_label(name), in_one_line(f"{what} cannot say how it measures"):
+    with with_its_option(evaluator_name(name)), in_one_line(f"{what} cannot say how it measures"):
         protocol = plain(evaluator.protocol())
         if not module.startswith(f"{PACKAGE}."):
             protocol |= _settings_beside(protocol, evaluator)
@@ -292,16 +309,19 @@ def choose_evaluator(
 
 
 @contextmanager
-def with_its_label(name: str) -> Iterator[None]:
-    """An error names the option that mends it as this instance takes it: NAME@LABEL.KEY, and not NAME.KEY."""
+def with_its_option(name: str) -> Iterator[None]:
+    """An error names the option that mends it as this evaluator alone takes it: NAME.KEY, NAME@LABEL.KEY."""
     try:
         yield
     except BenchError as error:
-        of = instance(name)
-        if of.label:
-            plain_flag, own = (f"{OPTION_FLAG} {each}." for each in (of.name, of.labelled(of.name)))
-            error.args = tuple(str(word).replace(plain_flag, own) for word in error.args)
+        error.args = tuple(_named(str(word), name) for word in error.args)
         raise
+
+
+def _named(message: str, name: str) -> str:
+    own = "|".join(re.escape(each) for each in (name, instance(name).name))
+    bare_or_own = rf"({OPTION_FLAG} )(?:(?:{own})\.)?(?=[a-z]\w*(?!\w|[.@]\w))"
+    return re.sub(bare_or_own, lambda found: f"{found[1]}{name}.", message)
 
 
 def _of_sets(evaluator: Any, name: str, data_dir: Path | None) -> OfSets:

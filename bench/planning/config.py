@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from erasure_bench.errors import BenchError
+from erasure_bench.prompt_suites.hostile import whole_number
 from erasure_bench.prompt_suites.suite import MAX_SEED
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -51,6 +52,7 @@ class RunConfig(BaseModel):
     attack_options: dict[str, dict[str, str]] = Field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     limit: int | None = Field(default=None, ge=1)
+    images: int | None = Field(default=None, ge=1, le=10_000)
     dtype: DType = DEFAULT_DTYPE
 
     device: str = AUTO
@@ -131,7 +133,7 @@ def seeds(text: str) -> tuple[int, ...]:
 
 def parse_batch_size(text: str) -> int | str:
     """A whole number as such; what is none stays for the config to refuse, but `auto`."""
-    return int(text) if text.isdecimal() else text
+    return number if (number := whole_number(text)) is not None else text
 
 
 KEY_VALUE = "KEY=VALUE"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from erasure_bench.bench.planning.chosen import evaluator_name
+from erasure_bench.bench.planning.chosen import check_unnamed, evaluator_name, options_of
 from erasure_bench.bench.planning.config import Options, RunConfig
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.evaluators.instances import instance
@@ -29,14 +29,12 @@ def with_evaluators(
     for stray in options:
         if stray and stray not in names:
             raise UnknownName("name before the dot", stray, names, "--evaluator-option")
-    common = config.evaluator_options.get("", {})
+    check_unnamed(more, options)
     known = {evaluator_name(name): name for name in present}
-    settled: dict[str, dict[str, str]] = {
-        name: {**common, **config.evaluator_options.get(name, {})} for name in known
-    }
+    settled = {name: options_of(written, config.evaluator_options) for name, written in known.items()}
     evaluators = list(present)
     for name, written in zip(names, more, strict=True):
-        own = {**options.get("", {}), **options.get(name, {})}
+        own = options_of(written, options)
         if name not in known:
             evaluators.append(written)
             known[name], settled[name] = written, own

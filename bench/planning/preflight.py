@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from erasure_bench.bench.identity.ids import content_id
-from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod, with_its_label
+from erasure_bench.bench.planning.chosen import ChosenEvaluator, ChosenMethod, with_its_option
 from erasure_bench.bench.storage.memory import once
 from erasure_bench.errors import BenchError
 from erasure_bench.foreign.errors import in_one_line
@@ -67,7 +67,7 @@ def check_evaluators(evaluators: Iterable[ChosenEvaluator]) -> None:
 
     for chosen in evaluators:
         own = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
-        with with_its_label(chosen.registered), in_one_line(f"evaluator {chosen.name!r} cannot be prepared"):
+        with with_its_option(chosen.name), in_one_line(f"evaluator {chosen.name!r} cannot be prepared"):
             own.prepare()
 
 

@@ -17,10 +17,12 @@ from erasure_bench.bench.planning.chosen import (
     BASELINE,
     ChosenEvaluator,
     ChosenMethod,
+    check_unnamed,
     choose_evaluator,
     choose_method,
     evaluator_name,
     missing_packages,
+    options_of,
     reference,
     row_name,
     user_weights,
@@ -73,6 +75,8 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise BenchError(f"--data-dir {config.data_dir}: no such folder")
     suite = load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options)
+    if config.images is not None:
+        suite = _with_images(suite, config.images)
     if config.transform:
         asked = dict.fromkeys(case.concept for case in pick_cases(suite, config.concepts))
         suite = transformed(suite, config.transform, asked)
@@ -120,6 +124,19 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     if cut := bases[0].cut:
         check_room(attacks, cut.tokens)
     return Prepared(dataclasses.replace(plan, bases=bases), source, general, (*notes, *remarks(bases)))
+
+
+def _with_images(suite: Suite, images: int) -> Suite:
+    """The suite with so many pictures of each prompt, also of those that have a number of their own."""
+    prompts = {
+        concept: tuple(dataclasses.replace(prompt, images_per_prompt=None) for prompt in those)
+        for concept, those in suite.prompts.items()
+    }
+    protocol = dataclasses.replace(suite.protocol, images_per_prompt=images)
+    try:
+        return dataclasses.replace(suite, protocol=protocol, prompts=prompts)
+    except ValueError as error:
+        raise BenchError(f"--images {images}: {error}") from error
 
 
 def _methods(
@@ -233,13 +250,13 @@ def _evaluators(
             continue
         own = config.evaluator_options.get(evaluator_name(name), {})
         check_label(name, evaluator_card(name).presets, own)
-        options = {**config.evaluator_options.get("", {}), **own}
+        options = options_of(name, config.evaluator_options)
         settings = suite.evaluator_options.get(instance(name).name, {})
         try:
             evaluator = choose_evaluator(name, source.preset, options, settings, config.data_dir)
             _check_row(evaluator, rows)
         except NotHere as error:
-            if config.evaluators or options:
+            if config.evaluators or own:
                 raise
             skipped.append(f"{SKIPPED}evaluator {name!r}: {error}")
             continue
@@ -270,12 +287,14 @@ def _no_stray_options(config: RunConfig, suite: Suite, further: tuple[str, ...])
             f"--method-option {untaken}: no method is there to take it; "
             "for a row of --edit write NAME.KEY=VALUE"
         )
+    asked = _asked(config, suite, further)
+    check_unnamed(asked, config.evaluator_options)
     for flag, options, names in (
         ("--method-option", config.method_options, (*map(row_name, config.methods), *config.edits)),
         (
             "--evaluator-option",
             config.evaluator_options,
-            tuple(map(evaluator_name, _asked(config, suite, further))),
+            tuple(map(evaluator_name, asked)),
         ),
     ):
         for name in options:

@@ -53,7 +53,8 @@ def footnotes(
         Note(
             f"Protocol: {protocol.scheduler}, {protocol.steps} steps, η {protocol.eta:g}, guidance scale "
             f"{_few(f'{scale:g}' for scale in scales)}, {_few(sizes)} pixels, {config.dtype}, "
-            f"{_few(map(str, each))} per prompt, seeds {seeds}{own}; {sameness(plan.bases)}."
+            f"{_few(map(str, each))} per prompt{' (--images)' if config.images else ''}, seeds {seeds}{own}; "
+            f"{sameness(plan.bases)}."
         ),
         Note(f"Base model {plan.model.name}, weights {plan.model.digest[:12]}."),
         Note(

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from erasure_bench.bench.reporting.tabled import Measured
 from erasure_bench.bench.statistics.expected_maximum import expected_maximum
@@ -30,7 +30,11 @@ class Maximum(NamedTuple):
 
 
 def maxima(scores: DataFrame, measured: Measured) -> list[Maximum]:
-    """In the order of metrics, roles and methods; none where nothing was scored."""
+    """In the order of metrics, roles and methods; none where no prompt has a share.
+
+    Of one picture a prompt's share is 0 or 1, and the maximum says no more than whether any of `over` prompts
+    is counted at all: near 1 for every method. `too_few` says so in its place.
+    """
     found = []
     own = scores[~scores["repeated"].astype(bool)]
     for evaluator, metric in measured.metrics:
@@ -40,7 +44,7 @@ def maxima(scores: DataFrame, measured: Measured) -> list[Maximum]:
         for role, better in metric.better.items():
             for method in measured.methods:
                 chosen = of_metric[(of_metric["role"] == role) & (of_metric["method"] == method)]
-                shares = chosen.groupby(["concept", "prompt_id"])["value"].mean().dropna()
+                shares = _shares(chosen)
                 planned = sum(measured.pictures.get((method, name, role), 0) for name in measured.roles)
                 if len(shares):
                     mean, std = expected_maximum(shares.to_numpy(float), metric.maximum_over)
@@ -60,3 +64,25 @@ def maxima(scores: DataFrame, measured: Measured) -> list[Maximum]:
                         )
                     )
     return found
+
+
+def too_few(scores: DataFrame, measured: Measured) -> list[str]:
+    """Which maxima are left out because every prompt has a single picture, and how to have them."""
+    own = scores[~scores["repeated"].astype(bool)]
+    notes = []
+    for evaluator, metric in measured.metrics:
+        if metric.maximum_over is None:
+            continue
+        scored = own[(own["evaluator"] == evaluator) & (own["metric"] == metric.name) & own["value"].notna()]
+        if len(scored) and not len(_shares(scored)):
+            notes.append(
+                f"{evaluator}: the expected maximum of {metric.title} over {metric.maximum_over} prompts is "
+                f"left out: of one picture a prompt has no share. Draw several (--images 10, as SLD does)."
+            )
+    return notes
+
+
+def _shares(scores: DataFrame) -> Series:
+    """Of each method's prompts with two pictures or more."""
+    of_prompts = scores.groupby(["method", "concept", "prompt_id"])["value"]
+    return of_prompts.mean()[of_prompts.count() >= 2]

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.errors import BenchError, UnknownName, said
 from erasure_bench.evaluators.base import Direction, Metric, by_role
+from erasure_bench.prompt_suites.hostile import whole_number
+from erasure_bench.prompt_suites.suite import MAX_SEED
 
 PICTURE, VALUE, METRIC, RATER = "picture", "value", "metric", "rater"
 PLACE = ("method", "concept", "seed", "prompt_id", "image_index")
@@ -223,8 +225,8 @@ def _rating(path: Path, line: int, row: Mapping[str, str], known: Mapping[str, M
     if name not in known:
         raise UnknownName(f"metric in {where} {METRIC}:", name, known, "# metric: or --metric")
     for column in ("seed", "image_index"):
-        if row.get(column) and not row[column].isdecimal():
-            raise BenchError(f"{where} {column}: {row[column]!r} is no whole number")
+        if (text := row.get(column)) and whole_number(text) is None:
+            raise BenchError(f"{where} {column}: {said(text)!r} is no whole number from 0 to {MAX_SEED}")
     text = row[VALUE]
     if not text:
         return None

@@ -25,7 +25,7 @@ from erasure_bench.bench.reporting.footnotes import Note, footnotes, guidance_sc
 from erasure_bench.bench.reporting.front import front_note, front_of
 from erasure_bench.bench.reporting.leaderboard import Row, rows_of, to_frame, to_json
 from erasure_bench.bench.reporting.markdown import markdown
-from erasure_bench.bench.reporting.maxima import maxima
+from erasure_bench.bench.reporting.maxima import maxima, too_few
 from erasure_bench.bench.reporting.metric_record import metric_record
 from erasure_bench.bench.reporting.prompt_list import PROMPTS, write_prompts
 from erasure_bench.bench.reporting.record import run_record, write_record
@@ -85,7 +85,9 @@ def gather(plan: Plan, evidence: Evidence, notes: Sequence[str | Note] = ()) -> 
     agreed = [Note(text) for text in agreement_notes(between_evaluators)]
     front = front_of(table, rows)
     on_front = [Note(text) for text in front_note(front)]
-    below = [*footnotes(plan, rows, between_seeds, evidence), *on_front, *agreed, *sets.notes, *own]
+    left_out = [Note(text, "caution") for text in too_few(evidence.scores, asked)]
+    said = footnotes(plan, rows, between_seeds, evidence)
+    below = [*said, *on_front, *agreed, *sets.notes, *left_out, *own]
     document = {
         "title": title(plan),
         "suite": plan.suite.name,

@@ -95,6 +95,8 @@ def _of_run(run: FinishedRun) -> Iterator[str]:
         yield "run.json names a store (bench pack takes it out)"
     if config["limit"] is not None:
         yield f"only the first {config['limit']} prompts of each role were drawn (--limit): run it whole"
+    if config.get("images") is not None:
+        yield f"{config['images']} pictures of each prompt were drawn (--images): run it as the suite does"
     if run.failures:
         first = run.failures[0]
         yield (

@@ -66,6 +66,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no prompts": ([*DRY, "--limit", "0"], "--limit"),
     "fewer than no prompts": ([*DRY, "--limit", "-3"], "--limit"),
     "no batch": ([*DRY, "--batch-size", "0"], "--batch-size"),
+    "a batch of any size": ([*DRY, "--batch-size", "9" * 5000], "--batch-size"),
     "half a step": ([*ESD, "steps=0.5"], "--method-option steps=0.5"),
     "steps below nought": ([*ESD, "steps=-1"], "steps=-1"),
     "steps of 5,000 digits": ([*ESD, f"steps={'9' * 5000}"], "steps"),

@@ -274,9 +274,10 @@ def test_options_with_and_without_a_name() -> None:
 def test_the_same_command_has_the_same_folder_whatever_the_device() -> None:
     config = parse_config({"suite": "s", "methods": ("m",), "device": "cpu", "batch_size": 4})
     other = parse_config({"suite": "s", "methods": ("m",), "device": "cuda", "batch_size": 8})
-    changed = parse_config({"suite": "s", "methods": ("m",), "limit": 3})
     assert run_folder(None, config, "org/model") == run_folder(None, other, "org/model")
-    assert run_folder(None, config, "org/model") != run_folder(None, changed, "org/model")
+    for more in ({"limit": 3}, {"images": 2}, {"images": 3}):
+        changed = parse_config({"suite": "s", "methods": ("m",), **more})
+        assert run_folder(None, config, "org/model") != run_folder(None, changed, "org/model")
     assert run_folder(Path("x"), config, "m") == Path("x")
 
 

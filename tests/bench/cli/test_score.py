@@ -159,7 +159,7 @@ def test_a_preset_makes_an_instance_of_that_name(here: Path, score: Score, never
             "unknown name before the dot 'clip'",
         ),
         (
-            ["--evaluators", "diversity", "--evaluator-option", "side=4"],
+            ["--evaluators", "diversity", "--evaluator-option", "diversity.side=4"],
             "the run has scores by diversity with its defaults: name another instance of it, diversity@LABEL",
         ),
         (

@@ -1,20 +1,22 @@
 """`NAME@LABEL`: one evaluator several times in a run, each with settings of its own."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from erasure_bench.bench.planning.chosen import choose_evaluator, evaluator_name
+from erasure_bench.bench.planning.chosen import choose_evaluator, evaluator_name, with_its_option
 from erasure_bench.bench.planning.config import RunConfig
 from erasure_bench.bench.planning.preflight import check_evaluators
-from erasure_bench.bench.planning.prepare import _evaluators
-from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.bench.planning.prepare import _evaluators, _no_stray_options
+from erasure_bench.errors import BenchError, NotHere, UnknownName
 from erasure_bench.evaluators.base import Evaluator
 from erasure_bench.evaluators.instances import Instance, instance
-from erasure_bench.evaluators.registry import build_evaluator, evaluator_card
+from erasure_bench.evaluators.registry import EVALUATORS, build_evaluator, evaluator_card
 from erasure_bench.models.zoo import ModelSource
+from erasure_bench.prompt_suites.options import option_names
 
 SOURCE = ModelSource("fake", Path("."), None, "0" * 64)
 
@@ -104,6 +106,27 @@ def test_a_label_that_says_nothing_is_refused(fake: ModuleType) -> None:
         _evaluators(doubled, suite, SOURCE)
 
 
+def test_an_option_without_a_name_is_for_those_that_have_it(
+    fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A suite brings evaluators that the user never named: their weights need not be here for it."""
+    monkeypatch.setenv("BENCH_MODELS", str(tmp_path))
+    suite = replace(fake.tiny_suite(), evaluators=("nudity", "nudity@v2", "distance"))
+    config = RunConfig(suite="tiny", methods=("none",), evaluator_options={"": {"device": "cpu"}})
+
+    _no_stray_options(config, suite, ())
+    chosen, skipped = _evaluators(config, suite, SOURCE)
+
+    assert {each.name: dict(each.options) for each in chosen} == {"nudity": {"device": "cpu"}, "distance": {}}
+    assert len(skipped) == 1 and "nudity@v2.weights" in skipped[0]
+    nobodys = config.model_copy(update={"evaluator_options": {"": {"devise": "cpu"}}})
+    with pytest.raises(UnknownName, match="option of nudity, nudity@v2, distance 'devise'.*device"):
+        _no_stray_options(nobodys, suite, ())
+    named = config.model_copy(update={"evaluator_options": {"nudity@v2": {"device": "cpu"}}})
+    with pytest.raises(NotHere, match=r"nudity@v2\.weights"):
+        _evaluators(named, suite, SOURCE)
+
+
 def test_a_users_own_has_instances_too(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     written = f"{tmp_path}/mine.py:Brightness"
@@ -142,3 +165,42 @@ def test_an_error_on_loading_names_it_so_too(tmp_path: Path) -> None:
     chosen = choose_evaluator("celebrity@own", None, {"pack": str(pack)}, {})
     with pytest.raises(BenchError, match="celebrity@own.pack=FOLDER"):
         check_evaluators([chosen])
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("no file (--evaluator-option weights=PATH)", "no file (--evaluator-option nudity@v2.weights=PATH)"),
+        ("--evaluator-option nudity.weights", "--evaluator-option nudity@v2.weights"),
+        ("--evaluator-option nudity@v2.device=cpu.", "--evaluator-option nudity@v2.device=cpu."),
+        ("--evaluator-option clip.weights=PATH", "--evaluator-option clip.weights=PATH"),
+        ("or --evaluator-option batch_size=8, else", "or --evaluator-option nudity@v2.batch_size=8, else"),
+        ("set it with --evaluator-option NAME=VALUE", "set it with --evaluator-option NAME=VALUE"),
+        ("of its options (--evaluator-option)", "of its options (--evaluator-option)"),
+    ],
+)
+def test_an_option_in_an_error_is_named_for_the_evaluator_that_wants_it(said: str, named: str) -> None:
+    with pytest.raises(BenchError) as error, with_its_option("nudity@v2"):
+        raise BenchError(said)
+    assert str(error.value) == named
+
+
+def test_every_evaluator_that_is_not_here_says_an_option_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed as it stands, an option without a name would be another evaluator's as well."""
+    for folder in ("HOME", "XDG_CACHE_HOME", "TORCH_HOME", "BENCH_MODELS"):
+        monkeypatch.setenv(folder, str(tmp_path))
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    told = 0
+    for name in EVALUATORS:
+        for label in ("", *(f"@{preset}" for preset in evaluator_card(name).presets)):
+            try:
+                choose_evaluator(f"{name}{label}", None, {}, {})
+            except NotHere as error:
+                for written, option in re.findall(r"--evaluator-option ([\w@.-]+)\.([a-z_]+)", str(error)):
+                    assert written == f"{name}{label}", str(error)
+                    assert option in option_names(evaluator_card(name).build), str(error)
+                    told += 1
+                assert not re.search(r"--evaluator-option [a-z_]+(=|\s|\))", str(error)), str(error)
+    assert told > 8

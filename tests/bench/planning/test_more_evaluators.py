@@ -14,13 +14,12 @@ CONFIG = RunConfig(
 
 
 def test_what_was_said_for_all_stays_with_those_that_were_there() -> None:
-    more = with_evaluators(CONFIG, CONFIG.evaluators, ["distance", "classifier"], {"": {"x": "1"}})
+    more = with_evaluators(CONFIG, CONFIG.evaluators, ["distance", "classifier"], {"": {"batch_size": "1"}})
     assert more.evaluators == ("clip", "nudity", "distance", "classifier")
     assert more.evaluator_options == {
         "clip": {"batch_size": "4"},
         "nudity": {"batch_size": "4", "threshold": "0.5"},
-        "distance": {"x": "1"},
-        "classifier": {"x": "1"},
+        "classifier": {"batch_size": "1"},
     }
 
 

@@ -10,6 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from erasure_bench.bench.cli.app import run_command
 from erasure_bench.bench.planning import preflight
+from erasure_bench.bench.planning.config import RunConfig, parse_config
+from erasure_bench.bench.planning.prepare import prepare
+from erasure_bench.errors import BenchError
 from erasure_bench.methods.edit import new_edit
 from erasure_bench.methods.machinery.user_weights import ReadingOptions
 from erasure_bench.models.zoo import BUILT_IN
@@ -164,6 +167,25 @@ def test_evaluators_with_nothing_left_to_do_are_not_tried(tmp_path, monkeypatch)
     )
     assert dry_run(tmp_path, "--methods", "none", "--evaluators", "coherence,diversity") == 0
     assert tried == ["diversity"]
+
+
+def test_pictures_of_each_prompt_are_as_many_as_asked_for(tmp_path):
+    """Also of prompts that have a number of their own, and with their own seeds."""
+    suite = tmp_path / "own.yaml"
+    suite.write_text(
+        "name: own\nversion: '1'\ntitle: Own\ndescription: d\nsource: here\nlicence: MIT\nmodel: microworld\nevaluators: [coherence]\n"
+        "protocol: {scheduler: ddim, steps: 5, guidance_scale: 4.0, images_per_prompt: 2}\n"
+        "concepts:\n  - {name: cat, kind: instance, targets: cat, anchor: dog}\n"
+        "prompts:\n  - {concept: cat, role: target, texts: [a cat]}\n"
+        "  - {concept: cat, role: anchor, texts: [a dog], images_per_prompt: 3}\n"
+    )
+    config = RunConfig(suite=str(suite), methods=("none",))
+    usual, four = (
+        prepare(config.model_copy(update={"images": images}), tmp_path / "store").plan for images in (None, 4)
+    )
+    assert (usual.images, four.images) == (5, 8)
+    with pytest.raises(BenchError, match="--images: "):
+        parse_config({"suite": "s", "methods": ("m",), "images": 0})
 
 
 def test_a_copy_of_the_built_in_model_has_its_presets_by_one_option(tmp_path, capsys):

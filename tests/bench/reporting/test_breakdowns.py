@@ -12,7 +12,7 @@ from erasure_bench.bench.reporting.agreeing import agreement_notes, agreements
 from erasure_bench.bench.reporting.board import Board, further
 from erasure_bench.bench.reporting.leaderboard import build_leaderboard, to_json
 from erasure_bench.bench.reporting.markdown import markdown
-from erasure_bench.bench.reporting.maxima import maxima
+from erasure_bench.bench.reporting.maxima import maxima, too_few
 from erasure_bench.bench.reporting.scores import RUN_COLUMNS
 from erasure_bench.bench.reporting.tabled import Measured
 from erasure_bench.bench.reporting.tables import whole
@@ -129,10 +129,15 @@ def test_a_picture_that_is_another_seeds_is_not_counted_twice() -> None:
     assert once == twice
 
 
+def two_each(frame: DataFrame) -> DataFrame:
+    """A second picture of each prompt, which is not flagged."""
+    return concat([frame, frame.assign(image_index=1, value=0.0)], ignore_index=True)
+
+
 def test_the_expected_maximum_is_of_prompts_not_of_pictures() -> None:
     metric = replace(FLAGGED, maximum_over=2)
     frame = scores((metric,))
-    frame = concat([frame, frame.assign(image_index=1, value=0.0)], ignore_index=True)
+    frame = two_each(frame)
     frame["value"] = frame["value"].where(frame["prompt_id"] == "p0", 0.0)
     frame.loc[(frame["prompt_id"] == "p0") & (frame["image_index"] == 0), "value"] = 1.0
 
@@ -162,13 +167,13 @@ def test_the_expected_maximum_is_of_prompts_not_of_pictures() -> None:
 def test_an_expected_maximum_of_pictures_without_a_score_is_marked() -> None:
     """What could not be judged may be what is worst: the number is of the others alone, and says so."""
     metric = replace(FLAGGED, maximum_over=2)
-    frame = scores((metric,))
+    frame = two_each(scores((metric,)))
     frame["value"] = 0.0
     frame.loc[(frame["prompt_id"] == "p0") & (frame["method"] == "m"), "value"] = np.nan
 
     found = maxima(frame, measured((metric,)))
 
-    assert [(each.method, each.prompts, each.missing) for each in found] == [("none", 6, 0), ("m", 5, 1)]
+    assert [(each.method, each.prompts, each.missing) for each in found] == [("none", 6, 0), ("m", 5, 2)]
     document = {
         **dict.fromkeys(("notes", "failures", "rows", "concepts"), []),
         "title": "T",
@@ -183,13 +188,26 @@ def test_an_expected_maximum_of_pictures_without_a_score_is_marked() -> None:
 def test_an_expected_maximum_counts_what_was_never_drawn_as_missing() -> None:
     """What failed leaves no row: a maximum over the other prompts is lower, and says so."""
     metric = replace(FLAGGED, maximum_over=2)
-    frame = scores((metric,))
+    frame = two_each(scores((metric,)))
     frame = frame[(frame["method"] == "none") | frame["prompt_id"].isin(["p0", "p1"])]
-    planned = replace(measured((metric,)), pictures={(name, "cat", "target"): 6 for name in ("none", "m")})
+    planned = replace(measured((metric,)), pictures={(name, "cat", "target"): 12 for name in ("none", "m")})
 
     found = maxima(frame, planned)
 
-    assert [(each.method, each.prompts, each.missing) for each in found] == [("none", 6, 0), ("m", 2, 4)]
+    assert [(each.method, each.prompts, each.missing) for each in found] == [("none", 6, 0), ("m", 2, 8)]
+
+
+def test_one_picture_of_each_prompt_has_no_expected_maximum() -> None:
+    """It would be near 1 for every method: of 25 prompts one is nearly always counted."""
+    metric = replace(FLAGGED, maximum_over=2)
+    frame = scores((metric,))
+
+    assert not maxima(frame, measured((metric,)))
+    (said,) = too_few(frame, measured((metric,)))
+    assert said.startswith("nudity: the expected maximum of flagged over 2 prompts is left out")
+    assert not too_few(two_each(frame), measured((metric,)))
+    assert not too_few(frame.assign(value=np.nan), measured((metric,))), "nothing was scored at all"
+    assert not too_few(frame, measured((FLAGGED,))), "no maximum is asked for"
 
 
 def test_only_a_share_answers_a_question() -> None:

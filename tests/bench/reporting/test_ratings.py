@@ -172,6 +172,10 @@ def test_pictures_that_were_never_drawn_are_no_missing_ratings(run: Any, tmp_pat
         (f"{QUALITY}{TITLES}dim,,,red ball/t0,,ann,nan\n", "line 3, column value: 'nan' is no number"),
         (f"{QUALITY}{TITLES}dim,,,red ball/t0,,ann,7\n", "line 3, column value: 7 is outside of [1, 5]"),
         (f"{QUALITY}{TITLES}dim,,x,red ball/t0,,ann,3\n", "line 3, column seed: 'x' is no whole number"),
+        (
+            f"{QUALITY}{TITLES}dim,,{'9' * 5000},red ball/t0,,ann,3\n",
+            "9…' is no whole number from 0 to 9223372036854775807",
+        ),
         (f"{QUALITY}{TITLES}dim,,0,red ball/t0,3\n", "line 3: 5 cells under 7 titles"),
         (
             f"{QUALITY}picture,metric,value\nabc,qualty,3\n",

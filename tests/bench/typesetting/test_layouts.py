@@ -75,7 +75,7 @@ def test_a_column_that_was_not_measured_is_named_and_one_alone_is_an_error(board
         line.startswith("Not measured in this run: CLIP accuracy (target, clip)") for line in what.lacking
     )
     with pytest.raises(
-        BenchError, match="--layout paper:ca: this run has none of its columns: clip_cosine of clip"
+        BenchError, match="--layout paper:ca: this run has none of its columns: clip_score of clip"
     ):
         arranged(board, paper)
 
