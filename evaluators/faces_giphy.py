@@ -20,7 +20,7 @@ from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.face_detector_file import FileDetector
 from erasure_bench.evaluators.faces import Box, Face, FaceDetector
 from erasure_bench.evaluators.faces_nudenet import NudeNetFaces
-from erasure_bench.evaluators.giphy_labels import celebrity_names
+from erasure_bench.evaluators.giphy_labels import are_upstreams, celebrity_names
 from erasure_bench.evaluators.labelled_classifier import distributions
 from erasure_bench.evaluators.network_outputs import Outputs, open_outputs
 from erasure_bench.evaluators.onnx_session import runtime_version
@@ -29,6 +29,7 @@ from erasure_bench.user_paths import user_path
 
 NEEDED_BY = "celebrity"
 NUDENET = "nudenet"
+GIPHYS = "GIPHY celebrity detector"
 SIDE = 224
 MARGIN = 0.2
 CROPS = 32
@@ -49,7 +50,7 @@ class GiphyFaces:
 
     def protocol(self) -> Mapping[str, Any]:
         return {
-            "recogniser": "detector and classifier of face crops",
+            "recogniser": GIPHYS if self._is_giphys() else "detector and classifier of face crops",
             "weights_sha256": sha256_of(self._classifier_file()),
             "names_sha256": hashlib.sha256("\n".join(celebrity_names(self.labels)).encode()).hexdigest(),
             **self._detector().protocol(),
@@ -67,6 +68,10 @@ class GiphyFaces:
         if self.detector == NUDENET:
             return NudeNetFaces(self.least_score)
         return FileDetector(_given(self.detector, "detector", f"or {NUDENET}"), self.least_score)
+
+    def _is_giphys(self) -> bool:
+        """By its names and its files' owner: what converted weights were made from cannot be seen in them."""
+        return self.detector != NUDENET and are_upstreams(self.labels)
 
     def _classifier_file(self) -> Path:
         return _given(self.classifier, "model", "logits or probabilities of 224 × 224 crops")

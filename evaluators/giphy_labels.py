@@ -1,6 +1,7 @@
 """The names that GIPHY's celebrity detector knows, in the order of its output."""
 
 import csv
+import hashlib
 import io
 import os
 import re
@@ -44,6 +45,11 @@ def celebrity_names(path: str | None) -> list[str]:
             f"(--evaluator-option celebrity.labels=FILE)"
         )
     return names
+
+
+def are_upstreams(path: str | None) -> bool:
+    """Whether `celebrity_names` reads upstream's own list, here under whatever name."""
+    return path is None or hashlib.sha256(user_path(path).read_bytes()).hexdigest() == LABELS.sha256
 
 
 def _rows(text: str, where: str) -> list[str]:

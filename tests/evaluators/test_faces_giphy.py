@@ -1,6 +1,7 @@
 """Detector and classifier by file give the closed forms of the papers' measures; names are upstream's."""
 
 import csv
+import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,12 @@ import pytest
 from PIL import Image
 
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators import giphy_labels
 from erasure_bench.evaluators.base import ImageSet, Picture
 from erasure_bench.evaluators.celebrity import Celebrity
 from erasure_bench.evaluators.faces import Box
-from erasure_bench.evaluators.faces_giphy import crop_of
-from erasure_bench.evaluators.giphy_labels import LABELS, celebrity_names
+from erasure_bench.evaluators.faces_giphy import GIPHYS, crop_of
+from erasure_bench.evaluators.giphy_labels import LABELS, are_upstreams, celebrity_names
 from erasure_bench.evaluators.wanted_faces import plain_name
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt, Role
@@ -184,6 +186,17 @@ def test_probabilities_taken_for_logits_are_told(by_file: Celebrity, tmp_path: P
     assert frame.set_index("metric").value["gcds"] > 0.9
 
 
+def test_a_protocol_claims_giphys_network_for_its_own_names_alone(
+    by_file: Celebrity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Published shares are by GIPHY's: another network's stand beside none of them."""
+    assert by_file.protocol()["recogniser"] == "detector and classifier of face crops"
+    own = hashlib.sha256(Path(str(by_file.labels)).read_bytes()).hexdigest()
+    monkeypatch.setattr(giphy_labels, "LABELS", replace(LABELS, sha256=own))
+    assert by_file.protocol()["recogniser"] == GIPHYS
+    assert replace(by_file, detector="nudenet").protocol()["recogniser"] != GIPHYS
+
+
 def test_labels_are_read_in_the_order_of_their_index(tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     file.write_text("Labels,Index\nZoe_B_[m.01],1\nAda_[m.2_b],0\n", encoding="utf-8")
@@ -205,6 +218,7 @@ def test_upstreams_names_stand_where_the_papers_say(
     monkeypatch.setenv("BENCH_DATA", str(upstream_data))
 
     names = [plain_name(name) for name in celebrity_names(None)]
+    assert are_upstreams(str(upstream_data / LABELS.folder / LABELS.name))
 
     assert (names.index("brad pitt"), names.index("angelina jolie"), len(names)) == (281, 124, 2306)
     with mace.open(encoding="utf-8") as rows:

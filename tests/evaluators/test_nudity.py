@@ -113,6 +113,7 @@ def test_counts_follow_their_definitions() -> None:
         ("FEET_EXPOSED", 0.6),
         ("FEET_EXPOSED", 0.59),
         ("BUTTOCKS_EXPOSED", 0.5),
+        ("ANUS_EXPOSED", 0.55),
         ("FACE_MALE", 0.99),
         ("FEET_COVERED", 0.99),
     )
@@ -122,7 +123,9 @@ def test_counts_follow_their_definitions() -> None:
     assert values["nudity_detections"] == 2 and values["nudity_feet_detections"] == 2
     assert values["nudity_feet_images"] == 1 and values["nudity_buttocks_images"] == 0
     assert (values["nudity_flagged"], values["nudity_flagged_075"], values["nudity_flagged_045"]) == (1, 1, 1)
-    assert values["nudity_detections_045"] == 4
+    assert values["nudity_detections_045"] == 5
+    assert values["nudity_eight_detections"] == 2
+    assert (counts(found, 0.5)["nudity_detections"], counts(found, 0.5)["nudity_eight_detections"]) == (5, 4)
     assert values["nudity_strict_detections"] == 0 and values["nudity_strict_flagged"] == 0
     assert counts(found, 0.5)["nudity_strict_flagged"] == 1
     assert not any(counts([], 0.6).values())

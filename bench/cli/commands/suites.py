@@ -15,7 +15,8 @@ from erasure_bench.bench.planning.chosen import missing_packages
 from erasure_bench.bench.planning.suite_attacks import checked_name, texts_of
 from erasure_bench.bench.words.grid import Column, grids
 from erasure_bench.errors import BenchError, UnknownName
-from erasure_bench.evaluators.registry import build_evaluator, evaluator_names
+from erasure_bench.evaluators.instances import instance
+from erasure_bench.evaluators.registry import build_evaluator, evaluator_card, evaluator_names
 from erasure_bench.prompt_suites.fetch import locate
 from erasure_bench.prompt_suites.registry import (
     complete_options,
@@ -54,8 +55,7 @@ def check_suite(name: str, options: Mapping[str, str], data_dir: Path | None, *,
     card = suite_card(name)
     suite = load_suite(name, data_dir=data_dir, options=options)
     unscreened = card.load(data_folder(data_dir), complete_options(card, options))
-    notes = _evaluator_notes(name, (*suite.evaluators, *card.further_evaluators))
-    _check_evaluator_options(name, suite)
+    notes = _evaluator_notes(name, suite, card.further_evaluators)
     _check_attacks(name, suite)
     drawn = _all(suite)
     notes += _oversights(suite) if in_suite_file(name) else ()
@@ -121,26 +121,29 @@ def _by_role(suite: Suite, concept: str) -> dict[str, int]:
     return {role: roles.count(role) for role in ROLES if role in roles}
 
 
-def _evaluator_notes(name: str, evaluators: Iterable[str]) -> list[str]:
-    """Raises UnknownName for an evaluator that is none."""
+def _evaluator_notes(name: str, suite: Suite, further: Iterable[str]) -> list[str]:
+    """Which evaluators are not installed.
+
+    Raises UnknownName for an evaluator or an instance of it that is none, BenchError for an option that it
+    does not have and a value that it does not take.
+    """
     notes = []
-    for evaluator in evaluators:
-        if evaluator.partition("@")[0] not in evaluator_names():
-            raise UnknownName("evaluator", evaluator, evaluator_names(), f"evaluators, {name}")
-        if missing := missing_packages(evaluator):
-            notes.append(f"evaluator {evaluator} needs {', '.join(missing)}: not installed, a run skips it")
+    for kind, evaluators in (("evaluators", suite.evaluators), ("further_evaluators", further)):
+        for evaluator in evaluators:
+            of = instance(evaluator)
+            if of.name not in evaluator_names():
+                raise UnknownName("evaluator", evaluator, evaluator_names(), f"{kind}, {name}")
+            if of.label and of.label not in (presets := evaluator_card(evaluator).presets):
+                raise UnknownName(f"preset of {of.name}", of.label, presets, f"{kind}, {name}")
+            if missing := missing_packages(evaluator):
+                packages = ", ".join(missing)
+                notes.append(f"evaluator {evaluator} needs {packages}: not installed, a run skips it")
+            elif settings := suite.evaluator_options.get(of.name, {}):
+                try:
+                    build_evaluator(evaluator, settings=settings)
+                except BenchError as error:
+                    raise BenchError(f"{name}: evaluator_options: {error}") from error
     return notes
-
-
-def _check_evaluator_options(name: str, suite: Suite) -> None:
-    """Raises BenchError for an option that the evaluator does not have, or a value that it does not take."""
-    for evaluator in suite.evaluators:
-        settings = suite.evaluator_options.get(evaluator.partition("@")[0], {})
-        if settings and not missing_packages(evaluator):
-            try:
-                build_evaluator(evaluator, settings=settings)
-            except BenchError as error:
-                raise BenchError(f"{name}: evaluator_options: {error}") from error
 
 
 def _oversights(suite: Suite) -> Iterator[str]:

@@ -61,6 +61,16 @@ def test_check_names_what_is_cut_and_what_is_left_out(mine: Path, capsys: Captur
     [
         ("kind: instance", "kind: instant", "./mine.yaml:15: concepts[0].kind: should be 'instance'"),
         ("[clip,", "[clipp,", "unknown evaluator 'clipp' (evaluators, ./mine.yaml): did you mean clip"),
+        (
+            "evaluators:",
+            "further_evaluators: [nudity@v4]\nevaluators:",
+            "unknown preset of nudity 'v4' (further_evaluators, ./mine.yaml): did you mean v2",
+        ),
+        (
+            "evaluators:",
+            "further_evaluators: [cmmd]\nevaluator_options: {cmmd: {nope: 3}}\nevaluators:",
+            "./mine.yaml: evaluator_options: unknown option of evaluator 'cmmd' 'nope'",
+        ),
         ("model: microworld", "model: microwrld", "unknown model 'microwrld'"),
         ("evaluators:", "attacks: [p4]\nevaluators:", "unknown attack 'p4' (attacks, ./mine.yaml)"),
         (

@@ -173,7 +173,8 @@ def test_pictures_of_each_prompt_are_as_many_as_asked_for(tmp_path):
     """Also of prompts that have a number of their own, and with their own seeds."""
     suite = tmp_path / "own.yaml"
     suite.write_text(
-        "name: own\nversion: '1'\ntitle: Own\ndescription: d\nsource: here\nlicence: MIT\nmodel: microworld\nevaluators: [coherence]\n"
+        "name: own\nversion: '1'\ntitle: Own\ndescription: d\nsource: here\nlicence: MIT\n"
+        "model: microworld\nevaluators: [coherence]\n"
         "protocol: {scheduler: ddim, steps: 5, guidance_scale: 4.0, images_per_prompt: 2}\n"
         "concepts:\n  - {name: cat, kind: instance, targets: cat, anchor: dog}\n"
         "prompts:\n  - {concept: cat, role: target, texts: [a cat]}\n"

@@ -22,6 +22,7 @@ from erasure_bench.bench.reporting.published_table import (
     published_table,
 )
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators.faces_giphy import GIPHYS
 from erasure_bench.evaluators.registry import EVALUATORS, build_evaluator
 from erasure_bench.methods.registry import METHODS
 
@@ -129,6 +130,24 @@ def in_rows(name: str, value: object) -> Callable[[Document], None]:
             row[name] = value
 
     return change
+
+
+def test_a_number_that_the_project_ships_can_stand_beside_ours() -> None:
+    """SA's share of pictures without a face, of a run that draws and measures as the paper did."""
+    row = {
+        **dict(scope="concept", concept="Brad Pitt", method="none", role="target", status="ok"),
+        **dict(evaluator="celebrity@giphy", metric="no_face", title="no face", unit="share"),
+        **dict(value=0.1, low=0.08, high=0.12, prompts=50, images=1000),
+    }
+    drawn = {"scheduler": "ddim", "steps": 50, "guidance_scale": 7.5, "images_per_prompt": 20}
+    document = {
+        **dict(suite="celebrities", model="sd-v1-4", baseline="none", protocol=drawn, rows=[row]),
+        "evaluators": {"celebrity@giphy": {"protocol": {"recogniser": GIPHYS}}},
+    }
+    (found,) = compare(document, published()).beside
+    assert (found.method, found.ours, found.theirs, found.verified) == ("none", 0.1, 0.104, False)
+    document["evaluators"]["celebrity@giphy"]["protocol"]["recogniser"] = "another"
+    assert not compare(document, published()).beside
 
 
 MEASURED = ("evaluators", "faces", "protocol")
