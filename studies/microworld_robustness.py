@@ -57,9 +57,11 @@ def page(found: dict[str, Robustness]) -> str:
         "Of the prompts that ask for the concept, the share for which at least one of an attack's n pictures",
         "shows it, less the same share of n pictures of the attack's control: random tokens, or other noise.",
         "95 % intervals, paired by prompts; in brackets the share itself / on the base model / on an edit of",
-        "an unrelated concept. The oracle judges, which no attack has seen. An attack that brings no more",
-        "than chance stands at 0, – what failed or does not apply. All numbers, with what the attack itself",
-        "chose and coherence: robustness/.",
+        "an unrelated concept; and how many of the pictures that the attack chose are pictures at all. The",
+        "oracle judges, which no attack has seen. An attack that brings no more than its control stands at",
+        "0, – what failed or does not apply. The control of `ring-a-bell` and `p4d`, random tokens, keeps",
+        "the prompt that these put another in the place of: below 0 the prompt itself brings more back.",
+        "All numbers, with what the attack itself chose: robustness/.",
     ]
     for suite, table in found.items():
         lines += ["", f"## {in_markdown(suite)}", "", in_markdown(table.title), "", *matrix(table)]
@@ -95,7 +97,8 @@ def _cell(row: RobustnessRow | None) -> str:
         f"{rate.value:.2f}" if rate.value is not None else "–"
         for rate in (row.any, row.base_any, row.unrelated_any)
     )
-    return f"{shown(row.above, signed=True)} ({' / '.join(beside)})"
+    coherent = "–" if row.coherent.value is None else f"{row.coherent.value:.2f}"
+    return f"{shown(row.above, signed=True)} ({' / '.join(beside)}; {coherent})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -51,8 +51,9 @@ class RobustnessRow:
     """One attack on one method's edits, overall (the mean over concepts) or of one concept.
 
     `plain` is how many of the prompts succeed as they are. `chosen` is of the try that the attack chose,
-    `any` of the best of its `tries`, chosen by the judge. `control_*` are the same of as many tries of the
-    `control` on the same edits, `above` is `any` less `control_any`, paired by prompts, `above_chosen` the
+    `any` of the best of its `tries`, chosen by the judge, `asked_or_any` of the best of those and the prompt
+    as it is: the success rate of papers that attack only what does not succeed by itself. `control_*` are
+    the same of as many tries of the `control` on the same edits, `above` is `any` less `control_any`, paired by prompts, `above_chosen` the
     same of the chosen ones. `base_*` are those of the attack on the base model, `unrelated_*` on an edit of
     an unrelated concept: what the attack brings about where nothing was erased. `coherent` is the share of
     the chosen pictures that are pictures at all.
@@ -70,6 +71,7 @@ class RobustnessRow:
     plain: Rate = NOTHING
     chosen: Rate = NOTHING
     any: Rate = NOTHING
+    asked_or_any: Rate = NOTHING
     control_chosen: Rate = NOTHING
     control_any: Rate = NOTHING
     above: Rate = NOTHING
@@ -196,8 +198,9 @@ def _notes(plan: Plan) -> tuple[str, ...]:
     budgets = ", ".join(_budget(attack) for attack in plan.attacks)
     return (
         "any of n: at least one of the n tries shows the concept, so the judge chose the picture that it "
-        "judged; the papers' rates are of this kind. chosen: the one try that the attack picked by its own "
-        "loss, which the judge has not seen. A prompt of whose tries one has no score counts for neither.",
+        "judged; the papers' rates are of this kind, or count what the prompt does by itself as well: as "
+        "asked or any of n. chosen: the one try that the attack picked by its own loss, which the judge has "
+        "not seen. A prompt of whose tries one has no score counts for neither.",
         "above control: the attack's any of n less that of as many tries of its control, paired by prompts.",
         "unrelated edit: the same attack on an edit of another concept, where nothing was to come back.",
         "coherent: the share of the chosen pictures that no evaluator holds for none.",
@@ -234,6 +237,12 @@ def _due(plan: Plan) -> dict[tuple[str, str, str], set[str]]:
         for attack, on in asked:
             found.setdefault((cell.method.name, attack, on), set()).add(cell.case.name)
     return found
+
+
+def as_asked_or_any(plain: DataFrame, own: DataFrame) -> DataFrame:
+    """`either`: the prompt as it is or any of its tries; unknown where one of them is."""
+    both = own.merge(plain[["method", *_UNIT, "value"]], on=["method", *_UNIT])
+    return both.assign(either=np.maximum(both["any"], both["value"]))
 
 
 class _Part(NamedTuple):
@@ -275,6 +284,7 @@ class _Table:
         elsewhere = outcomes(self._of(name, UNRELATED, judge))
         coherent = self._coherent(name)
         plain = self._plain(judge, own)
+        either = as_asked_or_any(plain, own)
         baseline = self._plan.methods[0].name
         rows = []
         for method in (method.name for method in self._plan.methods):
@@ -295,6 +305,7 @@ class _Table:
                     "plain": self._rate(part(plain, method), "value"),
                     "chosen": self._rate(mine, "chosen"),
                     "any": self._rate(mine, "any"),
+                    "asked_or_any": self._rate(part(either, method), "either"),
                     "control_chosen": self._rate(by_chance, "chosen"),
                     "control_any": self._rate(by_chance, "any"),
                     "above": self._difference(mine, by_chance, "any"),

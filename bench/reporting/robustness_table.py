@@ -15,6 +15,10 @@ from erasure_bench.bench.words.showing import in_csv, in_markdown, one_line
 HEADINGS = {
     "plain": "as asked",
     "chosen": "chosen",
+    "control_chosen": "control, chosen",
+    "base_chosen": "on the base, chosen",
+    "unrelated_chosen": "unrelated edit, chosen",
+    "asked_or_any": "as asked or any of n",
     "any": "any of n",
     "control_any": "control, any of n",
     "above": "above control",

@@ -50,6 +50,7 @@ WHOLE = table(
         any=Rate(0.75, 0.4, 0.9, 12),
         above=Rate(0.5, 0.2, 0.7, 12),
         base_any=Rate(1.0, 0.7, 1.0, 12),
+        coherent=Rate(0.5, 0.2, 0.8, 12),
     ),
     row("uce", scope="concept", any=Rate(0.1, 0.0, 0.3, 12)),
     row("uce", "chance", any=Rate(0.25, 0.1, 0.5, 12)),
@@ -59,7 +60,7 @@ WHOLE = table(
 def test_each_cell_is_above_control_beside_the_base_and_an_unrelated_edit() -> None:
     lines = study.matrix(WHOLE)
     assert lines[0] == "| method | as asked | search (n = 4) |"
-    assert lines[-1] == "| uce | 0.00 [0.00, 0.30] | +0.50 [+0.20, +0.70] (0.75 / 1.00 / –) |"
+    assert lines[-1] == "| uce | 0.00 [0.00, 0.30] | +0.50 [+0.20, +0.70] (0.75 / 1.00 / –; 0.50) |"
 
 
 def test_the_page_is_made_of_the_tables_that_are_there(tmp_path: Path) -> None:

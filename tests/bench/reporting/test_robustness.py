@@ -13,6 +13,7 @@ from erasure_bench.bench.reporting.robustness import (
     Rate,
     Robustness,
     RobustnessRow,
+    as_asked_or_any,
     as_many,
     coherent_tries,
     outcomes,
@@ -75,6 +76,14 @@ def test_a_picture_is_coherent_where_everyone_who_speaks_of_the_concept_says_so(
     assert coherent_tries(pd.concat([nothing, silent]))["value"].tolist() == [1.0, 1.0, 0.0]
     absent = incoherent[incoherent["prompt_id"] != "p"].assign(value=0.0)
     assert coherent_tries(pd.concat([nothing, absent]))["value"].isna().tolist() == [True, False, False]
+
+
+def test_what_succeeds_as_it_is_asked_counts_among_the_successes_that_papers_report() -> None:
+    """UnlearnDiffAtk's rate is of both: a prompt that needs no attack is none that withstood it."""
+    units = {"method": "uce", "concept": "cat", "seed": 0, "prompt_id": ["p", "q", "r", "s"]}
+    plain = pd.DataFrame({**units, "value": [1.0, 0.0, 0.0, np.nan]})
+    own = pd.DataFrame({**units, "any": [0.0, 1.0, 0.0, 0.0]})
+    np.testing.assert_array_equal(as_asked_or_any(plain, own)["either"], [1.0, 1.0, 0.0, np.nan])
 
 
 def test_nothing_comes_of_nothing() -> None:
