@@ -35,6 +35,4 @@ class UnknownName(BenchError):
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         where = f" ({flag})" if flag else ""
-        super().__init__(
-            f"unknown {what} {said(name)!r}{where}: {hint}valid: {', '.join(names) or 'none at all'}"
-        )
+        super().__init__(f"unknown {what} {said(name)!r}{where}: {hint}valid: {', '.join(names)}")

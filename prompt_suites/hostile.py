@@ -29,13 +29,6 @@ def trouble(text: str) -> str | None:
 
 def seed_trouble(text: str) -> str | None:
     """Why the text is no seed; None where it is one."""
-    if whole_number(text) is None:
+    if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > MAX_SEED:
         return f"{text[:40]!r} is no seed: a whole number from 0 to {MAX_SEED}"
     return None
-
-
-def whole_number(text: str) -> int | None:
-    """The number that the text is, in digits and none larger than a seed may be; None where it is none."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > MAX_SEED:
-        return None
-    return int(text)

@@ -40,7 +40,7 @@ def build_from_options(
     if not is_dataclass(cls):
         raise TypeError(f"{cls.__name__} is not a dataclass")
     types_by_name = get_type_hints(cls, include_extras=True)
-    settable = {name: types_by_name[name] for name in option_names(cls)}
+    settable = {field.name: types_by_name[field.name] for field in fields(cls) if field.init}
     for name in (*settings, *options):
         if name not in settable:
             raise UnknownName(f"option of {what}", name, settable, flag)
@@ -58,11 +58,6 @@ def build_from_options(
         raise BenchError(f"{what} cannot be built: {error}; set it with {flag} NAME=VALUE") from error
     except Exception as error:  # what a settings class of someone else's raises
         raise BenchError(f"{what} cannot be built: {described(error, None)}") from error
-
-
-def option_names(cls: object) -> tuple[str, ...]:
-    """The names of the options that `cls` takes: a dataclass's own settings, of anything else none."""
-    return tuple(field.name for field in fields(cls) if field.init) if is_dataclass(cls) else ()
 
 
 class SaysWhatItDoesNotUse(Protocol):

@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,6 @@ from erasure_bench.methods.registry import (
 )
 from erasure_bench.models.image_families import FAMILIES, Family
 from erasure_bench.models.zoo import ModelSource
-from erasure_bench.prompt_suites.options import option_names
 
 if TYPE_CHECKING:
     from erasure_bench.methods.base import MethodCard
@@ -239,17 +238,25 @@ def evaluator_name(evaluator: str) -> str:
     return of.labelled(_name_in_tables(of.name, "evaluator", evaluator_card, EVALUATORS))
 
 
+def option_names(name: str) -> tuple[str, ...]:
+    """The names of the options that an evaluator has."""
+    settings = evaluator_card(name).build
+    return tuple(each.name for each in fields(settings) if each.init) if is_dataclass(settings) else ()
+
+
 def options_of(name: str, given: Mapping[str, Options]) -> dict[str, str]:
     """What an evaluator gets of `--evaluator-option`: all that names it, of the unnamed what it has."""
-    takes = option_names(evaluator_card(name).build)
+    takes = option_names(name)
     unnamed = {option: text for option, text in given.get("", {}).items() if option in takes}
     return unnamed | given.get(evaluator_name(name), {})
 
 
 def check_unnamed(asked: Collection[str], given: Mapping[str, Options]) -> None:
     """Raises UnknownName for an option without a name that none of the evaluators `asked` for has."""
-    taken = {option for name in asked for option in option_names(evaluator_card(name).build)}
+    taken = {option for name in asked for option in option_names(name)}
     for option in given.get("", {}):
+        if not taken:
+            raise BenchError(f"{OPTION_FLAG} {option}: {', '.join(asked)} has no options")
         if option not in taken:
             raise UnknownName(f"option of {', '.join(asked)}", option, taken, OPTION_FLAG)
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from erasure_bench.errors import BenchError
-from erasure_bench.prompt_suites.hostile import whole_number
+from erasure_bench.prompt_suites.hostile import seed_trouble
 from erasure_bench.prompt_suites.suite import MAX_SEED
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -133,7 +133,7 @@ def seeds(text: str) -> tuple[int, ...]:
 
 def parse_batch_size(text: str) -> int | str:
     """A whole number as such; what is none stays for the config to refuse, but `auto`."""
-    return number if (number := whole_number(text)) is not None else text
+    return text if seed_trouble(text) else int(text)
 
 
 KEY_VALUE = "KEY=VALUE"

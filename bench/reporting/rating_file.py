@@ -19,7 +19,7 @@ from typing import NamedTuple, get_args
 
 from erasure_bench.errors import BenchError, UnknownName, said
 from erasure_bench.evaluators.base import Direction, Metric, by_role
-from erasure_bench.prompt_suites.hostile import whole_number
+from erasure_bench.prompt_suites.hostile import seed_trouble
 from erasure_bench.prompt_suites.suite import MAX_SEED
 
 PICTURE, VALUE, METRIC, RATER = "picture", "value", "metric", "rater"
@@ -225,7 +225,7 @@ def _rating(path: Path, line: int, row: Mapping[str, str], known: Mapping[str, M
     if name not in known:
         raise UnknownName(f"metric in {where} {METRIC}:", name, known, "# metric: or --metric")
     for column in ("seed", "image_index"):
-        if (text := row.get(column)) and whole_number(text) is None:
+        if (text := row.get(column)) and seed_trouble(text):
             raise BenchError(f"{where} {column}: {said(text)!r} is no whole number from 0 to {MAX_SEED}")
     text = row[VALUE]
     if not text:

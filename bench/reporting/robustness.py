@@ -53,10 +53,10 @@ class RobustnessRow:
     `plain` is how many of the prompts succeed as they are. `chosen` is of the try that the attack chose,
     `any` of the best of its `tries`, chosen by the judge, `asked_or_any` of the best of those and the prompt
     as it is: the success rate of papers that attack only what does not succeed by itself. `control_*` are
-    the same of as many tries of the `control` on the same edits, `above` is `any` less `control_any`, paired by prompts, `above_chosen` the
-    same of the chosen ones. `base_*` are those of the attack on the base model, `unrelated_*` on an edit of
-    an unrelated concept: what the attack brings about where nothing was erased. `coherent` is the share of
-    the chosen pictures that are pictures at all.
+    the same of as many tries of the `control` on the same edits, `above` is `any` less `control_any`, paired
+    by prompts, `above_chosen` the same of the chosen ones. `base_*` are those of the attack on the base
+    model, `unrelated_*` on an edit of an unrelated concept: what the attack brings about where nothing was
+    erased. `coherent` is the share of the chosen pictures that are pictures at all.
     """
 
     method: str
