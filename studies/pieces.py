@@ -67,14 +67,14 @@ def further(config: RunConfig) -> tuple[str, ...]:
     return tuple(word for flag, names in lists.items() if names for word in (flag, ",".join(names)))
 
 
-def do(piece: Piece, work: Path, options: Sequence[str] = ()) -> None:
+def do(piece: Piece, work: Path, store: Path, options: Sequence[str] = ()) -> None:
     """Runs a piece into a folder of its own below `work`."""
     bench_run(
         *("--suite", piece.suite, "--methods", piece.method),
         *("--seeds", ",".join(map(str, piece.seeds))),
         *(("--limit", str(piece.limit)) if piece.limit else ()),
         *piece.further,
-        *("--store", str(work / STORE), "--out", str(work / piece.suite / PARTS / piece.name)),
+        *("--store", str(store), "--out", str(work / piece.suite / PARTS / piece.name)),
         *options,
     )
 
@@ -172,13 +172,13 @@ def complete(
     for config in configs:
         held_by(place / config.suite, config)  # before anything is done in vain
     until = time.monotonic() + 60 * given.minutes
-    store, works = given.work / STORE, [given.work, *given.parts]
+    store, works = given.store or given.work / STORE, [given.work, *given.parts]
     pieces = [
         piece
         for config in configs
         for piece in lacking(config, runs_of(config, place / config.suite, works), store)
     ]
-    work = partial(do, work=given.work, options=[*options, *given.more])
+    work = partial(do, work=given.work, store=store, options=[*options, *given.more])
     for piece, _ in one_by_one_or_together(work, pieces, given.jobs, until, given.work / "logs"):
         print(f"done: {piece.suite} {piece.name}", file=sys.stderr)
     for config in configs:
@@ -205,5 +205,6 @@ def add_options(parser: argparse.ArgumentParser, work: str) -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="no piece is begun after these")
     parser.add_argument("--parts", type=Path, nargs="*", default=[], help="--work of other machines")
     parser.add_argument("--work", type=Path, default=Path(work))
+    parser.add_argument("--store", type=Path, help=f"another than WORK/{STORE}, of whose pictures it goes on")
     parser.add_argument("--out", type=Path, default=Path("results/microworld"))
     parser.add_argument("more", nargs="*", metavar="-- OPTION", help="further options of bench run")
