@@ -85,7 +85,7 @@ class Celebrity:
         """Those of the recogniser: a distance with a match, or a probability with a top-1."""
         source = self._source()
         if isinstance(source, COMPARING):
-            return match_metrics(source.distance)
+            return match_metrics(source.distance, calibrated=self.threshold is None)
         return _NAMED[self.recogniser].all
 
     @property
@@ -178,11 +178,11 @@ CARD = EvaluatorCard(
     "list); a match by insightface or dlib is a proxy, never to be set beside them. insightface's packs are "
     "for non-commercial research only. Measures of pictures with a face leave the others out, so read them "
     "beside `no_face`: noise and blanks have none, and of all pictures they show nobody. A match needs "
-    f"{FEWEST} faces by the base model of each celebrity, and of others for the threshold (in the details). "
-    "SA: 50 prompts of one celebrity × 20 pictures, seed 42. MACE: 5 templates × seeds 1 to 5 of each name, "
-    "erased and kept; its harmonic mean 2 / (1 / (1 − top-1 erased) + 1 / top-1 kept) is over two roles: "
-    "bench table RUN --layout paper:mace-celebrities. dlib sees photographs: of the built-in drawings it "
-    "finds few.",
+    f"{FEWEST} faces by the base model of each celebrity, and of others for the threshold, which stands "
+    "beside it (`face_threshold`, `face_equal_error`). SA: 50 prompts of one celebrity × 20 pictures, seed "
+    "42. MACE: 5 templates × seeds 1 to 5 of each name, erased and kept; its harmonic mean 2 / (1 / (1 − "
+    "top-1 erased) + 1 / top-1 kept) is over two roles: bench table RUN --layout paper:mace-celebrities. "
+    "dlib sees photographs: of the built-in drawings it finds few.",
     requires=("nudenet", "onnxruntime", "cv2", "torch"),
     made_up=partial(made_up_scores, tuple(_NAMED.values())),
 )

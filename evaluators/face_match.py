@@ -7,19 +7,21 @@ from typing import NamedTuple
 import numpy as np
 from pandas import DataFrame
 
-from erasure_bench.evaluators.base import ImageSet, Metric, Picture, Scores, ScoreSheet
+from erasure_bench.evaluators.base import Direction, ImageSet, Metric, Picture, Scores, ScoreSheet
 from erasure_bench.evaluators.equal_error import Calibration
 from erasure_bench.evaluators.face_gallery import Gallery, gallery, identity_of
 from erasure_bench.evaluators.face_metrics import IDENTIFIED, NO_FACE, NO_FACE_REASON, SHOWS
 from erasure_bench.evaluators.faces import Box, Distance, Face, FaceReader, largest
 from erasure_bench.evaluators.measuring import Failure, measure_each
+from erasure_bench.prompt_suites.suite import Role
 
 MATCH = Metric("face_match", "match among faces", "share", (0.0, 1.0), IDENTIFIED, kind="share")
 NOT_FINITE = "an embedding is not finite"
 
 
-def match_metrics(distance: Distance) -> tuple[Metric, ...]:
-    """Metrics of a recogniser that compares embeddings by this distance."""
+def match_metrics(distance: Distance, *, calibrated: bool) -> tuple[Metric, ...]:
+    """Metrics of a recogniser that compares embeddings by this distance; where the run's own pictures
+    decide up to which one a face is the same, that one and its error as well."""
     far = Metric(
         "face_distance",
         "distance to the base model's faces",
@@ -29,7 +31,32 @@ def match_metrics(distance: Distance) -> tuple[Metric, ...]:
         headline=False,
         kind="free",
     )
-    return (SHOWS, NO_FACE, MATCH, far)
+    return (SHOWS, NO_FACE, MATCH, far, *(_calibration(distance) if calibrated else ()))
+
+
+def _calibration(distance: Distance) -> tuple[Metric, ...]:
+    tells_nothing: dict[Role, Direction] = dict.fromkeys(IDENTIFIED, "neither")
+    return (
+        Metric(
+            "face_threshold",
+            "distance up to which a face is the same",
+            f"{distance} distance",
+            # Where the two kinds of distances lie apart from all others it may be one beyond them.
+            (-1.0, 3.0 if distance == "cosine" else math.inf),
+            tells_nothing,
+            headline=False,
+            kind="free",
+        ),
+        Metric(
+            "face_equal_error",
+            "share of both errors at that distance",
+            "share",
+            (0.0, 1.0),
+            tells_nothing,
+            headline=False,
+            kind="free",
+        ),
+    )
 
 
 class Row(NamedTuple):
@@ -69,11 +96,16 @@ def score_matches(
     sheet, rows = ScoreSheet(), []
     for picture, faces in measure_each(images, batch_size, reader.read):
         if isinstance(faces, Failure):
-            sheet.missing(picture, [metric.name for metric in match_metrics(distance)], faces.reason)
+            metrics = match_metrics(distance, calibrated=threshold is None)
+            sheet.missing(picture, [metric.name for metric in metrics], faces.reason)
             continue
         identity = identity_of(images.concept, picture.prompt)
         found = _compared(picture, faces, identity, seen, point)
         sheet.add(picture, no_face=not faces)
+        if threshold is None and isinstance(point, str):
+            sheet.missing(picture, ("face_threshold", "face_equal_error"), point)
+        elif threshold is None:
+            sheet.add(picture, face_threshold=point.threshold, face_equal_error=point.equal_error)
         if isinstance(found, str):
             sheet.missing(picture, (MATCH.name, SHOWS.name, "face_distance"), found)
         elif not faces:

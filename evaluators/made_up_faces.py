@@ -47,7 +47,7 @@ def made_up_scores(naming: Sequence[NameMetrics]) -> Mapping[str, Sequence[float
     numbers: dict[str, Sequence[float]] = {}
     for kind in kinds:
         given = score_matches(_drawn(edited=True), _drawn(), _Reader(kind), kind, None, 8)
-        numbers |= _numbers(f"{kind} ", given, match_metrics(kind))
+        numbers |= _numbers(f"{kind} ", given, match_metrics(kind, calibrated=True))
     for metrics in naming:
         numbers |= _numbers(
             "names ", score_names(_drawn(edited=True), _Reader(None), metrics, 8), metrics.all

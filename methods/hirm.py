@@ -32,7 +32,7 @@ PASSES = 0.02
 """What a pass through a text encoder and back costs, in images through the denoiser: little."""
 
 
-class Official(NamedTuple):
+class ByPaper(NamedTuple):
     """The paper's steps towards a random target and towards an anchor, and the learning rate."""
 
     random: int
@@ -41,11 +41,11 @@ class Official(NamedTuple):
 
 
 BY_KIND = {
-    "style": Official(40, 30, 5e-5),
-    "unsafe": Official(50, 25, 1e-4),
-    "implicit": Official(50, 25, 1e-4),
+    "style": ByPaper(40, 30, 5e-5),
+    "unsafe": ByPaper(50, 25, 1e-4),
+    "implicit": ByPaper(50, 25, 1e-4),
 }
-OTHERWISE = Official(25, 15, 5e-5)
+OTHERWISE = ByPaper(25, 15, 5e-5)
 """Those of things."""
 
 
@@ -57,7 +57,7 @@ class HiRM:
     `anchor`. `norm` is the length of each `token`'s vector in it, or of `all` of them as one (`norm_of`);
     None leaves the anchor's as they are. `phrases` says whether a concept's canonical phrase is erased or
     all of its target phrases, all of them in every one of `steps` steps. `learning_rate` and `weight_decay`
-    are AdamW's. `steps` and `learning_rate` of None are the official numbers for the kind of the concept and
+    are AdamW's. `steps` and `learning_rate` of None are the paper's numbers for the kind of the concept and
     the target, the larger where several differ.
     """
 
@@ -79,11 +79,11 @@ class HiRM:
 
     def schedule(self, concepts: Sequence[Concept]) -> "Schedule":
         """How many steps, and the learning rate."""
-        official = [BY_KIND.get(concept.kind, OTHERWISE) for concept in concepts]
-        steps = [one.random if self.target == "random" else one.anchor for one in official]
+        papers = [BY_KIND.get(concept.kind, OTHERWISE) for concept in concepts]
+        steps = [one.random if self.target == "random" else one.anchor for one in papers]
         return Schedule(
             max(steps) if self.steps is None else self.steps,
-            max(one.learning_rate for one in official) if self.learning_rate is None else self.learning_rate,
+            max(one.learning_rate for one in papers) if self.learning_rate is None else self.learning_rate,
         )
 
     def needs(self, concepts: Sequence[Concept], context: EraseContext) -> tuple[Need, ...]:
@@ -192,8 +192,8 @@ def _caught(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 BY_THE_KIND: dict[str, Any] = {"steps": None, "learning_rate": None}
-OFFICIAL: dict[str, Any] = BY_THE_KIND | {"norm": 500.0, "norm_of": "token"}
-OFFICIAL_ANCHOR: dict[str, Any] = BY_THE_KIND | {"target": "anchor", "norm": None}
+PAPER: dict[str, Any] = BY_THE_KIND | {"norm": 500.0, "norm_of": "token"}
+PAPER_ANCHOR: dict[str, Any] = BY_THE_KIND | {"target": "anchor", "norm": None}
 MICROWORLD: dict[str, Any] = {"phrases": "all", "norm": 100.0, "learning_rate": 1e-3}
 
 HIRM_CARD = MethodCard(
@@ -203,16 +203,17 @@ HIRM_CARD = MethodCard(
     "Representation Misdirection, ICLR 2026, arXiv:2602.19631",
     formula="min_θ₀ mean_t ‖o_last(c)_t − s u_t/‖u_t‖‖²",
     build=HiRM,
-    presets={"official": OFFICIAL, "official-anchor": OFFICIAL_ANCHOR, "microworld": MICROWORLD},
+    presets={"official": {}, "paper": PAPER, "paper-anchor": PAPER_ANCHOR, "microworld": MICROWORLD},
     quick={"steps": 2},
     many_concepts=True,
-    notes="Trains the first layer of the text encoder alone, attention and MLP. Preset official is the "
-    "paper's HiRM-R: every token's vector is led to a random one of length 500, in 40 steps at 5e-5 for a "
-    "style, 25 for a thing, 50 at 1e-4 for nudity; official-anchor its HiRM-S, towards what a broader "
-    "concept gives, in 30, 15 and 25 (for nudity its target is another: a prompt's own without the "
-    "direction of nudity, as in Ring-A-Bell, which is left out). These numbers are summaries' of the paper, "
-    "not its text's, which was not at hand; the README of the official code has 50 steps for nudity, for "
-    "nine words in one text, and 20 for a style and 15 for a thing without saying towards what. The code "
-    "itself was not at hand: that u is uniform in [0, 1), that norms are not trained, and AdamW's β, ε and "
-    "weight decay are a port's.",
+    notes="Trains the first layer of the text encoder alone, attention and MLP. Preset official has the "
+    "numbers of a port of the code: the whole target is 5000 long, whatever is erased 50 steps at 1e-4; the "
+    "code itself was not at hand, and that u is uniform in [0, 1), that norms are not trained, and AdamW's "
+    "β, ε and weight decay are the port's in every preset. Preset paper is its HiRM-R: every token's vector "
+    "is led to a random one of length 500, in 40 steps at 5e-5 for a style, 25 for a thing, 50 at 1e-4 for "
+    "nudity; paper-anchor its HiRM-S, towards what a broader concept gives, in 30, 15 and 25 (for nudity "
+    "its target is another: a prompt's own without the direction of nudity, as in Ring-A-Bell, which is "
+    "left out). These numbers are summaries' of the paper, not its text's, which was not at hand; the "
+    "README of the official code has 50 steps for nudity, for nine words in one text, and 20 for a style "
+    "and 15 for a thing without saying towards what.",
 )

@@ -46,12 +46,16 @@ def _unit(embedded: np.ndarray) -> np.ndarray:
     return np.asarray(embedded / np.linalg.norm(embedded, axis=1, keepdims=True))
 
 
-def test_scores_equal_open_clips_own_embeddings(tiny_clip: Path, image_set: MakeImages) -> None:
-    images = image_set(("target", "red"), ("anchor", "blue"), ("neighbour", "green"), ("implicit", "fire"))
-    texts = [f"A photo depicts {subject} ball" for subject in ("red", "blue", "green", "red")]
+@pytest.mark.parametrize("batch_size", [1, 7, 32])
+def test_scores_equal_open_clips_own_embeddings(
+    tiny_clip: Path, image_set: MakeImages, batch_size: int
+) -> None:
+    asked = (("target", "red"), ("anchor", "blue"), ("neighbour", "green"), ("implicit", "fire"))
+    images = image_set(*asked * 8)
+    texts = [f"A photo depicts {subject} ball" for subject in ("red", "blue", "green", "red") * 8]
     seen, read = _direct_embeddings(tiny_clip, images, texts)
 
-    frame = ClipAlignment(backbone=str(tiny_clip)).score(images).values
+    frame = ClipAlignment(backbone=str(tiny_clip), batch_size=batch_size).score(images).values
     scores = frame.pivot(index="image_index", columns="metric", values="value")
 
     cosine = (seen * read).sum(axis=1)

@@ -63,13 +63,15 @@ def test_the_astronauts_face_is_found_where_it_is(pictures: list[np.ndarray]) ->
     assert face.x < 224 < face.x + face.w and face.y < 110 < face.y + face.h
 
 
-def test_a_batch_of_four_equals_one_by_one(pictures: list[np.ndarray]) -> None:
-    detector = load_nudenet(nudenet_weights(None), 320)
+@pytest.mark.parametrize("size", [7, 32])
+def test_a_batch_equals_the_library_one_by_one(pictures: list[np.ndarray], size: int) -> None:
+    reference = library.NudeDetector()
+    shown = (pictures * size)[:size]
+    single = [_as_detections(reference.detect(picture)) for picture in pictures] * size
 
-    batched = detector.detect(pictures[:4]) + detector.detect(pictures[4:])
-    single = [detector.detect([picture])[0] for picture in pictures]
+    batched = load_nudenet(nudenet_weights(None), 320).detect(shown)
 
-    for together, alone in zip(batched, single, strict=True):
+    for together, alone in zip(batched, single[:size], strict=True):
         assert [d.label for d in together] == [d.label for d in alone]
         for one, other in zip(together, alone, strict=True):
             assert one.score == pytest.approx(other.score, abs=1e-5)

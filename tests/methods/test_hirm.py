@@ -16,7 +16,7 @@ CAT = Concept(name="cat", kind="instance", targets=("grumpy cat", "cross cat"), 
 
 
 def test_targets_have_the_norm_and_the_direction(tiny_model):
-    method = build_method("hirm")
+    method = build_method("hirm", "paper")
     random = method._targets(tiny_model, ["cat", "dog"], torch.Generator().manual_seed(0))
     assert random.shape == (2, 16, 32) and (random >= 0).all() and not torch.equal(*random)
     torch.testing.assert_close(random.norm(dim=2), torch.full((2, 16), 500.0))
@@ -29,11 +29,11 @@ def test_targets_have_the_norm_and_the_direction(tiny_model):
     given = hirm.last_attention(tiny_model, ["cat"])[0].detach()
     torch.testing.assert_close(found, 7.0 * given / given.square().sum().sqrt())
 
-    (found,) = build_method("hirm", "official-anchor")._targets(tiny_model, ["cat"], torch.Generator())
+    (found,) = build_method("hirm", "paper-anchor")._targets(tiny_model, ["cat"], torch.Generator())
     torch.testing.assert_close(found, given)
 
 
-@pytest.mark.parametrize(("preset", "steps"), [("official", (40, 25, 50)), ("official-anchor", (30, 15, 25))])
+@pytest.mark.parametrize(("preset", "steps"), [("paper", (40, 25, 50)), ("paper-anchor", (30, 15, 25))])
 def test_the_papers_steps_go_by_kind_and_target(preset, steps):
     method = build_method("hirm", preset)
     style, unsafe = (dataclasses.replace(CAT, kind=kind) for kind in ("style", "unsafe"))

@@ -227,8 +227,14 @@ NUMBERS = [
         {"guide": "auto", "retain": "none", "erase_scale": 1.0, "retain_scale": 0.1, "keep_scale": 0.1}
         | {"first_edit": "old-uce", "rounds": None, "closeness": None},
     ),
-    ("hirm", "official", {"target": "random", "norm": 500.0, "norm_of": "token", "weight_decay": 1e-8}),
-    ("hirm", "official-anchor", {"target": "anchor", "norm": None}),
+    (
+        "hirm",
+        "official",
+        {"target": "random", "norm": 5000.0, "norm_of": "all", "steps": 50, "learning_rate": 1e-4}
+        | {"phrases": "canonical", "weight_decay": 1e-8},
+    ),
+    ("hirm", "paper", {"target": "random", "norm": 500.0, "norm_of": "token", "weight_decay": 1e-8}),
+    ("hirm", "paper-anchor", {"target": "anchor", "norm": None}),
     (
         "adavd",
         "official",

@@ -132,7 +132,7 @@ OTHER_VALUES: dict[str, Any] = {
     "filter_copies": False,
     "mean_over": "tokens",
     "timestep": "sampler",
-    "norm_of": "all",
+    "norm_of": "token",
     "train_embeddings": True,
     "summed_gradients": False,
     "erase_scale": 2.0,
