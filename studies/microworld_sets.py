@@ -14,8 +14,8 @@ from erasure_bench.methods.registry import METHODS
 from studies.microworld_leaderboards import KEEP
 from studies.pieces import add_options, complete, configs_of
 
-OF_SETS = ("fidelity@microworld", "cmmd@microworld", "coherence")
-"""With coherence, which marks what has collapsed: no distance is a good one then."""
+OF_SETS = ("fidelity@microworld", "cmmd@microworld", "classifier")
+"""With the classifier, which marks what has collapsed: no distance is a good one then."""
 SUITES = {
     "microworld-styles": OF_SETS,
     "microworld-identities": (*OF_SETS, "celebrity@microworld"),
