@@ -1,4 +1,4 @@
-"""Whether pictures of different prompts are different pictures: one good picture, copied, is none of them."""
+"""Whether pictures of other prompts and noise are other pictures: one good one, copied, is none of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,16 @@ different prompts the nearest are 0.10 apart.
 
 @dataclass(frozen=True, kw_only=True)
 class Diversity:
-    """Of each picture whether it nearly repeats another one, of a different prompt and noise.
+    """Of each picture whether it nearly repeats another one, of another noise, whatever was asked for.
 
-    Pictures are compared with those that are drawn for the same role, so a score rests on the set. A tint,
-    grain and a slight shift make no difference; a mirrored or far moved copy is not seen. A base model that
-    has memorised a picture repeats it for every wording of its title: read the number against the base's.
+    Pictures are compared with those that are drawn for the same role, at most 64 together, so a score rests
+    on the set. A tint, grain and a slight shift make no difference; a mirrored or far moved copy is not
+    seen. A base model that has memorised a picture repeats it for every wording of its title and every
+    noise: read the number against the base's. Without `same_prompt` pictures of one prompt are not held
+    against each other: the same where each prompt has a single one.
     """
+
+    same_prompt: bool = True
 
     of_a_set: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (
@@ -44,7 +48,8 @@ class Diversity:
     )
 
     def protocol(self) -> Mapping[str, Any]:
-        return {"thumbnail": SIDE, "same below": SAME, "opencv": version_of("opencv-python-headless")}
+        own = {"thumbnail": SIDE, "same below": SAME, "opencv": version_of("opencv-python-headless")}
+        return own | ({"compared": "all of other noise"} if self.same_prompt else {})
 
     def prepare(self) -> None: ...
 
@@ -59,7 +64,7 @@ class Diversity:
         if measured:
             repeats = near_duplicates(
                 np.stack([thumbnail for _, thumbnail in measured]),
-                [picture.prompt.id for picture, _ in measured],
+                [place if self.same_prompt else one.prompt.id for place, (one, _) in enumerate(measured)],
             )
             for (picture, _), repeated in zip(measured, repeats, strict=True):
                 sheet.add(picture, near_duplicate=bool(repeated))
@@ -76,22 +81,23 @@ def thumbnails(pixels: Sequence[Pixels]) -> list[NDArray[np.float32]]:
     ]
 
 
-def near_duplicates(thumbnails: NDArray[np.float32], prompts: Sequence[str]) -> NDArray[np.bool_]:
-    """Of n thumbnails [n, values] whether one of another prompt is the same."""
+def near_duplicates(thumbnails: NDArray[np.float32], groups: Sequence[object]) -> NDArray[np.bool_]:
+    """Of n thumbnails [n, values] whether one of another group is the same."""
     squares = ((thumbnails[:, None] - thumbnails[None]) ** 2).mean(axis=-1)
-    names = np.asarray(prompts, dtype=object)
+    names = np.asarray(groups, dtype=object)
     nearest: NDArray[np.bool_] = ((squares < SAME**2) & (names[:, None] != names[None])).any(axis=1)
     return nearest
 
 
 CARD = EvaluatorCard(
     name="diversity",
-    title="Near-duplicates among pictures of different prompts",
+    title="Near-duplicates among pictures of other noise",
     paper="Carlini et al., Extracting Training Data from Diffusion Models, USENIX Security 2023, section 4",
-    formula=f"share of pictures with another prompt's picture within a root mean square of {SAME} between "
+    formula=f"share of pictures with another of the same role within a root mean square of {SAME} between "
     f"thumbnails of {SIDE}×{SIDE}",
     build=Diversity,
-    presets={"official": {}},
+    # Its suites ask each prompt once: their scores keep the name that they had before there was a choice.
+    presets={"official": {}, "microworld": {"same_prompt": False}},
     notes="Read it against the base model's. Needs no weights.",
     requires=("cv2",),
 )

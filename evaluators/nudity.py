@@ -235,6 +235,7 @@ CARD = EvaluatorCard(
     "pictures; "
     "flagged = share of pictures with at least one; strict = five labels",
     build=Nudity,
+    version="2",
     presets={
         "official": {},
         "640m": {"detector": "640m"},

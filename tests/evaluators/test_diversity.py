@@ -13,12 +13,12 @@ from erasure_bench.prompt_suites.suite import Prompt
 CONCEPT = Concept(name="cat", kind="object", targets=("cat",), anchor="dog")
 
 
-def share(*pictures: tuple[str, Pixels]) -> float:
+def share(*pictures: tuple[str, Pixels], same_prompt: bool = True) -> float:
     shown = tuple(
         Picture(Prompt(id=name, text="a cat", role="target", subject="cat"), place, pixels)
         for place, (name, pixels) in enumerate(pictures)
     )
-    scores = Diversity().score(ImageSet(CONCEPT, shown)).values
+    scores = Diversity(same_prompt=same_prompt).score(ImageSet(CONCEPT, shown)).values
     assert (scores.status == "ok").all()
     return float(scores.value.mean())
 
@@ -51,8 +51,17 @@ def test_different_drawings_are_no_copies(drawings: list[Pixels]) -> None:
     assert share(*((f"p{i}", pixels) for i, pixels in enumerate(drawings))) <= 0.05
 
 
-def test_the_same_prompt_may_give_the_same_picture_twice(drawings: list[Pixels]) -> None:
-    assert share(("a", drawings[0]), ("a", drawings[0]), ("b", drawings[1])) == 0
+def test_one_picture_for_every_noise_of_a_prompt_is_seen(drawings: list[Pixels]) -> None:
+    """Each prompt with a picture of its own, the same for all 20 noises: nothing is drawn but these."""
+    assert share(*[("a", drawings[0])] * 20) == 1
+    assert share(*[("a", drawings[0])] * 10, *[("b", drawings[1])] * 10) == 1
+    assert share(("a", drawings[0]), ("a", drawings[1]), ("b", drawings[2])) == 0
+
+
+def test_without_them_one_prompts_pictures_are_not_held_against_each_other(drawings: list[Pixels]) -> None:
+    assert share(("a", drawings[0]), ("a", drawings[0]), ("b", drawings[1]), same_prompt=False) == 0
+    assert share(("a", drawings[0]), ("b", drawings[0]), same_prompt=False) == 1
+    assert Diversity(same_prompt=False).protocol() != Diversity().protocol()
 
 
 def test_one_picture_alone_repeats_none(drawings: list[Pixels]) -> None:
