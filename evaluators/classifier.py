@@ -63,9 +63,10 @@ class ClassProbability:
     entropy, which noise can have high and low.
 
     `model` is what `classifier_source` reads; a file comes with `labels` (another file, or `imagenet`), and
-    `resolution`, `mean`, `std`, `output`, `interpolation` as its network wants them; torchvision's weights
-    are taken from `weights`, a local copy or a mirror's address. Labels may be composed
-    (`composed_labels`). One that the model lacks gives a missing value with the reason.
+    `resolution`, `mean`, `std`, `output`, `interpolation` as its network wants them, a CLIP model with the
+    `labels` to choose from (a file, or `cifar10`); torchvision's weights are taken from `weights`, a local
+    copy or a mirror's address. Labels may be composed (`composed_labels`). One that the model lacks gives a
+    missing value with the reason.
 
     With `top` above 1 a prediction counts as well where the label is among the `top` most probable.
     `classes="imagenette"` makes sure that the ten lie where ImageNet's 1,000 have them. `report` says whose
@@ -292,11 +293,13 @@ CARD = EvaluatorCard(
         "sa": {"model": "sa-classifier.pt", "labels": "sa-labels.txt", "report": "sa"},
         "unlearncanvas": {"model": "unlearncanvas.json", "report": "unlearncanvas"},
         "artists": {"model": "./artist-style", "top": 3},
+        "cifar10-zero-shot": {"model": "clip:ViT-B-32/openai", "labels": "cifar10"},
     },
     notes="Erased roles are scored on the concept's label, the others on the prompt's own. A label that "
     "the model lacks is a missing value, never 0. ESD counts predictions among all 1,000 classes (accuracy), "
-    "SA averages probabilities. `left/cat & right/boat` asks that both hold, ` | ` stands between "
-    "alternatives. Files that a preset names are looked for here, then in $BENCH_MODELS; how to make them: "
-    "docs/classifiers.md.",
+    "SA averages probabilities. cifar10-zero-shot is MACE's: CLIP's nearest text among the ten classes; its "
+    "own evaluation averages probabilities. `left/cat & right/boat` asks that both hold, ` | ` stands "
+    "between alternatives. Files that a preset names are looked for here, then in $BENCH_MODELS; how to make "
+    "them: docs/classifiers.md.",
     requires=("torch",),
 )

@@ -20,6 +20,7 @@ from erasure_bench.evaluators.classifier_folder import DESCRIPTION_FILE, FolderC
 from erasure_bench.evaluators.classifier_several import SeveralClassifiers
 from erasure_bench.evaluators.classifier_torchvision import TorchvisionClassifier
 from erasure_bench.evaluators.classifier_transformers import CONFIG_FILE, TransformersClassifier
+from erasure_bench.evaluators.classifier_zero_shot import LISTS, PREFIX, ZeroShotClassifier
 from erasure_bench.evaluators.hub_snapshot import hub_snapshot
 from erasure_bench.evaluators.labelled_classifier import ClassifierSource
 from erasure_bench.evaluators.local_weights import copy_in_models
@@ -45,10 +46,16 @@ class Beside:
 def classifier_source(model: str, beside: Beside) -> ClassifierSource:
     """Where the classifier that `model` names comes from; loads nothing. Raises BenchError.
 
-    In turn: a built-in generator that ships an oracle; a data set; a folder, of this project (`oracle.json`)
-    or of transformers (`config.json`); a TorchScript or ONNX file; a JSON file that names a classifier for
-    each head; ORG/NAME@COMMIT of the hub; NAME/WEIGHTS of torchvision.
+    In turn: `clip:BACKBONE`; a built-in generator that ships an oracle; a data set; a folder, of this project
+    (`oracle.json`) or of transformers (`config.json`); a TorchScript or ONNX file; a JSON file that names a
+    classifier for each head; ORG/NAME@COMMIT of the hub; NAME/WEIGHTS of torchvision.
     """
+    if model.startswith(PREFIX):
+        labels = beside.labels
+        named = labels is None or labels in LISTS
+        return ZeroShotClassifier(
+            model.removeprefix(PREFIX), beside.weights, labels if named else str(_absolute(str(labels)))
+        )
     if shipped := shipped_classifier(model):
         return FolderClassifier(shipped, model)
     path = _place(model)
@@ -75,7 +82,7 @@ def classifier_source(model: str, beside: Beside) -> ClassifierSource:
             f"unknown classifier {model!r} (--evaluator-option model=): name a folder with "
             f"{DESCRIPTION_FILE} or {CONFIG_FILE}, a file ({', '.join(SUFFIXES)}, or {SEVERAL} for several), "
             f"NAME/WEIGHTS of torchvision such as resnet50/IMAGENET1K_V2, ORG/NAME@COMMIT of the hub, a "
-            f"built-in generator that ships an oracle, or a data set"
+            f"built-in generator that ships an oracle, a data set, or {PREFIX}BACKBONE as clip has it"
         )
     if beside.weights and beside.weights.startswith(_WEB):
         return TorchvisionClassifier(name, tag, mirror=beside.weights)

@@ -35,6 +35,9 @@ class ClipAlignment:
     neighbours'. One of these texts is always nearest, even to noise: whether there is anything at all is not
     CLIP's to say.
 
+    `against` takes the place of the anchor's text in accuracy, as it stands: SPM's error rate is one less the
+    accuracy against the empty text.
+
     `template` has one `{}`, the place of the subject. `style_template` takes its place for a style that
     is to be erased and, with `style_neighbours`, for its neighbours, other styles: its `{}` is the style's
     name, without the word "style" where it ends on that. With `lower_case` the subject is written in
@@ -47,6 +50,7 @@ class ClipAlignment:
     style_template: str = "A photo depicts {} style"
     style_neighbours: bool = True
     lower_case: bool = True
+    against: str | None = None
     precision: Precision = "fp32"
     device: str = "cpu"
     batch_size: int = 32
@@ -121,6 +125,7 @@ class ClipAlignment:
             "template": self.template,
             "style_template": self.style_template,
             **{name: True for name in ("style_neighbours", "lower_case") if getattr(self, name)},
+            **({} if self.against is None else {"against": self.against}),
             "precision": self.precision,
             "resize": source.resize,
             "open_clip": version_of("open_clip_torch"),
@@ -171,7 +176,7 @@ class ClipAlignment:
 
     def anchor_text(self, concept: Concept) -> str:
         """The text that a picture has to be nearer to than to the concept's."""
-        return self._text(concept.anchor)
+        return self._text(concept.anchor) if self.against is None else self.against
 
     def neighbour_texts(self, concept: Concept) -> tuple[str, ...]:
         """The texts of the concept's neighbours, worded as for their own pictures."""
@@ -215,6 +220,7 @@ CARD = EvaluatorCard(
     build=ClipAlignment,
     presets={
         "official": {},
+        "spm": {"against": ""},
         "microworld": {
             "backbone": "microworld",
             "template": "a picture of {}",

@@ -16,6 +16,7 @@ from erasure_bench.evaluators import efficientnet_lite0, imagenet
 from erasure_bench.evaluators.base import ImageSet, Picture
 from erasure_bench.evaluators.classifier import ClassProbability
 from erasure_bench.evaluators.registry import build_evaluator
+from erasure_bench.prompt_suites.class_names import CIFAR10
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt
 
@@ -50,6 +51,42 @@ def _check(evaluators: list[ClassProbability], images: ImageSet, logits: Any, pl
         np.testing.assert_array_equal(values["class_accuracy"], expected.argmax(1) == place)
         entropy = -(expected * np.log(expected)).sum(1)
         np.testing.assert_allclose(values["entropy"], entropy, atol=1e-4)
+
+
+def test_open_clip_called_directly_chooses_the_same_of_the_ten_classes(
+    tiny_clip: Path, tmp_path: Path, concept: Concept
+) -> None:
+    """MACE's measure: the nearest text, by the model's own scale."""
+    open_clip = pytest.importorskip("open_clip")
+    from PIL import Image
+
+    network, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{tiny_clip}")
+    tokenize = open_clip.get_tokenizer(f"local-dir:{tiny_clip}")
+    images = _pictures(replace(concept, label="frog"))
+    with torch.inference_mode():
+        seen = network.encode_image(
+            torch.stack([preprocess(Image.fromarray(one.pixels)) for one in images.pictures])
+        )
+        read = network.encode_text(tokenize([f"a photo of the {name}" for name in CIFAR10]))
+        cosines = torch.nn.functional.cosine_similarity(seen[:, None], read[None], dim=-1)
+        logits = network.logit_scale.exp() * cosines
+    by_name = ClassProbability(model=f"clip:{tiny_clip}", labels="cifar10")
+    (tmp_path / "labels.txt").write_text("\n".join(CIFAR10))
+    by_file = replace(by_name, labels=str(tmp_path / "labels.txt"))
+    sizes = [replace(by_name, batch_size=size) for size in BATCHES]
+
+    _check([*sizes, by_file], images, logits, CIFAR10.index("frog"))
+    assert by_name.protocol()["labels"] == "cifar10" and by_name.protocol() != by_file.protocol()
+    assert np.ptp(logits.numpy()) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [(None, "needs the labels to choose from.*cifar10"), ("nowhere.txt", "nowhere.txt.*are not a file")],
+)
+def test_a_clip_model_without_labels_chooses_nothing(tiny_clip: Path, labels: str | None, said: str) -> None:
+    with pytest.raises(BenchError, match=said):
+        ClassProbability(model=f"clip:{tiny_clip}", labels=labels).protocol()
 
 
 def test_torchvision_called_directly_says_the_same(tmp_path: Path, concept: Concept) -> None:

@@ -66,6 +66,18 @@ def test_scores_equal_open_clips_own_embeddings(
     np.testing.assert_array_equal(scores.clip_accuracy, nearer.astype(float))
 
 
+def test_spms_error_rate_is_against_the_empty_text(tiny_clip: Path, image_set: MakeImages) -> None:
+    images = image_set(*[("target", "red")] * 6)
+    seen, read = _direct_embeddings(tiny_clip, images, ["A photo depicts red ball", ""])
+    by_spm = build_evaluator("clip@spm", options={"backbone": str(tiny_clip)})
+
+    frame = by_spm.score(images).values
+    found = frame[frame.metric == "clip_accuracy"].value.to_numpy()
+
+    np.testing.assert_array_equal(found, (seen @ read[0] > seen @ read[1]).astype(float))
+    assert by_spm.protocol() != ClipAlignment(backbone=str(tiny_clip)).protocol()
+
+
 def test_accuracy_turns_round_when_concept_and_anchor_change_places(
     tiny_clip: Path, image_set: MakeImages
 ) -> None:
