@@ -102,7 +102,7 @@ def score_matches(
         identity = identity_of(images.concept, picture.prompt)
         found = _compared(picture, faces, identity, seen, point)
         sheet.add(picture, no_face=not faces)
-        if threshold is None and isinstance(point, str):
+        if isinstance(point, str):
             sheet.missing(picture, ("face_threshold", "face_equal_error"), point)
         elif threshold is None:
             sheet.add(picture, face_threshold=point.threshold, face_equal_error=point.equal_error)

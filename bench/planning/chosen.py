@@ -248,7 +248,7 @@ def options_of(name: str, given: Mapping[str, Options]) -> dict[str, str]:
     """What an evaluator gets of `--evaluator-option`: all that names it, of the unnamed what it has."""
     takes = option_names(name)
     unnamed = {option: text for option, text in given.get("", {}).items() if option in takes}
-    return unnamed | given.get(evaluator_name(name), {})
+    return {**unnamed, **given.get(evaluator_name(name), {})}
 
 
 def check_unnamed(asked: Collection[str], given: Mapping[str, Options]) -> None:
