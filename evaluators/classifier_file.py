@@ -101,17 +101,23 @@ class FileClassifier:
         return self.path
 
     def _label_file(self) -> Path:
-        if self.labels is None:
-            raise BenchError(
-                f"classifier {self.path} needs its labels: --evaluator-option labels=FILE "
-                f"(one label a line, or a JSON list, in the order of the output), or labels={imagenet.NAME}"
-            )
-        file = user_path(self.labels)
-        if not file.is_file():
-            raise BenchError(
-                f"labels {str(file)!r} are not a file (--evaluator-option labels=FILE, or {imagenet.NAME})"
-            )
-        return file
+        return label_file(self.labels, f"{self.path} needs its labels", imagenet.NAME)
+
+
+def label_file(labels: str | None, needs: str, known: str) -> Path:
+    """The file that the option `labels` names, where it is not the name of a `known` list.
+
+    Raises BenchError where there is none; `needs` says which classifier needs them, and what for.
+    """
+    if labels is None:
+        raise BenchError(
+            f"classifier {needs}: --evaluator-option labels=FILE "
+            f"(one label a line, or a JSON list, in the order of the output), or labels={known}"
+        )
+    file = user_path(labels)
+    if not file.is_file():
+        raise BenchError(f"labels {str(file)!r} are not a file (--evaluator-option labels=FILE, or {known})")
+    return file
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
-from erasure_bench.evaluators.classifier_file import read_labels
+from erasure_bench.evaluators.classifier_file import label_file, read_labels
 from erasure_bench.evaluators.clip_model import Clip, load_clip
 from erasure_bench.evaluators.clip_source import clip_source
 from erasure_bench.evaluators.digests import sha256_of
@@ -67,17 +66,8 @@ class ZeroShotClassifier:
         return NearestText(clip, heads, texts)
 
     def _file(self) -> Path:
-        if self.labels is None:
-            raise BenchError(
-                f"classifier {PREFIX}{self.backbone} needs the labels to choose from: --evaluator-option "
-                f"labels=FILE (one a line) or labels={'|'.join(LISTS)}"
-            )
-        file = Path(self.labels)
-        if not file.is_file():
-            raise BenchError(
-                f"labels {str(file)!r} are not a file (--evaluator-option labels=FILE, or {', '.join(LISTS)})"
-            )
-        return file
+        needs = f"{PREFIX}{self.backbone} needs the labels to choose from"
+        return label_file(self.labels, needs, ", ".join(LISTS))
 
 
 @dataclass(frozen=True, eq=False)
