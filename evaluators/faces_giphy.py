@@ -49,10 +49,11 @@ class GiphyFaces:
     reads: ClassVar[tuple[str, ...]] = ("detector", "model", "labels", "output", "least_score")
 
     def protocol(self) -> Mapping[str, Any]:
+        weights, names = sha256_of(self._classifier_file()), celebrity_names(self.labels)
         return {
             "recogniser": GIPHYS if self._is_giphys() else "detector and classifier of face crops",
-            "weights_sha256": sha256_of(self._classifier_file()),
-            "names_sha256": hashlib.sha256("\n".join(celebrity_names(self.labels)).encode()).hexdigest(),
+            "weights_sha256": weights,
+            "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
             **self._detector().protocol(),
             "output": self.output,
             "crop": f"margin {MARGIN}, PIL bilinear to {SIDE}",

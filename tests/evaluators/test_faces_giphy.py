@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators import giphy_labels
 from erasure_bench.evaluators.base import ImageSet, Picture
 from erasure_bench.evaluators.celebrity import Celebrity
@@ -236,3 +236,11 @@ def test_a_list_of_labels_that_are_no_names_is_refused(tmp_path: Path, text: str
 
     with pytest.raises(BenchError, match="labels.json: names must be distinct texts.*celebrity.labels"):
         celebrity_names(str(file))
+
+
+def test_what_is_not_here_is_said_before_anything_is_read(by_file: Celebrity, tmp_path: Path) -> None:
+    """The network first, whose absence a run goes on without; then its names, by the option that names them."""
+    with pytest.raises(NotHere, match="celebrity.model"):
+        replace(by_file, model=None, labels=str(tmp_path / "none.txt")).protocol()
+    with pytest.raises(BenchError, match="none.txt.*celebrity.labels"):
+        replace(by_file, labels=str(tmp_path / "none.txt")).protocol()
