@@ -239,7 +239,7 @@ def test_a_list_of_labels_that_are_no_names_is_refused(tmp_path: Path, text: str
 
 
 def test_what_is_not_here_is_said_before_anything_is_read(by_file: Celebrity, tmp_path: Path) -> None:
-    """The network first, whose absence a run goes on without; then its names, by the option that names them."""
+    """The network first, whose absence a run goes on without; then its names, with the option for them."""
     with pytest.raises(NotHere, match="celebrity.model"):
         replace(by_file, model=None, labels=str(tmp_path / "none.txt")).protocol()
     with pytest.raises(BenchError, match="none.txt.*celebrity.labels"):
