@@ -168,7 +168,7 @@ CARD = EvaluatorCard(
     "nearest face lies within the threshold of the base model's own (median distance, without that picture); "
     "shows the celebrity = top-1 or match over all pictures, one without a face not being the celebrity",
     build=Celebrity,
-    version="2",
+    version="3",
     presets={
         "official": {},
         "dlib": {"recogniser": "dlib"},

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from erasure_bench.evaluators.base import Direction, ImageSet, Metric, Picture, 
 from erasure_bench.evaluators.equal_error import Calibration
 from erasure_bench.evaluators.face_gallery import Gallery, gallery, identity_of
 from erasure_bench.evaluators.face_metrics import IDENTIFIED, NO_FACE, NO_FACE_REASON, SHOWS
-from erasure_bench.evaluators.faces import Box, Distance, Face, FaceReader, largest
+from erasure_bench.evaluators.faces import Box, Distance, Face, FaceReader, distances, largest
 from erasure_bench.evaluators.measuring import Failure, measure_each
 from erasure_bench.prompt_suites.suite import Role
 
@@ -31,7 +32,10 @@ def match_metrics(distance: Distance, *, calibrated: bool) -> tuple[Metric, ...]
         headline=False,
         kind="free",
     )
-    return (SHOWS, NO_FACE, MATCH, far, *(_calibration(distance) if calibrated else ()))
+    moved = replace(
+        far, name="face_moved", title="distance to the face on the base model's picture of this noise"
+    )
+    return (SHOWS, NO_FACE, MATCH, far, moved, *(_calibration(distance) if calibrated else ()))
 
 
 def _calibration(distance: Distance) -> tuple[Metric, ...]:
@@ -91,7 +95,9 @@ def score_matches(
     Where nothing can be said of a face, nothing is said of pictures without one either: from these alone
     everybody would seem erased.
     """
-    seen = gallery(images.concept, _read(base, reader, batch_size), distance)
+    drawn = list(_read(base, reader, batch_size))
+    seen = gallery(images.concept, drawn, distance)
+    paired = {(one.prompt.id, one.image_index): faces for one, faces in drawn}
     point = seen.calibrated() if threshold is None else Calibration(threshold, math.nan, 0, 0)
     sheet, rows = ScoreSheet(), []
     for picture, faces in measure_each(images, batch_size, reader.read):
@@ -102,6 +108,11 @@ def score_matches(
         identity = identity_of(images.concept, picture.prompt)
         found = _compared(picture, faces, identity, seen, point)
         sheet.add(picture, no_face=not faces)
+        moved = _moved(faces, paired.get((picture.prompt.id, picture.image_index)), distance)
+        if isinstance(moved, str):
+            sheet.missing(picture, ("face_moved",), moved)
+        else:
+            sheet.add(picture, face_moved=moved)
         if isinstance(point, str):
             sheet.missing(picture, ("face_threshold", "face_equal_error"), point)
         elif threshold is None:
@@ -137,6 +148,19 @@ def _compared(
         return math.nan
     name = (picture.prompt.id, picture.image_index)
     found = seen.distance_to(identity, np.stack([face.features for face in faces]), name)
+    return found if math.isfinite(found) else NOT_FINITE
+
+
+def _moved(faces: list[Face], by_base: list[Face] | None, distance: Distance) -> float | str:
+    """How far its largest face is from that of the base model's picture of the same prompt and noise."""
+    if by_base is None:
+        return "the base model's picture of this prompt and noise cannot be read"
+    if not by_base:
+        return "the base model's picture of this prompt and noise has no face"
+    if not faces:
+        return NO_FACE_REASON
+    own, other = (largest(those).features[None] for those in (faces, by_base))
+    found = float(distances(own, other, distance)[0, 0])
     return found if math.isfinite(found) else NOT_FINITE
 
 

@@ -23,7 +23,7 @@ from erasure_bench.evaluators.base import (
     scored,
 )
 from erasure_bench.evaluators.contract import Trial
-from erasure_bench.evaluators.measuring import unusable
+from erasure_bench.evaluators.measuring import Failure, unusable
 from erasure_bench.evaluators.picture_files import read_folder
 from erasure_bench.evaluators.registry import (
     ENTRY_POINTS,
@@ -34,7 +34,7 @@ from erasure_bench.evaluators.registry import (
 )
 from erasure_bench.evaluators.score_frames import MISSING, PictureName, checked_scores
 from erasure_bench.evaluators.set_contract import SetRehearsal, check_set_contract
-from erasure_bench.evaluators.sets import is_set_evaluator
+from erasure_bench.evaluators.sets import features_of, is_set_evaluator
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import ROLES
 
@@ -152,6 +152,27 @@ def test_one_row_for_each_image_and_metric(
     for metric, value in zip(frame.metric, frame.value.astype(float), strict=True):
         least, most = metrics[metric].bounds
         assert least - 1e-6 <= value <= most + 1e-6
+
+
+@pytest.mark.parametrize("name", OF_SETS)
+def test_odd_pictures_have_features_or_a_reason(
+    name: str, tiny_options: dict[str, dict[str, str]], odd: list[Any], tmp_path: Path
+) -> None:
+    """What is a picture has finite features, however small or plain; what is none has why, and no zero."""
+    for one in odd:
+        (tmp_path / one.name).write_bytes(one.data)
+    pixels = [*(each for _, each in read_folder(tmp_path)), *NO_RGB]
+    evaluator = build_evaluator(name, options=tiny_options[name])
+    evaluator.prepare()
+
+    found = features_of(evaluator, pixels)
+
+    for each, features in zip(pixels, found, strict=True):
+        if reason := unusable(each):
+            assert features == Failure(reason)
+        else:
+            assert not isinstance(features, Failure) and np.isfinite(features).all()
+    assert 5 < sum(isinstance(features, Failure) for features in found) < len(found) - 5
 
 
 @pytest.mark.parametrize("name", OF_PICTURES)

@@ -224,6 +224,30 @@ def test_a_match_is_measured_against_the_base_models_own_pictures(
 CALIBRATED = ("face_threshold", "face_equal_error")
 
 
+def test_a_face_is_held_against_the_base_models_of_the_same_prompt_and_noise(
+    evaluator: Celebrity, base: ImageSet, astronaut: Pixels
+) -> None:
+    """Whoever it is; one without a face, or without a pair, is no distance of 0."""
+    names = [(one.prompt, one.image_index) for one in base.pictures]
+    changed = [np.ascontiguousarray(one.pixels[:, ::-1]) for one in base.pictures]
+    shown = [Picture(*name, pixels) for name, pixels in zip(names, changed, strict=True)]
+    shown.append(Picture(names[0][0], 99, astronaut))
+    frame = evaluator.score(ImageSet(WOMAN, tuple(shown)), base).values
+    moved = frame[frame.metric == "face_moved"].set_index(["prompt_id", "image_index"])
+
+    for (prompt, index), own, other in zip(names, changed, base.pictures, strict=True):
+        ours, bases = (_directly([pixels])[0] for pixels in (own, other.pixels))
+        value = moved.value[prompt.id, index]
+        if ours and bases:
+            assert value == pytest.approx(float(np.linalg.norm(ours[0] - bases[0])), abs=1e-5)
+        else:
+            assert np.isnan(value) and "face" in moved.reason[prompt.id, index]
+    assert moved.value.notna().sum() >= 4
+    assert "cannot be read" in moved.reason[names[0][0].id, 99]
+    same = evaluator.score(base, base).values
+    assert (same[same.metric == "face_moved"].value.dropna() < 1e-6).all()
+
+
 def _of(column: object, prompt: str, number: int, metric: str) -> object:
     return column[prompt, number, metric]  # type: ignore[index]
 
@@ -249,7 +273,7 @@ def test_what_cannot_be_told_is_missing_also_where_there_is_no_face(
         (alone, "too few faces of others"),
     ):
         frame = evaluator.score(shown, drawn).values
-        told = frame[frame.metric != "no_face"]
+        told = frame[~frame.metric.isin(("no_face", "face_moved"))]
         assert (told.status == "missing").all()
         of_faces = told[~told.metric.isin(CALIBRATED)]
         assert of_faces.reason.str.contains(why).all()
@@ -262,7 +286,8 @@ def test_a_threshold_of_ones_own_needs_no_others(base: ImageSet, astronaut: Pixe
 
     frame = Celebrity(recogniser="dlib", threshold=THRESHOLD).score(shown, alone).values
 
-    assert (frame.status == "ok").all() and frame.value[frame.metric == "face_match"].item() == 1
+    assert (frame[frame.metric != "face_moved"].status == "ok").all()
+    assert frame.value[frame.metric == "face_match"].item() == 1
 
 
 def test_the_protocol_names_networks_and_threshold_but_never_the_68_landmarks() -> None:
