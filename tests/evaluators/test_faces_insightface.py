@@ -157,7 +157,9 @@ def test_a_match_by_cosine(pack: Path, pictures: list[np.ndarray]) -> None:
     frame = scores.values
     assert evaluator.compares_with == "concept"
     assert list(frame[frame.metric == "face_match"].value) == [1, 0, 0]
-    assert (frame[frame.metric == "no_face"].value == 0).all() and (frame.status == "ok").all()
+    assert (frame[frame.metric == "no_face"].value == 0).all()
+    # Nothing was drawn by the base model for these prompts and this noise.
+    assert frame[frame.status != "ok"].metric.tolist() == ["face_moved"] * 3
     assert scores.details is not None and (scores.details.equal_error == 0).all()
     assert (scores.details.calibrated_on_others == 10).all()
     assert 0 < scores.details.threshold[0] < 1
