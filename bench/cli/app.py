@@ -745,6 +745,37 @@ def score(
 
 
 @app.command(no_args_is_help=True)
+def details(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    evaluator: Annotated[str, typer.Argument(metavar="EVALUATOR", help="One of the run's, such as nudity.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="FILE.csv or FILE.parquet; else CSV on stdout.", callback=expanded),
+    ] = None,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code", metavar="", help="Run the files of code (PATH.py:NAME) that the run names."
+        ),
+    ] = False,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Store with the run's scores, where it is no longer where it was.",
+            callback=expanded,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+) -> int:
+    """What an evaluator keeps of each picture beside its scores: every detection, face or prediction."""
+    from erasure_bench.bench.cli.commands.score import write_details
+
+    return write_details(run, evaluator, out, store, data_dir, trust_code=trust_code)
+
+
+@app.command(no_args_is_help=True)
 def merge(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN", help="Runs' folders, or their names below runs/.")

@@ -1,4 +1,4 @@
-"""`bench score`: a finished run's pictures scored by further evaluators, or rated by people."""
+"""`bench score`, `bench details`: a finished run scored further or rated, and what is behind its scores."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from erasure_bench.bench.cli.output import (
 from erasure_bench.bench.cli.paths import RUNS, store_folder
 from erasure_bench.bench.planning.config import Options
 from erasure_bench.bench.sharing.finding import find_own_run
-from erasure_bench.errors import BenchError
+from erasure_bench.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
     from erasure_bench.bench.planning.plan import Plan
@@ -189,6 +189,51 @@ def write_template(
     said.print(f"{form.pictures} pictures in {form.folder}; fill in the column value, then:", soft_wrap=True)
     said.print(f"  bench score {shlex.quote(run)} --scores {shlex.quote(str(file))}", soft_wrap=True)
     stdout_console().print(str(form.file), soft_wrap=True)
+    return 0
+
+
+def write_details(
+    run: str,
+    evaluator: str,
+    out: Path | None,
+    store_asked: Path | None,
+    data_dir: Path | None,
+    *,
+    trust_code: bool,
+) -> int:
+    """Writes what an evaluator keeps of each picture beside its scores: to stdout as CSV, or to a file."""
+    import sys
+
+    from erasure_bench.bench.reporting.details import collect_details
+    from erasure_bench.bench.reporting.finished import read_finished
+    from erasure_bench.bench.storage.store import Store
+
+    if out is not None and out.suffix not in (".csv", ".parquet"):
+        raise BenchError(f"--out {out}: what kind of file? valid: FILE.csv, FILE.parquet")
+    finished = read_finished(_folder(run), trust_code=trust_code)
+    plan, root = _planned(finished, store_asked, data_dir), finished.store(store_asked)
+    names = [chosen.name for chosen in plan.evaluators]
+    if evaluator not in names:
+        raise UnknownName(f"evaluator of {run}", evaluator, names, "EVALUATOR")
+    with Store(root) as store:
+        found = collect_details(plan, store, evaluator)
+    if found.lacking:
+        stderr_console().print(
+            f"{found.lacking} sets of scores are not in the store {root}: they are left out"
+        )
+    if not found.scored:
+        raise BenchError(f"{evaluator} keeps nothing beside its scores here, which are in scores.parquet")
+    if out is None:
+        found.rows.to_csv(sys.stdout, index=False)
+        return 0
+    try:
+        if out.suffix == ".csv":
+            found.rows.to_csv(out, index=False)
+        else:
+            found.rows.to_parquet(out, index=False)
+    except OSError as error:
+        raise BenchError(f"--out {out}: {error.strerror or error}") from error
+    stderr_console().print(f"{len(found.rows)} rows in {out}", soft_wrap=True)
     return 0
 
 

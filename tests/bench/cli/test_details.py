@@ -1,0 +1,61 @@
+"""`bench details`: what an evaluator keeps of each picture beside its scores can be read."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from erasure_bench.bench.cli.app import run_command
+from erasure_bench.bench.reporting.details import WHOSE
+
+Captured = pytest.CaptureFixture[str]
+RUN = (
+    "run --suite microworld-instances --methods negative-prompt --concepts grumpy-cat --limit 1 --store store"
+)
+
+
+@pytest.fixture
+def made(tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    """A run that the classifier and another evaluator measure, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_STORE", raising=False)
+    options = ["--evaluators", "classifier@microworld,distance", "--model", str(tiny_model_dir)]
+    assert run_command([*RUN.split(), "--out", "out", *options]) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.usefixtures("made", "microworld")
+def test_every_prediction_behind_the_scores_is_there(capsys: Captured) -> None:
+    assert run_command(["details", "out", "classifier@microworld"]) == 0
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+
+    scores = pd.read_parquet("out/scores.parquet")
+    right = scores[(scores.metric == "class_accuracy") & (scores.status == "ok")]
+    assert tuple(found.columns[:4]) == WHOSE
+    keys = ["method", "prompt_id", "image_index"]
+    both = found.merge(right, on=keys, suffixes=("", "_scored"))
+    assert len(both) == len(found) == len(right) > 4
+    said = both.predicted == both.label.str.rpartition("/")[2]
+    assert (said == both.value.astype(bool)).all()
+
+    assert run_command(["details", "out", "classifier@microworld", "--out", "all.parquet"]) == 0
+    assert len(pd.read_parquet("all.parquet")) == len(found)
+    assert "rows in all.parquet" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("made", "microworld")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["out", "clasifier"], "unknown evaluator of out 'clasifier' (EVALUATOR): did you mean classifier"),
+        (["out", "distance"], "distance keeps nothing beside its scores here"),
+        (["out", "distance", "--out", "x.txt"], "valid: FILE.csv, FILE.parquet"),
+        (["out", "classifier@microworld", "--out", "no/where.csv"], "--out no/where.csv: "),
+        (["nowhere", "distance"], "nowhere"),
+    ],
+)
+def test_mistakes_are_one_line(words: list[str], said: str, capsys: Captured) -> None:
+    assert run_command(["details", *words]) == 3
+    told = capsys.readouterr()
+    assert told.out == "" and said in told.err and told.err.count("\n") == 1
