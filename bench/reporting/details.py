@@ -1,6 +1,7 @@
 """What an evaluator keeps of each picture beside its scores: boxes, faces, predictions."""
 
 import io
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -28,7 +29,8 @@ def collect_details(plan: Plan, store: Store, evaluator: str) -> Details:
 
     Rows that two cells share (the base model's) appear under each of them. Raises DamagedEntry.
     """
-    parts, scored, lacking = [], 0, 0
+    parts: list[DataFrame] = []
+    scored, lacking = 0, 0
     for cell in plan.cells:
         for task in (task for task in cell.score if task.evaluator == evaluator):
             if not store.has(task.kind, task.id):
@@ -40,10 +42,17 @@ def collect_details(plan: Plan, store: Store, evaluator: str) -> Details:
             scored += 1
             own = pd.read_parquet(io.BytesIO(entry.read(DETAILS_FILE)))
             whose = (cell.method.name, cell.case.name, cell.seed, task.generate.images.role)
-            parts.append(pd.concat([_repeated(whose, len(own)), own], axis=1))
-    rows = pd.concat(parts, ignore_index=True) if parts else DataFrame(columns=list(WHOSE))
-    return Details(rows, scored, lacking)
+            parts.append(of_pictures(whose, own))
+    return Details(together(parts), scored, lacking)
 
 
-def _repeated(whose: tuple[str, str, int, str], count: int) -> DataFrame:
-    return DataFrame({name: [value] * count for name, value in zip(WHOSE, whose, strict=True)})
+def of_pictures(whose: tuple[str, str, int, str], own: DataFrame) -> DataFrame:
+    """The evaluator's rows with `WHOSE` they are before them."""
+    said = {name: [value] * len(own) for name, value in zip(WHOSE, whose, strict=True)}
+    return pd.concat([DataFrame(said), own], axis=1)
+
+
+def together(parts: Sequence[DataFrame]) -> DataFrame:
+    """One after the other. Parts without a row say nothing of types, and are left out where any has one."""
+    rows = [part for part in parts if len(part)] or parts[:1]
+    return pd.concat(rows, ignore_index=True) if rows else DataFrame(columns=list(WHOSE))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from erasure_bench.bench.cli.app import run_command
-from erasure_bench.bench.reporting.details import WHOSE
+from erasure_bench.bench.reporting.details import WHOSE, of_pictures, together
 
 Captured = pytest.CaptureFixture[str]
 RUN = (
@@ -42,6 +42,15 @@ def test_every_prediction_behind_the_scores_is_there(capsys: Captured) -> None:
     assert run_command(["details", "out", "classifier@microworld", "--out", "all.parquet"]) == 0
     assert len(pd.read_parquet("all.parquet")) == len(found)
     assert "rows in all.parquet" in capsys.readouterr().err
+
+
+def test_pictures_of_which_there_is_nothing_to_say_change_no_type() -> None:
+    """Else a seed is 0.0 where a detector found nothing on somebody's pictures."""
+    boxes = pd.DataFrame({"prompt_id": ["p"], "image_index": [0], "score": [0.5]})
+    some, none = (of_pictures(("m", "c", 0, "target"), each) for each in (boxes, boxes.iloc[:0]))
+    assert together([none, some]).to_csv(index=False).splitlines()[1] == "m,c,0,target,p,0,0.5"
+    assert list(together([none]).columns) == [*WHOSE, *boxes.columns] and len(together([none, none])) == 0
+    assert list(together([]).columns) == list(WHOSE)
 
 
 @pytest.mark.usefixtures("made", "microworld")
