@@ -17,7 +17,18 @@ import typer
 
 from erasure_bench.bench.cli.arguments import refuse_empty, said_here
 from erasure_bench.bench.cli.gate_commands import gate_app
-from erasure_bench.bench.cli.options import AsJson, DataDir, Offline, Remote, Store, Transform, expanded
+from erasure_bench.bench.cli.options import (
+    AsJson,
+    DataDir,
+    Offline,
+    OneRun,
+    Remote,
+    RunsStore,
+    Store,
+    Transform,
+    TrustCode,
+    expanded,
+)
 from erasure_bench.bench.cli.sharing_commands import card, pack, submit, unpack
 from erasure_bench.bench.cli.signals import end_as_by_ctrl_c, interrupted_code
 from erasure_bench.bench.cli.store_commands import store_app
@@ -431,7 +442,7 @@ def work(
 
 @app.command(no_args_is_help=True)
 def status(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    run: OneRun,
     store: Annotated[
         Path | None,
         typer.Option(
@@ -505,7 +516,7 @@ def prompts(
 
 @app.command(no_args_is_help=True)
 def table(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    run: OneRun,
     format_: Annotated[
         TableFormat,
         typer.Option(
@@ -633,7 +644,7 @@ def view(
 
 @app.command(no_args_is_help=True)
 def score(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    run: OneRun,
     evaluators: Annotated[
         str | None,
         typer.Option(
@@ -689,20 +700,8 @@ def score(
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda and so on; else the run's own.")
     ] = None,
-    trust_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-code", metavar="", help="Run the files of code (PATH.py:NAME) that the run names."
-        ),
-    ] = False,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Store with the run's pictures, where it is no longer where it was.",
-            callback=expanded,
-        ),
-    ] = None,
+    trust_code: TrustCode = False,
+    store: RunsStore = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     as_json: AsJson = False,
@@ -746,26 +745,14 @@ def score(
 
 @app.command(no_args_is_help=True)
 def details(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    run: OneRun,
     evaluator: Annotated[str, typer.Argument(metavar="EVALUATOR", help="One of the run's, such as nudity.")],
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="FILE.csv or FILE.parquet; else CSV on stdout.", callback=expanded),
     ] = None,
-    trust_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-code", metavar="", help="Run the files of code (PATH.py:NAME) that the run names."
-        ),
-    ] = False,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Store with the run's scores, where it is no longer where it was.",
-            callback=expanded,
-        ),
-    ] = None,
+    trust_code: TrustCode = False,
+    store: RunsStore = None,
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> int:
@@ -783,12 +770,7 @@ def merge(
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder of the merged results.", callback=expanded)
     ],
-    trust_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-code", metavar="", help="Run the files of code (PATH.py:NAME) that the runs name."
-        ),
-    ] = False,
+    trust_code: TrustCode = False,
     store: Store = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -806,7 +788,7 @@ def merge(
 
 @app.command(no_args_is_help=True)
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    run: OneRun,
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A row of its leaderboard.")],
     out: Annotated[
         Path,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from erasure_bench.bench.cli.options import AsJson, expanded
+from erasure_bench.bench.cli.options import AsJson, OneRun, expanded
 
 HOLD = "hold"
 
@@ -64,7 +64,7 @@ def hold(
 
 @gate_app.command(no_args_is_help=True)
 def init(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")],
+    run: OneRun,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where to write it; else it is printed.", callback=expanded),

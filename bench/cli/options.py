@@ -52,6 +52,19 @@ Offline = Annotated[
         callback=_stay_offline,
     ),
 ]
+OneRun = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name below runs/.")]
+TrustCode = Annotated[
+    bool,
+    typer.Option("--trust-code", metavar="", help="Run the files of code (PATH.py:NAME) that the run names."),
+]
+RunsStore = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Store with the run's pictures and scores, where it is no longer where it was.",
+        callback=expanded,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON on stdout.")]
 Transform = Annotated[
     list[str] | None,

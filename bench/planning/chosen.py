@@ -286,22 +286,23 @@ def choose_evaluator(
 
     `data_dir` is the user's folder of data sets, whose pictures it may compare with.
     """
-    what = f"evaluator {evaluator_name(name)!r}"
-    with with_its_option(evaluator_name(name)):
+    called = evaluator_name(name)
+    what = f"evaluator {called!r}"
+    with with_its_option(called):
         evaluator = build_evaluator(name, preset, options, settings)
     module = type(evaluator).__module__
-    with with_its_option(evaluator_name(name)), in_one_line(f"{what} cannot say how it measures"):
+    with with_its_option(called), in_one_line(f"{what} cannot say how it measures"):
         protocol = plain(evaluator.protocol())
         if not module.startswith(f"{PACKAGE}."):
             protocol |= _settings_beside(protocol, evaluator)
         metrics, compared = checked_metrics(evaluator, what), compares_with(evaluator)
-        of_sets = _of_sets(evaluator, evaluator_name(name), data_dir) if is_set_evaluator(evaluator) else None
+        of_sets = _of_sets(evaluator, called, data_dir) if is_set_evaluator(evaluator) else None
         if of_sets is not None:
             protocol |= {"reference": of_sets.said, "features": of_sets.protocol}
     of = instance(name)
     in_a_file = in_file(of.name)
     return ChosenEvaluator(
-        name=evaluator_name(name),
+        name=called,
         preset=preset,
         settings=dict(settings),
         options=dict(options),

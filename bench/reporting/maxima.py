@@ -1,11 +1,13 @@
 """Expected maxima over prompts, of the metrics that ask for them (`Metric.maximum_over`)."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pandas import DataFrame, Series
 
 from erasure_bench.bench.reporting.tabled import Measured
 from erasure_bench.bench.statistics.expected_maximum import expected_maximum
+from erasure_bench.evaluators.base import Metric
 
 
 class Maximum(NamedTuple):
@@ -36,18 +38,14 @@ def maxima(scores: DataFrame, measured: Measured) -> list[Maximum]:
     is counted at all: near 1 for every method. `too_few` says so in its place.
     """
     found = []
-    own = scores[~scores["repeated"].astype(bool)]
-    for evaluator, metric in measured.metrics:
-        if metric.maximum_over is None:
-            continue
-        of_metric = own[(own["evaluator"] == evaluator) & (own["metric"] == metric.name)]
+    for evaluator, metric, over, of_metric in _asked(scores, measured):
         for role, better in metric.better.items():
             for method in measured.methods:
                 chosen = of_metric[(of_metric["role"] == role) & (of_metric["method"] == method)]
                 shares = _shares(chosen)
                 planned = sum(measured.pictures.get((method, name, role), 0) for name in measured.roles)
                 if len(shares):
-                    mean, std = expected_maximum(shares.to_numpy(float), metric.maximum_over)
+                    mean, std = expected_maximum(shares.to_numpy(float), over)
                     found.append(
                         Maximum(
                             method,
@@ -56,7 +54,7 @@ def maxima(scores: DataFrame, measured: Measured) -> list[Maximum]:
                             metric.name,
                             metric.title,
                             better,
-                            metric.maximum_over,
+                            over,
                             len(shares),
                             max(int(chosen["value"].isna().sum()), planned - int(chosen["value"].count())),
                             mean,
@@ -68,18 +66,22 @@ def maxima(scores: DataFrame, measured: Measured) -> list[Maximum]:
 
 def too_few(scores: DataFrame, measured: Measured) -> list[str]:
     """Which maxima are left out because every prompt has a single picture, and how to have them."""
-    own = scores[~scores["repeated"].astype(bool)]
     notes = []
-    for evaluator, metric in measured.metrics:
-        if metric.maximum_over is None:
-            continue
-        scored = own[(own["evaluator"] == evaluator) & (own["metric"] == metric.name) & own["value"].notna()]
-        if len(scored) and not len(_shares(scored)):
+    for evaluator, metric, over, of_metric in _asked(scores, measured):
+        if of_metric["value"].notna().any() and not len(_shares(of_metric)):
             notes.append(
-                f"{evaluator}: the expected maximum of {metric.title} over {metric.maximum_over} prompts is "
-                f"left out: of one picture a prompt has no share. Draw several (--images 10, as SLD does)."
+                f"{evaluator}: the expected maximum of {metric.title} over {over} prompts is left out: of "
+                f"one picture a prompt has no share. Draw several (--images 10, as SLD does)."
             )
     return notes
+
+
+def _asked(scores: DataFrame, measured: Measured) -> Iterator[tuple[str, Metric, int, DataFrame]]:
+    """The metrics that ask for a maximum, over how many prompts, and their scores; no picture twice."""
+    for evaluator, metric in measured.metrics:
+        if (over := metric.maximum_over) is not None:
+            own = (scores["evaluator"] == evaluator) & (scores["metric"] == metric.name)
+            yield evaluator, metric, over, scores[own & ~scores["repeated"].astype(bool)]
 
 
 def _shares(scores: DataFrame) -> Series:

@@ -11,6 +11,6 @@ def completed(config: RunConfig, out: Path, work: Path) -> list[str]:
     """Does what `out` lacks of the config; the names of those pieces."""
     pieces = lacking(config, runs_of(config, out, [work]), work / STORE)
     for piece in pieces:
-        do(piece, work)
+        do(piece, work, work / STORE)
     join(runs_of(config, out, [work]), out, work / config.suite / WHOLE, work / STORE, KEEP)
     return [piece.name for piece in pieces]

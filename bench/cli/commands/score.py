@@ -226,11 +226,9 @@ def write_details(
     if out is None:
         found.rows.to_csv(sys.stdout, index=False)
         return 0
+    form = found.rows.to_csv if out.suffix == ".csv" else found.rows.to_parquet
     try:
-        if out.suffix == ".csv":
-            found.rows.to_csv(out, index=False)
-        else:
-            found.rows.to_parquet(out, index=False)
+        form(out, index=False)
     except OSError as error:
         raise BenchError(f"--out {out}: {error.strerror or error}") from error
     stderr_console().print(f"{len(found.rows)} rows in {out}", soft_wrap=True)
