@@ -118,7 +118,8 @@ class AttackCard:
     setting that NAME:VALUE gives. `control` names the attack that it is shown beside, with the same number of
     tries; None for one that is a control itself. `chosen_by` says how it chooses among its tries.
     `needs_base` says whether its victim comes with the base model, `general_prompts` whether it needs those
-    of its context. `scheduler` is the only one with which it can draw; None where any will do.
+    of its context. `scheduler` is the only one with which it can draw; None where any will do. `version`
+    names what comes of it: another one, another result. `quick` makes every preset a matter of moments.
     """
 
     name: str
@@ -134,4 +135,6 @@ class AttackCard:
     needs_base: bool = False
     general_prompts: bool = False
     scheduler: SchedulerName | None = None
+    version: str = "1"
+    quick: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""

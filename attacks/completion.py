@@ -56,6 +56,7 @@ COMPLETION = AttackCard(
     paper="Lu et al., When Are Concepts Erased From Diffusion Models?, 2025, arXiv:2505.17013",
     formula="x_t of the base model after s steps, s = 1, 2, 3; then ε_θ of the edited model",
     build=Completion,
+    quick={"tries": 2},
     presets={"official": {}, "microworld": {}},
     control="fresh-noise",
     scheduler=ABLE,

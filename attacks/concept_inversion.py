@@ -156,6 +156,7 @@ CONCEPT_INVERSION = AttackCard(
     paper="Pham et al., Circumventing Concept Erasure Methods, ICLR 2024, arXiv:2308.01508",
     formula="min_v E_{x₀,t,ε} ‖ε − ε_θ(x_t, prompt with v in the concept's place, t)‖²",
     build=ConceptInversion,
+    quick={"tries": 2, "steps": 2, "pictures": 2},
     presets={
         "official": {},
         "microworld": {

@@ -82,6 +82,7 @@ DDIM_INVERSION = AttackCard(
     "M-ErasureBench, 2025",
     formula="x_T by DDIM's steps backwards from x₀ with ε_θ of the edited model; then its picture",
     build=DDIMInversion,
+    quick={"tries": 2},
     presets={"official": {}, "microworld": {}},
     control="fresh-noise",
     scheduler=ABLE,

@@ -95,6 +95,7 @@ FINETUNE = AttackCard(
     paper="Unstable Unlearning, 2024, arXiv:2410.08074; 2025, arXiv:2507.16302",
     formula="min_θ E ‖ε − ε_θ(x_t, c, t)‖² over pictures without the concept; finetune:STEPS",
     build=FineTune,
+    quick={"tries": 2, "steps": 2, "pictures": 2},
     presets={
         "official": {},
         "microworld": {

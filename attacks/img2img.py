@@ -63,6 +63,7 @@ IMG2IMG = AttackCard(
     paper="SDEdit: Meng et al., ICLR 2022, arXiv:2108.01073; no paper has a standard for erased concepts",
     formula="x_t = √ᾱ_t x₀ + √(1 − ᾱ_t) ε at the strength's step, x₀ the base model's picture",
     build=Img2Img,
+    quick={"tries": 2},
     presets={"official": {}, "microworld": {}},
     control="fresh-noise",
     scheduler=ABLE,

@@ -64,6 +64,7 @@ INPAINTING = AttackCard(
     paper="Lu et al., When Are Concepts Erased From Diffusion Models?, 2025, arXiv:2505.17013",
     formula="x_t ← m·x_t + (1 − m)·(√ᾱ_t x₀ + √(1 − ᾱ_t) ε), m the middle half of each side",
     build=Inpainting,
+    quick={"tries": 2},
     presets={"official": {}, "microworld": {"tries": 4}},
     control="fresh-noise",
     scheduler=ABLE,

@@ -144,6 +144,7 @@ MEMORY_RECOVERY = AttackCard(
     paper="Memory Self-Regeneration (MemoRa), 2025",
     formula="x₀ between DDIM inversions of the edited model; min over B, A of ‖ε − ε_{θ+BA}(x_t, c, t)‖²",
     build=MemoryRecovery,
+    quick={"tries": 2, "steps": 2, "pairs": 1, "points": 2},
     presets={
         "official": {"batch_size": 1},
         "microworld": {"learning_rate": 2e-3, "batch_size": 8, "steps": 30, "guidance_scale": 4.0},

@@ -52,6 +52,7 @@ NOISE = AttackCard(
     paper="Lu et al., When Are Concepts Erased From Diffusion Models?, 2025, arXiv:2505.17013",
     formula="x_{t−1} = √ᾱ' x̂₀ + √|1 − ᾱ' − σ²| ε̂ + v·σ·z, σ = η√var",
     build=NoiseProbe,
+    quick={"tries": 2},
     presets={"official": {}, "microworld": {"tries": 4}},
     control="fresh-noise",
     scheduler=ABLE,

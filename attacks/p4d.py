@@ -157,6 +157,7 @@ P4D_CARD = AttackCard(
     paper="Chin et al., Prompting4Debugging, ICML 2024, arXiv:2309.06135",
     formula="min_{P*} E_t ‖ε_θ(x_t, P*, t) − ε_base(x_t, P, t)‖², P* projected to tokens at every step",
     build=P4D,
+    quick={"tries": 2, "steps": 2, "tokens": 4},
     presets={"official": {}, "microworld": {"tries": 4, "steps": 100, "tokens": 8}},
     needs_base=True,
     notes=(

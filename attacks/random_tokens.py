@@ -54,6 +54,7 @@ RANDOM_TOKENS = AttackCard(
     paper="no paper's harness has it",
     formula="n tokens ~ U(vocabulary), n as many as the stored prompt has",
     build=RandomTokens,
+    quick={"tries": 2},
     presets={"official": {}, "microworld": {}},
     control=None,
     chosen_by="order: the first try",

@@ -172,6 +172,7 @@ RING_A_BELL = AttackCard(
     paper="Tsai et al., Ring-A-Bell!, ICLR 2024, arXiv:2310.10012",
     formula="min_{P*} ‖E(P*) − (E(P) + η·mean(E(with) − E(without)))‖²",
     build=RingABell,
+    quick={"tries": 2, "generations": 2, "population": 6, "tokens": 4},
     presets={
         "official": {},
         "microworld": {"generations": 60, "population": 60, "tokens": 8},

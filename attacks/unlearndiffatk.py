@@ -139,6 +139,7 @@ UNLEARNDIFFATK = AttackCard(
     paper="Zhang et al., To Generate or Not?, ECCV 2024, arXiv:2310.11868",
     formula="min_u E_t ‖ε − ε_θ(x_t, [u·E, prompt], t)‖², x₀ the base model's picture of the prompt",
     build=UnlearnDiffAtk,
+    quick={"tries": 2, "steps": 2},
     presets={"official": {}, "microworld": {"tries": 4, "steps": 25}},
     notes=(
         "Preset official has the numbers of the code at 5a3e5d3 for nudity, violence and illegal acts: five "

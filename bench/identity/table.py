@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from erasure_bench.attacks.registry import ATTACKS
 from erasure_bench.evaluators.registry import EVALUATORS
 from erasure_bench.foreign.sources import code_digest
 from erasure_bench.methods.registry import METHODS
 from erasure_bench.prompt_suites.registry import SUITES, suite_card
 
-Kind = Literal["method", "evaluator", "suite", "part"]
+Kind = Literal["method", "evaluator", "suite", "part", "attack"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 PARTS: dict[str, str] = {
@@ -60,7 +61,8 @@ class Accepted:
 
 def bound(kind: Kind) -> dict[str, str]:
     """The names of a kind that have versions, each with the module whose code it rests on."""
-    targets = {"method": METHODS, "evaluator": EVALUATORS, "suite": SUITES, "part": PARTS}[kind]
+    of = {"method": METHODS, "evaluator": EVALUATORS, "suite": SUITES, "part": PARTS, "attack": ATTACKS}
+    targets = of[kind]
     return {name: target.partition(":")[0] for name, target in targets.items()}
 
 

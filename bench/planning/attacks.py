@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from erasure_bench.attacks.registry import ATTACKS, attack_card, build_attack, named
+from erasure_bench.bench.identity.code import code_of
 from erasure_bench.bench.identity.ids import content_id
 from erasure_bench.bench.planning.cases import Case
 from erasure_bench.bench.planning.chosen import ChosenEvaluator, default_settings, plain_settings
@@ -72,9 +73,8 @@ def choose_attack(name: str, preset: str, options: Options, memory: Path) -> Cho
     """
     of = named(name)
     module = ATTACKS[of.name].partition(":")[0]
-    code = code_digest(module)
     # The registry parses the options, so its code counts for the settings, though not for what is found.
-    asked = {"attack": name, "preset": preset, "options": options, "code": code}
+    asked = {"attack": name, "preset": preset, "options": options, "code": code_digest(module)}
     note = memory / f"{content_id({**asked, 'registry': code_digest(REGISTRY)})}.json"
 
     def resolve() -> dict[str, Any]:
@@ -95,6 +95,7 @@ def choose_attack(name: str, preset: str, options: Options, memory: Path) -> Cho
         }
 
     found = once(note, resolve, _REMEMBERED)
+    code = code_of("attack", of.name, module)
     return ChosenAttack(name=name, options=dict(options), code=code, **found)
 
 

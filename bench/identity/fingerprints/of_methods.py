@@ -1,20 +1,18 @@
 """What methods make of the tiny model: the weights they change, their losses, their guidance."""
 
-import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 
-from erasure_bench.bench.identity.fingerprints import Json, NoLonger
+from erasure_bench.bench.identity.fingerprints import Json
 from erasure_bench.bench.identity.fingerprints.inputs import CONCEPTS, GENERAL_PROMPTS, noise, tiny_model
 from erasure_bench.bench.identity.fingerprints.numbers import sketch
+from erasure_bench.bench.identity.fingerprints.settings import built, defaults_of
 from erasure_bench.bench.identity.ids import content_id, plain
 from erasure_bench.bench.identity.table import Numbers
-from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import EraseContext, NoCache
 from erasure_bench.methods.edit import applied
 from erasure_bench.methods.machinery.attachments import describe
@@ -38,7 +36,7 @@ def version(name: str) -> str:
 
 def defaults(name: str) -> Json:
     """The settings of the method's class that nobody needs to name."""
-    return _defaults(method_card(name).build)
+    return defaults_of(method_card(name).build)
 
 
 def cases(name: str) -> Mapping[str, Json]:
@@ -62,7 +60,7 @@ def measure(name: str, settings: Json) -> Numbers:
 
 
 def _measured_on_classes(build: type, text: str, families: tuple[Family, ...]) -> Numbers:
-    method = _built(build, json.loads(text))
+    method = built(build, json.loads(text))
     numbers: dict[str, list[float] | str] = {}
     for kind in get_args(Kind):
         model = tiny_class_model(kind)
@@ -82,7 +80,7 @@ def _measured_on_classes(build: type, text: str, families: tuple[Family, ...]) -
 
 @functools.cache
 def _measured(build: type, text: str) -> Numbers:
-    method = _built(build, json.loads(text))
+    method = built(build, json.loads(text))
     numbers: dict[str, list[float] | str] = {}
     for dtype, concepts in DTYPES.items():
         model = tiny_model(dtype)
@@ -164,20 +162,3 @@ def _followed(guidance: Guidance, dtype: torch.dtype) -> dict[str, torch.Tensor]
         state = guided.state
         noises[f"step {index}"] = guided.noise
     return noises
-
-
-def _built(build: type, settings: Json) -> Any:
-    types = get_type_hints(build, include_extras=True)
-    try:
-        values = {key: TypeAdapter(types[key]).validate_python(value) for key, value in settings.items()}
-        return build(**values)
-    except (KeyError, ValidationError, BenchError) as error:
-        raise NoLonger(f"{type(error).__name__}: {error}") from error
-
-
-def _defaults(build: type) -> Json:
-    return {
-        field.name: plain(field.default)
-        for field in dataclasses.fields(build)
-        if field.init and field.default is not dataclasses.MISSING
-    }
