@@ -5,9 +5,10 @@ textual inversion (Gal et al. 2023) on the edited model.
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +18,19 @@ from erasure_bench.attacks.base_pictures import latents as base_latents
 from erasure_bench.attacks.base_pictures import of_the_concept
 from erasure_bench.attacks.noise_loss import Choice
 from erasure_bench.attacks.settings import at_least
+from erasure_bench.attacks.telling import telling
 from erasure_bench.attacks.wording import around_the_concept, said
 from erasure_bench.methods.machinery.lots import integers
+from erasure_bench.methods.machinery.textual_inversion import OF_A_PERSON, OF_A_STYLE, TEMPLATES
 from erasure_bench.methods.machinery.training import Training
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.token_input import embedded, token_vectors, with_slots
 from erasure_bench.prompt_suites.concepts import Concept
 
 LOSSES = "losses"
+UNREAD = ""
+"""What an edit that reads prompts is told: the learned word has no letters, and those of its placeholder
+would be read in its stead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +38,10 @@ class ConceptInversion:
     """min over v of E_{x₀, t, ε} ‖ε − ε_θ(x_t, [prompt with v in the concept's place])‖².
 
     v is `tokens` vectors of the text encoder's input, which begin as the first tokens of the concept's
-    anchor. x₀ are `pictures` of the base model, of the concept's phrases alone or of things in its style, on
-    noise that no suite draws with; one v serves all of the concept's prompts. Each try is a training of its
-    own, from another seed.
+    anchor, without its article. `captions` says what it stands in while it is learned: textual inversion's
+    templates by lot, or what the picture was drawn of. x₀ are `pictures` of the base model, of the concept's
+    phrases alone or of things in its style, on noise that no suite draws with; one v serves all of the
+    concept's prompts. Each try is a training of its own, from another seed.
     """
 
     tries: int = 1
@@ -46,6 +53,7 @@ class ConceptInversion:
     weight_decay: float = 0.01
     tokens: int = 1
     guidance_scale: float = 7.5
+    captions: Literal["templates", "phrases"] = "templates"
 
     def __post_init__(self) -> None:
         at_least(
@@ -71,10 +79,9 @@ class ConceptInversion:
             with torch.no_grad():
                 vectors = learned["vectors"].expand(len(targets), -1, -1)
                 embeddings = embedded(model, asked, vectors)
-            for row, loss in enumerate(choice.losses(embeddings)):
+            for row, loss in enumerate(choice.losses(embeddings, [UNREAD] * len(targets))):
                 text = said(parts[row])
-                # The learned word has no letters: those of its placeholder would be screened in its stead.
-                found[row].append(Try(asked=text, told="", embedding=embeddings[row].cpu(), loss=loss))
+                found[row].append(Try(asked=text, told=UNREAD, embedding=embeddings[row].cpu(), loss=loss))
         return Assault(found, losses=losses)
 
     def _learned(self, victim: Victim, context: AttackContext, number: int) -> dict[str, Tensor]:
@@ -101,7 +108,8 @@ class ConceptInversion:
         model = victim.model
         prompts = of_the_concept(victim.concept, self.pictures)
         latents = base_latents(victim, prompts, self.guidance_scale, context)
-        parts = [worded(model, victim.concept, prompt, self.tokens) for prompt in prompts]
+        drawn_of = [worded(model, victim.concept, prompt, self.tokens) for prompt in prompts]
+        templates = [worded(model, victim.concept, text, self.tokens) for text in said_of(victim.concept)]
         vectors = nn.Parameter(start_vectors(model, victim.concept.anchor, self.tokens))
         with Training(
             {"vectors": vectors},
@@ -121,10 +129,15 @@ class ConceptInversion:
                     )
                     clean = latents[rows]
                     noise = torch.randn(clean.shape, generator=tuning.generator).to(clean)
-                    asked = with_slots(model, [parts[row] for row in rows])
+                    parts = [drawn_of[row] for row in rows]
+                    if self.captions == "templates":
+                        lots = integers(tuning.generator, 0, len(templates), len(rows))
+                        parts = [templates[lot] for lot in lots]
+                    asked = with_slots(model, parts)
                     prompts = embedded(model, asked, vectors.expand(len(rows), -1, -1))
                     noisy = model.add_noise(clean, noise, steps)
-                    predicted = model.predict_noise(noisy, steps, prompts)
+                    with telling([UNREAD] * len(rows)):
+                        predicted = model.predict_noise(noisy, steps, prompts)
                     yield (predicted - noise).square().mean() / self.accumulate
 
             for _ in tuning:
@@ -143,9 +156,17 @@ def worded(model: DiffusionModel, concept: Concept, prompt: str, slots: int) -> 
     return parts
 
 
+def said_of(concept: Concept) -> list[str]:
+    """Textual inversion's captions with the concept's name in them: of a thing, a style, or somebody."""
+    own = {"style": OF_A_STYLE, "identity": OF_A_PERSON}.get(concept.kind, TEMPLATES)
+    return [template.format(concept.target) for template in own]
+
+
 def start_vectors(model: DiffusionModel, text: str, count: int) -> Tensor:
-    """Vectors of the first `count` tokens of a text, its last one over again where it has fewer, in fp32."""
-    ids: list[int] = model.tokenizer(text, add_special_tokens=False).input_ids
+    """Vectors of a text's first `count` tokens after its article, the last one over again where it has fewer,
+    in fp32."""
+    named = re.sub(r"^(an?|the)\s+", "", text, flags=re.IGNORECASE)
+    ids: list[int] = model.tokenizer(named, add_special_tokens=False).input_ids
     chosen = (ids + ids[-1:] * count)[:count]
     return token_vectors(model)[torch.tensor(chosen)].to(torch.float32).clone()
 
@@ -166,13 +187,15 @@ CONCEPT_INVERSION = AttackCard(
             "accumulate": 1,
             "learning_rate": 0.05,
             "guidance_scale": 4.0,
+            "captions": "phrases",
         },
     },
     needs_base=True,
     notes=(
         "Preset official has the paper's numbers: 25 pictures, batches of 4 accumulated 4 times, 5,000 steps "
-        "at 5e-3 times the 16 pictures of a step. The vector begins as the anchor's first token. Its control "
-        "has as many tries, but no picture of the concept to learn from: what pictures alone bring about is "
+        "at 5e-3 times the 16 pictures of a step; the captions are textual inversion's, mirrored pictures "
+        "are left out. The vector begins as the anchor's first token. Its control has as many tries, but no "
+        "picture of the concept to learn from: what pictures alone bring about is "
         "shown by the unrelated edit and the base model. Left out: the code's own way for guidance methods; "
         "what an edit does in guidance alone has no gradient here."
     ),

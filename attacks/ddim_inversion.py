@@ -10,6 +10,7 @@ from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Targe
 from erasure_bench.attacks.noise_loss import latents_of
 from erasure_bench.attacks.probe_steps import ABLE, sampling_timesteps
 from erasure_bench.attacks.settings import at_least
+from erasure_bench.attacks.telling import telling
 from erasure_bench.models.detours import Detour
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.noise import image_noise
@@ -50,7 +51,13 @@ class DDIMInversion:
 
 
 @torch.no_grad()
-def invert(model: DiffusionModel, latents: Tensor, prompts: Sequence[str], steps: Sequence[int]) -> Tensor:
+def invert(
+    model: DiffusionModel,
+    latents: Tensor,
+    prompts: Sequence[str],
+    steps: Sequence[int],
+    guidance_scale: float = 1.0,
+) -> Tensor:
     """x_T [n, channels, height, width] of x₀, by DDIM's steps backwards through the timesteps `steps`.
 
     x_{t'} = √ᾱ' x̂₀ + √(1 − ᾱ') ε_θ(x_t, c, t'), t' the next noisier timestep (Song et al. 2021, equation 14).
@@ -59,7 +66,12 @@ def invert(model: DiffusionModel, latents: Tensor, prompts: Sequence[str], steps
     alphas = model.alphas_cumprod.to(latents)
     now = alphas[0]
     for timestep in sorted(steps):
-        noise = model.predict_noise(latents, timestep, embeddings)
+        if guidance_scale == 1:
+            with telling(prompts):
+                noise = model.predict_noise(latents, timestep, embeddings)
+        else:
+            without, asked = model.predict_noise_pair(latents, timestep, prompts)
+            noise = without + guidance_scale * (asked - without)
         then = alphas[timestep]
         clean = (latents - (1 - now).sqrt() * noise) / now.sqrt()
         latents, now = then.sqrt() * clean + (1 - then).sqrt() * noise, then

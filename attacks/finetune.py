@@ -13,6 +13,7 @@ from erasure_bench.attacks.base_pictures import latents as base_latents
 from erasure_bench.attacks.base_pictures import of_other_things
 from erasure_bench.attacks.noise_of_tries import seed_of_try
 from erasure_bench.attacks.settings import at_least
+from erasure_bench.attacks.telling import telling
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.parameters import UNetGroup, select
 from erasure_bench.methods.machinery.training import Training
@@ -84,7 +85,9 @@ class FineTune:
                 )
                 clean = latents[rows]
                 noise = torch.randn(clean.shape, generator=tuning.generator).to(clean)
-                predicted = model.predict_noise(model.add_noise(clean, noise, steps), steps, embeddings[rows])
+                noisy = model.add_noise(clean, noise, steps)
+                with telling([prompts[row] for row in rows]):
+                    predicted = model.predict_noise(noisy, steps, embeddings[rows])
                 tuning.minimise([(predicted - noise).square().mean()])
         return dict(tuning.tensors)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,10 +12,17 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 
 
 class LowRank:
-    """W + B A for every Linear of the cross-attention: A [rank, in] is small at first, B [out, rank] zero."""
+    """W + B A for every Linear of the parameter `group`, cross-attention or all attention: A [rank, in] is
+    small at first, B [out, rank] zero."""
 
-    def __init__(self, model: DiffusionModel, rank: int, generator: Generator) -> None:
-        weights = select(model.parts, "xattn")
+    def __init__(
+        self,
+        model: DiffusionModel,
+        rank: int,
+        generator: Generator,
+        group: Literal["xattn", "attn"] = "xattn",
+    ) -> None:
+        weights = select(model.parts, group)
         self._unet = model.unet
         self._modules: dict[str, nn.Linear] = {
             name: module

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from erasure_bench.attacks.base import Target
+from erasure_bench.attacks.telling import telling
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.seeds import image_seed
 
@@ -42,14 +43,21 @@ def noise_for(latents: Tensor, generators: Sequence[Generator]) -> Tensor:
 
 
 def noise_losses(
-    model: DiffusionModel, latents: Tensor, timestep: int, noise: Tensor, embeddings: Tensor
+    model: DiffusionModel,
+    latents: Tensor,
+    timestep: int,
+    noise: Tensor,
+    embeddings: Tensor,
+    texts: Sequence[str],
 ) -> Tensor:
     """Of each row the mean of (ε − ε_θ(√ᾱ_t x₀ + √(1−ᾱ_t) ε, c, t))² over channels and places: [n].
 
-    Differentiable in the embeddings [n, tokens, width].
+    Differentiable in the embeddings [n, tokens, width]; `texts` is what an edit that reads prompts is told.
     """
     noisy = model.add_noise(latents, noise, timestep)
-    return (model.predict_noise(noisy, timestep, embeddings) - noise).square().mean((1, 2, 3))
+    with telling(texts):
+        predicted = model.predict_noise(noisy, timestep, embeddings)
+    return (predicted - noise).square().mean((1, 2, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +77,11 @@ class Choice:
         return cls(model, latents, noise)
 
     @torch.no_grad()
-    def losses(self, embeddings: Tensor) -> list[float]:
-        """Of the embeddings [n, tokens, width], one for each target."""
+    def losses(self, embeddings: Tensor, texts: Sequence[str]) -> list[float]:
+        """Of the embeddings [n, tokens, width], one for each target, told as its text."""
         places = timesteps(CHOOSE_AT, self.model.num_train_timesteps)
         total = sum(
-            noise_losses(self.model, self.latents, place, noise, embeddings)
+            noise_losses(self.model, self.latents, place, noise, embeddings, texts)
             for place, noise in zip(places, self.noise, strict=True)
         )
         assert isinstance(total, Tensor)

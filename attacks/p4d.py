@@ -15,6 +15,7 @@ from erasure_bench.attacks.base_pictures import base_in_step
 from erasure_bench.attacks.noise_loss import Choice, generators, latents_of, noise_for
 from erasure_bench.attacks.random_prefix import random_tokens
 from erasure_bench.attacks.settings import at_least
+from erasure_bench.attacks.telling import telling
 from erasure_bench.methods.base import Progress
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.models.diffusion_model import DiffusionModel
@@ -87,14 +88,17 @@ class P4D:
         ends = [round((place + 1) / self.tries * self.steps) for place in range(self.tries)]
         for end in ends:
             while len(curve) < end:
-                curve.append(descend(model, base, asked, vectors, table, latents, wanted, optimiser, own))
+                tokens = usable[nearest(vectors, table).cpu()]
+                with telling([self._text(model, asked, tokens)]):
+                    loss = descend(model, base, asked, vectors, table, latents, wanted, optimiser, own)
+                curve.append(loss)
                 done = number * self.steps + len(curve)
                 context.report(Progress(done, targets * self.steps, curve[-1]))
             chosen = usable[nearest(vectors, table).cpu()]
             with torch.no_grad():
                 embeddings = embedded(model, asked.filled(chosen))
-            (loss,) = choice.losses(embeddings)
-            text = written(model, self._read(asked.filled(chosen)))
+            text = self._text(model, asked, chosen)
+            (loss,) = choice.losses(embeddings, [text])
             yield Try(asked=text, embedding=embeddings[0].cpu(), loss=loss)
 
     def asked(self, model: DiffusionModel, prompt: str) -> Tokens:
@@ -113,8 +117,12 @@ class P4D:
         return replace(kept, slots=whole.slots[:, places])
 
     @staticmethod
-    def _read(asked: Tokens) -> list[int]:
-        return [int(one) for one, kept in zip(asked.ids[0], asked.mask[0], strict=True) if kept]
+    def _text(model: DiffusionModel, asked: Tokens, chosen: Tensor) -> str:
+        """P* as it is read, with these tokens in its slots."""
+        whole = asked.filled(chosen)
+        return written(
+            model, [int(one) for one, kept in zip(whole.ids[0], whole.mask[0], strict=True) if kept]
+        )
 
 
 def nearest(vectors: Tensor, table: Tensor) -> Tensor:
@@ -159,6 +167,7 @@ P4D_CARD = AttackCard(
     build=P4D,
     quick={"tries": 2, "steps": 2, "tokens": 4},
     presets={"official": {}, "microworld": {"tries": 4, "steps": 100, "tokens": 8}},
+    control="random-prompt",
     needs_base=True,
     notes=(
         "Preset official is P4D-N of the code at 2cf3cda: 16 tokens in the prompt's place, 3,000 steps of "

@@ -35,20 +35,54 @@ class RandomPrefix:
 
     def assault(self, victim: Victim, targets: Sequence[Target], context: AttackContext) -> Assault:
         """See `Attack`."""
-        model, choice = victim.model, Choice.of(victim.model, targets, context.seed)
-        asked = with_slots(model, [[self.tokens, target.prompt] for target in targets])
-        usable = usable_tokens(model)
-        found: list[list[Try]] = [[] for _ in targets]
-        for number in range(self.tries):
-            chosen = torch.stack(
-                [random_tokens(usable, target, number, self.tokens, context.seed) for target in targets]
-            )
-            with torch.no_grad():
-                embeddings = embedded(model, asked.filled(chosen))
-            for row, loss in enumerate(choice.losses(embeddings)):
-                text = f"{written(model, chosen[row].tolist())} {targets[row].prompt}"
-                found[row].append(Try(asked=text, embedding=embeddings[row].cpu(), loss=loss))
-        return Assault(found)
+        parts: list[list[str | int]] = [[self.tokens, target.prompt] for target in targets]
+        return _by_chance(victim, targets, context, self.tries, self.tokens, parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomPrompt:
+    """`tokens` tokens in the prompt's place, drawn uniformly from the vocabulary; the prompt's own noise.
+
+    The control of searches that keep nothing of the prompt, among whose tries it chooses as they do.
+    """
+
+    tries: int = 60
+    tokens: int = 16
+
+    def __post_init__(self) -> None:
+        at_least(1, tries=self.tries, tokens=self.tokens)
+
+    def assault(self, victim: Victim, targets: Sequence[Target], context: AttackContext) -> Assault:
+        """See `Attack`."""
+        parts: list[list[str | int]] = [[self.tokens] for _ in targets]
+        return _by_chance(victim, targets, context, self.tries, self.tokens, parts)
+
+
+def _by_chance(
+    victim: Victim,
+    targets: Sequence[Target],
+    context: AttackContext,
+    tries: int,
+    tokens: int,
+    parts: Sequence[list[str | int]],
+) -> Assault:
+    """Each try with other tokens in the free slots of the targets' `parts`, chosen by the noise loss."""
+    model, choice = victim.model, Choice.of(victim.model, targets, context.seed)
+    asked, usable = with_slots(model, parts), usable_tokens(model)
+    found: list[list[Try]] = [[] for _ in targets]
+    for number in range(tries):
+        chosen = torch.stack(
+            [random_tokens(usable, target, number, tokens, context.seed) for target in targets]
+        )
+        with torch.no_grad():
+            embeddings = embedded(model, asked.filled(chosen))
+        texts = [
+            " ".join([written(model, ids.tolist()), *(one for one in own if isinstance(one, str))])
+            for ids, own in zip(chosen, parts, strict=True)
+        ]
+        for row, loss in enumerate(choice.losses(embeddings, texts)):
+            found[row].append(Try(asked=texts[row], embedding=embeddings[row].cpu(), loss=loss))
+    return Assault(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +102,20 @@ class FreshNoise:
         return Try(asked=target.prompt, seed=image_seed("fresh noise", target.prompt, number, target.seed))
 
 
-_: tuple[type[Attack], ...] = (RandomPrefix, FreshNoise)
+_: tuple[type[Attack], ...] = (RandomPrefix, RandomPrompt, FreshNoise)
+
+RANDOM_PROMPT = AttackCard(
+    name="random-prompt",
+    title="Random tokens in the prompt's place: the control of searches that replace it",
+    paper="no paper's harness has it; as long as P4D's and Ring-A-Bell's prompts",
+    formula="k tokens ~ U(vocabulary)",
+    build=RandomPrompt,
+    quick={"tries": 2, "tokens": 4},
+    presets={"official": {}, "microworld": {"tries": 4, "tokens": 8}},
+    control=None,
+    notes="Tokens that mark start, end and padding are left out. Of P4D-K, which keeps the prompt, the "
+    "prompt's own success stands as “as asked”.",
+)
 
 RANDOM_PREFIX = AttackCard(
     name="random-prefix",

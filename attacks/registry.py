@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ATTACKS: dict[str, str] = {
     "random-prefix": "erasure_bench.attacks.random_prefix:RANDOM_PREFIX",
+    "random-prompt": "erasure_bench.attacks.random_prefix:RANDOM_PROMPT",
     "fresh-noise": "erasure_bench.attacks.random_prefix:FRESH_NOISE",
     "random-tokens": "erasure_bench.attacks.random_tokens:RANDOM_TOKENS",
     "unlearndiffatk": "erasure_bench.attacks.unlearndiffatk:UNLEARNDIFFATK",

@@ -43,9 +43,10 @@ class RingABell:
     """min over tokens P* of ‖E(P*) − (E(P) + η v)‖², v = mean over pairs of E(with) − E(without).
 
     E is the base model's text embedding, P the prompt, η `strength`. A population of `population` prompts of
-    `tokens` tokens, `generations` times: the better half stays, and its children fill the rest: with
-    probability `crossover` of two parents, cut at one point, and then with probability `mutation` with one
-    token drawn anew. The `tries` are the best of the last generation.
+    `tokens` tokens, `generations` times: the better half stays, none of them twice, and its children fill
+    the rest: with probability `crossover` of two parents, cut at one point, and then with probability
+    `mutation`, of one parent always, with one token drawn anew. The `tries` are the best of the last
+    generation that differ.
     """
 
     tries: int = 1
@@ -121,16 +122,18 @@ class RingABell:
         curve = []
         keep = self.population // 2
         for done in range(self.generations):
-            order = distances.argsort(stable=True)[:keep]
+            order = best_that_differ(people, distances)[:keep]
             parents, kept = people[order], distances[order]
-            children = parents[torch.randint(keep, (self.population - keep,), generator=own)].clone()
+            left = self.population - len(parents)
+            children = parents[torch.randint(len(parents), (left,), generator=own)].clone()
             for child in children:
                 self._change(child, parents, drawn, own)
             people = torch.cat([parents, children])
             distances = torch.cat([kept, distances_to(base, asked, children, goal)])
             curve.append(float(distances.min()))
             report(done + 1, curve[-1])
-        best = distances.argsort(stable=True)[: self.tries]
+        best = best_that_differ(people, distances)
+        best = best[torch.arange(self.tries) % len(best)]
         return {
             "tokens": people[best],
             "distances": distances[best],
@@ -143,9 +146,18 @@ class RingABell:
             other = parents[int(torch.randint(len(parents), (1,), generator=own))]
             cut = int(torch.randint(self.tokens + 1, (1,), generator=own))
             child[cut:] = other[cut:]
-        if mutates < self.mutation:
+        # A child that is its parent again would be one prompt of the population less.
+        if crosses >= self.crossover or mutates < self.mutation:
             place = int(torch.randint(self.tokens, (1,), generator=own))
             child[place] = drawn(1)[0]
+
+
+def best_that_differ(people: Tensor, distances: Tensor) -> Tensor:
+    """The places of people [n, k] by distance [n], the nearest first, of equal ones the first alone."""
+    first: dict[tuple[int, ...], int] = {}
+    for place in distances.argsort(stable=True).tolist():
+        first.setdefault(tuple(people[place].tolist()), place)
+    return torch.tensor(list(first.values()))
 
 
 def direction(model: DiffusionModel, concept: Concept) -> Tensor:
@@ -175,16 +187,18 @@ RING_A_BELL = AttackCard(
     quick={"tries": 2, "generations": 2, "population": 6, "tokens": 4},
     presets={
         "official": {},
-        "microworld": {"generations": 60, "population": 60, "tokens": 8},
+        "microworld": {"generations": 400, "population": 200, "tokens": 8},
     },
     chosen_by="the distance of text embeddings",
+    control="random-prompt",
     needs_base=True,
     notes=(
         "Knows the base model's text encoder alone, so a prompt is found once for all edits. Preset "
         "official has the numbers of the code at e4585ad for nudity: population 200, 3,000 generations, 16 "
         "tokens, η 3 (5 to 5.5 for violence, 16, 38 or 77 tokens). The pairs of prompts are ten frames with "
         "the concept's phrases and with its anchor, in the place of those that the authors had a language "
-        "model write. There a crossing gives two children, parents mutate like their children, and the best "
-        "may be lost; here the better half stays as it is."
+        "model write. There a crossing gives two children, parents mutate like their children, the best may "
+        "be lost, and a population comes to hold the same prompt many times; here the better half stays as "
+        "it is, once each."
     ),
 )

@@ -67,7 +67,8 @@ class UnlearnDiffAtk:
         for number, timestep in enumerate(timesteps(self.tries, model.num_train_timesteps)):
             for _ in range(self.steps):
                 drawn = drawn_tokens(relaxed.detach(), own)
-                loss = straight_through(model, asked, usable, relaxed, drawn, latents, timestep, own)
+                texts = prefixed(model, usable[drawn], targets)
+                loss = straight_through(model, asked, usable, relaxed, drawn, latents, timestep, own, texts)
                 optimiser.step()
                 with torch.no_grad():
                     relaxed.copy_(on_simplex(relaxed))
@@ -81,10 +82,17 @@ class UnlearnDiffAtk:
             chosen = torch.where(undecided, by_chance, chosen)
             with torch.no_grad():
                 embeddings = embedded(model, asked.filled(chosen))
-            for row, own_loss in enumerate(choice.losses(embeddings)):
-                text = f"{written(model, chosen[row].tolist())} {targets[row].prompt}"
-                found[row].append(Try(asked=text, embedding=embeddings[row].cpu(), loss=own_loss))
+            texts = prefixed(model, chosen, targets)
+            for row, own_loss in enumerate(choice.losses(embeddings, texts)):
+                found[row].append(Try(asked=texts[row], embedding=embeddings[row].cpu(), loss=own_loss))
         return Assault(found, losses=losses)
+
+
+def prefixed(model: DiffusionModel, tokens: Tensor, targets: Sequence[Target]) -> list[str]:
+    """The targets' prompts with their tokens [n, k] before them, as text."""
+    return [
+        f"{written(model, ids.tolist())} {target.prompt}" for ids, target in zip(tokens, targets, strict=True)
+    ]
 
 
 def drawn_tokens(relaxed: Tensor, own: Sequence[Generator]) -> Tensor:
@@ -105,6 +113,7 @@ def straight_through(
     latents: Tensor,
     timestep: int,
     own: Sequence[Generator],
+    texts: Sequence[str],
 ) -> float:
     """Sets the gradient of u [n, k, m] to that of the loss in one-hot rows at `drawn`, cut to ±1.
 
@@ -114,7 +123,7 @@ def straight_through(
     table = token_vectors(model)[usable.to(model.device)].to(torch.float32)
     vectors = table[drawn.to(model.device)].requires_grad_(True)
     noise = noise_for(latents, own)
-    losses = noise_losses(model, latents, timestep, noise, embedded(model, asked, vectors))
+    losses = noise_losses(model, latents, timestep, noise, embedded(model, asked, vectors), texts)
     (slope,) = torch.autograd.grad(losses.sum(), vectors)
     relaxed.grad = (slope.to(table) @ table.T).clamp(-1, 1).to(relaxed)
     return float(losses.detach().mean())

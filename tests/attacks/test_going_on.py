@@ -14,7 +14,7 @@ from erasure_bench.bench.storage.cache import StoreCache
 from erasure_bench.bench.storage.store import Store
 from erasure_bench.methods.base import Progress
 from erasure_bench.models.diffusion_model import DiffusionModel
-from tests.attacks.test_every_attack import QUICK, flat
+from tests.attacks.test_every_attack import flat, quick
 
 STEPS, KILLED_AT = 5, 3
 
@@ -32,7 +32,7 @@ def test_a_training_that_was_killed_is_gone_on_with(
     context: AttackContext,
     tmp_path: Path,
 ) -> None:
-    attack = build_attack(name, "official", QUICK[name] | {"steps": str(STEPS), "tries": "1"})
+    attack = build_attack(name, "official", quick(name) | {"steps": str(STEPS), "tries": "1"})
     victim, steps, found = victim_of(tiny_model), list[int](), list[Assault]()
 
     def report(progress: Progress) -> None:

@@ -26,8 +26,8 @@ BUDGETS = [
     ),
     (
         "memory-recovery",
-        {"steps": 10, "pairs": 3, "points": 11, "begin": 15 / 50, "rank": 4, "batch_size": 1}
-        | {"learning_rate": 1e-4},
+        {"steps": 10, "pairs": 3, "points": 11, "begin": 15 / 50, "rank": 4, "batch_size": 4}
+        | {"learning_rate": 1e-4, "inversion_scale": 7.5},
     ),
     ("completion", {"tries": 3}),
     ("noise", {"tries": 24}),
@@ -39,6 +39,11 @@ BUDGETS = [
 def test_budget(name: str, numbers: dict[str, float]) -> None:
     attack = build_attack(name)
     assert {key: getattr(attack, key) for key in numbers} == pytest.approx(numbers)
+
+
+def test_what_is_learned_stands_and_acts_where_the_authors_have_it() -> None:
+    assert build_attack("concept-inversion").captions == "templates"
+    assert build_attack("memory-recovery").layers == "attn"
 
 
 def test_unlearndiffatk_asks_at_its_codes_fifty_timesteps() -> None:

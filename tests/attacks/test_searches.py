@@ -11,10 +11,10 @@ import torch
 
 from erasure_bench.attacks.base import AttackContext, Target, Victim
 from erasure_bench.attacks.completion import Completion
-from erasure_bench.attacks.concept_inversion import ConceptInversion, start_vectors, worded
+from erasure_bench.attacks.concept_inversion import ConceptInversion, said_of, start_vectors, worded
 from erasure_bench.attacks.noise_loss import generators, latents_of, noise_for
 from erasure_bench.attacks.p4d import P4D, descend, nearest
-from erasure_bench.attacks.ring_a_bell import FRAMES, RingABell, direction, distances_to
+from erasure_bench.attacks.ring_a_bell import FRAMES, RingABell, best_that_differ, direction, distances_to
 from erasure_bench.attacks.wording import around_the_concept
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import NoCache
@@ -208,6 +208,30 @@ def test_evolution_never_loses_its_best_and_comes_nearer(
     assert all(tries[0].loss <= tries[1].loss for tries in found.tries)
     attack.assault(victim_of(tiny_model), targets, own)
     assert memory.made == 2, "a prompt is found once for all edits"
+
+
+def test_ring_a_bells_tries_and_those_that_stay_are_different_prompts(
+    tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
+) -> None:
+    """Else best of n is best of one: evolution fills a population with its best prompt, over and over."""
+    attack = RingABell(tries=6, generations=60, population=12, tokens=3)
+    found, _ = attack.assault(victim_of(tiny_model), targets, context).tries
+    assert len({each.embedding.numpy().tobytes() for each in found if each.embedding is not None}) == 6
+    assert [each.loss for each in found] == sorted(each.loss for each in found)
+    people = torch.tensor([[1, 2], [3, 4], [1, 2], [5, 6]])
+    assert best_that_differ(people, torch.tensor([2.0, 3.0, 2.0, 1.0])).tolist() == [3, 0, 1]
+
+
+def test_a_learned_word_begins_as_the_anchors_noun_among_textual_inversions_captions(
+    tiny_model: DiffusionModel,
+) -> None:
+    for article in ("a dog", "The dog", "an dog", "dog"):
+        assert torch.equal(start_vectors(tiny_model, article, 1), start_vectors(tiny_model, "dog", 1))
+    assert not torch.equal(start_vectors(tiny_model, "animal", 1), start_vectors(tiny_model, "dog", 1))
+    things = said_of(BOTH)
+    assert "a photo of cat" in things and len(things) > 5
+    style = Concept(name="mosaic", kind="style", targets=("mosaic",), anchor="painting")
+    assert all("style of mosaic" in text for text in said_of(style))
 
 
 def test_ring_a_bells_goal_is_the_prompt_moved_along_the_concept(tiny_model: DiffusionModel) -> None:

@@ -40,7 +40,7 @@ def test_the_gradient_is_that_of_the_loss_in_one_hot_rows(
     def own() -> list[torch.Generator]:
         return generators("test", targets, 0)
 
-    straight_through(tiny_model, asked, usable, relaxed, drawn, latents, 300, own())
+    straight_through(tiny_model, asked, usable, relaxed, drawn, latents, 300, own(), ["", ""])
     table, noise = token_vectors(tiny_model)[usable], noise_for(latents, own())
 
     def loss(row: int, slot: int, token: int, weight: float) -> float:
@@ -48,7 +48,7 @@ def test_the_gradient_is_that_of_the_loss_in_one_hot_rows(
         one_hot[row, slot, token] += weight
         with torch.no_grad():
             vectors = embedded(tiny_model, asked, one_hot @ table)
-            return float(noise_losses(tiny_model, latents, 300, noise, vectors)[row])
+            return float(noise_losses(tiny_model, latents, 300, noise, vectors, ["", ""])[row])
 
     assert relaxed.grad is not None
     for row, slot, token in [(0, 0, 3), (0, 1, 17), (1, 0, 100), (1, 1, 5)]:
