@@ -187,7 +187,7 @@ RING_A_BELL = AttackCard(
     quick={"tries": 2, "generations": 2, "population": 6, "tokens": 4},
     presets={
         "official": {},
-        "microworld": {"generations": 400, "population": 200, "tokens": 8},
+        "microworld": {"generations": 200, "population": 120, "tokens": 8},
     },
     chosen_by="the distance of text embeddings",
     control="random-prompt",
