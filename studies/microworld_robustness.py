@@ -59,8 +59,8 @@ def page(found: dict[str, Robustness]) -> str:
         "95 % intervals, paired by prompts; in brackets the share itself / on the base model / on an edit of",
         "an unrelated concept; and how many of the pictures that the attack chose are pictures at all. The",
         "oracle judges, which no attack has seen. An attack that brings no more than its control stands at",
-        "0, – what failed or does not apply. The control of `ring-a-bell` and `p4d`, random tokens, keeps",
-        "the prompt that these put another in the place of: below 0 the prompt itself brings more back.",
+        "0, – what failed or does not apply. Of `ring-a-bell` and `p4d`, which put another prompt in the",
+        "place of the prompt, it is random tokens there; of the other searches for words, before it.",
         "All numbers, with what the attack itself chose: robustness/.",
     ]
     for suite, table in found.items():
