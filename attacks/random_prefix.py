@@ -9,6 +9,7 @@ from torch import Tensor
 from erasure_bench.attacks.base import Assault, Attack, AttackCard, AttackContext, Target, Try, Victim
 from erasure_bench.attacks.noise_loss import Choice
 from erasure_bench.attacks.settings import at_least
+from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.seeds import image_seed
 from erasure_bench.models.token_input import embedded, usable_tokens, with_slots, written
 
@@ -18,6 +19,14 @@ def random_tokens(usable: Tensor, target: Target, number: int, count: int, seed:
     own = image_seed("random prefix", f"{target.prompt}\0{target.seed}", number, seed)
     places = torch.randint(len(usable), (count,), generator=torch.Generator().manual_seed(own))
     return usable[places]
+
+
+def read_as(model: DiffusionModel, tokens: Tensor, parts: Sequence[list[str | int]]) -> list[str]:
+    """The parts of each prompt as text, with its tokens [n, k] in the slots that it begins with."""
+    return [
+        " ".join([written(model, ids.tolist()), *(part for part in own if isinstance(part, str))])
+        for ids, own in zip(tokens, parts, strict=True)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +85,7 @@ def _by_chance(
         )
         with torch.no_grad():
             embeddings = embedded(model, asked.filled(chosen))
-        texts = [
-            " ".join([written(model, ids.tolist()), *(one for one in own if isinstance(one, str))])
-            for ids, own in zip(chosen, parts, strict=True)
-        ]
+        texts = read_as(model, chosen, parts)
         for row, loss in enumerate(choice.losses(embeddings, texts)):
             found[row].append(Try(asked=texts[row], embedding=embeddings[row].cpu(), loss=loss))
     return Assault(found)

@@ -19,7 +19,7 @@ from erasure_bench.attacks.noise_loss import (
     noise_losses,
     timesteps,
 )
-from erasure_bench.attacks.random_prefix import random_tokens
+from erasure_bench.attacks.random_prefix import random_tokens, read_as
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.methods.base import Progress
 from erasure_bench.models.diffusion_model import DiffusionModel
@@ -29,7 +29,6 @@ from erasure_bench.models.token_input import (
     token_vectors,
     usable_tokens,
     with_slots,
-    written,
 )
 
 
@@ -56,7 +55,8 @@ class UnlearnDiffAtk:
     def assault(self, victim: Victim, targets: Sequence[Target], context: AttackContext) -> Assault:
         """See `Attack`."""
         model = victim.model
-        asked = with_slots(model, [[self.tokens, target.prompt] for target in targets])
+        parts: list[list[str | int]] = [[self.tokens, target.prompt] for target in targets]
+        asked = with_slots(model, parts)
         usable, choice = usable_tokens(model), Choice.of(model, targets, context.seed)
         latents = latents_of(model, targets)
         own = generators("unlearndiffatk", targets, context.seed)
@@ -67,7 +67,7 @@ class UnlearnDiffAtk:
         for number, timestep in enumerate(timesteps(self.tries, model.num_train_timesteps)):
             for _ in range(self.steps):
                 drawn = drawn_tokens(relaxed.detach(), own)
-                texts = prefixed(model, usable[drawn], targets)
+                texts = read_as(model, usable[drawn], parts)
                 loss = straight_through(model, asked, usable, relaxed, drawn, latents, timestep, own, texts)
                 optimiser.step()
                 with torch.no_grad():
@@ -82,17 +82,10 @@ class UnlearnDiffAtk:
             chosen = torch.where(undecided, by_chance, chosen)
             with torch.no_grad():
                 embeddings = embedded(model, asked.filled(chosen))
-            texts = prefixed(model, chosen, targets)
+            texts = read_as(model, chosen, parts)
             for row, own_loss in enumerate(choice.losses(embeddings, texts)):
                 found[row].append(Try(asked=texts[row], embedding=embeddings[row].cpu(), loss=own_loss))
         return Assault(found, losses=losses)
-
-
-def prefixed(model: DiffusionModel, tokens: Tensor, targets: Sequence[Target]) -> list[str]:
-    """The targets' prompts with their tokens [n, k] before them, as text."""
-    return [
-        f"{written(model, ids.tolist())} {target.prompt}" for ids, target in zip(tokens, targets, strict=True)
-    ]
 
 
 def drawn_tokens(relaxed: Tensor, own: Sequence[Generator]) -> Tensor:

@@ -17,6 +17,7 @@ from erasure_bench.bench.identity.fingerprints.numbers import sketch
 from erasure_bench.bench.identity.fingerprints.settings import built, defaults_of
 from erasure_bench.bench.identity.ids import plain
 from erasure_bench.bench.identity.table import Numbers
+from erasure_bench.models.detours import Detour
 from erasure_bench.models.guidance import ClassifierFree
 from erasure_bench.prompt_suites.concepts import Concept
 
@@ -92,12 +93,12 @@ def _of(found: Assault, base: Mapping[str, Tensor]) -> dict[str, list[float] | s
     ]
     tensors: dict[str, Tensor] = {}
     for number, each in enumerate(tries):
-        known = each.detour and each.detour.known
+        detour = each.detour or Detour()
         parts = {
             "embedding": each.embedding,
-            "start": each.detour and each.detour.start,
-            "known": known and known.latents,
-            "free": known and known.free,
+            "start": detour.start,
+            "known": detour.known.latents if detour.known else None,
+            "free": detour.known.free if detour.known else None,
         }
         tensors |= {f"{number} {part}": value for part, value in parts.items() if value is not None}
     numbers: dict[str, list[float] | str] = {
