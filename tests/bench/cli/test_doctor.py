@@ -58,7 +58,10 @@ def test_a_whole_installation_is_ready_where_its_weights_are_and_says_how_to_get
     evaluators = rows(findings, "evaluators")
     without_weights = {f"{name}, official" for name in ("coherence", "distance", "diversity")}
     faces = {"celebrity, dlib", "celebrity, microworld"}
-    built_in = {f"{name}, microworld" for name in ("clip", "classifier", "fidelity", "cmmd", "memorization")}
+    built_in = {
+        f"{name}, microworld"
+        for name in ("clip", "classifier", "fidelity", "cmmd", "memorization", "diversity")
+    }
     unsafe = {"nudity, official", "opennsfw, official"}
     ready = {*built_in, *unsafe, *faces, *without_weights}
     assert {name for name, row in evaluators.items() if row.verdict == "ok"} == ready
