@@ -17,7 +17,7 @@ def sampling_timesteps(victim: Victim, what: str) -> list[int]:
     if victim.scheduler != ABLE:
         raise BenchError(
             f"{what} leaves the sampler's own steps, as scheduler {victim.scheduler!r} cannot: it needs"
-            f" a suite whose protocol has the scheduler {ABLE!r} (--suite)"
+            f" the scheduler {ABLE!r} (--scheduler {ABLE})"
         )
     schedule = build_scheduler(victim.model.scheduler_config, victim.scheduler, victim.steps, victim.eta)
     return [int(timestep) for timestep in schedule.timesteps]

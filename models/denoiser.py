@@ -126,7 +126,7 @@ class Denoiser(ABC):
         """T: timesteps are 0 … T − 1."""
         return len(self.alphas_cumprod)
 
-    def is_pure_noise(self, timestep: int) -> bool:
+    def is_pure_noise(self, timestep: float) -> bool:
         """Whether ᾱ_t is 0: x_t says nothing of the picture, and ε nothing that x_t does not.
 
         Only a v-prediction can be followed there (Lin et al. 2023, "Common diffusion noise schedules and
@@ -136,7 +136,7 @@ class Denoiser(ABC):
             bool(self.scheduler_config["rescale_betas_zero_snr"]) and timestep == self.num_train_timesteps - 1
         )
 
-    def predict_output(self, latents: Tensor, timesteps: Tensor | int, prompts: Prompts) -> Tensor:
+    def predict_output(self, latents: Tensor, timesteps: Tensor | float, prompts: Prompts) -> Tensor:
         """What the network itself says, ε or v, of shape [n, channels, height, width], fp32.
 
         Arguments as in `predict_noise`.
@@ -146,10 +146,11 @@ class Denoiser(ABC):
         with called_with(embeddings, texts_of(prompts, len(latents))):
             return wide(self.run_network(latents.to(self.dtype), steps, embeddings))
 
-    def predict_noise(self, latents: Tensor, timesteps: Tensor | int, prompts: Prompts) -> Tensor:
+    def predict_noise(self, latents: Tensor, timesteps: Tensor | float, prompts: Prompts) -> Tensor:
         """ε_θ(x_t, c, t) of shape [n, channels, height, width], fp32; v-predictions are converted.
 
-        `latents` is x_t of that shape, `timesteps` one for all or shape [n], in [0, T).
+        `latents` is x_t of that shape, `timesteps` one for all or shape [n], in [0, T); a
+        fraction is between two of them.
         Differentiable in the latents, the embeddings and whatever parameters require gradients.
         """
         output = self.predict_output(latents, timesteps, prompts)
@@ -170,7 +171,7 @@ class Denoiser(ABC):
         with laid_out(Layout(("unconditional", "conditional"), both)):
             return NoisePair(*self.predict_noise(latents.repeat(2, 1, 1, 1), steps, embeddings).chunk(2))
 
-    def network_output(self, noise: Tensor, latents: Tensor, timesteps: Tensor | int) -> Tensor:
+    def network_output(self, noise: Tensor, latents: Tensor, timesteps: Tensor | float) -> Tensor:
         """What the network would have said to mean `noise`: ε itself or v, as a scheduler wants it.
 
         v = (ε − √(1−ᾱ) x_t) / √ᾱ, the inverse of `predict_noise`'s conversion
@@ -181,7 +182,7 @@ class Denoiser(ABC):
         signal, rate = self._rates(torch.as_tensor(timesteps, device=self.device).expand(len(noise)), noise)
         return (noise - rate * latents.to(noise.dtype)) / signal
 
-    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor | int) -> Tensor:
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor | float) -> Tensor:
         """x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε; `timesteps` is one for all or of shape [n]."""
         latents, noise = wide(latents), wide(noise)
         steps = torch.as_tensor(timesteps, device=self.device).expand(len(latents))
@@ -230,9 +231,20 @@ class Denoiser(ABC):
         return embeddings.to(self.device, self.dtype).expand(count, -1, -1)
 
     def _rates(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """√ᾱ_t and √(1−ᾱ_t), each [n, 1, 1, 1], in the dtype of `like`."""
-        alphas = self.alphas_cumprod.to(like.dtype)[timesteps][:, None, None, None]
-        return alphas.sqrt(), (1 - alphas).sqrt()
+        """√ᾱ_t and √(1−ᾱ_t), each [n, 1, 1, 1], in the dtype of `like`.
+
+        Between two timesteps σ_t = √((1−ᾱ_t) / ᾱ_t) is linear, as schedulers in σ take it.
+        """
+        alphas = self.alphas_cumprod.to(like.dtype)
+        if timesteps.is_floating_point():
+            sigmas = ((1 - alphas) / alphas).sqrt()
+            below = timesteps.floor().long()
+            above = (below + 1).clamp(max=len(sigmas) - 1)
+            sigma = torch.lerp(sigmas[below], sigmas[above], (timesteps - below).to(like.dtype))
+            signal = (1 / (1 + sigma**2))[:, None, None, None]
+        else:
+            signal = alphas[timesteps][:, None, None, None]
+        return signal.sqrt(), (1 - signal).sqrt()
 
 
 def texts_of(prompts: Prompts, count: int) -> tuple[str, ...] | None:

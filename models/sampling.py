@@ -21,7 +21,7 @@ from erasure_bench.models.guidance import ClassifierFree, Guidance, StepNoise
 from erasure_bench.models.image_model import ImageModel
 from erasure_bench.models.noise import batch_noise, image_generator
 from erasure_bench.models.precision import wider
-from erasure_bench.models.schedulers import build_scheduler
+from erasure_bench.models.schedulers import BETWEEN_TIMESTEPS, OVERRIDES, build_scheduler
 from erasure_bench.prompt_suites.suite import SchedulerName
 
 VERSION = "1"
@@ -238,10 +238,17 @@ def partly_denoised(
     """Latents after the first `stop` of `steps` steps, with the timestep that the next step starts from.
 
     With `stop` 0 they are the start noise. The latents are ordinary tensors without a graph, so
-    that a method can train on them. Raises BenchError unless 0 ≤ stop < steps.
+    that a method can train on them. Raises BenchError unless 0 ≤ stop < steps, and for a scheduler
+    that steps between the model's timesteps.
     """
     if not 0 <= stop < steps:
         raise BenchError(f"stop after {stop} of {steps} steps: valid: 0 to {steps - 1}")
+    if scheduler in BETWEEN_TIMESTEPS:
+        able = ", ".join(name for name in OVERRIDES if name not in BETWEEN_TIMESTEPS)
+        raise BenchError(
+            f"scheduler {scheduler!r} steps between the model's timesteps: nothing can be trained within "
+            f"its steps; valid: {able}"
+        )
     return _one_batch(
         model,
         prompts,
@@ -410,7 +417,7 @@ def _denoise(
     """
     count = len(prompts)
     schedule = build_scheduler(model.scheduler_config, scheduler, steps, eta)
-    timesteps = [int(timestep) for timestep in schedule.timesteps]
+    timesteps: list[Any] = schedule.timesteps.tolist()
     noise = batch_noise(generators, shape) if start is None else start
     precision = torch.promote_types(model.dtype, torch.float32)
     latents = noise.to(model.device, precision) * schedule.init_noise_sigma

@@ -4,14 +4,14 @@ Only this file knows which diffusers class a scheduler's name means and what it 
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from erasure_bench.errors import BenchError, UnknownName
-from erasure_bench.prompt_suites.suite import SchedulerName
+from erasure_bench.prompt_suites.suite import LEAST_STEPS, SchedulerName
 
 
 class Scheduler(Protocol):
@@ -22,12 +22,14 @@ class Scheduler(Protocol):
 
     def set_timesteps(self, num_inference_steps: int) -> None: ...
 
-    def scale_model_input(self, sample: Tensor, timestep: int) -> Tensor: ...
+    def scale_model_input(self, sample: Tensor, timestep: float) -> Tensor: ...
 
     def step(
-        self, model_output: Tensor, timestep: int, sample: Tensor, **options: Any
+        self, model_output: Tensor, timestep: float, sample: Tensor, **options: Any
     ) -> tuple[Tensor, ...]: ...
 
+
+ZERO_SNR = "rescale_betas_zero_snr"
 
 OVERRIDES: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
@@ -41,10 +43,16 @@ OVERRIDES: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
         },
     ),
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "lms": ("LMSDiscreteScheduler", {"timestep_spacing": "linspace"}),
 }
 """diffusers class of each scheduler and the settings that make it the one meant: DDIM (Song et al. 2021),
 second-order multistep DPM-Solver++ (Lu et al. 2022) with the spacing that diffusers gives it, PNDM without
-Runge-Kutta steps as SD has it."""
+Runge-Kutta steps as SD has it, fourth-order linear multistep in σ (k-diffusion; Karras et al. 2022) with the
+spacing that diffusers gives it, as ESD, UCE and UnlearnDiffAtk evaluate."""
+
+BETWEEN_TIMESTEPS: frozenset[SchedulerName] = frozenset({"lms"})
+"""Schedulers that ask the network between two timesteps of its training, about x_t that they hold as
+x_0 + σ ε: nothing can begin or end within their steps that knows x_t and t of the training alone."""
 
 
 def training_alphas_cumprod(config: Mapping[str, Any]) -> Tensor:
@@ -74,18 +82,23 @@ def build_scheduler(
     if not 0.0 <= eta <= 1.0:
         raise BenchError(f"eta {eta:g} is out of range; valid: 0 to 1")
     trained = int(config.get("num_train_timesteps", 1000))
-    least = 2 if name == "pndm" else 1
+    least = LEAST_STEPS[name]
     if not least <= steps <= trained:
         raise BenchError(f"{steps} steps with {name}: out of range; valid: {least} to {trained}")
     class_name, overrides = OVERRIDES[name]
-    scheduler_class = getattr(diffusers, class_name)
-    known = inspect.signature(scheduler_class.__init__).parameters
+    known = _settings(class_name)
     settings = {key: value for key, value in config.items() if key in known} | overrides
-    if config.get("rescale_betas_zero_snr"):
-        if "rescale_betas_zero_snr" not in known:
-            able = ", ".join(other for other in OVERRIDES if other != name)
+    if config.get(ZERO_SNR):
+        if ZERO_SNR not in known:
+            able = ", ".join(other for other in OVERRIDES if ZERO_SNR in _settings(OVERRIDES[other][0]))
             raise BenchError(f"scheduler {name!r} cannot draw a model with zero terminal SNR; valid: {able}")
         settings["timestep_spacing"] = config["timestep_spacing"]
-    scheduler = scheduler_class(**settings)
+    scheduler = getattr(diffusers, class_name)(**settings)
     scheduler.set_timesteps(steps)
     return cast(Scheduler, scheduler)
+
+
+def _settings(class_name: str) -> Collection[str]:
+    import diffusers
+
+    return inspect.signature(getattr(diffusers, class_name).__init__).parameters

@@ -110,6 +110,11 @@ class ProtocolEntry(_Entry):
     width: int | None = Field(default=None, ge=8, le=4096)
     images_per_prompt: int = Field(default=1, ge=1, le=10_000)
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        self.protocol()
+        return self
+
     def protocol(self) -> Protocol:
         """What the plan takes."""
         return Protocol(**self.model_dump())

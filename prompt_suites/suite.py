@@ -15,7 +15,8 @@ ERASED_ROLES: frozenset[Role] = frozenset({"target", "implicit", "misspelt", "at
 MAX_SEED = 2**63 - 1
 """The largest seed that generators, tables of scores and JSON readers all hold."""
 
-SchedulerName = Literal["ddim", "dpm-solver++", "pndm"]
+SchedulerName = Literal["ddim", "dpm-solver++", "pndm", "lms"]
+LEAST_STEPS: Mapping[SchedulerName, int] = {"ddim": 1, "dpm-solver++": 1, "pndm": 2, "lms": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,8 @@ class Prompt:
 class Protocol:
     """How pictures are drawn: the same for every method in a table.
 
-    `height` and `width` of None mean the model's own resolution. `eta` is DDIM's η.
+    `height` and `width` of None mean the model's own resolution. `eta` is DDIM's η. Raises ValueError for an
+    η of another scheduler, and for too few steps.
     """
 
     scheduler: SchedulerName
@@ -60,6 +62,14 @@ class Protocol:
     height: int | None = None
     width: int | None = None
     images_per_prompt: int = 1
+
+    def __post_init__(self) -> None:
+        if self.eta and self.scheduler != "ddim":
+            raise ValueError(
+                f"scheduler {self.scheduler!r} has no eta (got {self.eta:g}); valid: eta 0, or ddim"
+            )
+        if self.steps < (least := LEAST_STEPS[self.scheduler]):
+            raise ValueError(f"{self.steps} steps with {self.scheduler}: valid: {least} or more")
 
     def images_of(self, prompt: Prompt) -> int:
         """How many pictures of the prompt are drawn."""

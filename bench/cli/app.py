@@ -39,6 +39,7 @@ from erasure_bench.bench.cli.weights_commands import weights_app
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.environment import go_offline
 from erasure_bench.errors import BenchError
+from erasure_bench.prompt_suites.suite import SchedulerName
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 3, 130
 TableFormat = Literal["rich", "summary", "md", "csv", "json", "latex", "html"]
@@ -218,6 +219,18 @@ def run(
         int | None,
         typer.Option(metavar="N", help="Pictures of each prompt, in place of the suite's own number."),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What every row is drawn with, in place of the suite's own: "
+            f"{', '.join(get_args(SchedulerName))}.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Steps of drawing, in place of the suite's own number."),
+    ] = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -362,6 +375,8 @@ def run(
         "seeds": parse_seeds(seeds),
         "limit": limit,
         "images": images,
+        "scheduler": scheduler,
+        "steps": steps,
         "preset": preset,
         "method_options": named_options(method_option or [], "--method-option"),
         "evaluator_options": named_options(evaluator_option or [], "--evaluator-option"),

@@ -16,7 +16,7 @@ DEFAULT_STORE = Path(".bench") / "store"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _ONCE_COUNTED = ("task_timeout", "checkpoint_minutes")
 """They count as their defaults: so folders keep the names that they had when these were part of them."""
-_CAME_LATER = ("images",)
+_CAME_LATER = ("images", "scheduler", "steps")
 """They count where they are said: so folders keep the names that they had before these were there."""
 
 

@@ -165,8 +165,8 @@ def check_scheduler(attacks: Sequence[ChosenAttack], suite: Suite) -> None:
         if attack.scheduler not in (None, suite.protocol.scheduler):
             raise BenchError(
                 f"attack {attack.name!r} leaves the sampler's own steps, as the scheduler "
-                f"{suite.protocol.scheduler!r} of suite {suite.name} cannot: it needs a suite whose protocol "
-                f"has {attack.scheduler!r} (--suite, or leave it out of --attacks)"
+                f"{suite.protocol.scheduler!r} cannot: it needs {attack.scheduler!r} "
+                f"(--scheduler {attack.scheduler}, or leave it out of --attacks)"
             )
 
 

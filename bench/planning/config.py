@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from erasure_bench.errors import BenchError
 from erasure_bench.prompt_suites.hostile import seed_trouble
-from erasure_bench.prompt_suites.suite import MAX_SEED
+from erasure_bench.prompt_suites.suite import MAX_SEED, SchedulerName
 
 DTYPES = ("float32", "bfloat16", "float16")
 DType = Literal["float32", "bfloat16", "float16"]
@@ -53,6 +53,8 @@ class RunConfig(BaseModel):
     seeds: tuple[int, ...] = (0,)
     limit: int | None = Field(default=None, ge=1)
     images: int | None = Field(default=None, ge=1, le=10_000)
+    scheduler: SchedulerName | None = None
+    steps: int | None = Field(default=None, ge=1, le=1000)
     dtype: DType = DEFAULT_DTYPE
 
     device: str = AUTO

@@ -28,6 +28,7 @@ from erasure_bench.bench.planning.chosen import (
     user_weights,
 )
 from erasure_bench.bench.planning.config import AUTO, OFFICIAL, Options, RunConfig
+from erasure_bench.bench.planning.own_protocol import with_own_protocol
 from erasure_bench.bench.planning.plan import Plan, make_plan, with_baseline
 from erasure_bench.bench.planning.preflight import check_bases, check_edits
 from erasure_bench.bench.planning.sizes import model_sizes
@@ -74,9 +75,9 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     """
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise BenchError(f"--data-dir {config.data_dir}: no such folder")
-    suite = load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options)
-    if config.images is not None:
-        suite = _with_images(suite, config.images)
+    suite = with_own_protocol(
+        load_suite(config.suite, data_dir=config.data_dir, options=config.suite_options), config
+    )
     if config.transform:
         asked = dict.fromkeys(case.concept for case in pick_cases(suite, config.concepts))
         suite = transformed(suite, config.transform, asked)
@@ -124,19 +125,6 @@ def prepare(config: RunConfig, store: Path) -> Prepared:
     if cut := bases[0].cut:
         check_room(attacks, cut.tokens)
     return Prepared(dataclasses.replace(plan, bases=bases), source, general, (*notes, *remarks(bases)))
-
-
-def _with_images(suite: Suite, images: int) -> Suite:
-    """The suite with so many pictures of each prompt, also of those that have a number of their own."""
-    prompts = {
-        concept: tuple(dataclasses.replace(prompt, images_per_prompt=None) for prompt in those)
-        for concept, those in suite.prompts.items()
-    }
-    protocol = dataclasses.replace(suite.protocol, images_per_prompt=images)
-    try:
-        return dataclasses.replace(suite, protocol=protocol, prompts=prompts)
-    except ValueError as error:
-        raise BenchError(f"--images {images}: {error}") from error
 
 
 def _methods(

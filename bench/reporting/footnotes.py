@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from erasure_bench.bench.planning.bases import remarks, sameness
+from erasure_bench.bench.planning.own_protocol import own_words
 from erasure_bench.bench.planning.plan import Plan
 from erasure_bench.bench.reporting.collapsed import collapse_notes
 from erasure_bench.bench.reporting.evidence import DEVICE, Evidence
@@ -53,7 +54,7 @@ def footnotes(
         Note(
             f"Protocol: {protocol.scheduler}, {protocol.steps} steps, η {protocol.eta:g}, guidance scale "
             f"{_few(f'{scale:g}' for scale in scales)}, {_few(sizes)} pixels, {config.dtype}, "
-            f"{_few(map(str, each))} per prompt{' (--images)' if config.images else ''}, seeds {seeds}{own}; "
+            f"{_few(map(str, each))} per prompt, seeds {seeds}{own_words(config)}{own}; "
             f"{sameness(plan.bases)}."
         ),
         Note(f"Base model {plan.model.name}, weights {plan.model.digest[:12]}."),

@@ -97,6 +97,9 @@ def _of_run(run: FinishedRun) -> Iterator[str]:
         yield f"only the first {config['limit']} prompts of each role were drawn (--limit): run it whole"
     if config.get("images") is not None:
         yield f"{config['images']} pictures of each prompt were drawn (--images): run it as the suite does"
+    for name in ("scheduler", "steps"):
+        if config.get(name) is not None:
+            yield f"it was drawn with {name} {config[name]} (--{name}): run it as the suite does"
     if run.failures:
         first = run.failures[0]
         yield (

@@ -80,7 +80,7 @@ def test_a_scheduler_that_cannot_be_left_is_said(
     context: AttackContext,
 ) -> None:
     victim = dataclasses.replace(victim_of(tiny_model), scheduler="pndm")
-    with pytest.raises(BenchError, match="'pndm'.*--suite"):
+    with pytest.raises(BenchError, match="'pndm'.*--scheduler ddim"):
         probe.assault(victim, targets, context)
 
 

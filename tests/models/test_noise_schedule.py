@@ -55,7 +55,7 @@ def test_sampling_is_the_protocols_whatever_the_config_asks_for():
         "thresholding on",
         "set_alpha_to_one on",
     )
-    for scheduler in ("ddim", "dpm-solver++", "pndm"):
+    for scheduler in ("ddim", "dpm-solver++", "pndm", "lms"):
         one, other = (build_scheduler(each.config, scheduler, 10) for each in (plain, odd))
         assert one.timesteps.tolist() == other.timesteps.tolist()
 

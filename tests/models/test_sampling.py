@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler, StableDiffusionPipeline
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    LMSDiscreteScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+)
 
 from erasure_bench.errors import BenchError
 from erasure_bench.models.batches import BatchSize, DoesNotFit
@@ -21,7 +27,7 @@ from erasure_bench.models.zoo import BUILT_IN
 
 TOLERANCE = 1e-4
 STEPS = 6
-SCHEDULERS = ["ddim", "dpm-solver++", "pndm"]
+SCHEDULERS = ["ddim", "dpm-solver++", "pndm", "lms"]
 PROMPTS = ["a cat", "a dog", "ab", "", "a cat"]
 SEEDS = [11, 12, 13, 14, 15]
 
@@ -39,6 +45,7 @@ def reference_pipeline(directory, scheduler):
         "pndm": lambda: PNDMScheduler.from_config(
             config, skip_prk_steps=True, timestep_spacing=leading, **own
         ),
+        "lms": lambda: LMSDiscreteScheduler.from_config(config, timestep_spacing=linspace),
     }[scheduler]()
     return pipeline
 
@@ -164,7 +171,12 @@ SD_14 = {
 
 @pytest.mark.parametrize(
     ("scheduler", "theirs"),
-    [("ddim", DDIMScheduler), ("dpm-solver++", DPMSolverMultistepScheduler), ("pndm", PNDMScheduler)],
+    [
+        ("ddim", DDIMScheduler),
+        ("dpm-solver++", DPMSolverMultistepScheduler),
+        ("pndm", PNDMScheduler),
+        ("lms", LMSDiscreteScheduler),
+    ],
 )
 def test_sd14_is_drawn_as_diffusers_does_with_nothing_overridden(tiny_model_dir, tmp_path, scheduler, theirs):
     directory = with_scheduler(shutil.copytree(tiny_model_dir, tmp_path / "model"), SD_14)
@@ -196,14 +208,16 @@ def test_a_model_of_zero_terminal_snr_is_drawn_as_the_pipeline_does(tiny_v_model
     assert_same_as_pipeline(model, directory, scheduler)
 
 
-def test_a_scheduler_that_knows_no_zero_snr_says_which_do(tiny_v_model_dir, tmp_path):
+@pytest.mark.parametrize("scheduler", ["pndm", "lms"])
+def test_a_scheduler_that_knows_no_zero_snr_says_which_do(tiny_v_model_dir, tmp_path, scheduler):
     directory = zero_snr(shutil.copytree(tiny_v_model_dir, tmp_path / "model"))
-    with pytest.raises(BenchError, match=r"'pndm' cannot draw .* zero terminal SNR; valid: ddim, dpm-solver"):
-        drawn(DiffusionModel.from_directory(directory), scheduler="pndm")
+    words = rf"'{scheduler}' cannot draw .* zero terminal SNR; valid: ddim, dpm-solver\+\+$"
+    with pytest.raises(BenchError, match=words):
+        drawn(DiffusionModel.from_directory(directory), scheduler=scheduler)
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("dpm-solver++", 0.0), ("pndm", 0.0)]
+    ("scheduler", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("dpm-solver++", 0.0), ("pndm", 0.0), ("lms", 0.0)]
 )
 def test_an_image_does_not_depend_on_its_batch(tiny_model, scheduler, eta):
     prompts = [PROMPTS[index % 3] for index in range(32)]
@@ -317,6 +331,8 @@ def test_partly_denoised_latents_are_ddims_at_that_timestep(tiny_model, tiny_mod
     torch.testing.assert_close(untouched.latents, start)
     with pytest.raises(BenchError, match="stop after 10 of 10 steps"):
         partly_denoised(tiny_model, PROMPTS, SEEDS, steps=10, stop=10, guidance_scale=3.0)
+    with pytest.raises(BenchError, match="'lms' steps between .*; valid: ddim, dpm-solver\\+\\+, pndm$"):
+        partly_denoised(tiny_model, PROMPTS, SEEDS, steps=10, stop=4, guidance_scale=3.0, scheduler="lms")
 
 
 def test_partly_denoised_latents_can_be_trained_on(tiny_model):
@@ -461,6 +477,7 @@ def test_broken_weights_are_named_not_drawn(tiny_model):
     [
         ({"scheduler": "ddmi"}, "did you mean ddim"),
         ({"scheduler": "pndm", "eta": 0.5}, "has no eta"),
+        ({"scheduler": "lms", "steps": 1}, "1 steps with lms: out of range; valid: 2 to 1000"),
         ({"eta": 1.5}, "eta 1.5 is out of range"),
         ({"steps": 0}, "valid: 1 to 1000"),
         ({"steps": 1001}, "valid: 1 to 1000"),

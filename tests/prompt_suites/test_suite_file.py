@@ -386,6 +386,16 @@ HEADS = {
         "steps: five",
         "mine.yaml:9: protocol.steps: should be a valid integer, not 'five'",
     ),
+    "too few steps": (
+        "scheduler: ddim, steps: 5",
+        "scheduler: lms, steps: 1",
+        "mine.yaml:9: protocol: 1 steps with lms: valid: 2 or more",
+    ),
+    "an η that the scheduler has not": (
+        "scheduler: ddim, steps: 5",
+        "scheduler: pndm, eta: 0.5, steps: 5",
+        "mine.yaml:9: protocol: scheduler 'pndm' has no eta (got 0.5); valid: eta 0, or ddim",
+    ),
     "a name": ("name: mine", "name: My Own", "mine.yaml:1: name: 'My Own' does not fit"),
     "a name of ours": ("name: mine", "name: i2p", "mine.yaml:1: name: 'i2p' is a suite of the project"),
     "a word that YAML takes for no": (

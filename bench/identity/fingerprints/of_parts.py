@@ -23,7 +23,7 @@ from erasure_bench.methods.selective_amnesia.general_set import GeneralSet, pict
 from erasure_bench.models.generative import DiffusionGenerative
 from erasure_bench.models.guidance import ClassifierFree, Guidance, Guided, StepNoise
 from erasure_bench.models.sampling import ImageRequest, partly_denoised, sample, sample_latents
-from erasure_bench.models.schedulers import OVERRIDES
+from erasure_bench.models.schedulers import BETWEEN_TIMESTEPS, OVERRIDES
 
 PROMPTS = ("a grumpy cat", "a red boat", "")
 SCALES = (7.5, 1.0, 3.0)
@@ -73,13 +73,14 @@ def _sampler() -> Numbers:
             v_model, PROMPTS, SEEDS, scheduler=scheduler, steps=4, guidance_scale=SCALES, height=72
         )
         numbers[f"float32 {scheduler} v-prediction"] = sketch({"latents": latents})
-        numbers[f"float32 {scheduler} stopped"] = sketch(
-            {
-                "latents": partly_denoised(
-                    model, PROMPTS, SEEDS, steps=4, stop=2, guidance_scale=3.0, scheduler=scheduler
-                ).latents
-            }
-        )
+        if scheduler not in BETWEEN_TIMESTEPS:
+            numbers[f"float32 {scheduler} stopped"] = sketch(
+                {
+                    "latents": partly_denoised(
+                        model, PROMPTS, SEEDS, steps=4, stop=2, guidance_scale=3.0, scheduler=scheduler
+                    ).latents
+                }
+            )
         requests = [ImageRequest("a boat", seed, 3.0, 64, 64 + 8 * (seed % 2)) for seed in SEEDS]
         images = sample(model, requests, scheduler=scheduler, steps=3, batch_size=2)
         numbers[f"float32 {scheduler} pictures"] = sketch(_pixels(images))

@@ -275,7 +275,7 @@ def test_the_same_command_has_the_same_folder_whatever_the_device() -> None:
     config = parse_config({"suite": "s", "methods": ("m",), "device": "cpu", "batch_size": 4})
     other = parse_config({"suite": "s", "methods": ("m",), "device": "cuda", "batch_size": 8})
     assert run_folder(None, config, "org/model") == run_folder(None, other, "org/model")
-    for more in ({"limit": 3}, {"images": 2}, {"images": 3}):
+    for more in ({"limit": 3}, {"images": 2}, {"images": 3}, {"scheduler": "lms"}, {"steps": 9}):
         changed = parse_config({"suite": "s", "methods": ("m",), **more})
         assert run_folder(None, config, "org/model") != run_folder(None, changed, "org/model")
     assert run_folder(Path("x"), config, "m") == Path("x")

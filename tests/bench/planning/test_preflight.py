@@ -189,6 +189,22 @@ def test_pictures_of_each_prompt_are_as_many_as_asked_for(tmp_path):
         parse_config({"suite": "s", "methods": ("m",), "images": 0})
 
 
+def test_scheduler_and_steps_of_a_whole_table_may_be_others_than_the_suites(tmp_path):
+    config = RunConfig(suite="microworld-instances", methods=("none",), limit=1, concepts=("grumpy-cat",))
+    usual, other = (
+        prepare(config.model_copy(update=said), tmp_path / "store").plan
+        for said in ({}, {"scheduler": "lms", "steps": 9})
+    )
+    assert {(task.scheduler, task.steps) for task in usual.tasks if task.kind == "generate"} == {("ddim", 20)}
+    assert {(task.scheduler, task.steps) for task in other.tasks if task.kind == "generate"} == {("lms", 9)}
+    assert (other.suite.protocol.scheduler, other.suite.protocol.steps) == ("lms", 9)
+    with pytest.raises(BenchError, match="^--scheduler lms --steps 1 with suite .*: 1 steps .* 2 or more"):
+        prepare(config.model_copy(update={"scheduler": "lms", "steps": 1}), tmp_path / "store")
+    for said in ({"scheduler": "euler"}, {"steps": 0}, {"steps": 1001}):
+        with pytest.raises(BenchError, match=f"--{next(iter(said))}: "):
+            parse_config({"suite": "s", "methods": ("m",), **said})
+
+
 def test_a_copy_of_the_built_in_model_has_its_presets_by_one_option(tmp_path, capsys):
     folder = shutil.copytree(BUILT_IN, tmp_path / "finetuned")
     weights = load_file(folder / UNET)

@@ -150,6 +150,24 @@ def test_a_number_that_the_project_ships_can_stand_beside_ours() -> None:
     assert not compare(document, published()).beside
 
 
+def test_pictures_of_the_lms_scheduler_can_stand_beside_the_papers() -> None:
+    """UnlearnDiffAtk's share before its attack, of SalUn, drawn with the scheduler of its code."""
+    row = {
+        **dict(scope="concept", concept="nudity", method="salun", role="target", status="ok"),
+        **dict(evaluator="nudity@unlearndiffatk", metric="nudity_flagged_045", title="unsafe", unit="share"),
+        **dict(value=0.02, low=0.0, high=0.06, prompts=142, images=142),
+    }
+    document = {
+        **dict(suite="unlearndiffatk", model="sd-v1-4", baseline="none", rows=[row]),
+        "protocol": {"scheduler": "lms", "steps": 50, "guidance_scale": 7.5, "images_per_prompt": 1},
+        "evaluators": {"nudity@unlearndiffatk": {"protocol": {"detector": "nudenet-3.0-best"}}},
+    }
+    (found,) = compare(document, published()).beside
+    assert (found.method, found.theirs, found.verified) == ("salun", pytest.approx(0.0141), True)
+    document["protocol"]["scheduler"] = "ddim"
+    assert not compare(document, published()).beside
+
+
 MEASURED = ("evaluators", "faces", "protocol")
 
 
