@@ -10,13 +10,14 @@ those of the prompt m_i with its token i put out,
     β = 1 − mean_i cos((I − P_c) P_in e_i, e_i)
 
 The changed embeddings are asked with up to step round(10 σ(2k (10 β − t))): the further they are from the
-prompt's own, the longer.
+prompt's own, the longer. In these steps latent re-attention (`machinery.reattention`) damps the coarsest of
+what the network hands across.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -25,10 +26,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from erasure_bench.errors import BenchError
+from erasure_bench.later import CAME_LATER
 from erasure_bench.methods.base import EraseContext, MethodCard, Need
 from erasure_bench.methods.edit import Edit, check_concepts, new_edit
 from erasure_bench.methods.machinery.cost import Meter
 from erasure_bench.methods.machinery.hooks import embeddings_changed
+from erasure_bench.methods.machinery.reattention import Doubled, reattended, widest
 from erasure_bench.models.asking import Asked, asked
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.prompt_suites.concepts import Concept
@@ -61,7 +64,9 @@ class SAFREE:
     to the step above, which is `most_steps` at the most, with `steepness` k and `centre` t, None for the
     official ones of the concept's kind; without it in every step. The official numbers are meant for 50
     steps of sampling and apply to any number of them, unless `of_steps` is given: `most_steps` is then the
-    same share of the sampling as it is of `of_steps`.
+    same share of the sampling as it is of `of_steps`. With `inside_last` an embedding is P_in (I − P_c) e.
+    With `reattention` the coarsest of the skipped maps are damped by `wide_scale` where the way up is widest
+    and by `narrow_scale` where it is next to widest; a picture's step then takes three passes, not two.
     """
 
     phrases: Literal["canonical", "all"] = "all"
@@ -72,11 +77,17 @@ class SAFREE:
     steepness: PositiveFloat | None = None
     centre: FiniteFloat | None = None
     of_steps: PositiveInt | None = None
+    inside_last: bool = False
+    reattention: bool = False
+    wide_scale: NonNegativeFloat = 0.9
+    narrow_scale: NonNegativeFloat = 0.2
 
     def unused_settings(self) -> Mapping[str, str]:
-        """Without the validation its numbers do nothing."""
-        names = ("most_steps", "steepness", "centre", "of_steps")
-        return {} if self.self_validating else dict.fromkeys(names, "with self_validating=false")
+        """Without the validation its numbers do nothing, and without re-attention its scales."""
+        validation = ("most_steps", "steepness", "centre", "of_steps")
+        unused = {} if self.self_validating else dict.fromkeys(validation, "with self_validating=false")
+        scales = ("wide_scale", "narrow_scale")
+        return unused | ({} if self.reattention else dict.fromkeys(scales, "without reattention=true"))
 
     def uses_seed(self) -> bool:
         """The seed changes nothing."""
@@ -102,6 +113,8 @@ class SAFREE:
                 sensitivity=self.sensitivity,
                 padding=self.padding,
                 validation=self._validation(concepts),
+                inside_last=self.inside_last,
+                reattention=(self.wide_scale, self.narrow_scale) if self.reattention else None,
             )
         return new_edit("safree", self, model, concepts, attachments=[projection], cost=meter.cost(steps=0))
 
@@ -147,13 +160,16 @@ class TokenProjection:
 
     `sensitivity` is α, `padding` as in `SAFREE`; without a `validation` changed embeddings are used in
     every step. Outside of sampling they are used as in the first step. A prompt that is known by its
-    embeddings alone has no tokens to be put out and is left as it is.
+    embeddings alone has no tokens to be put out and is left as it is. `reattention` are its two scales, None
+    where nothing is damped.
     """
 
     tensors: Mapping[str, Tensor]
     sensitivity: float
     padding: bool
     validation: SelfValidation | None
+    inside_last: bool = field(default=False, metadata=CAME_LATER)
+    reattention: tuple[float, float] | None = field(default=None, metadata=CAME_LATER)
 
     @contextmanager
     def attached(self, model: DiffusionModel) -> Iterator[None]:
@@ -174,8 +190,16 @@ class TokenProjection:
             whole[prompts] = torch.stack(changed)
             return whole
 
-        with embeddings_changed(model.unet, change):
-            yield
+        def doubled(embeddings: Tensor) -> Doubled:
+            whole = change(embeddings)
+            return Doubled((whole != embeddings).flatten(1).any(1), whole)
+
+        if self.reattention is None:
+            with embeddings_changed(model.unet, change):
+                yield
+        else:
+            with reattended(model.unet, doubled, widest(model.unet, self.reattention)):
+                yield
 
     def as_weights(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Refused: which tokens change, and for how long, depends on the prompt."""
@@ -190,7 +214,7 @@ class TokenProjection:
             span = basis(one_out)
             last = 0
             if self.validation is not None:
-                after = projected(own, span, concept)
+                after = self._projected(own, span, concept)
                 near = functional.cosine_similarity(after, own, dim=-1).mean()
                 last = self.validation.last_step(1 - float(near))
             return _Screened(triggers(one_out, concept, self.sensitivity), span, last)
@@ -208,8 +232,14 @@ class TokenProjection:
         before = own[1:].float()
         changes = screened.triggers.new_full((len(before),), self.padding and bool(screened.triggers.any()))
         changes[: len(screened.triggers)] = screened.triggers
-        after = torch.where(changes[:, None], projected(before, screened.span, concept), before)
+        after = torch.where(changes[:, None], self._projected(before, screened.span, concept), before)
         return torch.cat([own[:1], after.to(own)])
+
+    def _projected(self, embeddings: Tensor, span: Tensor, concept: Tensor) -> Tensor:
+        if not self.inside_last:
+            return projected(embeddings, span, concept)
+        outside = embeddings - embeddings @ concept @ concept.T
+        return outside @ span @ span.T
 
 
 class _Screened(NamedTuple):
@@ -282,6 +312,14 @@ MICROWORLD: dict[str, Any] = {
     "sensitivity": 0.0,
 }
 
+PAPER: dict[str, Any] = {
+    "inside_last": True,
+    "reattention": True,
+    # round(10 σ(1 − cos))
+    "steepness": 0.05,
+    "centre": 0.0,
+}
+
 SAFREE_CARD = MethodCard(
     name="safree",
     title="SAFREE",
@@ -289,15 +327,16 @@ SAFREE_CARD = MethodCard(
     "Generation, ICLR 2025, arXiv:2410.12761",
     formula="e_i ← (I − P_c) P_in e_i where ‖(I − P_c) m_i‖ ≥ (1 + α) · mean of the others",
     build=SAFREE,
-    presets={"official": {}, "microworld": MICROWORLD},
+    presets={"official": {}, "paper": PAPER, "microworld": MICROWORLD},
     many_concepts=True,
     notes="While sampling: plain diffusers cannot hold it, and it is not exported. Written from its "
     "formulas, without a look at the code, which has no licence. As in that code, a token is put out by the "
     "token 0, which is an exclamation mark and no mask, and α 0.01 and 10 steps at most are its options' "
-    "defaults. The paper has the projections the other way about, P_in (I − P_c) e, a strict > for "
-    "triggers, and round(10 σ(1 − cos)) steps (steepness=0.05 centre=0, which is 5 to 9 of them), by two "
-    "summaries of it. Left out: latent re-attention, the paper's third part, which does nothing in the code "
-    "as it was released, so that there is no preset paper; its phrases for nudity (here the parts of the "
+    "defaults. The paper (preset paper), by two summaries of it, has the projections the other way about, "
+    "P_in (I − P_c) e, round(10 σ(1 − cos)) steps, which is 5 to 9 of them, and latent re-attention, which "
+    "does nothing in the code as it was released: its scales are those of that code (0.9, 0.2), real parts "
+    "are compared, as there, and what is greater is scaled, as in the paper, where that code puts the scale "
+    "itself; its strict > for triggers is ≥ here. Left out: its phrases for nudity (here the parts of the "
     "text that guidance steers away from); SDXL, SD3 and video. Not checked against it: a prompt of one "
     "token, which has no others to be held against, is a trigger here. A prompt given as embeddings alone, "
     "as some attacks do, is let pass. Weak on the built-in model: a concept of one or two phrases spans "

@@ -18,6 +18,7 @@ from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.foreign.files import defined_in, imported_files
 from erasure_bench.foreign.installed import offered
 from erasure_bench.foreign.targets import load_target
+from erasure_bench.later import CAME_LATER
 
 ATTACHMENTS: dict[str, str] = {
     "adapters": "erasure_bench.methods.machinery.adapters:Adapters",
@@ -108,9 +109,12 @@ def build(saved: SavedAttachment, tensors: Mapping[str, Tensor]) -> Attachment:
     what = f"attachment {saved.kind!r}"
     kind = load_target(known[saved.kind], what)
     types = get_type_hints(kind, include_extras=True)
-    names = {field.name for field in dataclasses.fields(kind) if field.name != TENSORS}
-    if stray := saved.settings.keys() ^ names:
+    own = [field for field in dataclasses.fields(kind) if field.name != TENSORS]
+    needed = {field.name for field in own if not CAME_LATER.items() <= field.metadata.items()}
+    if stray := saved.settings.keys() - {field.name for field in own}:
         raise BenchError(f"{what}: this version does not know its settings: {', '.join(sorted(stray))}")
+    if lacking := needed - saved.settings.keys():
+        raise BenchError(f"{what} lacks its settings: {', '.join(sorted(lacking))}")
     values = {}
     for name, value in saved.settings.items():
         try:

@@ -242,6 +242,8 @@ NUMBERS = [
     ),
     ("adavd", "paper", {"rows": "conditional"}),
     ("safree", "official", {"sensitivity": 0.01, "most_steps": 10, "padding": False, "of_steps": None}),
+    ("safree", "official", {"reattention": False, "inside_last": False}),
+    ("safree", "paper", {"reattention": True, "inside_last": True, "wide_scale": 0.9, "narrow_scale": 0.2}),
     ("concept-prune", "official", PRUNED | AS_IN_CODE | {"skilled_steps": 10, "images": 20}),
     ("concept-prune", "official-nudity", PRUNED | AS_IN_CODE | {"skilled_steps": 9, "images": 18}),
     ("concept-prune", "paper", PRUNED | {"rows": "conditional", "unit_positions": False, "images": 20}),

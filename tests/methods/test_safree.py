@@ -1,5 +1,6 @@
 """SAFREE: its projectors, its triggers, and which prompts change for how long."""
 
+import json
 import math
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from erasure_bench.methods import safree
 from erasure_bench.methods.base import EraseContext
-from erasure_bench.methods.edit import applied
+from erasure_bench.methods.edit import Edit, applied
+from erasure_bench.methods.machinery.attachments import same
 from erasure_bench.methods.registry import build_method
 from erasure_bench.models.asking import Layout, laid_out
 from erasure_bench.prompt_suites.concepts import Concept
@@ -117,6 +119,44 @@ def test_the_prompt_changes_in_its_own_tokens_and_early_steps(tiny_model):
     assert torch.equal(embeddings_seen(tiny_model, edit, late, embeddings), embeddings)
     unknown = Layout(("unconditional", "conditional"), None, index=0, steps=20)
     assert torch.equal(embeddings_seen(tiny_model, edit, unknown, embeddings), embeddings)
+
+
+def test_the_papers_order_ends_inside_the_prompts_own_span():
+    concept, span, embeddings = (safree.basis(drawn(3, 10, seed=seed)) for seed in (0, 1, 2))
+    attachment = safree.TokenProjection(
+        tensors={}, sensitivity=0.0, padding=False, validation=None, inside_last=True
+    )
+    found = attachment._projected(embeddings.T, span, concept)
+    wanted = span @ span.T @ (torch.eye(10).double() - concept @ concept.T) @ embeddings
+    torch.testing.assert_close(found, wanted.T)
+
+
+def test_reattention_changes_what_is_drawn_where_embeddings_change_alone(tiny_model):
+    """In early steps of prompts that have a trigger; in later ones no row takes a second pass."""
+    options = {"centre": "-5", "reattention": "true"}
+    plain, with_it = (
+        build_method("safree", options=own).erase(tiny_model, [CAT], EraseContext())
+        for own in ({"centre": "-5"}, options)
+    )
+    texts, latents = ("", "a grumpy cat"), torch.randn(2, 4, 16, 16)
+
+    def predicted(edit, index):
+        with applied(tiny_model, edit), laid_out(Layout(("unconditional", "conditional"), texts, index, 20)):
+            return tiny_model.predict_noise(latents, 500, tiny_model.encode_prompts(texts))
+
+    torch.testing.assert_close(predicted(with_it, 0)[0], predicted(plain, 0)[0])
+    assert (predicted(with_it, 0)[1] - predicted(plain, 0)[1]).abs().max() > 1e-4
+    torch.testing.assert_close(predicted(with_it, 11), predicted(plain, 11))
+
+
+def test_an_edit_of_before_there_was_reattention_is_read(tiny_model, tmp_path):
+    edit = build_method("safree").erase(tiny_model, [CAT], EraseContext())
+    edit.save(tmp_path)
+    content = json.loads((tmp_path / "edit.json").read_text())
+    for later in ("inside_last", "reattention"):
+        del content["attachments"][0]["settings"][later]
+    (tmp_path / "edit.json").write_text(json.dumps(content))
+    assert same(Edit.load(tmp_path).attachments, edit.attachments)
 
 
 def test_an_empty_prompt_is_let_pass(tiny_model):

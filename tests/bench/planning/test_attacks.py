@@ -268,9 +268,7 @@ def test_a_scheduler_whose_steps_cannot_be_left_is_refused_before_anything_is_er
     suite = tiny_suite()
     check_scheduler(attacks, suite)
     other = dataclasses.replace(suite, protocol=dataclasses.replace(suite.protocol, scheduler="pndm"))
-    with pytest.raises(
-        BenchError, match=r"'memory-recovery'.*'pndm' cannot.*'ddim' \(--scheduler ddim"
-    ):
+    with pytest.raises(BenchError, match=r"'memory-recovery'.*'pndm' cannot.*'ddim' \(--scheduler ddim"):
         check_scheduler(attacks, other)
 
 

@@ -117,6 +117,7 @@ def test_an_edit_with_attachments_survives_the_disk(tiny_model, tmp_path):
         (("attachments", 0, "kind"), "os.system", "unknown attachment 'os.system'"),
         (("attachments", 0, "settings", "scale"), "much", "'adapters': scale"),
         (("attachments", 0, "settings", "surprise"), 1, "does not know its settings: surprise"),
+        (("attachments", 0, "settings"), {"place": "after"}, "lacks its settings: "),
         (("attachments", 0, "tensors"), ["nothing"], "lacks its tensor nothing"),
         (("attached", "sha256"), "0" * 64, "SHA-256"),
     ],
