@@ -340,5 +340,6 @@ SAFREE_CARD = MethodCard(
     "text that guidance steers away from); SDXL, SD3 and video. Not checked against it: a prompt of one "
     "token, which has no others to be held against, is a trigger here. A prompt given as embeddings alone, "
     "as some attacks do, is let pass. Weak on the built-in model: a concept of one or two phrases spans "
-    "that many directions of 128, and the rest of each token's embedding still says what it is.",
+    "that many directions of 128, and the rest of each token's embedding still says what it is; latent "
+    "re-attention changes nothing there (.69 of the validation concepts is left with it and without).",
 )
