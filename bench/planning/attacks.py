@@ -41,6 +41,7 @@ MOST_TRIES = 10_000
 """Pictures of one prompt: far more than any paper's budget, and each is planned one by one."""
 ASKED_FOR: tuple[Role, ...] = ("target", "implicit")
 """Whose prompts are attacked: those of the first role that the concept has any of."""
+_TOKENS = "tokens"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +105,10 @@ def choose_attacks(
 ) -> tuple[ChosenAttack, ...]:
     """Those that are asked for, controls last; a control has at least the tries of all that it stands beside.
 
-    A control that was not asked for is added; an option without a name is not meant for it. That of the
-    suite's stored prompts, the last, has as many tries as one of them has pictures: `stored_pictures`, 0
-    where there are none. Raises BenchError for a control that is asked for twice, whose fewer tries are
+    A control that was not asked for is added; an option without a name is not meant for it, but its tokens
+    are as many as its attacks are told to have, unless it is told itself. That of the suite's stored
+    prompts, the last, has as many tries as one of them has pictures: `stored_pictures`, 0 where there are
+    none. Raises BenchError for a control that is asked for twice, whose fewer tries are
     among the more.
     """
     if any(named(name).name == CONTROL for name in config.attacks):
@@ -115,10 +117,13 @@ def choose_attacks(
             f"attack, and beside nothing else; leave it out"
         )
 
-    def chosen(name: str, least: int = 1) -> ChosenAttack:
+    def chosen(name: str, least: int = 1, tokens: Options | None = None) -> ChosenAttack:
         common = config.attack_options.get("", {}) if name in config.attacks else {}
         options = {**common, **config.attack_options.get(named(name).name, {})}
         found = choose_attack(name, preset, options, memory)
+        if tokens and _TOKENS in found.settings and _TOKENS not in options:
+            options |= tokens
+            found = choose_attack(name, preset, options, memory)
         if found.tries >= least:
             return found
         return choose_attack(named(name).name, preset, {**options, "tries": str(least)}, memory)
@@ -133,12 +138,10 @@ def choose_attacks(
                 f"most that it stands beside; leave one out"
             )
         controls[named(attack.name).name] = attack
-    for attack in searches:
-        if (name := attack.control) is None:
-            continue
-        own = controls.get(name)
-        if own is None or own.tries < attack.tries:
-            controls[name] = chosen(name if own is None else own.name, attack.tries)
+    for name in dict.fromkeys(attack.control for attack in searches if attack.control is not None):
+        beside = [attack for attack in searches if attack.control == name]
+        most, own = max(attack.tries for attack in beside), controls.get(name)
+        controls[name] = chosen(name if own is None else own.name, most, _tokens_told(beside))
     found = (*searches, *controls.values())
     _no_stray_options(config, {named(attack.name).name for attack in found})
     if not stored_pictures:
@@ -146,11 +149,18 @@ def choose_attacks(
     return (*found, choose_attack(CONTROL, preset, {"tries": str(stored_pictures)}, memory))
 
 
+def _tokens_told(searches: Sequence[ChosenAttack]) -> Options:
+    """The most tokens of these searches as an option, where one of them was told how many; else none."""
+    if not any(_TOKENS in search.options for search in searches):
+        return {}
+    return {_TOKENS: str(max(search.settings.get(_TOKENS, 1) for search in searches))}
+
+
 def check_room(attacks: Sequence[ChosenAttack], length: int) -> None:
     """Raises BenchError where an attack looks for more tokens than a text of `length`, start and end among
     them, has room for."""
     for attack in attacks:
-        tokens, most = attack.settings.get("tokens", 0), length - 2
+        tokens, most = attack.settings.get(_TOKENS, 0), length - 2
         if tokens > most:
             raise BenchError(
                 f"attack {attack.name!r}: {tokens} tokens have no room in the {length} that the text encoder "

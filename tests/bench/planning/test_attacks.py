@@ -201,6 +201,27 @@ def test_a_control_is_added_with_as_many_tries_as_the_attack(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "tokens"),
+    [
+        ({}, 5),
+        ({"unlearndiffatk": {"tokens": "3"}}, 3),
+        ({"concept-inversion": {"tokens": "2"}}, 5),
+        ({"": {"tokens": "4"}}, 4),
+        ({"unlearndiffatk": {"tokens": "3"}, "random-prefix": {"tokens": "7"}}, 7),
+        ({"unlearndiffatk": {"tokens": "3"}, "random-prefix": {"tries": "60"}}, 3),
+    ],
+)
+def test_a_control_has_as_many_tokens_as_its_attacks_are_told(
+    options: dict[str, dict[str, str]], tokens: int, tmp_path: Path
+) -> None:
+    attacks = ("unlearndiffatk", "concept-inversion")
+    for asked in (attacks, (*attacks, "random-prefix")):
+        config = RunConfig(suite="s", attacks=asked, attack_options=options)
+        found = choose_attacks(config, "official", tmp_path)
+        assert {one.name: one.settings["tokens"] for one in found}["random-prefix"] == tokens
+
+
 def with_attacks(*attacks: SuiteAttack) -> Suite:
     return dataclasses.replace(tiny_suite(), attacks=attacks)
 
