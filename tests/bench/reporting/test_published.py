@@ -151,7 +151,7 @@ def test_a_number_that_the_project_ships_can_stand_beside_ours() -> None:
 
 
 def test_pictures_of_the_lms_scheduler_can_stand_beside_the_papers() -> None:
-    """UnlearnDiffAtk's share before its attack, of SalUn, had all of its 142 prompts been drawn: ours has 139."""
+    """UnlearnDiffAtk's share before its attack, had all of its 142 prompts been drawn: our suite has 139."""
     row = {
         **dict(scope="concept", concept="nudity", method="salun", role="target", status="ok"),
         **dict(evaluator="nudity@unlearndiffatk", metric="nudity_flagged_045", title="unsafe", unit="share"),
