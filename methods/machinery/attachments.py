@@ -110,7 +110,7 @@ def build(saved: SavedAttachment, tensors: Mapping[str, Tensor]) -> Attachment:
     kind = load_target(known[saved.kind], what)
     types = get_type_hints(kind, include_extras=True)
     own = [field for field in dataclasses.fields(kind) if field.name != TENSORS]
-    needed = {field.name for field in own if not CAME_LATER.items() <= field.metadata.items()}
+    needed = {field.name for field in own if not _came_later(field)}
     if stray := saved.settings.keys() - {field.name for field in own}:
         raise BenchError(f"{what}: this version does not know its settings: {', '.join(sorted(stray))}")
     if lacking := needed - saved.settings.keys():
@@ -125,6 +125,10 @@ def build(saved: SavedAttachment, tensors: Mapping[str, Tensor]) -> Attachment:
         raise BenchError(f"{what} lacks its tensor {missing[0]}")
     # Copies, as those in a file that is taken away would go with it.
     return cast(Attachment, kind(**values, tensors={name: tensors[name].clone() for name in saved.tensors}))
+
+
+def _came_later(field: dataclasses.Field[Any]) -> bool:
+    return CAME_LATER.items() <= field.metadata.items()
 
 
 def same(one: Sequence[Attachment], other: Sequence[Attachment]) -> bool:
@@ -142,6 +146,11 @@ def same(one: Sequence[Attachment], other: Sequence[Attachment]) -> bool:
 
 
 def _settings(attachment: Attachment) -> dict[str, Any]:
-    fields = dataclasses.fields(cast(Any, attachment))
-    values = {field.name: getattr(attachment, field.name) for field in fields if field.name != TENSORS}
+    """All but the tensors, and but those that came later and have their default: as they were written."""
+    values = {
+        field.name: getattr(attachment, field.name)
+        for field in dataclasses.fields(cast(Any, attachment))
+        if field.name != TENSORS
+        and not (_came_later(field) and getattr(attachment, field.name) == field.default)
+    }
     return cast(dict[str, Any], json.loads(json.dumps(values, default=dataclasses.asdict)))

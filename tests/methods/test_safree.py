@@ -150,13 +150,14 @@ def test_reattention_changes_what_is_drawn_where_embeddings_change_alone(tiny_mo
 
 
 def test_an_edit_of_before_there_was_reattention_is_read(tiny_model, tmp_path):
-    edit = build_method("safree").erase(tiny_model, [CAT], EraseContext())
-    edit.save(tmp_path)
-    content = json.loads((tmp_path / "edit.json").read_text())
-    for later in ("inside_last", "reattention"):
-        del content["attachments"][0]["settings"][later]
-    (tmp_path / "edit.json").write_text(json.dumps(content))
-    assert same(Edit.load(tmp_path).attachments, edit.attachments)
+    """And one that has none is written as it was then; one that has says so."""
+    later = {"inside_last", "reattention"}
+    for options, written in (({}, set()), ({"reattention": "true"}, {"reattention"})):
+        edit = build_method("safree", options=options).erase(tiny_model, [CAT], EraseContext())
+        edit.save(tmp_path / f"{len(options)}")
+        content = json.loads((tmp_path / f"{len(options)}" / "edit.json").read_text())
+        assert content["attachments"][0]["settings"].keys() & later == written
+        assert same(Edit.load(tmp_path / f"{len(options)}").attachments, edit.attachments)
 
 
 def test_an_empty_prompt_is_let_pass(tiny_model):
