@@ -2,9 +2,10 @@
 
 import importlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,7 +25,10 @@ from erasure_bench.models.generative import DiffusionGenerative
 from erasure_bench.models.guidance import ClassifierFree, Guidance, Guided, StepNoise
 from erasure_bench.models.sampling import ImageRequest, partly_denoised, sample, sample_latents
 from erasure_bench.models.schedulers import BETWEEN_TIMESTEPS, OVERRIDES
+from erasure_bench.prompt_suites.suite import SchedulerName
 
+SAMPLER = "sampler"
+FIRST: tuple[SchedulerName, ...] = ("ddim", "dpm-solver++", "pndm")
 PROMPTS = ("a grumpy cat", "a red boat", "")
 SCALES = (7.5, 1.0, 3.0)
 SEEDS = (1, 2, 3)
@@ -42,20 +46,23 @@ def defaults(name: str) -> Json:
 
 
 def cases(name: str) -> Mapping[str, Json]:
-    """One."""
-    return {"default": {}}
+    """One, and of the sampler one more for each scheduler that came later."""
+    later = [scheduler for scheduler in OVERRIDES if scheduler not in FIRST] if name == SAMPLER else []
+    return {"default": {}} | {scheduler: {"scheduler": scheduler} for scheduler in later}
 
 
 def measure(name: str, settings: Json) -> Numbers:
     """What the part makes of the tiny model."""
-    return _MEASURES[name]()
+    return _sampler(settings) if name == SAMPLER else _MEASURES[name]()
 
 
-def _sampler() -> Numbers:
-    """Latents by every scheduler and kind of guidance, for both predictions, and decoded pictures."""
+def _sampler(settings: Json) -> Numbers:
+    """Latents by the first schedulers, or by that of the settings, with every kind of guidance, for both
+    predictions, and decoded pictures."""
+    schedulers = cast(Sequence[SchedulerName], [settings["scheduler"]] if settings else FIRST)
     numbers: dict[str, list[float] | str] = {}
     for dtype in ("float32", "bfloat16"):
-        for scheduler in OVERRIDES:
+        for scheduler in schedulers:
             for title, guidance in GUIDANCES.items():
                 latents = sample_latents(
                     tiny_model(dtype),
@@ -68,7 +75,7 @@ def _sampler() -> Numbers:
                 )
                 numbers[f"{dtype} {scheduler} {title}"] = sketch({"latents": latents})
     model, v_model = tiny_model("float32"), tiny_model("float32", "v_prediction")
-    for scheduler in OVERRIDES:
+    for scheduler in schedulers:
         latents = sample_latents(
             v_model, PROMPTS, SEEDS, scheduler=scheduler, steps=4, guidance_scale=SCALES, height=72
         )
@@ -84,8 +91,11 @@ def _sampler() -> Numbers:
         requests = [ImageRequest("a boat", seed, 3.0, 64, 64 + 8 * (seed % 2)) for seed in SEEDS]
         images = sample(model, requests, scheduler=scheduler, steps=3, batch_size=2)
         numbers[f"float32 {scheduler} pictures"] = sketch(_pixels(images))
-    latents = sample_latents(model, PROMPTS, SEEDS, scheduler="ddim", steps=4, guidance_scale=3.0, eta=1.0)
-    numbers["float32 ddim eta"] = sketch({"latents": latents})
+    if "ddim" in schedulers:
+        latents = sample_latents(
+            model, PROMPTS, SEEDS, scheduler="ddim", steps=4, guidance_scale=3.0, eta=1.0
+        )
+        numbers["float32 ddim eta"] = sketch({"latents": latents})
     return numbers
 
 
@@ -170,7 +180,6 @@ def _pixels(images: list[np.ndarray]) -> dict[str, Tensor]:
 
 
 _MEASURES: dict[str, Callable[[], Numbers]] = {
-    "sampler": _sampler,
     "user-weights": _user_weights,
     "base-images": _base_images,
     "fisher": _fisher,
