@@ -226,6 +226,6 @@ FMN = MethodCard(
     "in the style of them, here those that textual inversion has, of a style too; its textual inversion "
     "begins with two of the phrase's tokens and two random ones, and decays. In others' tables, too, a weak "
     "eraser. The built-in model's preset takes the phrase's own tokens and those of the end, without textual "
-    "inversion, and a mean for each layer. There it takes a third of the concepts and draws something else; "
-    "at twice the rate, or without the end tokens, it takes most and mostly draws nothing in their place.",
+    "inversion, and a mean for each layer. Without the end tokens "
+    "it takes more of them there, and what it draws in their place is mostly nothing.",
 )

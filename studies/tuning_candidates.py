@@ -57,7 +57,8 @@ CANDIDATES: Mapping[str, Candidates] = {
     "advunlearn": grid(learning_rate=(2e-4, 1e-4), eta=(1.0, 2.0)),
     "eap": grid(learning_rate=(4e-4, 2e-4), eta=(2.0, 1.0), parameters=("xattn", "noxattn")),
     "age": grid(learning_rate=(1e-3, 4e-4), eta=(0.0, 1.0), parameters=("xattn",)),
-    "fmn": grid(learning_rate=(1e-4, 1.3e-4, 5e-5), end_tokens=("false", "true")),
+    "fmn": grid(learning_rate=(2e-4, 3e-4, 1e-4, 4e-4), end_tokens=("true",))
+    + grid(learning_rate=(1e-4, 5e-5), end_tokens=("false",)),
     "concept-prune": grid(row_share=(0.3, 0.2, 0.4, 0.1), skilled_steps=(10, 20)),
     "receler": grid(learning_rate=(5e-3, 1e-2), eta=(2.0, 1.0), mask_weight=(3e-5, 3e-4)),
     "mace": grid(learning_rate=(1e-3, 3e-3, 1e-2), refine_prior=(1.0, 10.0), fuse_prior=(1.0,)),
