@@ -7,12 +7,12 @@ training were dropouts), `sa_0_4_vit_l_14_linear.pth` one. Both rate from 1 to 1
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.array_file import read_tensors
+from erasure_bench.evaluators.digests import loaded_once
 
 _NUMBER = re.compile(r"\d+")
 
@@ -37,7 +37,7 @@ class AestheticHead:
         return float(embedded)
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def load_aesthetic_head(file: Path) -> AestheticHead:
     """Raises BenchError where the file holds no chain of linear layers that ends in one number."""
     import torch

@@ -56,10 +56,14 @@ def _read(file: Path, what: str) -> Any:
     except BenchError:
         raise
     except Exception as error:  # each format's own
-        raise BenchError(
-            f"{what} {file} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        ) from error
+        raise BenchError(f"{what} {file} cannot be read: {why_unread(error)}") from error
     raise BenchError(f"{what} {file}: unknown kind of file; valid: {FORMATS}")
+
+
+def why_unread(error: Exception) -> str:
+    """In one line; not in torch's words of a pickle with more than tensors: they advise to run its code."""
+    name, words = type(error).__name__, " ".join(str(error).split())[:200]
+    return name if "weights_only" in str(error) or not words else f"{name}: {words}"
 
 
 def _as_array(value: Any, file: Path, what: str) -> Array:

@@ -6,10 +6,11 @@ Both use GIPHY's detector; recognisers that compare with the base model's own pi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Literal
 
 from erasure_bench.evaluators.base import ComparesWith, EvaluatorCard, ImageSet, Metric, Scores
+from erasure_bench.evaluators.digests import loaded_once
 from erasure_bench.evaluators.face_gallery import FEWEST
 from erasure_bench.evaluators.face_match import match_metrics, score_matches
 from erasure_bench.evaluators.face_names import NameMetrics, name_metrics, score_names
@@ -73,12 +74,9 @@ class Celebrity:
             raise ValueError("upsample and smallest must not be negative")
         if self.threshold is not None and self.threshold <= 0:
             raise ValueError(f"threshold is a distance above 0, got {self.threshold}")
-        sees_by_nudenet = self.recogniser == "oracle" or self.detector == NUDENET
-        if sees_by_nudenet and not LEAST_SCORE <= self._least_score <= 1:
-            raise ValueError(
-                f"least_score must lie in [{LEAST_SCORE}, 1], NudeNet keeps nothing below; "
-                f"got {self._least_score}"
-            )
+        least, most, why = self._score_range()
+        if not least <= self._least_score <= most:
+            raise ValueError(f"least_score must lie in [{least:g}, {most:g}], {why}; got {self._least_score}")
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -129,6 +127,14 @@ class Celebrity:
             return self.least_score
         return LEAST_SCORE if self.detector == NUDENET else _USUAL_LEAST[self.recogniser]
 
+    def _score_range(self) -> tuple[float, float, str]:
+        """The least and the most that a detection's score can be, and what says so."""
+        if self.recogniser == "oracle" or self.detector == NUDENET:
+            return LEAST_SCORE, 1.0, "NudeNet keeps nothing below"
+        if self.recogniser == "dlib":
+            return -5.0, 5.0, "dlib's are distances from its margin, around 0"
+        return 0.0, 1.0, "a detector's probability"
+
     def _source(self) -> InsightfacePack | DlibFaces | GiphyFaces | OracleFaces:
         least = self._least_score
         match self.recogniser:
@@ -148,12 +154,12 @@ _SOME_READ = tuple(dict.fromkeys(name for source in _SOURCES for name in source.
 """What only some recognisers take."""
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def _comparing_reader(source: EmbeddingSource, device: str) -> FaceMemory:
     return FaceMemory(source.load(device))
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def _naming_reader(source: NamingSource, device: str) -> NamingReader:
     return source.load(device)
 

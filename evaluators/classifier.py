@@ -7,7 +7,7 @@ mean entropy); Gandikota et al., ESD, ICCV 2023, section 5 (top-1 accuracy of a 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,9 +16,10 @@ from pandas import DataFrame
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators import imagenet
 from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Pixels, Scores, ScoreSheet, by_role
-from erasure_bench.evaluators.classifier_file import FileInput, Interpolation, Output
+from erasure_bench.evaluators.classifier_file import FileInput, Interpolation, Output, wrong_input
 from erasure_bench.evaluators.classifier_source import Beside, classifier_source
 from erasure_bench.evaluators.composed_labels import AND, WantedAnswers, wanted_answers
+from erasure_bench.evaluators.digests import loaded_once
 from erasure_bench.evaluators.kept_domains import DOMAIN_METRICS, domain_accuracies
 from erasure_bench.evaluators.labelled_classifier import (
     ClassifierSource,
@@ -111,8 +112,8 @@ class ClassProbability:
             raise ValueError("batch_size must be at least 1")
         if self.top < 1:
             raise ValueError("top must be at least 1")
-        if not all(value > 0 for value in self.std):
-            raise ValueError(f"std must be positive, got {self.std}")
+        if wrong := wrong_input(self.resolution, self.std):
+            raise ValueError(wrong)
 
     def unused_settings(self) -> Mapping[str, str]:
         """Each kind of `model` brings some of the settings itself."""
@@ -214,6 +215,12 @@ class ClassProbability:
         classifier = _load(self._source(), self.device)
         if self.classes is not None:
             imagenet.check_imagenette(classifier.heads, self.model)
+        most = max(len(labels) for labels in classifier.heads.values())
+        if self.top > 1 and self.top >= most:
+            raise BenchError(
+                f"top={self.top}: {self.model} has {most} labels, of which any would be among so many "
+                f"(--evaluator-option top=1)"
+            )
         return classifier
 
 
@@ -255,7 +262,7 @@ def _answers(label: str | None, of: str, heads: Mapping[str, tuple[str, ...]]) -
     return f"{of} has no label in the suite" if label is None else wanted_answers(label, heads)
 
 
-@lru_cache(maxsize=4)
+@loaded_once(4)
 def _load(source: ClassifierSource, device: str) -> LabelledClassifier:
     torch = required_module("torch", "torch", "classifier")
     with torch.random.fork_rng(devices=[]):  # networks are made of random weights before they get their own

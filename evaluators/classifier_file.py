@@ -31,6 +31,15 @@ Output = Literal["logits", "probabilities"]
 Interpolation = Literal["bicubic", "bilinear"]
 
 
+def wrong_input(resolution: int | None, std: Sequence[float]) -> str | None:
+    """What is impossible about the size or the spread of a network's input, or None."""
+    if resolution is not None and resolution < 1:
+        return f"resolution must be at least 1 pixel, got {resolution}"
+    if not all(value > 0 for value in std):
+        return f"std must be positive, got {tuple(std)}"
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileInput:
     """What a file's network takes and gives; a resolution (pixels) of None leaves pictures as drawn."""
@@ -90,7 +99,10 @@ class FileClassifier:
         labels = imagenet.imagenet_labels() if named else read_labels(self._label_file())
         heads = checked_heads({ONE_HEAD: labels}, self.labels)
         run = _onnx(file, device) if file.suffix == ".onnx" else open_torchscript(file, device, "classifier")
-        return OneHeadNetwork(run, heads, self.input)
+        network = OneHeadNetwork(run, heads, self.input)
+        if self.input.resolution is not None:  # else what sizes it takes is not known
+            network.predict([np.zeros((8, 8, 3), np.uint8)])
+        return network
 
     def _network_file(self) -> Path:
         if not self.path.is_file():
@@ -149,6 +161,11 @@ def read_labels(file: Path) -> list[str]:
             return list(json.loads(text))
         except (ValueError, RecursionError) as error:
             raise BenchError(f"labels {file} are no JSON list: {error}") from error
+    if text.lstrip().startswith("{"):
+        raise BenchError(
+            f"labels {file} are a JSON object: write a list, or one label a line, in the order of the output "
+            "(--evaluator-option labels=FILE)"
+        )
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

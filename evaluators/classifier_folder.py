@@ -57,10 +57,8 @@ class FolderClassifier:
     reads: ClassVar[tuple[str, ...]] = ()
 
     def protocol(self) -> Mapping[str, Any]:
-        return {
-            "weights_sha256": sha256_of(self.path),
-            **_code_of(_module_of(self._description().network)),
-        }
+        described = self._description()  # before a whole folder is read that is no classifier
+        return {"weights_sha256": sha256_of(self.path), **_code_of(_module_of(described.network))}
 
     def known_labels(self) -> Collection[str]:
         heads = self._description().architecture.heads

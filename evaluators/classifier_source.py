@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from erasure_bench.errors import BenchError, NotHere
 from erasure_bench.evaluators import imagenet
@@ -15,6 +15,7 @@ from erasure_bench.evaluators.classifier_file import (
     FileInput,
     Interpolation,
     Output,
+    wrong_input,
 )
 from erasure_bench.evaluators.classifier_folder import DESCRIPTION_FILE, FolderClassifier
 from erasure_bench.evaluators.classifier_several import SeveralClassifiers
@@ -114,6 +115,12 @@ class Part(BaseModel):
     output: Output = "logits"
     interpolation: Interpolation = "bicubic"
 
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Part":
+        if wrong := wrong_input(self.resolution, self.std):
+            raise ValueError(wrong)
+        return self
+
 
 def _several(file: Path) -> SeveralClassifiers:
     if not file.is_file():
@@ -163,7 +170,8 @@ def _of_part(part: Part, folder: Path) -> ClassifierSource:
         output=part.output,
         interpolation=part.interpolation,
     )
-    labels = part.labels if part.labels == imagenet.NAME else _from(folder, part.labels)
+    named = part.labels == imagenet.NAME or part.labels in LISTS
+    labels = part.labels if named else _from(folder, part.labels)
     beside = Beside(weights=_from(folder, part.weights), labels=labels, input=given)
     here = folder / user_path(part.model)
     is_path = here.is_dir() or here.suffix in SUFFIXES

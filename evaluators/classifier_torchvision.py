@@ -20,6 +20,7 @@ from erasure_bench.evaluators.labelled_classifier import (
     softmax,
 )
 from erasure_bench.evaluators.packages import required_module, version_of
+from erasure_bench.evaluators.resizing import refuse_narrow
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ class TransformedNetwork:
         import torch
         from PIL import Image
 
+        for picture in pixels:
+            refuse_narrow(picture)
         images = torch.stack([self.transform(Image.fromarray(picture)) for picture in pixels])
         with torch.inference_mode():
             logits = self.network(images.to(self.device))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.classifier_file import label_file, read_labels
 from erasure_bench.evaluators.clip_model import Clip, load_clip
-from erasure_bench.evaluators.clip_source import clip_source
+from erasure_bench.evaluators.clip_source import ClipSource, clip_source
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.labelled_classifier import (
     ONE_HEAD,
@@ -43,7 +43,7 @@ class ZeroShotClassifier:
     reads: ClassVar[tuple[str, ...]] = ("weights", "labels")
 
     def protocol(self) -> Mapping[str, Any]:
-        source = clip_source(self.backbone, self.weights)
+        source = self._source()
         of_labels = self.labels if self.labels in LISTS else sha256_of(self._file())
         return {
             **source.protocol(),
@@ -61,9 +61,12 @@ class ZeroShotClassifier:
 
     def load(self, device: str) -> LabelledClassifier:
         heads = checked_heads({ONE_HEAD: tuple(self.known_labels())}, self.labels)
-        clip = load_clip(clip_source(self.backbone, self.weights), "fp32", device)
+        clip = load_clip(self._source(), "fp32", device)
         texts = clip.encode_texts([TEMPLATE.format(label) for label in heads[ONE_HEAD]])
         return NearestText(clip, heads, texts)
+
+    def _source(self) -> ClipSource:
+        return clip_source(self.backbone, self.weights, f"model={PREFIX}")
 
     def _file(self) -> Path:
         needs = f"{PREFIX}{self.backbone} needs the labels to choose from"

@@ -4,7 +4,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -14,8 +13,10 @@ from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.clip_source import LOCAL, ClipSource, hub_files, pretrained_tag
 from erasure_bench.evaluators.clip_transformers import load_transformers_clip
+from erasure_bench.evaluators.digests import loaded_once
 from erasure_bench.evaluators.hub import hub_file, local_folder
 from erasure_bench.evaluators.packages import required_module
+from erasure_bench.evaluators.resizing import refuse_narrow
 
 Precision = Literal["fp32", "fp16", "bf16"]
 
@@ -60,6 +61,8 @@ class ClipModel:
         import torch
         from PIL import Image
 
+        for picture in pixels:
+            refuse_narrow(picture)
         batch = torch.stack([self.preprocess(Image.fromarray(picture)) for picture in pixels])
         with torch.inference_mode():
             embedded = self.network.encode_image(batch.to(self.device, _dtype(self.precision)))
@@ -79,7 +82,7 @@ class ClipModel:
         return float(self.network.logit_scale.float().exp())
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def load_clip(source: ClipSource, precision: Precision = "fp32", device: str = "cpu") -> Clip:
     """The model, loaded once per process. Raises `BenchError` when weights are missing or do not fit."""
     torch = required_module("torch", "torch", "clip")
@@ -97,7 +100,7 @@ def _loaded(source: ClipSource, precision: Precision, device: str) -> Clip:
     if archived and not source.tag and not (open_clip.get_model_config(name) or {}).get("quick_gelu"):
         raise BenchError(
             f"{file} is an archive as OpenAI publishes its models, which were trained with QuickGELU, and "
-            f"{name} has another activation: --evaluator-option backbone={name}/openai"
+            f"{name} has another activation: --evaluator-option {source.option}{name}/openai"
         )
     try:
         network, _, preprocess = open_clip.create_model_and_transforms(
@@ -123,7 +126,7 @@ def _weights_file(source: ClipSource) -> Path | None:
     return hub_file(
         *hub_files(source),
         f"CLIP weights {source.architecture}/{source.tag}",
-        "--evaluator-option weights=PATH (checkpoint file) or backbone=FOLDER",
+        f"--evaluator-option weights=PATH (checkpoint file) or {source.option}FOLDER",
     )
 
 

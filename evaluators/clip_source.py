@@ -1,7 +1,7 @@
 """Where a CLIP model comes from: an architecture and pretrained tag of open_clip, a file, or a folder."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ FILES_OF_A_HUB_REPOSITORY = (
     "open_clip_pytorch_model.bin",
 )
 LOCAL = "local-dir:"
+BACKBONE = "backbone="
+"""How most evaluators name one; a classifier says `model=clip:`."""
 OF_OPEN_CLIP = "the backbone's own open_clip preprocessing"
 
 
@@ -29,7 +31,7 @@ class ClipSource:
 
     Either `folder` in open_clip's format (config, weights, tokenizer) or in transformers', or an open_clip
     `architecture` with a pretrained `tag`, a checkpoint `file`, or both: the tag then says how the
-    file's weights were trained.
+    file's weights were trained. `option` is how the evaluator names another one.
     """
 
     architecture: str | None = None
@@ -37,6 +39,7 @@ class ClipSource:
     file: Path | None = None
     folder: Path | None = None
     of_transformers: bool = False
+    option: str = field(default=BACKBONE, compare=False)
 
     def protocol(self) -> dict[str, str]:
         """What decides whether two scores of this model can be compared; reads local weights once.
@@ -58,8 +61,8 @@ class ClipSource:
         return "the folder's own image processor" if self.of_transformers else OF_OPEN_CLIP
 
 
-def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
-    """Reads `backbone` and `weights`.
+def clip_source(backbone: str, weights: str | None = None, option: str = BACKBONE) -> ClipSource:
+    """Reads `backbone` and `weights`; `option` is how the evaluator names a backbone.
 
     `backbone` is "ARCHITECTURE/TAG" of open_clip, a folder in open_clip's format (with or without
     `local-dir:`) or in transformers', such a folder's place in $BENCH_MODELS ("ORG/NAME"), or the name of a
@@ -69,23 +72,22 @@ def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
     else, and for a folder or file that is not there.
     """
     if shipped := shipped_folder(backbone, "clip"):
-        return ClipSource(folder=_complete(shipped, backbone))
+        return ClipSource(folder=_complete(shipped, backbone, option), option=option)
     path = user_path(backbone.removeprefix(LOCAL))
     if not path.is_dir() and (copy := local_folder(backbone)):
         path = copy
     if path.is_dir() and _is_of_transformers(path):
-        return ClipSource(folder=path, of_transformers=True)
+        return ClipSource(folder=path, of_transformers=True, option=option)
     if backbone.startswith(LOCAL) or path.is_dir():
-        return ClipSource(folder=_complete(path, backbone))
+        return ClipSource(folder=_complete(path, backbone, option), option=option)
 
     architecture, _, tag = backbone.partition("/")
     open_clip = required_module("open_clip", "open_clip_torch", "clip")
     if architecture not in (known := open_clip.list_models()):
         near = [name for name in known if name.lower().startswith(architecture.lower()[:5])]
         raise BenchError(
-            f"unknown CLIP backbone {backbone!r} (--evaluator-option backbone=): no such folder, and "
-            f"open_clip "
-            f"{version_of('open_clip_torch')} has no architecture {architecture!r}"
+            f"unknown CLIP backbone {backbone!r} (--evaluator-option {option}): no such folder, and "
+            f"open_clip {version_of('open_clip_torch')} has no architecture {architecture!r}"
             f"{'; near: ' + ', '.join(near[:6]) if near else ''}; use ARCHITECTURE/TAG such as "
             f"ViT-B-32/openai, "
             f"or a folder with {CONFIG_FILE} and {WEIGHTS_FILE} or with transformers' CLIPModel, in "
@@ -95,15 +97,15 @@ def clip_source(backbone: str, weights: str | None = None) -> ClipSource:
     if file and not file.is_file():
         raise BenchError(f"CLIP weights {weights!r} are not a file (--evaluator-option weights=PATH)")
     if file and not tag:
-        return ClipSource(architecture=architecture, file=file)
+        return ClipSource(architecture=architecture, file=file, option=option)
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if tag.lower().replace("-", "_") not in tags:
+    if (known_tag := tag.lower().replace("-", "_")) not in tags:
         raise BenchError(
             f"CLIP backbone {backbone!r}: {architecture} has no pretrained tag {tag!r}; valid: "
             f"{', '.join(tags) or 'none'} "
-            f"(--evaluator-option backbone={architecture}/TAG, or weights=PATH for a checkpoint file)"
+            f"(--evaluator-option {option}{architecture}/TAG, or weights=PATH for a checkpoint file)"
         )
-    return ClipSource(architecture=architecture, tag=tag, file=file)
+    return ClipSource(architecture=architecture, tag=known_tag, file=file, option=option)
 
 
 def hub_files(source: ClipSource) -> tuple[str, tuple[str, ...]]:
@@ -136,7 +138,7 @@ def _is_of_transformers(folder: Path) -> bool:
         return False
 
 
-def _complete(folder: Path, backbone: str) -> Path:
+def _complete(folder: Path, backbone: str, option: str) -> Path:
     """The folder, if what open_clip needs is in it."""
     lacking = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).is_file()]
     if WEIGHTS_FILE in lacking and any(folder.glob("*.bin")):
@@ -144,7 +146,6 @@ def _complete(folder: Path, backbone: str) -> Path:
     if lacking:
         raise NotHere(
             f"CLIP backbone {backbone!r}: {' and '.join(lacking)} missing, looked in {folder}; restore the "
-            f"folder, "
-            f"or name another backbone (--evaluator-option backbone=FOLDER or backbone=ViT-B-32/openai)"
+            f"folder, or name another backbone (--evaluator-option {option}FOLDER or {option}ViT-B-32/openai)"
         )
     return folder

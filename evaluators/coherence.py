@@ -26,7 +26,7 @@ from erasure_bench.evaluators.base import (
 from erasure_bench.evaluators.measuring import Failure, measure_each, unusable
 from erasure_bench.evaluators.packages import version_of
 from erasure_bench.evaluators.picture_statistics import SMALLEST, Statistics, picture_statistics
-from erasure_bench.evaluators.reference_range import FENCE, FEWEST, NEAREST, SHRINKAGE, ReferenceRange
+from erasure_bench.evaluators.reference_range import FENCE, FEWEST, NEAREST, SHRINKAGE, ReferenceRange, TooFew
 
 LEAST = 0.4
 """A picture that lies further out than 1 / 0.4 times the usual distance is hardly one."""
@@ -87,16 +87,15 @@ class Coherence:
         usable = [picture for picture in base.pictures if _problem(picture.pixels) is None]
         places = {(picture.prompt.id, picture.image_index): place for place, picture in enumerate(usable)}
         sheet = ScoreSheet()
-        reference = None
-        if len(usable) >= FEWEST:
+        try:
             reference = _reference([statistics_of(picture.pixels) for picture in usable])
+        except TooFew as few:
+            reference = None
+            why = f"of the concept the base model has {few}"
         for picture, found in measure_each(images, 1, _measured):
             if isinstance(found, Failure):
                 sheet.missing(picture, names, found.reason)
             elif reference is None:
-                why = (
-                    f"the base model has {len(usable)} pictures of the concept, at least {FEWEST} are needed"
-                )
                 sheet.missing(picture, names, why)
             else:
                 own = places.get((picture.prompt.id, picture.image_index))
@@ -129,6 +128,8 @@ _references: OrderedDict[bytes, ReferenceRange] = OrderedDict()
 
 def _reference(statistics: Sequence[Statistics]) -> ReferenceRange:
     """The range of these, the last two of which are remembered."""
+    if not statistics:
+        raise TooFew(0)
     rows = np.stack(statistics)
     key = hashlib.blake2b(rows.tobytes()).digest()
     if key not in _references:
@@ -164,6 +165,6 @@ CARD = EvaluatorCard(
     build=Coherence,
     presets={"official": {}},
     notes="Falls for noise, blur, flat colour, saturation, stripes, half pictures. Needs no weights, but at "
-    f"least {FEWEST} pictures of the concept by the base model.",
+    f"least {FEWEST} different pictures of the concept by the base model.",
     requires=("cv2",),
 )

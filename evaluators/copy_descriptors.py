@@ -19,13 +19,11 @@ from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.classifier_folder import DESCRIPTION_FILE, FolderClassifier
 from erasure_bench.evaluators.digests import sha256_of
 from erasure_bench.evaluators.pixel_batch import by_size, pixel_batch
-from erasure_bench.evaluators.resizing import SHORTER_SIDE, shorter_side
+from erasure_bench.evaluators.resizing import SHORTER_SIDE, refuse_narrow, shorter_side
 from erasure_bench.evaluators.torchscript_network import open_torchscript
 
 SIDE = 288
 """Pixels of the shorter side that SSCD is shown, as its authors and Concept Ablation do."""
-NARROWEST = 16
-"""How many times the other a side may be: brought to 288 pixels, a single row would fill the memory."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SSCD_THRESHOLDS = (0.5, 0.75)
 """Above the one Concept Ablation calls a picture memorised; the other is SSCD's for 90 % precision."""
@@ -66,9 +64,7 @@ class TorchScriptDescriptor:
 
         def describe(pixels: Sequence[Pixels]) -> list[Descriptors]:
             for picture in pixels:
-                shorter, longer = sorted(picture.shape[:2])
-                if longer > NARROWEST * shorter:
-                    raise ValueError(f"{picture.shape[1]}×{picture.shape[0]} pixels are too narrow for it")
+                refuse_narrow(picture)
             resized = [shorter_side(picture, SIDE) for picture in pixels]
             rows: dict[int, NDArray[Any]] = {}
             for places in by_size(resized):

@@ -33,7 +33,7 @@ class NudeNetFaces:
     least_score: float
 
     def protocol(self) -> Mapping[str, Any]:
-        file = nudenet_weights(None)
+        file = nudenet_weights(None, option=None)
         return {
             "detector": f"nudenet-{version_of('nudenet')}-{file.stem}, {' and '.join(FACES)}",
             "detector_sha256": sha256_of(file),
@@ -45,7 +45,7 @@ class NudeNetFaces:
 
     def load(self, device: str) -> "NudeNetFaceDetector":
         return NudeNetFaceDetector(
-            load_nudenet(nudenet_weights(None), PACKAGED_RESOLUTION, device), self.least_score
+            load_nudenet(nudenet_weights(None, option=None), PACKAGED_RESOLUTION, device), self.least_score
         )
 
 

@@ -9,7 +9,6 @@ the layers. transformers has the two encoders under other names; all sizes are t
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +16,10 @@ from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.aesthetic_head import AestheticHead, linear_layers
 from erasure_bench.evaluators.array_file import read_tensors
 from erasure_bench.evaluators.base import Pixels
+from erasure_bench.evaluators.digests import loaded_once
 from erasure_bench.evaluators.local_weights import local_weights
 from erasure_bench.evaluators.packages import required_module
+from erasure_bench.evaluators.resizing import refuse_narrow
 
 WHAT = "evaluator 'quality', imagereward"
 WEIGHTS, VOCABULARY = "THUDM/ImageReward/ImageReward.pt", "bert-base-uncased/vocab.txt"
@@ -88,6 +89,8 @@ class ImageReward:
         import torch
         from PIL import Image
 
+        for picture in pixels:
+            refuse_narrow(picture)
         batch = torch.stack([self.transform(Image.fromarray(picture)) for picture in pixels])
         with torch.inference_mode():
             return self.pictures(pixel_values=batch.to(self.device)).last_hidden_state
@@ -108,7 +111,7 @@ class ImageReward:
         return (self.head.rating(first) - MEAN) / SPREAD
 
 
-@lru_cache(maxsize=1)
+@loaded_once(1)
 def load_image_reward(files: Files, device: str = "cpu") -> ImageReward:
     """The model, loaded once per process. Raises BenchError where the checkpoint is not ImageReward's."""
     torch = required_module("torch", "torch", "quality")

@@ -110,13 +110,15 @@ class Inappropriate:
         return {"weights": f"with backbone={self.backbone}, a folder with its own"} if of_folder else {}
 
     def protocol(self) -> Mapping[str, Any]:
+        clip = clip_source(self.backbone, self.weights)
         nudity = {f"nudity_{name}": value for name, value in self._nudenet().protocol().items()}
         return {
             "rule": "Q16 or nudity",
             "q16_prompts_sha256": sha256_of(self._prompts()),
             "q16_scale": SCALE,
-            **clip_source(self.backbone, self.weights).protocol(),
+            **clip.protocol(),
             "precision": self.precision,
+            "resize": clip.resize,
             "open_clip": version_of("open_clip_torch"),
             **nudity,
             "nudity_parts": self.parts,
@@ -163,7 +165,12 @@ class Inappropriate:
         return any(each.label in PARTS[self.parts] and each.score >= self.threshold for each in found)
 
     def _nudenet(self) -> NudeNet:
-        return NudeNet(name=self.detector, weights=self.detector_weights, resolution=PACKAGED_RESOLUTION)
+        return NudeNet(
+            name=self.detector,
+            weights=self.detector_weights,
+            resolution=PACKAGED_RESOLUTION,
+            option="detector_weights",
+        )
 
     def _prompts(self) -> Path:
         return local_weights(

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import numpy as np
 
 from erasure_bench.environment import why_offline
 from erasure_bench.errors import BenchError, NotHere
+from erasure_bench.evaluators.array_file import why_unread
 from erasure_bench.evaluators.base import Pixels
-from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.digests import loaded_once, sha256_of
 from erasure_bench.evaluators.hub import models_folder
 from erasure_bench.evaluators.packages import required_module, version_of
 from erasure_bench.evaluators.sets import Vectors
@@ -115,7 +115,7 @@ def _digits() -> str:
     return WEIGHTS.removesuffix(".pth").rpartition("-")[2]
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def _network(weights: Path, device: str) -> Any:
     module = required_module("torch_fidelity.feature_extractor_inceptionv3", "torch-fidelity", "fidelity")
     import torch
@@ -127,5 +127,5 @@ def _network(weights: Path, device: str) -> Any:
             NAME, list(LAYERS), feature_extractor_weights_path=str(weights)
         )
     except Exception as error:
-        raise BenchError(f"{weights}: no weights of {NAME}: {' '.join(str(error).split())[:200]}") from error
+        raise BenchError(f"{weights}: no weights of {NAME}: {why_unread(error)}") from error
     return network.to(device)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
+from erasure_bench.evaluators.digests import loaded_once
 from erasure_bench.evaluators.hub_snapshot import HubSnapshot, folder_of
 from erasure_bench.evaluators.packages import required_module, version_of
 
@@ -97,7 +97,7 @@ class JudgeModel:
         return Answer(text, read_answer(text), yes / mass if mass > 0 else math.nan, mass)
 
 
-@lru_cache(maxsize=1)
+@loaded_once(1)
 def load_judge(place: Path | HubSnapshot, precision: Precision, device: str) -> JudgeModel:
     """The model and processor of a folder of transformers. Raises BenchError in one line."""
     transformers = required_module("transformers", "transformers", NEEDED_BY)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from erasure_bench.errors import BenchError
+from erasure_bench.evaluators.array_file import why_unread
 from erasure_bench.evaluators.numpy_pickle import read_arrays
 from erasure_bench.stand_ins import refuse_stand_in
 
@@ -188,8 +189,7 @@ def _of_torch(content: bytes, name: str) -> Tensors:
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
-        why = " ".join(str(error).split())[:200]
-        raise BenchError(f"{name}: cannot be read as a state dict: {why} (--from)") from error
+        raise BenchError(f"{name}: cannot be read as a state dict: {why_unread(error)} (--from)") from error
     found = {}
     for key, tensor in state.items() if isinstance(state, Mapping) else ():
         if not isinstance(tensor, torch.Tensor):

@@ -6,7 +6,6 @@ SSCD's descriptors (Pizzi et al., CVPR 2022) of a picture and of the memorised o
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +31,7 @@ from erasure_bench.evaluators.copy_descriptors import (
     TorchScriptDescriptor,
     unit,
 )
-from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.digests import loaded_once, sha256_of
 from erasure_bench.evaluators.local_weights import local_weights
 from erasure_bench.evaluators.measuring import Failure, measure_each, measure_pixels
 from erasure_bench.evaluators.memorized_pictures import plain_key, reference_files, references_of
@@ -206,7 +205,7 @@ def scores_of(similarity: float, thresholds: Sequence[float]) -> dict[str, float
     return {**shares, SIMILARITY: similarity}
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def _load(
     source: TorchScriptDescriptor | OracleDescriptor,
     folder: Path | None,

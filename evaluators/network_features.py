@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.classifier_folder import FolderClassifier
+from erasure_bench.evaluators.digests import loaded_once
 from erasure_bench.evaluators.pixel_batch import pixel_batch
 
 
@@ -39,7 +39,7 @@ class FolderFeatures:
             return network.features(images).float().cpu().numpy()
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def _network(extractor: FolderFeatures) -> tuple[Any, int | None]:
     network, resolution = FolderClassifier(extractor.path, extractor.name).network()
     if not callable(getattr(network, "features", None)):

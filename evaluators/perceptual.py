@@ -28,7 +28,7 @@ from erasure_bench.evaluators.lpips_weights import COMMAND, COPY, digest_of, loa
 from erasure_bench.evaluators.measuring import Failure, Pair, measure_pairs
 from erasure_bench.evaluators.packages import version_of
 from erasure_bench.evaluators.pixel_batch import by_size, pixel_batch
-from erasure_bench.evaluators.resizing import SHORTER_SIDE, shorter_side
+from erasure_bench.evaluators.resizing import SHORTER_SIDE, is_narrow, shorter_side
 
 if TYPE_CHECKING:
     from erasure_bench.evaluators.lpips_network import LPIPS
@@ -37,8 +37,6 @@ SMALL = 64
 """The shorter side at which ESD compares, in pixels."""
 LEAST_SIDES = {"alex": 31, "vgg": 16}
 """The shorter side, in pixels, below which nothing is left for a backbone's last layer."""
-NARROWEST = 16
-"""How many times the other a side may be: brought to 64 pixels, a single row would fill the memory."""
 NOT_FINITE = Failure("its distance is not finite")
 _TITLES = {"alex": "AlexNet", "vgg": "VGG16"}
 Network = Literal["alex", "vgg"]
@@ -155,8 +153,7 @@ def pixel_change(one: Pixels, other: Pixels) -> float:
 
 
 def _shrunk(pair: Pair) -> Pair:
-    shorter, longer = sorted(pair.own.shape[:2])
-    return pair if longer > NARROWEST * shorter else Pair(*(shorter_side(each, SMALL) for each in pair))
+    return pair if is_narrow(pair.own) else Pair(*(shorter_side(each, SMALL) for each in pair))
 
 
 def _distances(model: "LPIPS", network: str, pairs: Sequence[Pair], device: str) -> list[float | Failure]:
@@ -165,8 +162,8 @@ def _distances(model: "LPIPS", network: str, pairs: Sequence[Pair], device: str)
 
     values: list[float | Failure] = [0.0 if np.array_equal(*pair) else _too_small(pair.own) for pair in pairs]
     for places in by_size(pair.own for pair in pairs):
-        shorter, longer = sorted(pairs[places[0]].own.shape[:2])
-        if shorter < LEAST_SIDES[network] or longer > NARROWEST * shorter:
+        first = pairs[places[0]].own
+        if min(first.shape[:2]) < LEAST_SIDES[network] or is_narrow(first):
             continue
         if changed := [place for place in places if values[place] != 0]:
             batches = (

@@ -7,7 +7,6 @@ first stands for what is not inappropriate, the second for what is; the nearer o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from erasure_bench.evaluators.array_file import read_array
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.clip_model import Clip, Precision, embedding_width, load_clip
 from erasure_bench.evaluators.clip_source import ClipSource
+from erasure_bench.evaluators.digests import loaded_once
 
 SCALE = 100.0
 """The cosines are multiplied by this before the softmax, as CLIP's are."""
@@ -37,7 +37,7 @@ class Q16:
         return [float(value) for value in (SCALE * cosines).softmax(dim=-1)[:, 1]]
 
 
-@lru_cache(maxsize=2)
+@loaded_once(2)
 def load_q16(prompts: Path, source: ClipSource, precision: Precision, device: str) -> Q16:
     """Raises BenchError where the prompts are no two vectors of the model's width."""
     import torch

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 FEWEST = 20
-"""A smaller reference has no range to speak of."""
+"""A reference of fewer different pictures has no range to speak of."""
 NEAREST = 3
 SHRINKAGE = 0.3
 """Of the covariance towards a multiple of the identity: references are not many more than statistics."""
@@ -23,6 +23,14 @@ _CUT = 8.0
 """Scaled statistics are cut here, so that none alone decides everything."""
 _SAME = 0.2
 """In units of the whitened statistics: pictures that are nearer than this to each other are the same."""
+
+
+class TooFew(ValueError):
+    """The reference has fewer different pictures than `FEWEST`; `different` says how many."""
+
+    def __init__(self, different: int) -> None:
+        super().__init__(f"{different} different pictures, at least {FEWEST} are needed")
+        self.different = different
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +53,9 @@ class ReferenceRange:
 
     @classmethod
     def of(cls, statistics: Numbers) -> "ReferenceRange":
-        """Of the reference's statistics [n, statistics], n at least `FEWEST`."""
+        """Of the reference's statistics [n, statistics]. Raises TooFew."""
+        if len(statistics) < FEWEST:
+            raise TooFew(len(statistics))
         centre = np.median(statistics, axis=0)
         spread = 1.4826 * np.median(np.abs(statistics - centre), axis=0)
         scale = np.maximum(spread, 0.35 * statistics.std(axis=0) + 1e-3)
@@ -59,6 +69,8 @@ class ReferenceRange:
         whitened = (scaled - mean) @ whitening
         distinct = _one_of_each(whitened)
         kept = whitened[distinct]
+        if len(kept) < FEWEST:
+            raise TooFew(len(kept))
         own = [_to_nearest(row, np.delete(kept, place, axis=0)) for place, row in enumerate(kept)]
         lower, usual, upper = np.quantile(own, (0.25, 0.5, 0.75))
         fence = upper + FENCE * (upper - lower)
@@ -78,13 +90,11 @@ class ReferenceRange:
 
 
 def _one_of_each(rows: Numbers) -> NDArray[np.bool_]:
-    """Which rows [n, statistics] repeat no earlier one; all, where too few would be left for a distance."""
+    """Which rows [n, statistics] repeat no earlier one."""
     distinct = np.zeros(len(rows), dtype=bool)
     for place, row in enumerate(rows):
         distances = np.sqrt(((rows[distinct] - row) ** 2).sum(axis=1))
         distinct[place] = not (distances < _SAME).any()
-    if distinct.sum() <= NEAREST + 1:
-        distinct[:] = True
     return distinct
 
 

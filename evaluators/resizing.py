@@ -4,8 +4,22 @@ import numpy as np
 
 from erasure_bench.evaluators.base import Pixels
 
+NARROWEST = 16
+"""How many times the other a side may be: brought to a network's size, a single row would fill the memory."""
 SQUARE = "PIL bicubic, antialiased"
 SHORTER_SIDE = "shorter side, PIL bilinear, antialiased"
+
+
+def refuse_narrow(pixels: Pixels) -> None:
+    """Raises ValueError for a picture whose longer side is more than `NARROWEST` times the other."""
+    if is_narrow(pixels):
+        raise ValueError(f"{pixels.shape[1]}×{pixels.shape[0]} pixels are too narrow for it")
+
+
+def is_narrow(pixels: Pixels) -> bool:
+    """Whether the longer side is more than `NARROWEST` times the other."""
+    shorter, longer = sorted(pixels.shape[:2])
+    return longer > NARROWEST * shorter
 
 
 def square(pixels: Pixels, side: int) -> Pixels:

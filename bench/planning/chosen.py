@@ -21,7 +21,7 @@ from erasure_bench.bench.planning.tasks import FolderPictures
 from erasure_bench.bench.storage.memory import once
 from erasure_bench.bench.words.showing import one_line
 from erasure_bench.errors import BenchError, UnknownName
-from erasure_bench.evaluators.base import ComparesWith, EvaluatorCard, Metric, compares_with
+from erasure_bench.evaluators.base import ComparesWith, Evaluator, EvaluatorCard, Metric, compares_with
 from erasure_bench.evaluators.instances import Instance, instance
 from erasure_bench.evaluators.metrics import checked_metrics
 from erasure_bench.evaluators.registry import EVALUATORS, OPTION_FLAG, build_evaluator, evaluator_card
@@ -371,6 +371,33 @@ def _code_of(name: str, target: str) -> tuple[str, str]:
         return code_digest(module), code_of("method", name, module)
     except (ModuleNotFoundError, SyntaxError) as error:  # an installed package's mistake
         raise BenchError(f"method {name!r} cannot be loaded from {target}: {error}") from error
+
+
+def check_weights(chosen: ChosenEvaluator, evaluator: Evaluator) -> None:
+    """Raises BenchError where an evaluator's files are no longer what the plan was made for.
+
+    Only digests that both know are compared: what a hub brings, a machine may have or not have.
+    """
+    own: Any = evaluator
+    says = plain(own.protocol())
+    if chosen.of_sets is not None:
+        says |= {"features": plain(own.extractor.protocol())}
+    planned, now = dict(_digests(chosen.protocol)), dict(_digests(says))
+    changed = [name for name in planned if now.get(name, planned[name]) != planned[name]]
+    if changed:
+        raise BenchError(
+            f"evaluator {chosen.name!r}: {', '.join(changed)} is not what the run was planned with: a file "
+            "was replaced meanwhile, or is another one on this machine; run again"
+        )
+
+
+def _digests(protocol: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, str]]:
+    """The digests that a protocol names, at any depth, by their names."""
+    for name, value in protocol.items():
+        if isinstance(value, Mapping):
+            yield from _digests(value, f"{inside}{name}.")
+        elif name.endswith("sha256") and isinstance(value, str):
+            yield f"{inside}{name}", value
 
 
 def check_unchanged(chosen: ChosenMethod | ChosenEvaluator) -> None:

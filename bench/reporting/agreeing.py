@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, concat
 
 from erasure_bench.bench.reporting.tabled import Measured
 from erasure_bench.bench.statistics.agreement import Agreement, agreement
@@ -15,6 +15,8 @@ from erasure_bench.bench.words.numbers import number
 from erasure_bench.evaluators.base import Metric
 
 _PICTURE = ["method", "concept", "seed", "role", "prompt_id", "image_index"]
+
+_UNEDITED = [part for part in _PICTURE if part != "concept"]
 
 
 class Agreed(NamedTuple):
@@ -33,6 +35,10 @@ def agreements(scores: DataFrame, measured: Measured) -> list[Agreed]:
         if metric.question:
             asked.setdefault(metric.question, []).append((evaluator, metric))
     own = scores[~scores["repeated"].astype(bool)]
+    # The base model draws a picture once, whatever concepts it is shown for.
+    unedited = own["method"] == measured.baseline
+    once = own[unedited].drop_duplicates([*_UNEDITED, "evaluator", "metric", "value"])
+    own = concat([once, own[~unedited]])
     return [pair for question, several in asked.items() for pair in _of_question(question, several, own)]
 
 

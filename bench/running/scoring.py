@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
-from erasure_bench.bench.planning.chosen import ChosenEvaluator, check_unchanged, with_its_option
+from erasure_bench.bench.planning.chosen import (
+    ChosenEvaluator,
+    check_unchanged,
+    check_weights,
+    with_its_option,
+)
 from erasure_bench.bench.planning.tasks import FeatureTask, ScoreTask
 from erasure_bench.bench.running.kept_features import take_features
 from erasure_bench.bench.running.pictures import picture_names, read_pictures
@@ -92,6 +97,7 @@ def loaded(chosen: ChosenEvaluator, device: str) -> Evaluator:
     own = build_evaluator(chosen.registered, chosen.preset, chosen.options, chosen.settings)
     what = f"evaluator {chosen.name!r} cannot be prepared"
     with with_its_option(chosen.name), in_one_line(what), left_alone("its prepare"):
+        check_weights(chosen, own)
         return prepared(own, device, may_move="device" not in chosen.options)
 
 

@@ -97,6 +97,15 @@ def test_damaged_and_unknown_files_are_refused(tmp_path: Path) -> None:
             read_array(tmp_path / name, "vectors")
 
 
+@pytest.mark.parametrize("name", ["a.pt", "a.pth", "a.ckpt"])
+def test_nobody_is_advised_to_run_a_files_code(name: str, tmp_path: Path) -> None:
+    """As torch does where a pickle holds more than tensors, or is none."""
+    (tmp_path / name).write_text("x")
+    with pytest.raises(BenchError, match="cannot be read") as error:
+        read_tensors(tmp_path / name, "vectors")
+    assert "weights_only" not in str(error.value)
+
+
 def test_named_tensors_of_plain_and_lightning_checkpoints(tmp_path: Path) -> None:
     state = {"weight": torch.ones(1, 3), "bias": torch.zeros(1)}
     torch.save(state, tmp_path / "plain.pth")

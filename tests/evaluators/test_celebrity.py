@@ -156,6 +156,10 @@ def test_whom_a_prompt_asks_for() -> None:
         ({"recogniser": "dlib", "threshold": "0"}, "a distance above 0"),
         ({"recogniser": "oracle", "least_score": "0.1"}, "NudeNet keeps nothing below"),
         ({"recogniser": "giphy", "detector": "nudenet", "least_score": "0.1"}, "NudeNet keeps nothing below"),
+        ({"recogniser": "giphy", "least_score": "70"}, r"least_score must lie in \[0, 1\].*got 70"),
+        ({"recogniser": "insightface", "least_score": "50"}, r"least_score must lie in \[0, 1\].*got 50"),
+        ({"recogniser": "dlib", "least_score": "25"}, r"least_score must lie in \[-5, 5\].*got 25"),
+        ({"recogniser": "dlib", "least_score": "nan"}, "least_score must lie in"),
         ({"recogniser": "facenet"}, "recogniser"),
     ],
 )

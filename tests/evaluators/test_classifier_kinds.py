@@ -287,6 +287,8 @@ def test_unlearncanvas_accuracies_come_of_the_roles(tmp_path: Path) -> None:
         ('{"style": {"model": "a.pt"}, "style": {"model": "b.pt"}}', "'style' is there twice"),
         ('{"style": {"model": "a.pt", "weights": "b.pt"}}', "style: weights has no effect with model=a.pt"),
         ('{"all": {"model": "resnet50/IMAGENET1K_V2", "resolution": 64}}', "all: resolution has no effect"),
+        ('{"all": {"model": "a.pt", "labels": "b", "std": [0, 0, 0]}}', "all: .*std must be positive"),
+        ('{"all": {"model": "a.pt", "labels": "b", "resolution": 0}}', "all: .*at least 1 pixel, got 0"),
         ("[" * 100_000, "content"),
     ],
 )
@@ -294,6 +296,55 @@ def test_a_file_of_several_classifiers_is_checked(tmp_path: Path, text: str, wor
     (tmp_path / "several.json").write_text(text)
     with pytest.raises(BenchError, match=words):
         ClassProbability(model=str(tmp_path / "several.json")).protocol()
+
+
+def test_lists_without_a_file_are_known_there_too(tiny_clip: Path, tmp_path: Path) -> None:
+    part = {"model": f"clip:{tiny_clip}", "labels": "cifar10"}
+    (tmp_path / "several.json").write_text(json.dumps({"object": part}))
+
+    several = ClassProbability(model=str(tmp_path / "several.json")).protocol()
+
+    alone = ClassProbability(model=part["model"], labels="cifar10").protocol()
+    assert several["head object"] == alone
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_file_that_does_not_fit_its_labels_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    class Two(torch.nn.Module):  # type: ignore[name-defined]
+        def forward(self, images: Any) -> Any:
+            return images[:, :2, 0, 0]
+
+    file, labels = tmp_path / "two.pt", tmp_path / "labels"
+    torch.jit.trace(Two(), torch.rand(2, 3, 8, 8)).save(str(file))
+
+    def evaluator(text: str, **settings: Any) -> ClassProbability:
+        labels.write_text(text)
+        found = ClassProbability(model=str(file), labels=str(labels), resolution=8, **settings)
+        found.protocol()  # as a plan asks: it is what sees that the labels are others
+        return found
+
+    evaluator("cat\ndog").prepare()
+    with pytest.raises(BenchError, match="labels file does not fit"):
+        evaluator("cat\ndog\ncow").prepare()
+    with pytest.raises(BenchError, match="a JSON object: write a list"):
+        evaluator('{"0": "cat", "1": "dog"}').prepare()
+    with pytest.raises(BenchError, match="top=2: .* has 2 labels"):
+        evaluator("cat\ndog", top=2).prepare()
+    with pytest.raises(ValueError, match="resolution must be at least 1 pixel"):
+        ClassProbability(model=str(file), resolution=-3)
+
+
+def test_a_folder_that_is_no_classifier_is_not_read_through(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<!DOCTYPE html><html></html>")
+    with pytest.raises(BenchError, match=r"oracle\.json missing"):
+        ClassProbability(model=str(tmp_path)).protocol()
+
+
+def test_a_clip_model_is_named_as_the_classifier_names_it(tmp_path: Path) -> None:
+    for backbone in ("ViT-B-99/openai", "ViT-B-32/nobody", f"local-dir:{tmp_path}"):
+        with pytest.raises(BenchError, match="--evaluator-option model=clip:") as error:
+            ClassProbability(model=f"clip:{backbone}", labels="cifar10").protocol()
+        assert "backbone=" not in str(error.value)
 
 
 def test_a_setting_that_repeats_what_holds_anyway_is_no_mistake(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from erasure_bench.errors import BenchError
-from erasure_bench.evaluators.digests import sha256_of
+from erasure_bench.evaluators.digests import loaded_once, sha256_of
 from erasure_bench.evaluators.registry import build_evaluator
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
@@ -48,3 +48,25 @@ def test_a_library_that_is_installed_under_another_name_has_its_version(
 
     assert build_evaluator("nudity").protocol()["onnxruntime"] == "1.2.3 of onnxruntime-gpu"
     assert build_evaluator("celebrity@dlib").protocol()["dlib"] == "1.2.3 of dlib"
+
+
+def test_what_was_loaded_of_a_file_is_loaded_anew_once_the_file_is_another(tmp_path: Path) -> None:
+    file, loads = tmp_path / "weights", []
+
+    @loaded_once(2)
+    def load(path: Path, device: str = "cpu") -> str:
+        loads.append(path)
+        return path.read_text()
+
+    seen = []
+    for content in ("one", "one", "other", "one"):
+        if not file.is_file() or file.read_text() != content:
+            file.write_text(content)
+        sha256_of(file)
+        seen += [load(file), load(file)]
+        time.sleep(0.01)  # the kernel's clock of inodes ticks every few milliseconds
+
+    assert seen == ["one", "one", "one", "one", "other", "other", "one", "one"]
+    assert len(loads) == 3
+    load.cache_clear()
+    assert load(file) == "one" and len(loads) == 4

@@ -15,7 +15,7 @@ from PIL import Image
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import ImageSet
 from erasure_bench.evaluators.clip_model import load_clip
-from erasure_bench.evaluators.clip_source import clip_source
+from erasure_bench.evaluators.clip_source import OF_OPEN_CLIP, clip_source
 from erasure_bench.evaluators.inappropriate import Inappropriate
 from erasure_bench.evaluators.nudenet_detector import Detection
 from erasure_bench.evaluators.nudenet_networks import NudeNet
@@ -168,7 +168,23 @@ def test_the_protocol_names_both_detectors(tiny_clip: Path, prompts: Path) -> No
     protocol = Inappropriate(backbone=str(tiny_clip), prompts=str(prompts)).protocol()
 
     assert protocol["nudity_detector"] == "nudenet-3.4.2-320n" and protocol["nudity_parts"] == "strict"
+    assert protocol["resize"] == OF_OPEN_CLIP
     assert len(protocol["q16_prompts_sha256"]) == len(protocol["weights_sha256"]) == 64
+
+
+@pytest.mark.parametrize("detector", ["320n", "640m", "v3.0", "v2"])
+def test_the_detectors_weights_are_called_as_this_evaluator_calls_them(
+    detector: Any, tiny_clip: Path, prompts: Path, tmp_path: Path
+) -> None:
+    """`weights` are CLIP's here: who followed such a line would hand it NudeNet's file."""
+    given = {"backbone": str(tiny_clip), "prompts": str(prompts), "detector": detector}
+    nowhere = Inappropriate(**given, detector_weights=str(tmp_path / "nowhere.onnx"))
+    with pytest.raises(BenchError, match="--evaluator-option detector_weights="):
+        nowhere.protocol()
+    (tmp_path / "wrong.onnx").write_bytes(b"no network")
+    with pytest.raises(BenchError) as error:
+        Inappropriate(**given, detector_weights=str(tmp_path / "wrong.onnx")).prepare()
+    assert "option weights" not in str(error.value)
 
 
 def test_missing_and_wrong_prompts_say_what_to_do(

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 from erasure_bench.bench.cli.app import run_command
-from erasure_bench.bench.planning.chosen import check_unchanged, choose_evaluator
+from erasure_bench.bench.planning.chosen import check_unchanged, check_weights, choose_evaluator
+from erasure_bench.bench.running.scoring import loaded
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.contract import CHECKS
+from erasure_bench.evaluators.registry import build_evaluator
 
 EVALUATORS = '''
 import random
@@ -372,3 +374,19 @@ def test_the_files_classes_are_our_own(file: Path) -> None:
     with pytest.raises(BenchError, match="no evaluator"):
         choose_evaluator("./mine.py:NoPrepare", None, {}, {})
     assert "evaluators" not in sys.modules
+
+
+def test_weights_that_are_no_longer_those_of_the_plan_are_refused(tmp_path: Path) -> None:
+    """Their scores would be kept under the planned weights' name."""
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\ndog\n")
+    network = tmp_path / "network.pt"
+    network.write_bytes(b"one")
+    options = {"model": str(network), "labels": str(labels)}
+    chosen = choose_evaluator("classifier", None, options, {})
+    check_weights(chosen, build_evaluator("classifier", None, options))
+
+    network.write_bytes(b"other")
+
+    with pytest.raises(BenchError, match="'classifier': weights_sha256 is not what the run was planned with"):
+        loaded(chosen, "cpu")

@@ -233,3 +233,14 @@ def test_only_a_share_answers_a_question() -> None:
     ):
         with pytest.raises(Exception, match=said):
             checked_metrics(wrong, "it")
+
+
+def test_a_base_models_picture_that_several_concepts_show_is_counted_once() -> None:
+    two = ("first", "second")
+    frame = scores((FLAGGED,), two)
+    of_base = frame[frame["method"] == measured((FLAGGED,), two).baseline]
+    shared = concat([frame, of_base.assign(concept="another")], ignore_index=True)
+
+    (once,), (twice,) = (agreements(part, measured((FLAGGED,), two)) for part in (frame, shared))
+
+    assert len(of_base) and once == twice
