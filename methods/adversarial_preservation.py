@@ -53,9 +53,9 @@ class AdversarialPreservation(WayThere):
     Errors are measured in `space`: of the predicted `noise`, or of the `image` x̂_0 that it means.
 
     What the adversary chooses from: the first `vocabulary_size` whole words of the model's tokenizer, or the
-    `general` prompts, or a list of texts (`vocabulary`), without those that name or evoke a concept; of these
-    the `nearest` to the concept by the cosine of their text embeddings, and of these, where they are more,
-    those nearest to the `centres` of k-means.
+    `general` prompts, or a list of texts (`vocabulary`), without those in which a phrase of a concept stands
+    whole (a word of a longer name may stay: "grumpy"); of these the `nearest` to the concept by the cosine of
+    their text embeddings, and of these, where they are more, those nearest to the `centres` of k-means.
 
     How it chooses: w is drawn from a Gumbel-softmax with `temperature`: its `top` largest weights, equal in
     the forward pass where `hard`, else as they are, scaled to 1. At every step π takes `adversary_steps`

@@ -194,7 +194,8 @@ OFFICIAL: dict[str, Any] = {"guide": "auto", "first_edit": "old-uce"}
 MICROWORLD: dict[str, Any] = {
     "phrases": "all",
     "retain": "neighbours",
-    # UCE's there, so that the first edit is that method's and the rounds are all that is added.
+    # UCE's there, so that the first edit is that method's (but for a style, which UCE leads to "art" and
+    # this to nothing said) and the rounds are all that is added.
     "retain_scale": 1.0,
     "keep_scale": 8.0,
 }

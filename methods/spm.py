@@ -308,6 +308,8 @@ SPM_CARD = MethodCard(
     "beside every Linear and Conv2d of the transformers, and latents are asked about at a timestep a little "
     "noisier than theirs (timestep=even), and as there up and down are each multiplied by γ, which opens the "
     "adapters by γ² (gate=squared); preset paper has γ. With several concepts that code sums their ups and "
-    "their downs apart, so that each up meets every down: here each concept's adapters stand alone. "
+    "their downs apart, so that each up meets every down: here each concept's adapters stand alone. That "
+    "code also stacks its prompts so that two of the four which λ holds are the empty one: here all four are "
+    "drawn as the paper says. "
     "Left out: SD 2 at 768 pixels and SDXL, transfer to other models.",
 )

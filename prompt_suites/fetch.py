@@ -109,13 +109,20 @@ def _read(place: Path) -> bytes:
         raise BenchError(f"cannot read {place}: {error}; replace it or name another --data-dir") from error
 
 
-def _checked(file: UpstreamFile, content: bytes, where: str) -> bytes:
+_OF_A_COPY = f"delete it, or name another folder with --data-dir or {DATA_FOLDER_VARIABLE}"
+
+
+_OF_UPSTREAM = f"try again, or give a copy with --data-dir or {DATA_FOLDER_VARIABLE}"
+_OF_A_MIRROR = f"{UPSTREAM_VARIABLE} names a mirror that holds something else"
+
+
+def _checked(file: UpstreamFile, content: bytes, where: str, mend: str = _OF_A_COPY) -> bytes:
     digest = hashlib.sha256(content).hexdigest()
     if digest != file.sha256:
         raise WrongCopy(
             f"{where} is not {file.name} of {file.repository}@{file.commit[:12]}: its sha256 is {digest} "
             f"({len(content)} bytes), expected {file.sha256} ({file.size} bytes); "
-            "delete it, or name another folder with --data-dir"
+            f"{mend}"
         )
     return content
 
@@ -131,12 +138,14 @@ def _fetched(file: UpstreamFile, cache: Path, base: str, data_dir: Path | None) 
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         looked = f"{data_dir} ({' or '.join(file.local_names())})" if data_dir else "no data folder"
+        if base != UPSTREAM:
+            reason = f"{reason}; {UPSTREAM_VARIABLE}={base}"
         raise BenchError(
             f"{file.name} is missing: looked in {looked} and at {place}, and fetching it failed ({reason}). "
             f"Ways to get it: --data-dir FOLDER or {DATA_FOLDER_VARIABLE}=FOLDER with a copy as "
             f"{file.folder}/{file.copy or file.name} (or .gz), or save {url} as {place}"
         ) from error
-    _checked(file, content, url)
+    _checked(file, content, url, _OF_UPSTREAM if base == UPSTREAM else _OF_A_MIRROR)
     _save(content, place)
     return Found(file, place, content)
 

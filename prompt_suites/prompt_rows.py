@@ -3,15 +3,16 @@
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import chain, product
 from typing import get_args
 
 from erasure_bench.errors import BenchError, UnknownName
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.hostile import seed_trouble
-from erasure_bench.prompt_suites.rows import PROMPT, Row
-from erasure_bench.prompt_suites.schema import FILL, Column, PromptSource
+from erasure_bench.prompt_suites.rows import MOST_ROWS, PROMPT, Row
+from erasure_bench.prompt_suites.schema import COLUMNS, FILL, MOST_GUIDANCE, Column, PromptSource
 from erasure_bench.prompt_suites.suite import ROLES, Prompt, Role
+from erasure_bench.prompt_suites.transformations.phrases import named_in
 
 SEPARATOR = ";"
 """Between the concepts, and between the tags, of one cell."""
@@ -20,6 +21,10 @@ SEPARATOR = ";"
 def rows_in_suite(source: PromptSource, where: str) -> list[Row]:
     """The rows that stand in the suite's own file: `rows`, or one for each of `texts`."""
     if source.rows:
+        known = {*COLUMNS, *chain(*source.columns.values()), *source.where, *source.fill}
+        for number, row in enumerate(source.rows):
+            if stray := next((name for name in row if name not in known), None):
+                raise UnknownName("column", stray, COLUMNS, f"{where}.rows[{number}]")
         return [
             Row({name: str(cell) for name, cell in row.items()}, number, f"{where}.rows[{number}]")
             for number, row in enumerate(source.rows)
@@ -29,10 +34,12 @@ def rows_in_suite(source: PromptSource, where: str) -> list[Row]:
     ]
 
 
-def filled_rows(source: PromptSource, rows: Sequence[Row]) -> list[Row]:
-    """Each row once for every way to fill it, with a column for each name of `fill`."""
+def filled_rows(source: PromptSource, rows: Sequence[Row], where: str) -> list[Row]:
+    """Each row once for every way to fill it, with a column for each name of `fill`; at most `MOST_ROWS`."""
     if not source.fill:
         return list(rows)
+    if (count := len(rows) * math.prod(map(len, source.fill.values()))) > MOST_ROWS:
+        raise BenchError(f"{where}.fill: makes {count:,} prompts, more than {MOST_ROWS:,}")
     ways = [dict(zip(source.fill, values, strict=True)) for values in product(*source.fill.values())]
     return [
         Row({**row.cells, **way}, number, row.where) for number, (row, way) in enumerate(product(rows, ways))
@@ -118,7 +125,7 @@ class PromptReader:
             subject=(subject or filled).replace(FILL, owner.target),
             label=label and label.replace(FILL, owner.label or owner.name),
             seed=seed,
-            guidance_scale=self._number(row, "guidance_scale", least=0),
+            guidance_scale=self._number(row, "guidance_scale", least=0, most=MOST_GUIDANCE),
             height=self._whole(row, "height", least=8, most=4096),
             width=self._whole(row, "width", least=8, most=4096),
             tags=(*source.tags, *self._tags(row)),
@@ -150,7 +157,7 @@ class PromptReader:
     def _shown(self, row: Row, text: str) -> tuple[str | None, str | None]:
         """The prompt's subject and label, where something says them."""
         if self.named:
-            name = next((name for name in self.named if name in text), None)
+            name = next((name for name in self.named if _stands_in(name, text)), None)
             if name is None:
                 raise BenchError(f"{row.where}: prompt: names nothing of named: {text[:60]!r}")
             return name, name
@@ -168,7 +175,7 @@ class PromptReader:
         if self.source.concept is not None:
             return tuple(concept for concept in self.concepts if concept.name == self.source.concept)
         if self.source.concept_named_in_prompt:
-            named = next((concept for phrase, concept in self.phrases if phrase in text), None)
+            named = next((concept for phrase, concept in self.phrases if _stands_in(phrase, text)), None)
             if named is None:
                 raise BenchError(f"{row.where}: prompt: names none of the concepts: {text[:60]!r}")
             return (named,)
@@ -219,17 +226,24 @@ class PromptReader:
             )
         return int(cell)
 
-    def _number(self, row: Row, column: Column, *, least: float) -> float | None:
+    def _number(self, row: Row, column: Column, *, least: float, most: float) -> float | None:
         cell = self._cell(row, column)
         if cell is None:
             return None
         try:
-            number = float(cell)
+            number = math.nan if "_" in cell else float(cell)  # as Python writes 1_000
         except ValueError:
             number = math.nan
-        if not (math.isfinite(number) and number >= least):
-            raise BenchError(f"{row.where}: {column}: {cell[:40]!r} is no number from {least:g} upwards")
+        if not least <= number <= most:
+            raise BenchError(
+                f"{row.where}: {column}: {cell[:40]!r} is no number from {least:g} to {most:,.0f}"
+            )
         return number
+
+
+def _stands_in(phrase: str, text: str) -> bool:
+    """Whether the text has the phrase, as it is written, as whole words."""
+    return phrase in text and any(text[at.start : at.end] == phrase for at in named_in(text, (phrase,)))
 
 
 def _derived_id(role: Role, text: str, seed: int | None, apart: str | None) -> str:

@@ -91,6 +91,8 @@ EvaluatorName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(@[A-Za-z0-9
 AttackName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(:[A-Za-z0-9._-]+)?$")]
 ConceptName = Annotated[Plain, AfterValidator(_concept_name)]
 When = Mapping[str, Texts]
+MOST_GUIDANCE = 1000.0
+"""Far beyond what any model draws with; with more the pictures are not finite, as if weights were broken."""
 
 
 class _Entry(BaseModel):
@@ -104,7 +106,7 @@ class ProtocolEntry(_Entry):
 
     scheduler: SchedulerName
     steps: int = Field(ge=1, le=1000)
-    guidance_scale: float = Field(ge=0, allow_inf_nan=False)
+    guidance_scale: float = Field(ge=0, le=MOST_GUIDANCE, allow_inf_nan=False)
     eta: float = Field(default=0.0, ge=0, le=1)
     height: int | None = Field(default=None, ge=8, le=4096)
     width: int | None = Field(default=None, ge=8, le=4096)
@@ -216,7 +218,7 @@ class PromptSource(_Entry):
     upstream: Texts = ()
     rows: tuple[Mapping[str, str | int | float], ...] = ()
     texts: Texts = ()
-    fill: Mapping[str, Texts] = Field(default_factory=dict)
+    fill: Mapping[str, Annotated[Texts, Field(min_length=1)]] = Field(default_factory=dict)
     columns: Mapping[Column, Texts] = Field(default_factory=dict)
     where: Mapping[str, Condition] = Field(default_factory=dict)
     when: When = Field(default_factory=dict)
@@ -371,7 +373,8 @@ def _crossed(suite: SuiteFile) -> Iterator[tuple[Place, str]]:
         if name not in evaluators:
             yield ("evaluator_options", name), f"valid, for all of its instances: {', '.join(evaluators)}"
     if twice := [name for name, times in Counter(measured_by).items() if times > 1]:
-        yield ("further_evaluators",), f"{twice[0]} is there twice"
+        further = twice[0] in suite.further_evaluators
+        yield ("further_evaluators" if further else "evaluators",), f"{twice[0]} is there twice"
     attacked = tuple(map(_bare, suite.attacks))
     for name in suite.attack_options:
         if name not in attacked:

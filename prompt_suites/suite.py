@@ -139,7 +139,7 @@ class Suite:
         if not by_id:
             raise ValueError(f"suite {self.name} has no prompts")
         for prompt in by_id.values():
-            # Picture number i of a prompt with a seed of its own is drawn with that seed + i.
+            # So many have to be left above a prompt's own seed, though its first picture alone takes it.
             last = (prompt.seed or 0) + self.protocol.images_of(prompt) - 1
             if (prompt.seed or 0) < 0 or last > MAX_SEED:
                 raise ValueError(

@@ -48,7 +48,7 @@ class ReadSuite:
             at = f"{self.where}:{self.marked.line(('prompts', number))}"
             rows, origin = self._rows(source, at, data_dir)
             sources |= dict.fromkeys([origin] if origin else [])
-            chosen = chosen_rows(source, filled_rows(source, rows), options)
+            chosen = chosen_rows(source, filled_rows(source, rows, at), options)
             reader = PromptReader(source, {**rows[0].cells, **source.fill}, concepts)
             for row in chosen:
                 for name, prompt in reader.read(row):

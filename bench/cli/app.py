@@ -483,7 +483,7 @@ def list_(
     ],
     as_json: AsJson = False,
 ) -> int:
-    """List methods, evaluators, suites, models or transformations."""
+    """List methods, evaluators, suites, models, attacks or transformations."""
     from erasure_bench.bench.cli.commands.catalogue import list_kind
 
     return list_kind(kind, as_json=as_json)

@@ -68,13 +68,13 @@ def write_json(text: str) -> None:
     sys.stdout.write(text if encoding.startswith("utf") else ascii_json(text))
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, flag: str = "--out") -> None:
     """The results' folder, made before hours of work go into what it is to hold."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         why = "there is a file of that name" if folder.is_file() else error.strerror or error
-        raise BenchError(f"--out {folder}: cannot be made: {why}") from error
+        raise BenchError(f"{flag} {folder}: cannot be made: {why}") from error
 
 
 def say_where(said: PlainConsole, folder: Path, store: Path | None = None) -> None:

@@ -98,8 +98,13 @@ class Comparison(NamedTuple):
     margin: float
 
 
-def pairs_of(before: FinishedRun, after: FinishedRun, asked: Iterable[str] = ()) -> tuple[Pair, ...]:
-    """The rows to compare: `asked` names such as `sa` or `sa=sa-tuned`, else all that both runs have."""
+def pairs_of(
+    before: FinishedRun, after: FinishedRun, asked: Iterable[str] = (), where: str = "--methods"
+) -> tuple[Pair, ...]:
+    """The rows to compare: `asked` names such as `sa` or `sa=sa-tuned`, else all that both runs have.
+
+    `where` they were asked for, for errors.
+    """
     names = list(asked) or [name for name in after.methods if name in before.methods]
     pairs = []
     for name in names:
@@ -107,7 +112,7 @@ def pairs_of(before: FinishedRun, after: FinishedRun, asked: Iterable[str] = ())
         pair = Pair(old, new or old)
         for run, row in ((before, pair.before), (after, pair.after)):
             if row not in run.methods:
-                raise UnknownName(f"row of {run.folder}", row, run.methods, "--methods")
+                raise UnknownName(f"row of {run.folder}", row, run.methods, where)
         pairs.append(pair)
     if not pairs:
         raise BenchError(

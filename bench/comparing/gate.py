@@ -103,7 +103,7 @@ def hold(before: FinishedRun, after: FinishedRun, policy: Policy) -> Gate:
 def _pairs(before: FinishedRun, after: FinishedRun, policy: Policy) -> tuple[Pair, ...]:
     """The policy's rows; without any, all that both runs have but the base model's."""
     if policy.methods:
-        return pairs_of(before, after, policy.methods)
+        return pairs_of(before, after, policy.methods, "methods of --policy")
     found = pairs_of(before, after)
     return tuple(pair for pair in found if pair.after != after.baseline) or found
 

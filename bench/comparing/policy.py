@@ -27,6 +27,7 @@ from erasure_bench.bench.comparing.changes import paired
 from erasure_bench.bench.comparing.finished import FinishedRun
 from erasure_bench.bench.reporting.board import NEITHER
 from erasure_bench.errors import BenchError, UnknownName
+from erasure_bench.evaluators.base import Metric
 from erasure_bench.prompt_suites.suite import ROLES, Role
 from erasure_bench.yaml_files import checked, read_marks
 
@@ -147,11 +148,29 @@ def check_rules(policy: Policy, run: FinishedRun) -> None:
                 f"--policy: {where}: {rule.metric} is of whole sets, whose change no pictures tell: give a "
                 "limit, or another metric"
             )
+        _check_reach(rule, metric, where)
         if rule.level is None and metric.better[rule.role] == NEITHER:
             raise BenchError(
                 f"--policy: {where}: {rule.metric} has no better or worse for {rule.role}: give a limit, "
                 "or another metric"
             )
+
+
+def _check_reach(rule: Rule, metric: Metric, where: str) -> None:
+    """Raises BenchError where a rule's number lies beyond the metric's range, as 5 for five points of a share.
+
+    Nothing could break it. At the end of the range it still asks that the number is there.
+    """
+    least, most = metric.bounds
+    within = f"{rule.metric} lies between {least:g} and {most:g}"
+    allowed, level = rule.allowed_worsening, rule.level
+    if allowed is not None and allowed > most - least:
+        raise BenchError(
+            f"--policy: {where}: allowed_worsening {allowed:g}: {within} and cannot get worse by so much; "
+            f"{_allowed(metric.bounds):g} is a twentieth of its range"
+        )
+    if level is not None and (level.value > most if level.at_most else level.value < least):
+        raise BenchError(f"--policy: {where}: limit {level}: {within}: nothing could break it")
 
 
 def owner_of(rule: Rule, run: FinishedRun) -> str:

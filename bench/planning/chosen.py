@@ -213,12 +213,17 @@ def user_weights(name: str, path: Path, options: Options) -> ChosenMethod:
     from erasure_bench.models.checkpoints.files import checkpoint_digest
 
     reading = parse_settings(ReadingOptions, name, options)
+    try:
+        digest = checkpoint_digest(path)
+    except BenchError as error:
+        error.args = (f"--edit {name}={path}: {error}",)
+        raise
     return ChosenMethod(
         name=name,
         preset=OFFICIAL,
         options=dict(options),
         settings_class=UserWeights.__qualname__,
-        settings=plain(UserWeights(digest=checkpoint_digest(path), **reading)),
+        settings=plain(UserWeights(digest=digest, **reading)),
         presets=(),
         code=code_of_part("user-weights"),
         families=FAMILIES,

@@ -291,9 +291,10 @@ def planned_images(
 ) -> tuple[PlannedImage, ...]:
     """The pictures of these prompts, `images_per_prompt` of each, the prompt's own or the protocol's.
 
-    A prompt with a seed of its own is drawn with that seed plus the image index, whatever the
-    run's seed; the others get a seed from suite, prompt, image index and run's seed. One that rewrites
-    another has that one's.
+    The first picture of a prompt with a seed of its own is drawn with that seed, whatever the run's seed.
+    All others get a seed from suite, prompt, image index and the prompt's own seed, else the run's: with
+    seed + 1, + 2 the pictures of one text under the seeds 1, 2, 3 would be one another's. A prompt that
+    rewrites another has that one's.
     """
     protocol = suite.protocol
     reference = suite.reference_resolution
@@ -301,9 +302,11 @@ def planned_images(
         PlannedImage(
             prompt=prompt,
             image_index=index,
-            seed=image_seed(suite.name, prompt.rewrites or prompt.id, index, seed)
-            if prompt.seed is None
-            else prompt.seed + index,
+            seed=prompt.seed
+            if prompt.seed is not None and index == 0
+            else image_seed(
+                suite.name, prompt.rewrites or prompt.id, index, seed if prompt.seed is None else prompt.seed
+            ),
             guidance_scale=protocol.guidance_scale
             if prompt.guidance_scale is None
             else prompt.guidance_scale,

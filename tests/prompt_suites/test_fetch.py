@@ -107,7 +107,8 @@ def test_other_bytes_from_upstream_are_refused_and_not_kept(
     tmp_path: Path, upstream: Upstream, wrong: bytes
 ) -> None:
     upstream.serve(wrong)
-    with pytest.raises(BenchError, match=rf"sha256 is [0-9a-f]{{64}}.*expected {FILE.sha256}"):
+    mirror = "BENCH_UPSTREAM names a mirror"  # and not: delete it
+    with pytest.raises(BenchError, match=rf"sha256 is [0-9a-f]{{64}}.*expected {FILE.sha256}.*{mirror}"):
         locate(FILE, data_dir=None, cache_dir=tmp_path / "cache", base_url=upstream.url)
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
@@ -150,7 +151,7 @@ def test_missing_data_say_where_was_looked_and_how_to_get_them(
         locate(FILE, data_dir=data, cache_dir=tmp_path / "cache", base_url=base)
     message = str(refused.value)
     places = (str(data), str(tmp_path / "cache"), FILE.url(base))
-    for part in ("some prompts.csv", "--data-dir", "BENCH_DATA", *places):
+    for part in ("some prompts.csv", "--data-dir", "BENCH_DATA", f"BENCH_UPSTREAM={base}", *places):
         assert part in message
     assert "\n" not in message
 

@@ -138,6 +138,23 @@ def test_what_a_prompt_names_is_its_subject_and_its_label() -> None:
     assert "names nothing of named: 'a dog'" in refused("prompts: [{texts: [a dog], named: [Ann]}]\n")
 
 
+def test_a_name_within_a_word_is_not_named() -> None:
+    source = "{texts: [a portrait of Princess Diana, a portrait of Prince], named: [Prince, Diana]}"
+    suite = load(f"prompts: [{source}]\n")
+    assert [prompt.label for prompt in suite.prompts["Red kite"]] == ["Diana", "Prince"]
+    head = HEAD.replace("targets: [red kite, kite of red]", "targets: [Ann]")
+    asked = "[Annabel with a blue kite, my Ann]"
+    owned = load(f"prompts: [{{texts: {asked}, concept_named_in_prompt: true}}]\n", head=head)
+    assert texts(owned.prompts["blue kite"]) == ["Annabel with a blue kite"]
+    assert texts(owned.prompts["Red kite"]) == ["my Ann"]
+
+
+def test_what_is_no_text_in_a_json_of_prompts_is_refused() -> None:
+    for item in ("3", "null", '["x"]', "NaN"):
+        said = refused("prompts: [{file: p.json}]\n", {"p.json": f'{{"k": ["a", {item}]}}'})
+        assert f"p.json (k): {item} is no text" in said
+
+
 def test_words_are_replaced_and_put_into_a_template() -> None:
     suite = load("prompts: [{texts: [bird], replace: {bird: crane}, template: 'a photo of a {}'}]\n")
     assert texts(suite.prompts["Red kite"]) == ["a photo of a crane"]
@@ -362,6 +379,19 @@ MISTAKES = {
     "a tag of Python's": ("prompts: !!python/object/apply:os.getcwd []\n", "mine.yaml:14: is no YAML: "),
     "an alias of itself": ("prompts: &a [*a]\n", "refers to itself"),
     "a formula": ("prompts: [{texts: ['=1+1']}]\n", "mine.yaml:14: prompts[0].texts[0]: starts with '='"),
+    "an unknown column of a row": (
+        "prompts:\n  - rows: [{prompt: a cat}, {prompt: a dog, sed: 3}]\n",
+        "unknown column 'sed' (mine.yaml:15.rows[1]): did you mean seed?",
+    ),
+    "nothing to fill with": (
+        "prompts:\n  - {texts: ['a {thing}'], fill: {thing: []}}\n",
+        "mine.yaml:15: prompts[0].fill.thing: needs 1 or more, has 0",
+    ),
+    "millions of ways to fill": (
+        f"prompts:\n  - {{texts: ['a {{a}}{{b}}{{c}}'], fill: {{a: {list('abcdefghij') * 8}, "
+        f"b: {list('abcdefghij') * 8}, c: {list('abcdefghij') * 8}}}}}\n",
+        "mine.yaml:15.fill: makes 512,000 prompts, more than 200,000",
+    ),
     "the same prompt twice": (
         "prompts: [{texts: [x, y, x]}]\n",
         "give one of the two another id, seed or text",
@@ -376,6 +406,17 @@ def test_a_mistake_in_the_yaml_is_one_line_that_says_where(case: str) -> None:
 
 
 HEADS = {
+    "an evaluator twice": ("[clip]", "[clip, clip]", "mine.yaml:10: evaluators: clip is there twice"),
+    "one evaluator twice": (
+        "[clip]",
+        "[clip]\nfurther_evaluators: [clip]",
+        "mine.yaml:11: further_evaluators: clip is there twice",
+    ),
+    "guidance beyond all": (
+        "guidance_scale: 4",
+        "guidance_scale: 1.0e+30",
+        "less than or equal to 1000, not",
+    ),
     "a kind": (
         "kind: object",
         "kind: thing",
@@ -457,7 +498,14 @@ CELLS = {
         f"p.csv:2: seed: '{MAX_SEED + 1}' is no seed",
     ),
     "a seed of many digits": ("prompt,seed\na," + "9" * 5000 + "\n", "p.csv:2: seed: "),
-    "a seed below nought": ("prompt,seed\na,-1\n", "p.csv:2: seed: starts with '-'"),
+    "a seed below nought": ("prompt,seed\na,-1\n", "p.csv:2: seed: '-1' is no seed: a whole number from 0"),
+    "a sign before a seed": ("prompt,seed\na,+1\n", "p.csv:2: seed: '+1' is no seed"),
+    "a scale below nought": (
+        "prompt,guidance_scale\na,-1\n",
+        "p.csv:2: guidance_scale: '-1' is no number from 0 to 1,000",
+    ),
+    "a scale beyond all": ("prompt,guidance_scale\na,1e300\n", "'1e300' is no number from 0 to 1,000"),
+    "a scale as Python writes it": ("prompt,guidance_scale\na,1_0\n", "'1_0' is no number"),
     "half a seed": ("prompt,seed\na,1.5\n", "p.csv:2: seed: '1.5' is no seed"),
     "a seed in other digits": ("prompt,seed\na,٣\n", "is no seed"),
     "a scale that is no number": (

@@ -11,6 +11,7 @@ from erasure_bench.bench.cli.output import (
     FAILED,
     PlainConsole,
     RunFailed,
+    make_folder,
     print_json,
     stderr_console,
     stdout_console,
@@ -189,8 +190,8 @@ def _print_gate(gate: Gate, console: PlainConsole) -> None:
 def _write(flag: str, file: Path, text: str) -> None:
     from erasure_bench.bench.storage.atomic import write_text
 
+    make_folder(file.parent, flag)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, text)
     except OSError as error:
         raise RunFailed(f"{flag} {file}: {error.strerror or error}") from error

@@ -4,7 +4,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from erasure_bench.bench.cli.output import RunFailed, print_json, stderr_console, stdout_console, words
+from erasure_bench.bench.cli.output import (
+    RunFailed,
+    make_folder,
+    print_json,
+    stderr_console,
+    stdout_console,
+    words,
+)
 from erasure_bench.bench.cli.paths import RUNS, find_run
 from erasure_bench.bench.reporting.run_file import RUN
 from erasure_bench.bench.running.bars import Bars
@@ -50,6 +57,7 @@ def _place(runs: list[ReportedRun]) -> Path:
 
 def _write(runs: list[ReportedRun], out: Path, *, flagged: bool) -> Written:
     check_place(out, runs)
+    make_folder(out.parent)
     said = stderr_console()
     with Bars(said, disable=not said.is_terminal) as bars:
         task = bars.add_task("copying pictures", total=None, unit="pictures", note="")

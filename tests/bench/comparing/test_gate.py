@@ -241,3 +241,23 @@ def test_a_rule_on_what_is_not_measured_is_refused(before: FinishedRun) -> None:
         hold(before, before, policy(metric="brightnes", allowed_worsening=0.1))
     with pytest.raises(BenchError, match="spots means nothing for retention; valid: "):
         hold(before, before, policy(metric="spots", role="retention", allowed_worsening=0.1))
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"allowed_worsening": 5}, "brightness lies between 0 and 1 .* 0.05 is a twentieth"),
+        ({"limit": "<= 5"}, "limit <= 5: brightness lies between 0 and 1"),
+        ({"limit": ">= -1"}, "limit >= -1: brightness lies between 0 and 1"),
+    ],
+)
+def test_points_for_shares_are_refused(before: FinishedRun, rule: dict[str, Any], said: str) -> None:
+    """5 for five points: a rule that nothing can break lets a whole relapse pass."""
+    with pytest.raises(BenchError, match=said):
+        hold(before, before, policy(**rule))
+
+
+def test_rows_of_a_policy_that_are_none_are_the_policys_mistake(before: FinishedRun) -> None:
+    asked = policy(allowed_worsening=0.1).model_copy(update={"methods": ("nobody",)})
+    with pytest.raises(UnknownName, match=r"'nobody' \(methods of --policy\)"):
+        hold(before, before, asked)

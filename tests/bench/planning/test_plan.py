@@ -66,7 +66,17 @@ def test_seeds_come_from_the_prompt_or_from_suite_prompt_index_and_run(fake: Mod
     first, second = planned_images(suite, [prompt], 7, sizes)
     assert (first.seed, second.seed) == (image_seed("tiny", "x", 0, 7), image_seed("tiny", "x", 1, 7))
     own = planned_images(suite, [replace(prompt, seed=100)], 7, sizes)
-    assert [image.seed for image in own] == [100, 101]
+    assert [image.seed for image in own] == [100, image_seed("tiny", "x", 1, 100)]
+    assert own == planned_images(suite, [replace(prompt, seed=100)], 8, sizes), "whatever the run's seed"
+
+
+def test_one_text_under_neighbouring_seeds_gives_no_picture_twice(fake: ModuleType) -> None:
+    """As MACE's prompts have it: the second picture under seed 1 was the first one under seed 2."""
+    suite = fake.tiny_suite(images_per_prompt=10)
+    prompts = [Prompt(id=f"{seed}", text="x", role="target", subject="x", seed=seed) for seed in range(1, 6)]
+    seeds = [image.seed for image in planned_images(suite, prompts, 0, ModelSizes(8, 8))]
+    assert len(set(seeds)) == len(seeds) == 50
+    assert seeds[::10] == [1, 2, 3, 4, 5]
 
 
 def test_every_method_draws_from_the_same_noise(fake: ModuleType) -> None:
