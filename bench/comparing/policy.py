@@ -157,7 +157,7 @@ def check_rules(policy: Policy, run: FinishedRun) -> None:
 
 
 def _check_reach(rule: Rule, metric: Metric, where: str) -> None:
-    """Raises BenchError where a rule's number lies beyond the metric's range, as 5 for five points of a share.
+    """Raises BenchError where a rule's number lies beyond the metric's range, as 5 for 5 points of a share.
 
     Nothing could break it. At the end of the range it still asks that the number is there.
     """
