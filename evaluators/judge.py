@@ -259,6 +259,7 @@ def _row(picture: Picture, question: str, answer: Answer | Failure) -> tuple[Any
 
 CARD = EvaluatorCard(
     name="judge",
+    version="2",
     title="A vision-language model asked what it sees",
     paper="HUB (Moon et al., 2024): yes, no or idk; selective alignment by the prompt's other nouns",
     formula="shown = share of yes among yes and no to the question for the concept (erased roles) or the "
