@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
+from erasure_bench.attacks.base_pictures import base_of, of_other_things
 from erasure_bench.attacks.base_pictures import latents as base_latents
-from erasure_bench.attacks.base_pictures import of_other_things
 from erasure_bench.attacks.noise_of_tries import seed_of_try
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.attacks.telling import telling
@@ -44,6 +44,7 @@ class FineTune:
         """See `Attack`. The weights are made once for all of an edit's prompts."""
         key: dict[str, Any] = {
             "settings": {**dataclasses.asdict(self), "tries": None},
+            "base": base_of(victim).digest,
             "concept": dataclasses.asdict(victim.concept),
             "prompts": list(context.general_prompts),
             "seed": context.seed,

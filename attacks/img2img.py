@@ -68,5 +68,7 @@ IMG2IMG = AttackCard(
     control="fresh-noise",
     scheduler=ABLE,
     chosen_by="order: the strongest",
-    notes="A weak strength gives the picture back whatever the model: read it beside the unrelated edit.",
+    notes="ε is the noise that the base model drew the picture from, not another one as in SDEdit: x_t stays "
+    "near the way that the base model took. A weak strength gives the picture back whatever the model: read "
+    "it beside the unrelated edit.",
 )

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
+from erasure_bench.attacks.base_pictures import base_of, of_the_concept
 from erasure_bench.attacks.base_pictures import latents as base_latents
-from erasure_bench.attacks.base_pictures import of_the_concept
 from erasure_bench.attacks.ddim_inversion import invert, slerp
 from erasure_bench.attacks.low_rank import LowRank
 from erasure_bench.attacks.noise_of_tries import seed_of_try
@@ -64,6 +64,7 @@ class MemoryRecovery:
         """See `Attack`. The weights are made once for all of an edit's prompts."""
         key: dict[str, Any] = {
             "settings": {**dataclasses.asdict(self), "tries": None},
+            "base": base_of(victim).digest,
             "concept": dataclasses.asdict(victim.concept),
             "seed": context.seed,
             "drawn": [victim.scheduler, victim.steps, victim.eta],

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from erasure_bench.attacks.base import Assault, AttackCard, AttackContext, Target, Try, Victim
 from erasure_bench.attacks.base_pictures import base_of
 from erasure_bench.attacks.noise_loss import generators
-from erasure_bench.attacks.settings import at_least
+from erasure_bench.attacks.settings import at_least, probabilities
 from erasure_bench.errors import BenchError
 from erasure_bench.methods.base import Progress
 from erasure_bench.models.diffusion_model import DiffusionModel
@@ -60,7 +60,8 @@ class RingABell:
     def __post_init__(self) -> None:
         at_least(1, tries=self.tries, tokens=self.tokens)
         at_least(2 * self.tries, population=self.population)
-        at_least(0, generations=self.generations, crossover=self.crossover, mutation=self.mutation)
+        at_least(0, generations=self.generations)
+        probabilities(crossover=self.crossover, mutation=self.mutation)
 
     def assault(self, victim: Victim, targets: Sequence[Target], context: AttackContext) -> Assault:
         """See `Attack`. What is found depends on no edit, and is kept for all of a base model's."""

@@ -432,6 +432,8 @@ def _denoise(
     state: Any = None
     for index, timestep in enumerate(timesteps[:stop]):
         if index < way.first:
+            if eta:  # who made these steps has drawn their noise
+                batch_noise(generators, shape)
             continue
         scaled = schedule.scale_model_input(latents, timestep)
         repeated = scaled.repeat(2 + len(guidance.texts), 1, 1, 1)

@@ -59,9 +59,12 @@ def with_slots(model: DiffusionModel, prompts: Sequence[Sequence[str | int]]) ->
 
 
 def usable_tokens(model: DiffusionModel) -> Tensor:
-    """The ids [m] of the vocabulary without the tokens that mark start, end and padding."""
+    """The ids [m] of the vocabulary without the tokens that mark start, end and padding.
+
+    A table of token vectors may be longer, padded with rows that no text asks for.
+    """
     special = set(model.tokenizer.all_special_ids)
-    size = len(token_vectors(model))
+    size = min(len(token_vectors(model)), len(model.tokenizer))
     return torch.tensor([number for number in range(size) if number not in special])
 
 

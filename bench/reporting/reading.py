@@ -81,6 +81,15 @@ def leaderboard_text(folder: Path, form: str) -> str:
     return read_result(folder, name).decode(errors="replace")
 
 
+def has_text(folder: Path, form: str) -> bool:
+    """Whether `leaderboard_text` has the form; a folder with leaderboard.json alone is a run as well."""
+    return (
+        form == "json"
+        or (folder / f"{LEADERBOARD}.{form}").exists()
+        or (form == "csv" and _table_alone(folder) is not None)
+    )
+
+
 def read_robustness(folder: Path) -> Robustness:
     """A run's robustness table; raises BenchError where it has none."""
     name = f"{ROBUSTNESS}.json"
@@ -130,12 +139,13 @@ def _of_table(folder: Path, name: str) -> dict[str, Any]:
 def _table_bytes(folder: Path, record: Mapping[str, Any], name: str) -> bytes:
     data = bound(folder, record, name)
     try:
-        return _unpacked(data, folder / name) if name.endswith(".gz") else data
+        return unpacked(data, folder / name) if name.endswith(".gz") else data
     except (OSError, EOFError, zlib.error) as error:
         raise BenchError(f"{folder / name} cannot be read: {error}") from error
 
 
-def _unpacked(data: bytes, path: Path) -> bytes:
+def unpacked(data: bytes, path: Path) -> bytes:
+    """What gzip has packed; raises BenchError where it is larger than a table of that size may be."""
     most = most_unpacked(len(data))
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
         text = file.read(most + 1)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from pandas import DataFrame
 
 from erasure_bench.bench.comparing.finished import FinishedRun, read_finished
+from erasure_bench.bench.reporting.reading import unpacked
 from erasure_bench.bench.reporting.run_file import RESULTS, RUN
 from erasure_bench.bench.sharing.archives import CHECKSUMS, check_files
 from erasure_bench.bench.sharing.entry import ENTRY, Entry, read_entry
@@ -156,6 +157,8 @@ def _texts(name: str, data: bytes) -> Iterator[str]:
                 yield from (word for word in column.unique().to_pylist() if word)
     elif name.endswith(".json"):
         yield from _words(json.loads(data))
+    elif name.endswith(".gz"):
+        yield unpacked(data, Path(name)).decode("utf-8", errors="replace")
     elif not name.endswith(".png"):
         yield data.decode("utf-8", errors="replace")
 

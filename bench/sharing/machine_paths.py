@@ -23,7 +23,7 @@ _USUAL = {
 }
 _PART = r"/(?:[\w.@+~=,-]|\\[^a-zA-Z0-9\s])+"
 """A part of a path, in Markdown too, where some characters stand behind a backslash."""
-_PATH = re.compile(rf"(?<![\w/.:…~<-])(?:file://)?/(?P<first>[\w.@+-]+)(?:{_PART})+/?")
+_PATH = re.compile(rf"(?<![\w/.…~<-])(?:file://[\w.-]*)?/(?P<first>[\w.@+-]+)(?:{_PART})+/?")
 _WINDOWS = re.compile(r"(?<![\w])(?:file:///)?[A-Za-z]:(?:\\{1,2}|/)(?:[\w.@+ ~-]+(?:\\{1,2}|/))*[\w.@+~-]+")
 _CODE = ("site-packages/", "dist-packages/", "erasure_bench/")
 """What stays of a path in a traceback: the module, in its package."""

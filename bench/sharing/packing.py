@@ -1,5 +1,6 @@
 """`bench pack`: a run's results as they may leave the machine: whole, bound by digests, without its paths."""
 
+import gzip
 import hashlib
 import json
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from erasure_bench.bench.reporting.reading import unpacked
 from erasure_bench.bench.reporting.record import portable, read_record
 from erasure_bench.bench.reporting.run_file import RUN, bound, sealed_with
 from erasure_bench.bench.sharing.archives import SUFFIX, name_of, write_archive
@@ -73,6 +75,10 @@ def _clean(name: str, data: bytes, scrub: Scrubber) -> bytes:
     if name.endswith((".md", ".csv")):
         text = data.decode("utf-8")
         return scrub.text(text).encode()
+    if name.endswith(".gz"):
+        packed = unpacked(data, Path(name))
+        scrubbed = scrub.text(packed.decode("utf-8")).encode()
+        return data if scrubbed == packed else gzip.compress(scrubbed, mtime=0)
     return _clean_table(data, scrub) if name.endswith(".parquet") else data
 
 

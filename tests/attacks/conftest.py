@@ -1,16 +1,34 @@
 """What attacks are tried on: the tiny model, two prompts and pictures for them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from erasure_bench.attacks.base import AttackContext, Target, Victim
+from erasure_bench.methods.base import NoCache
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.guidance import ClassifierFree
 from erasure_bench.prompt_suites.concepts import Concept
 
 CAT = Concept(name="cat", kind="object", targets=("cat",), anchor="animal")
+
+
+class Memory(NoCache):
+    """Keeps what it is asked for, and counts how often something was made."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+        self.made = 0
+
+    def fetch(self, maker: str, key: Any, make: Callable[[], dict[str, torch.Tensor]]) -> Any:
+        name = f"{maker} {key}"
+        if name not in self.kept:
+            self.kept[name] = make()
+            self.made += 1
+        return self.kept[name]
 
 
 @pytest.fixture

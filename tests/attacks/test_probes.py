@@ -1,5 +1,6 @@
 """Probes without text, and durability: each by what it must come to."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,7 @@ import torch
 from erasure_bench.attacks.base import AttackContext, Target, Victim
 from erasure_bench.attacks.base_pictures import of_other_things, of_the_concept
 from erasure_bench.attacks.completion import Completion
+from erasure_bench.attacks.concept_inversion import ConceptInversion
 from erasure_bench.attacks.ddim_inversion import DDIMInversion, invert, slerp
 from erasure_bench.attacks.finetune import FineTune
 from erasure_bench.attacks.img2img import Img2Img
@@ -27,7 +29,7 @@ from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.sampling import ImageRequest, sample, sample_latents
 from erasure_bench.models.weights import changed_tensors, snapshot, swapped
 from erasure_bench.prompt_suites.concepts import Concept
-from tests.attacks.conftest import CAT
+from tests.attacks.conftest import CAT, Memory
 
 VictimOf = Callable[[DiffusionModel], Victim]
 
@@ -45,6 +47,7 @@ def drawn(victim: Victim, target: Target, **changes: object) -> np.ndarray:
         [dataclasses.replace(request, **changes)],  # type: ignore[arg-type]
         scheduler=victim.scheduler,
         steps=victim.steps,
+        eta=victim.eta,
     )[0]
 
 
@@ -52,12 +55,17 @@ def near(one: np.ndarray, other: np.ndarray) -> bool:
     return int(np.abs(one.astype(int) - other.astype(int)).max()) <= 1
 
 
+@pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_completion_begins_as_the_base_and_ends_as_the_edit(
-    tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
+    eta: float,
+    tiny_model: DiffusionModel,
+    victim_of: VictimOf,
+    targets: Sequence[Target],
+    context: AttackContext,
 ) -> None:
     """Without an edit it is the picture itself; with one no try is the edit's own: the base took its first
-    step, or first two or three."""
-    victim, target = victim_of(tiny_model), targets[0]
+    step, or first two or three. What a step adds of noise is added once."""
+    victim, target = dataclasses.replace(victim_of(tiny_model), eta=eta), targets[0]
     tries = Completion(tries=3).assault(victim, [target], context).tries[0]
     usual = drawn(victim, target)
     assert all(near(usual, drawn(victim, target, detour=one.detour)) for one in tries)
@@ -231,3 +239,31 @@ def test_recovery_learns_from_what_the_victim_drew(
     assert changed_tensors(before, snapshot(tiny_model)) == {}
     assert set(found.tensors) <= tiny_model.named_tensors().keys() and found.tensors
     assert all("attn2" in name for name in found.tensors)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        ConceptInversion(steps=2, pictures=1, batch_size=1, accumulate=1),
+        FineTune(steps=2, pictures=1, batch_size=1),
+        MemoryRecovery(steps=2, batch_size=1),
+    ],
+    ids=lambda attack: type(attack).__name__,
+)
+def test_what_was_learned_of_one_base_models_pictures_is_not_anothers(
+    attack: ConceptInversion | FineTune | MemoryRecovery,
+    tiny_model: DiffusionModel,
+    victim_of: VictimOf,
+    targets: Sequence[Target],
+    context: AttackContext,
+) -> None:
+    """A row that is another base model has the same edit, whatever the run's own base model is."""
+    memory = Memory()
+    own = dataclasses.replace(context, cache=memory)
+    victim = victim_of(tiny_model)
+    attack.assault(victim, targets[:1], own)
+    assert victim.base is not None
+    other = copy.copy(victim.base)
+    other.digest = "another"
+    attack.assault(dataclasses.replace(victim, base=other), targets[:1], own)
+    assert memory.made == 2

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,31 +16,16 @@ from erasure_bench.attacks.p4d import P4D, descend, nearest
 from erasure_bench.attacks.ring_a_bell import FRAMES, RingABell, best_that_differ, direction, distances_to
 from erasure_bench.attacks.wording import around_the_concept
 from erasure_bench.errors import BenchError
-from erasure_bench.methods.base import NoCache
 from erasure_bench.methods.edit import applied
 from erasure_bench.methods.safree import SAFREE
 from erasure_bench.models.diffusion_model import DiffusionModel
 from erasure_bench.models.sampling import ImageRequest, sample
 from erasure_bench.models.token_input import embedded, token_vectors, usable_tokens, with_slots
 from erasure_bench.prompt_suites.concepts import Concept
+from tests.attacks.conftest import Memory
 
 BOTH = Concept(name="cat", kind="object", targets=("cat", "grumpy cat"), anchor="dog")
 VictimOf = Callable[[DiffusionModel], Victim]
-
-
-class Memory(NoCache):
-    """Keeps what it is asked for, and counts how often something was made."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-        self.made = 0
-
-    def fetch(self, maker: str, key: Any, make: Callable[[], dict[str, torch.Tensor]]) -> Any:
-        name = f"{maker} {key}"
-        if name not in self.kept:
-            self.kept[name] = make()
-            self.made += 1
-        return self.kept[name]
 
 
 @pytest.mark.parametrize(
@@ -81,17 +65,30 @@ def test_an_edit_that_reads_prompts_does_not_read_the_placeholder_of_a_learned_w
     """SAFREE would take it for a prompt of its own, and project the learned one onto what spans that."""
     attack = ConceptInversion(steps=1, pictures=1)
     ((found,),) = attack.assault(victim_of(tiny_model), targets[:1], context).tries
-    assert found.told == "" and found.asked == "a <concept>"
+    assert found.told == "a" and found.asked == "a <concept>"
 
     def drawn(told: str) -> np.ndarray:
         request = ImageRequest(told, 0, 3.0, 64, 64, embedding=found.embedding)
         return sample(tiny_model, [request], scheduler="ddim", steps=2)[0]
 
-    plain = drawn(found.told)
+    plain = drawn("")
     edit = SAFREE(padding=True, self_validating=False).erase(tiny_model, [BOTH], context)
     with applied(tiny_model, edit):
-        assert np.array_equal(drawn(found.told), plain)
+        assert np.array_equal(drawn(""), plain)
         assert not np.array_equal(drawn(found.asked), plain)
+
+
+def test_an_edit_that_reads_prompts_reads_the_words_around_a_learned_one(
+    tiny_model: DiffusionModel, victim_of: VictimOf, targets: Sequence[Target], context: AttackContext
+) -> None:
+    """Told nothing, it would do nothing about a prompt that names the concept elsewhere or otherwise."""
+    several = [dataclasses.replace(targets[0], prompt=prompt) for prompt in ("cat on cat", "kitten", "cat")]
+    tries = ConceptInversion(steps=0, pictures=1).assault(victim_of(tiny_model), several, context).tries
+    assert [(one.asked, one.told) for (one,) in tries] == [
+        ("<concept> on cat", "on cat"),
+        ("<concept> kitten", "kitten"),
+        ("<concept>", ""),
+    ]
 
 
 def test_a_concept_that_is_named_beyond_what_the_model_reads_is_asked_for_at_the_start(

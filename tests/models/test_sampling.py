@@ -481,6 +481,9 @@ def test_broken_weights_are_named_not_drawn(tiny_model):
         ({"eta": 1.5}, "eta 1.5 is out of range"),
         ({"steps": 0}, "valid: 1 to 1000"),
         ({"steps": 1001}, "valid: 1 to 1000"),
+        ({"steps": 1000}, "1000 steps with ddim of this model's 1000: too many"),
+        ({"scheduler": "pndm", "steps": 1000}, "1000 steps with pndm of this model's 1000: too many"),
+        ({"scheduler": "dpm-solver++", "steps": 1000}, "1000 steps with dpm-solver.* too many"),
         ({"batch_size": 0}, "--batch-size"),
     ],
 )

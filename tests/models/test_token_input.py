@@ -33,3 +33,11 @@ def test_slots_that_have_no_room_are_refused(tiny_model: DiffusionModel) -> None
         with_slots(tiny_model, [[15, "a cat"]])
     with pytest.raises(ValueError, match="different numbers"):
         with_slots(tiny_model, [[1, "a cat"], [2, "a cat"]])
+
+
+def test_rows_of_a_padded_table_are_no_tokens(tiny_model: DiffusionModel) -> None:
+    """As fine-tunes have them, whose table is a multiple of 64: no text asks for them."""
+    before = usable_tokens(tiny_model)
+    tiny_model.text_encoder.resize_token_embeddings(len(tiny_model.tokenizer) + 64)
+    assert torch.equal(usable_tokens(tiny_model), before)
+    assert int(before.max()) < len(tiny_model.tokenizer)

@@ -48,7 +48,7 @@ def print_table(run: str, form: str, wanted: Wanted) -> int:
     """Prints a finished run's leaderboard, or a part of it, in a layout."""
     from erasure_bench.bench.reporting.board import Board
     from erasure_bench.bench.reporting.markdown import markdown
-    from erasure_bench.bench.reporting.reading import leaderboard_text, read_document
+    from erasure_bench.bench.reporting.reading import has_text, leaderboard_text, read_document
     from erasure_bench.bench.reporting.tables import print_summary, print_whole
     from erasure_bench.bench.typesetting.layout import ROBUSTNESS, layout
     from erasure_bench.bench.typesetting.selection import Selection, selected
@@ -57,7 +57,8 @@ def print_table(run: str, form: str, wanted: Wanted) -> int:
     if wanted.layout == ROBUSTNESS:
         return _print_robustness(folder, form, wanted)
     chosen = layout(wanted.layout)
-    if form in ("md", "csv", "json") and not chosen.columns and wanted.plain:
+    as_written = form in ("md", "csv", "json") and not chosen.columns and wanted.plain
+    if as_written and has_text(folder, form):
         text = leaderboard_text(folder, form)
         write_json(text) if form == "json" else sys.stdout.write(text)
         return 0

@@ -129,7 +129,7 @@ def test_collapsed_pictures_block_whatever_the_policy_says(before: FinishedRun) 
     )
     gate = hold(before, noise, policy(allowed_worsening=1.0))
     assert gate.verdict == finding(gate, PICTURES).verdict == "BLOCK"
-    assert finding(hold(noise, noise, policy(allowed_worsening=1.0)), PICTURES).verdict == "WARN"
+    assert finding(hold(noise, noise, policy(allowed_worsening=1.0)), PICTURES).verdict == "BLOCK"
 
 
 def test_each_concept_is_held_where_the_rule_says_so(before: FinishedRun, after: FinishedRun) -> None:

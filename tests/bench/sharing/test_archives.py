@@ -1,5 +1,6 @@
 """A packed run is whole, the same bytes each time, checked as it is read, and says nothing of its machine."""
 
+import gzip
 import io
 import json
 import shutil
@@ -16,7 +17,7 @@ from erasure_bench.bench.sharing.archives import CHECKSUMS, read_archive, unpack
 from erasure_bench.bench.sharing.finding import find_run
 from erasure_bench.bench.sharing.guard import _texts
 from erasure_bench.bench.sharing.machine_paths import Scrubber, found_in
-from erasure_bench.bench.sharing.packing import pack
+from erasure_bench.bench.sharing.packing import _clean, pack
 from erasure_bench.errors import BenchError
 
 Captured = pytest.CaptureFixture[str]
@@ -205,6 +206,9 @@ def test_the_order_of_files_changes_nothing(tmp_path: Path) -> None:
         ("weights /home/me/my models/x y.pt are bad", "weights …/x y.pt are bad"),
         ("/home/me/my models/x y.pt", "…/x y.pt"),
         ("file:///home/me/x.png", "…/x.png"),
+        ("file://localhost/home/me/x.png", "…/x.png"),
+        ("weights:/home/me/secret/x.pt", "weights:…/x.pt"),
+        ("me@host:/scratch/me/x", "me@host:…/x"),
         (r"C:\Users\me\x.pt", "…/x.pt"),
         ("https://huggingface.co/home/x and/or 1/2 </div> a/b /not-a-root/x", None),
     ],
@@ -214,3 +218,15 @@ def test_paths_are_told_from_other_slashes(text: str, clean: str | None) -> None
     assert scrub.text(text) == (text if clean is None else clean)
     assert found_in(scrub.text(text)) == []
     assert scrub.text(scrub.text(text)) == scrub.text(text)
+
+
+def test_a_packed_table_is_looked_into() -> None:
+    """Its bytes are no text: a path in them stays unseen, and by chance they look like one of Windows."""
+    table = b"method,reason\nnone,cannot read /home/me/private/x.pt\n"
+    packed = gzip.compress(table, mtime=0)
+    assert found_in("\n".join(_texts("leaderboard.csv.gz", packed))) == ["/home/me/private/x.pt"]
+
+    clean = _clean("leaderboard.csv.gz", packed, Scrubber())
+
+    assert gzip.decompress(clean).decode() == "method,reason\nnone,cannot read …/x.pt\n"
+    assert _clean("leaderboard.csv.gz", clean, Scrubber()) == clean, "the same bytes where it has none"
