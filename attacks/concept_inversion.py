@@ -19,7 +19,7 @@ from erasure_bench.attacks.base_pictures import latents as base_latents
 from erasure_bench.attacks.noise_loss import Choice
 from erasure_bench.attacks.settings import at_least
 from erasure_bench.attacks.telling import telling
-from erasure_bench.attacks.wording import around_the_concept, read, said
+from erasure_bench.attacks.wording import around_the_concept, said
 from erasure_bench.methods.machinery.lots import integers
 from erasure_bench.methods.machinery.textual_inversion import OF_A_PERSON, OF_A_STYLE, TEMPLATES
 from erasure_bench.methods.machinery.training import Training
@@ -28,6 +28,9 @@ from erasure_bench.models.token_input import embedded, token_vectors, with_slots
 from erasure_bench.prompt_suites.concepts import Concept
 
 LOSSES = "losses"
+UNREAD = ""
+"""What an edit that reads prompts is told: the learned word has no letters, and those of its placeholder
+would be read in its stead. The words around it are not told either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +79,9 @@ class ConceptInversion:
             with torch.no_grad():
                 vectors = learned["vectors"].expand(len(targets), -1, -1)
                 embeddings = embedded(model, asked, vectors)
-            told = [read(part) for part in parts]
-            for row, loss in enumerate(choice.losses(embeddings, told)):
-                text, embedding = said(parts[row]), embeddings[row].cpu()
-                found[row].append(Try(asked=text, told=told[row], embedding=embedding, loss=loss))
+            for row, loss in enumerate(choice.losses(embeddings, [UNREAD] * len(targets))):
+                text = said(parts[row])
+                found[row].append(Try(asked=text, told=UNREAD, embedding=embeddings[row].cpu(), loss=loss))
         return Assault(found, losses=losses)
 
     def _learned(self, victim: Victim, context: AttackContext, number: int) -> dict[str, Tensor]:
@@ -135,7 +137,7 @@ class ConceptInversion:
                     asked = with_slots(model, parts)
                     prompts = embedded(model, asked, vectors.expand(len(rows), -1, -1))
                     noisy = model.add_noise(clean, noise, steps)
-                    with telling([read(part) for part in parts]):
+                    with telling([UNREAD] * len(rows)):
                         predicted = model.predict_noise(noisy, steps, prompts)
                     yield (predicted - noise).square().mean() / self.accumulate
 

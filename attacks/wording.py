@@ -26,11 +26,3 @@ def around_the_concept(concept: Concept, prompt: str, slots: int) -> list[str | 
 def said(parts: list[str | int]) -> str:
     """The prompt as people read it."""
     return " ".join(PLACEHOLDER if isinstance(part, int) else part for part in parts)
-
-
-def read(parts: list[str | int]) -> str:
-    """What an edit that reads prompts finds in it: the words around what was found, which has no letters.
-
-    Those of the placeholder would be read in its stead.
-    """
-    return " ".join(part for part in parts if isinstance(part, str))
