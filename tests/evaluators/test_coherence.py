@@ -1,6 +1,7 @@
 """Coherence falls for whatever breaks a picture, by one definition for drawings and for photographs."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -109,6 +110,7 @@ class World(NamedTuple):
     others: tuple[Pixels, ...]
 
 
+@cache
 def _drawings() -> World:
     from erasure_bench.models.microworld.drawing import draw, sample_scene
 

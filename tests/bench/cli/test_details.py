@@ -1,6 +1,7 @@
 """`bench details`: what an evaluator keeps of each picture beside its scores can be read."""
 
 import io
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +16,25 @@ RUN = (
 )
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path) -> Path:
+    """A folder with a run that the classifier and another evaluator measure; treat as read-only."""
+    folder = tmp_path_factory.mktemp("details")
+    options = ["--evaluators", "classifier@microworld,distance", "--model", str(tiny_model_dir)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("BENCH_STORE", raising=False)
+        assert run_command([*RUN.split(), "--out", "out", *options]) == 0
+    return folder
+
+
 @pytest.fixture
-def made(tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    """A run that the classifier and another evaluator measure, in the working folder."""
+def made(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    """The same in the working folder."""
+    for name in ("out", "store"):
+        shutil.copytree(measured / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_STORE", raising=False)
-    options = ["--evaluators", "classifier@microworld,distance", "--model", str(tiny_model_dir)]
-    assert run_command([*RUN.split(), "--out", "out", *options]) == 0
     capsys.readouterr()
 
 
