@@ -128,9 +128,7 @@ _references: OrderedDict[bytes, ReferenceRange] = OrderedDict()
 
 def _reference(statistics: Sequence[Statistics]) -> ReferenceRange:
     """The range of these, the last two of which are remembered."""
-    if not statistics:
-        raise TooFew(0)
-    rows = np.stack(statistics)
+    rows = np.array(statistics)
     key = hashlib.blake2b(rows.tobytes()).digest()
     if key not in _references:
         _references[key] = ReferenceRange.of(rows)
@@ -165,6 +163,6 @@ CARD = EvaluatorCard(
     build=Coherence,
     presets={"official": {}},
     notes="Falls for noise, blur, flat colour, saturation, stripes, half pictures. Needs no weights, but at "
-    f"least {FEWEST} different pictures of the concept by the base model.",
+    f"least {FEWEST} pictures of the concept by the base model.",
     requires=("cv2",),
 )

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 FEWEST = 20
-"""A reference of fewer different pictures has no range to speak of."""
+"""A smaller reference has no range to speak of."""
+DIFFERENT = 10
+"""Nor has one with fewer different pictures among them: a picture's own copies are no range."""
 NEAREST = 3
 SHRINKAGE = 0.3
 """Of the covariance towards a multiple of the identity: references are not many more than statistics."""
@@ -26,11 +28,7 @@ _SAME = 0.2
 
 
 class TooFew(ValueError):
-    """The reference has fewer different pictures than `FEWEST`; `different` says how many."""
-
-    def __init__(self, different: int) -> None:
-        super().__init__(f"{different} different pictures, at least {FEWEST} are needed")
-        self.different = different
+    """The reference has fewer pictures than `FEWEST`, or fewer different ones than `DIFFERENT`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +53,7 @@ class ReferenceRange:
     def of(cls, statistics: Numbers) -> "ReferenceRange":
         """Of the reference's statistics [n, statistics]. Raises TooFew."""
         if len(statistics) < FEWEST:
-            raise TooFew(len(statistics))
+            raise TooFew(f"{len(statistics)} pictures, at least {FEWEST} are needed")
         centre = np.median(statistics, axis=0)
         spread = 1.4826 * np.median(np.abs(statistics - centre), axis=0)
         scale = np.maximum(spread, 0.35 * statistics.std(axis=0) + 1e-3)
@@ -69,8 +67,8 @@ class ReferenceRange:
         whitened = (scaled - mean) @ whitening
         distinct = _one_of_each(whitened)
         kept = whitened[distinct]
-        if len(kept) < FEWEST:
-            raise TooFew(len(kept))
+        if len(kept) < DIFFERENT:
+            raise TooFew(f"{len(kept)} different pictures, at least {DIFFERENT} are needed")
         own = [_to_nearest(row, np.delete(kept, place, axis=0)) for place, row in enumerate(kept)]
         lower, usual, upper = np.quantile(own, (0.25, 0.5, 0.75))
         fence = upper + FENCE * (upper - lower)

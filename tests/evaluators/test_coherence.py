@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from erasure_bench.evaluators.base import ImageSet, Picture, Pixels
 from erasure_bench.evaluators.coherence import Coherence
 from erasure_bench.evaluators.picture_statistics import SMALLEST, picture_statistics
-from erasure_bench.evaluators.reference_range import FEWEST, ReferenceRange
+from erasure_bench.evaluators.reference_range import DIFFERENT, FEWEST, ReferenceRange
 from erasure_bench.prompt_suites.concepts import Concept
 from erasure_bench.prompt_suites.suite import Prompt
 
@@ -230,11 +230,11 @@ def test_too_few_pictures_of_the_base_model_are_no_range() -> None:
     assert (scores.status == "missing").all()
     assert (
         scores.reason.iloc[0]
-        == f"of the concept the base model has 19 different pictures, at least {FEWEST} are needed"
+        == f"of the concept the base model has 19 pictures, at least {FEWEST} are needed"
     )
 
 
-@pytest.mark.parametrize("different", [1, 4, FEWEST - 1])
+@pytest.mark.parametrize("different", [1, 4, DIFFERENT - 1])
 def test_a_base_model_that_repeats_itself_is_no_range(different: int) -> None:
     """Held against copies of themselves, its own pictures were as far out as noise."""
     base = images([_drawings().drawn[place % different] for place in range(2 * FEWEST)])
@@ -242,7 +242,7 @@ def test_a_base_model_that_repeats_itself_is_no_range(different: int) -> None:
     scores = Coherence().score(base, base).values
 
     assert (scores.status == "missing").all()
-    assert f"has {different} different pictures, at least {FEWEST}" in scores.reason.iloc[0]
+    assert f"has {different} different pictures, at least {DIFFERENT}" in scores.reason.iloc[0]
 
 
 def test_a_picture_too_small_to_measure_is_missing() -> None:
