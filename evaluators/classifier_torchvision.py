@@ -164,8 +164,7 @@ class TransformedNetwork:
         import torch
         from PIL import Image
 
-        for picture in pixels:
-            refuse_narrow(picture)
+        refuse_narrow(pixels)
         images = torch.stack([self.transform(Image.fromarray(picture)) for picture in pixels])
         with torch.inference_mode():
             logits = self.network(images.to(self.device))

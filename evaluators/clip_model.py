@@ -61,8 +61,7 @@ class ClipModel:
         import torch
         from PIL import Image
 
-        for picture in pixels:
-            refuse_narrow(picture)
+        refuse_narrow(pixels)
         batch = torch.stack([self.preprocess(Image.fromarray(picture)) for picture in pixels])
         with torch.inference_mode():
             embedded = self.network.encode_image(batch.to(self.device, _dtype(self.precision)))

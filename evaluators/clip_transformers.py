@@ -8,6 +8,7 @@ from typing import Any
 from erasure_bench.errors import BenchError
 from erasure_bench.evaluators.base import Pixels
 from erasure_bench.evaluators.packages import required_module
+from erasure_bench.evaluators.resizing import refuse_narrow
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class TransformersClip:
         import torch
         from PIL import Image
 
+        refuse_narrow(pixels)
         pictures = [Image.fromarray(picture) for picture in pixels]
         batch = self.processor(images=pictures, return_tensors="pt")["pixel_values"]
         with torch.inference_mode():

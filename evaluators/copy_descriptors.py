@@ -63,8 +63,7 @@ class TorchScriptDescriptor:
         network = open_torchscript(self.path, device, "memorization")
 
         def describe(pixels: Sequence[Pixels]) -> list[Descriptors]:
-            for picture in pixels:
-                refuse_narrow(picture)
+            refuse_narrow(pixels)
             resized = [shorter_side(picture, SIDE) for picture in pixels]
             rows: dict[int, NDArray[Any]] = {}
             for places in by_size(resized):

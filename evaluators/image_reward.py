@@ -89,8 +89,7 @@ class ImageReward:
         import torch
         from PIL import Image
 
-        for picture in pixels:
-            refuse_narrow(picture)
+        refuse_narrow(pixels)
         batch = torch.stack([self.transform(Image.fromarray(picture)) for picture in pixels])
         with torch.inference_mode():
             return self.pictures(pixel_values=batch.to(self.device)).last_hidden_state

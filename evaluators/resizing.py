@@ -1,5 +1,7 @@
 """The two ways in which evaluators bring pictures to a network's size, both with Pillow and antialiased."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from erasure_bench.evaluators.base import Pixels
@@ -10,10 +12,11 @@ SQUARE = "PIL bicubic, antialiased"
 SHORTER_SIDE = "shorter side, PIL bilinear, antialiased"
 
 
-def refuse_narrow(pixels: Pixels) -> None:
-    """Raises ValueError for a picture whose longer side is more than `NARROWEST` times the other."""
-    if is_narrow(pixels):
-        raise ValueError(f"{pixels.shape[1]}×{pixels.shape[0]} pixels are too narrow for it")
+def refuse_narrow(pictures: Sequence[Pixels]) -> None:
+    """Raises ValueError where a picture's longer side is more than `NARROWEST` times the other."""
+    for pixels in pictures:
+        if is_narrow(pixels):
+            raise ValueError(f"{pixels.shape[1]}×{pixels.shape[0]} pixels are too narrow for it")
 
 
 def is_narrow(pixels: Pixels) -> bool:

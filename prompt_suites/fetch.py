@@ -110,8 +110,6 @@ def _read(place: Path) -> bytes:
 
 
 _OF_A_COPY = f"delete it, or name another folder with --data-dir or {DATA_FOLDER_VARIABLE}"
-
-
 _OF_UPSTREAM = f"try again, or give a copy with --data-dir or {DATA_FOLDER_VARIABLE}"
 _OF_A_MIRROR = f"{UPSTREAM_VARIABLE} names a mirror that holds something else"
 
@@ -121,8 +119,7 @@ def _checked(file: UpstreamFile, content: bytes, where: str, mend: str = _OF_A_C
     if digest != file.sha256:
         raise WrongCopy(
             f"{where} is not {file.name} of {file.repository}@{file.commit[:12]}: its sha256 is {digest} "
-            f"({len(content)} bytes), expected {file.sha256} ({file.size} bytes); "
-            f"{mend}"
+            f"({len(content)} bytes), expected {file.sha256} ({file.size} bytes); {mend}"
         )
     return content
 

@@ -69,7 +69,7 @@ def write_json(text: str) -> None:
 
 
 def make_folder(folder: Path, flag: str = "--out") -> None:
-    """The results' folder, made before hours of work go into what it is to hold."""
+    """A folder to write into, which `flag` names: made before hours of work go into what it is to hold."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

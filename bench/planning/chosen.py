@@ -7,7 +7,7 @@ run that finds everything finished does not import torch only to learn what it w
 import dataclasses
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -213,11 +213,8 @@ def user_weights(name: str, path: Path, options: Options) -> ChosenMethod:
     from erasure_bench.models.checkpoints.files import checkpoint_digest
 
     reading = parse_settings(ReadingOptions, name, options)
-    try:
+    with retold(lambda message: f"--edit {name}={path}: {message}"):
         digest = checkpoint_digest(path)
-    except BenchError as error:
-        error.args = (f"--edit {name}={path}: {error}",)
-        raise
     return ChosenMethod(
         name=name,
         preset=OFFICIAL,
@@ -322,13 +319,18 @@ def choose_evaluator(
 
 
 @contextmanager
-def with_its_option(name: str) -> Iterator[None]:
-    """An error names the option that mends it as this evaluator alone takes it: NAME.KEY, NAME@LABEL.KEY."""
+def retold(change: Callable[[str], str]) -> Iterator[None]:
+    """An error stays what it is and says it in other words: as the user has asked for it."""
     try:
         yield
     except BenchError as error:
-        error.args = tuple(_named(str(word), name) for word in error.args)
+        error.args = tuple(change(str(word)) for word in error.args)
         raise
+
+
+def with_its_option(name: str) -> AbstractContextManager[None]:
+    """An error names the option that mends it as this evaluator alone takes it: NAME.KEY, NAME@LABEL.KEY."""
+    return retold(lambda message: _named(message, name))
 
 
 def _named(message: str, name: str) -> str:

@@ -291,10 +291,7 @@ def planned_images(
 ) -> tuple[PlannedImage, ...]:
     """The pictures of these prompts, `images_per_prompt` of each, the prompt's own or the protocol's.
 
-    The first picture of a prompt with a seed of its own is drawn with that seed, whatever the run's seed.
-    All others get a seed from suite, prompt, image index and the prompt's own seed, else the run's: with
-    seed + 1, + 2 the pictures of one text under the seeds 1, 2, 3 would be one another's. A prompt that
-    rewrites another has that one's.
+    `seed` is the run's, which counts for prompts without one of their own.
     """
     protocol = suite.protocol
     reference = suite.reference_resolution
@@ -302,11 +299,7 @@ def planned_images(
         PlannedImage(
             prompt=prompt,
             image_index=index,
-            seed=prompt.seed
-            if prompt.seed is not None and index == 0
-            else image_seed(
-                suite.name, prompt.rewrites or prompt.id, index, seed if prompt.seed is None else prompt.seed
-            ),
+            seed=_seed(suite, prompt, index, seed),
             guidance_scale=protocol.guidance_scale
             if prompt.guidance_scale is None
             else prompt.guidance_scale,
@@ -316,6 +309,19 @@ def planned_images(
         for prompt in prompts
         for index in range(protocol.images_of(prompt))
     )
+
+
+def _seed(suite: Suite, prompt: Prompt, index: int, run_seed: int) -> int:
+    """The first picture of a prompt with a seed of its own has that one.
+
+    All others get one from suite, prompt, image index and the prompt's own seed, else the run's: with
+    seed + 1, + 2 the pictures of one text under the seeds 1, 2, 3 would be one another's. A prompt that
+    rewrites another has that one's.
+    """
+    if prompt.seed is not None and index == 0:
+        return prompt.seed
+    source = run_seed if prompt.seed is None else prompt.seed
+    return image_seed(suite.name, prompt.rewrites or prompt.id, index, source)
 
 
 def _generate_groups(

@@ -24,6 +24,7 @@ from erasure_bench.bench.planning.chosen import (
     missing_packages,
     options_of,
     reference,
+    retold,
     row_name,
     user_weights,
 )
@@ -152,7 +153,8 @@ def _methods(
             raise BenchError(f"--edit {name}={path}: there is a row {name!r} already; give it another name")
         chosen.append(user_weights(name, path, config.method_options.get(name, {})))
     for spec in config.references:
-        other = _other_model(spec)
+        with retold(lambda message: message.replace("--model ", "--reference ")):
+            other = resolve_model(spec)
         if other.family != source.family or other.classes != source.classes:
             raise BenchError(f"--reference {spec}: no generator of the same kind as {source.name}")
         if other.path == source.path:
@@ -162,14 +164,6 @@ def _methods(
             raise BenchError(f"--reference {spec}: there is a row {row.name!r} already")
         chosen.append(row)
     return chosen
-
-
-def _other_model(spec: str) -> ModelSource:
-    try:
-        return resolve_model(spec)
-    except BenchError as error:
-        error.args = tuple(str(word).replace("--model ", "--reference ") for word in error.args)
-        raise
 
 
 def _preset(config: RunConfig, source: ModelSource) -> str:

@@ -222,6 +222,14 @@ def test_a_folder_of_transformers_serves_the_clip_score_too(pick_folder: Path, i
     assert (frame.status == "ok").all()
 
 
+def test_a_single_row_of_pixels_fills_no_memory(tiny_clip: Path, pick_folder: Path) -> None:
+    """Both libraries bring the shorter side to their network's size and let the other grow with it."""
+    row = np.zeros((1, 400, 3), np.uint8)
+    for folder in (tiny_clip, pick_folder):
+        with pytest.raises(ValueError, match="400×1 pixels are too narrow"):
+            load_clip(clip_source(str(folder))).encode_images([row])
+
+
 def test_loading_draws_nothing_from_the_global_generator(tiny_clip: Path, pick_folder: Path) -> None:
     load_clip.cache_clear()
     before = torch.get_rng_state()
