@@ -1,4 +1,4 @@
-"""What the project commits under results/ is what its run.json says, and every command can read it."""
+"""What the project commits under results/ is what its run.json says, and its table can be read."""
 
 import hashlib
 import json
